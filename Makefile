@@ -1,0 +1,46 @@
+# On a fresh machine: `sudo make record`, or `sudo make test`. Nothing has to be installed before.
+
+BIN = .venv/bin
+# What the caller has set for another Python must not lead this one out of .venv.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH
+export PYTHONNOUSERSITE = 1
+
+.PHONY: help setup record test lint format wheel clean
+
+help:
+	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
+	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
+	@echo '     make setup    install what is missing, and no more'
+	@echo '     make lint     style and types alone'
+	@echo '     make format   reformat the Python'
+	@echo '     make wheel    build dist/execaudit-*.whl, and the source archive'
+	@echo '     make clean    remove what the other targets made here, .venv too'
+
+setup:
+	@tools/setup.sh setup
+
+record:
+	@tools/setup.sh record
+	@$(BIN)/execaudit record $(ARGS)
+
+# The tests come last: their closing line is the result.
+test:
+	@tools/setup.sh test
+	@$(MAKE) --no-print-directory lint
+	@env -u EXECAUDIT_DB $(BIN)/python -m pytest -q $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: setup
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+wheel: setup
+	@$(BIN)/python -m hatchling build
+
+clean:
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,127 @@
+#!/bin/sh
+# Install what this checkout needs: `tools/setup.sh setup`, `record` or `test` (see the Makefile).
+# Says what it installs; silent and quick when nothing is missing. No kernel headers: the few
+# that BCC needs are in bpf/include.
+set -eu
+
+# BCC belongs to the distribution's Python; another one that is first on PATH (pyenv) has none.
+PYTHON=/usr/bin/python3
+# Each of these makes Python or pip work elsewhere than in .venv, or half. Where packages come
+# from (index, proxy, certificates) is the user's to say, and stays.
+unset VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH \
+	PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIRE_HASHES \
+	PIP_NO_DEPS PIP_DRY_RUN PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_NO_BUILD_ISOLATION
+export PYTHONNOUSERSITE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+
+purpose=${1-}
+CDPATH='' cd -- "$(dirname -- "$0")/.."
+here=$(pwd -P)
+
+say() { echo "setup: $*" >&2; }
+
+fail() {
+	say "$*"
+	exit 1
+}
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+# python3-bpfcc brings libbpf.
+packages='python3-bpfcc python3-venv'
+extra='[dev]'
+case $purpose in
+setup | test)
+	# strace says what was started, gcc makes the programs that start things, and systemd has
+	# the systemd-analyze that reads the unit.
+	packages="$packages strace gcc libc6-dev systemd"
+	;;
+record)
+	extra=
+	;;
+*)
+	fail 'usage: tools/setup.sh setup|record|test'
+	;;
+esac
+[ "$purpose" = setup ] || is_root || fail "the probe needs root: run \`sudo make $purpose\`"
+
+install_packages() {
+	command -v dpkg-query >/dev/null ||
+		fail "this is for Debian and Ubuntu: install what they call $packages, then see README.md"
+	missing=
+	for package in $packages; do
+		# shellcheck disable=SC2016  # dpkg's variable, not the shell's
+		case $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || :) in
+		installed) ;;
+		*) missing="$missing $package" ;;
+		esac
+	done
+	[ -n "$missing" ] || return 0
+	is_root || fail "only root may install packages: run \`sudo apt-get install$missing\`, or \`sudo make setup\`"
+	say "installing$missing"
+	export DEBIAN_FRONTEND=noninteractive
+	# A machine that has just started may still be updating itself: wait for its lock.
+	apt="apt-get -qq -o DPkg::Lock::Timeout=120"
+	$apt update || say 'apt-get update failed; going on with the lists that are there'
+	# shellcheck disable=SC2086  # lists of words
+	$apt install --yes --no-install-recommends $missing >/dev/null
+}
+
+is_ours() {
+	# pip is the last that venv makes: without it somebody was interrupted.
+	[ -x .venv/bin/python ] && [ -x .venv/bin/pip ] &&
+		grep -qsx "home = ${PYTHON%/*}" .venv/pyvenv.cfg &&
+		grep -qsx "version = $version" .venv/pyvenv.cfg &&
+		grep -qsx 'include-system-site-packages = true' .venv/pyvenv.cfg
+}
+
+install_execaudit() {
+	version=$("$PYTHON" -V)
+	version=${version#Python }
+	# The checkout's path too: the editable install and the scripts in bin/ name it.
+	wanted="$here $version $(cat pyproject.toml tools/setup.sh | cksum)"
+	stamp=.venv/setup-stamp
+	if is_ours && [ -e "$stamp" ]; then
+		case $(cat "$stamp") in
+		# What serves the tests serves the recorder.
+		"$wanted $extra" | "$wanted [dev]") return 0 ;;
+		esac
+	fi
+	[ ! -e .venv ] || [ -w .venv ] || fail '.venv is another user'\''s: run `sudo make setup`'
+	if ! is_ours; then
+		say "making .venv with $PYTHON"
+		"$PYTHON" -m venv --clear --system-site-packages .venv
+	fi
+	say "installing execaudit$extra into .venv"
+	rm -f "$stamp"
+	.venv/bin/python -m pip install --quiet --editable ".$extra"
+	echo "$wanted $extra" >"$stamp"
+}
+
+mount_tracefs() {
+	for folder in /sys/kernel/tracing /sys/kernel/debug/tracing; do
+		[ ! -d "$folder/events" ] || return 0
+	done
+	say 'mounting tracefs at /sys/kernel/tracing'
+	mount -t tracefs tracefs /sys/kernel/tracing
+}
+
+make_database() {
+	folder=/var/lib/execaudit
+	if [ -z "${EXECAUDIT_DB-}" ] && [ ! -e "$folder/execaudit.db" ]; then
+		# Command lines hold secrets.
+		[ -d "$folder" ] || install -d -m 0750 "$folder"
+		.venv/bin/execaudit db upgrade
+	fi
+}
+
+install_packages
+install_execaudit
+case $purpose in
+test)
+	mount_tracefs
+	;;
+record)
+	mount_tracefs
+	make_database
+	;;
+esac
