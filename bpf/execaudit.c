@@ -1,0 +1,637 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The probe: every exec on the host, with its whole command line.
+ *
+ * Traced
+ *   Successful execs at the raw tracepoint sched_process_exec, from the new
+ *   image's own memory (mm->arg_start .. arg_end). It fires for every way in:
+ *   execve, execveat, 32-bit callers, programs that the kernel starts itself.
+ *   The bytes there are the ones that run; no other thread can reach them yet.
+ *   Failed execs at the exit of the execve and execveat syscalls, from the
+ *   caller's memory, by the pointers that the enter hook saved.
+ *
+ * Not traced
+ *   execveat with AT_EXECVE_CHECK (it runs nothing), code that is mapped or
+ *   interpreted without an exec, failed execs of 32-bit callers (the kernel
+ *   does not trace compat syscalls).
+ *
+ * Built by execaudit/probe.py, which passes as -D flags:
+ *   EA_RING_PAGES   pages of the ring buffer, a power of two
+ *   EA_WAKE_BYTES   the reader is woken when one CPU has written this much
+ *   EA_MAX_ARGV     bytes of a command line to keep, EA_UNKNOWN for all
+ *   EA_OFF_s__m     offset of member m in struct s, from the kernel's BTF
+ */
+#include <uapi/linux/ptrace.h>
+
+#include "execaudit.h"
+
+/* probe.py looks for EA_OFF(a struct, its member) in this file to know what to resolve. */
+#define EA_OFF(struct_, member) EA_OFF_##struct_##__##member
+
+#define EA_AT_FDCWD (-100)
+#define EA_AT_EXECVE_CHECK 0x10000
+/* The syscall is run again by itself once a signal was handled: not a failure. */
+#define EA_ERESTARTNOINTR 513
+
+/* A record is built in per-CPU memory: the BPF stack has 512 bytes, a per-CPU
+ * value may have 32 KiB. Records start within the first EA_LOW bytes; what is
+ * read behind that start is at most EA_CHUNK long. Both are powers of two
+ * because masking with (power - 1) is the bound every verifier understands. */
+#define EA_LOW   16384
+#define EA_CHUNK 16384
+#define EA_FIRST 8192 /* of the command line, at most, in the first record */
+#define EA_PIECE 4096 /* of one argument of a failed exec, at most, in one read */
+#define EA_RAW   (EA_LOW + EA_FIRST)
+
+#define EA_PATH_MAX 4096 /* the kernel's PATH_MAX */
+#define EA_NAME_MAX 256  /* a component with its NUL: NAME_MAX + 1 */
+/* Bounds on loops. A tail call goes on where a loop ends, and the kernel allows
+ * 33 of them: two for the paths, the others give 31 * 16 * 16383 bytes = 8.1 MB
+ * of argv, above the kernel's own limit of 6 MiB for arguments and environment,
+ * and for a failed exec, whose arguments are read one by one, 30 * 512 of them. */
+#define EA_COMPONENTS 128
+#define EA_CHUNKS     16
+#define EA_ARGS       512
+
+#define EA_RB_NO_WAKEUP    1
+#define EA_RB_FORCE_WAKEUP 2
+
+/* An exec on its way, from one stage to the next. */
+struct ea_state {
+	char raw[EA_RAW]; /* the record; first, because BCC sends from the start of a value */
+	__u64 argv;       /* successful: arg_start; failed: the caller's argv[] */
+	__u64 rest;       /* failed: where the argument that is half sent goes on */
+	__u64 root_dentry;
+	__u64 root_mnt;
+	__u64 exe;        /* address of the image's struct path */
+	__u32 pos;        /* end of the record so far */
+	__u32 off;        /* bytes of the command line so far */
+	__u32 total;
+	__u32 cut_from;
+	__u32 cut_to;
+	__u32 argc;
+	__u32 sent;       /* the first record is out: a loss is no longer a loss of the exec */
+};
+
+struct ea_call {
+	__u64 filename;
+	__u64 argv;
+	__u64 mm;
+	__s32 dirfd;
+	__u32 flags;
+};
+
+BPF_RINGBUF_OUTPUT(events, EA_RING_PAGES);
+BPF_PERCPU_ARRAY(losses, struct ea_loss, 1);
+BPF_PERCPU_ARRAY(unwoken, u64, 1);
+
+/* Each hook has its own memory: a preemptible kernel may run one hook on a CPU
+ * while another one is half done there (the same hook it skips, and counts). */
+BPF_PERCPU_ARRAY(exec_state, struct ea_state, 1);
+BPF_PROG_ARRAY(exec_stages, 3);
+
+#define KERNEL_READ(dst, base, offset) \
+	bpf_probe_read_kernel(&(dst), sizeof(dst), (void *)((u64)(base) + (offset)))
+
+/* Keeps clang from dropping a mask that it thinks is redundant and the verifier needs. */
+#define OPAQUE(n) asm volatile("" : "+r"(n))
+
+static __always_inline void count_loss(u32 whole_exec)
+{
+	u32 zero = 0;
+	struct ea_loss *loss = losses.lookup(&zero);
+
+	if (!loss)
+		return;
+	if (whole_exec)
+		loss->execs++;
+	else
+		loss->records++;
+}
+
+/* Sends the first n bytes of raw. The reader comes by ten times a second and is
+ * woken only when the ring is filling: a wake-up per exec would switch the CPU
+ * to the reader and back for each, which costs the host a fifth of its speed. */
+static __always_inline int send(struct ea_state *s, u32 n)
+{
+	u32 zero = 0;
+	u64 *since = unwoken.lookup(&zero);
+	u64 flags = EA_RB_NO_WAKEUP;
+
+	if (n > EA_RAW)
+		return -1;
+	if (since) {
+		*since += n;
+		if (*since >= EA_WAKE_BYTES) {
+			*since = 0;
+			flags = EA_RB_FORCE_WAKEUP;
+		}
+	}
+	return events.ringbuf_output(s, n, flags);
+}
+
+static __always_inline int send_first(struct ea_state *s)
+{
+	if (send(s, s->pos) < 0) {
+		count_loss(1);
+		return -1;
+	}
+	s->sent = 1;
+	return 0;
+}
+
+static __always_inline int send_more(struct ea_state *s, u32 n)
+{
+	if (send(s, n) < 0) {
+		count_loss(0);
+		return -1;
+	}
+	return 0;
+}
+
+/* The facts that both kinds of exec share. */
+static __always_inline void fill_facts(struct ea_state *s, u8 type)
+{
+	struct ea_exec *e = (void *)s->raw;
+	u64 task = bpf_get_current_task();
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	u64 uid_gid = bpf_get_current_uid_gid();
+	u64 parent = 0, cred = 0, fs = 0, mm = 0, exe_file = 0;
+
+	__builtin_memset(e, 0, sizeof(*e));
+	e->head.boot_ns = bpf_ktime_get_boot_ns();
+	e->head.tid = pid_tgid;
+	e->head.pid = pid_tgid >> 32;
+	e->head.size = sizeof(*e);
+	e->head.type = type;
+	e->caller_tid = pid_tgid;
+	KERNEL_READ(parent, task, EA_OFF(task_struct, real_parent));
+	KERNEL_READ(e->ppid, parent, EA_OFF(task_struct, tgid));
+	e->uid = uid_gid;
+	e->gid = uid_gid >> 32;
+	KERNEL_READ(cred, task, EA_OFF(task_struct, cred));
+	KERNEL_READ(e->euid, cred, EA_OFF(cred, euid));
+	e->dirfd = EA_AT_FDCWD;
+	bpf_get_current_comm(&e->comm, sizeof(e->comm));
+
+	__builtin_memset((char *)s + EA_RAW, 0, sizeof(*s) - EA_RAW);
+	s->pos = sizeof(*e);
+	KERNEL_READ(fs, task, EA_OFF(task_struct, fs));
+	KERNEL_READ(s->root_dentry, fs, EA_OFF(fs_struct, root) + EA_OFF(path, dentry));
+	KERNEL_READ(s->root_mnt, fs, EA_OFF(fs_struct, root) + EA_OFF(path, mnt));
+	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
+	KERNEL_READ(exe_file, mm, EA_OFF(mm_struct, exe_file));
+	if (exe_file)
+		s->exe = exe_file + EA_OFF(file, f_path);
+}
+
+/* Appends the components of a struct path, the last one first, up to the
+ * process's root, as d_path() in the kernel does: from the root of a mount it
+ * goes on at the mountpoint. */
+static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
+{
+	struct ea_exec *e = (void *)s->raw;
+	u32 begin = s->pos, pos = s->pos, flags = EA_PATH_CUT;
+	u32 shift = which == EA_STR_EXE ? EA_PATH_EXE : 1;
+	u64 dentry = 0, mnt = 0, parent = 0, pprev = 0;
+
+	if (path)
+		KERNEL_READ(dentry, path, EA_OFF(path, dentry));
+	if (!dentry) {
+		e->path_flags |= EA_PATH_NONE * shift;
+		return;
+	}
+	KERNEL_READ(mnt, path, EA_OFF(path, mnt));
+	KERNEL_READ(parent, dentry, EA_OFF(dentry, d_parent));
+	KERNEL_READ(pprev, dentry, EA_OFF(dentry, d_hash) + EA_OFF(hlist_bl_node, pprev));
+	/* d_unlinked(): not in the hash, and not the root of anything. */
+	if (!pprev && parent != dentry)
+		e->path_flags |= EA_PATH_DELETED * shift;
+
+	for (int i = 0; i < EA_COMPONENTS; i++) {
+		u64 mnt_root = 0, name = 0;
+		long n;
+
+		if (dentry == s->root_dentry && mnt == s->root_mnt) {
+			flags = 0;
+			break;
+		}
+		KERNEL_READ(mnt_root, mnt, EA_OFF(vfsmount, mnt_root));
+		if (dentry == mnt_root) {
+			u64 mount = mnt - EA_OFF(mount, mnt), above = 0;
+
+			KERNEL_READ(above, mount, EA_OFF(mount, mnt_parent));
+			if (above == mount || !above) {
+				flags = 0; /* the root of the whole tree */
+				break;
+			}
+			KERNEL_READ(dentry, mount, EA_OFF(mount, mnt_mountpoint));
+			mnt = above + EA_OFF(mount, mnt);
+			continue;
+		}
+		KERNEL_READ(name, dentry, EA_OFF(dentry, d_name) + EA_OFF(qstr, name));
+		KERNEL_READ(parent, dentry, EA_OFF(dentry, d_parent));
+		pos &= EA_LOW - 1;
+		OPAQUE(pos);
+		pos &= EA_LOW - 1;
+		n = bpf_probe_read_kernel_str(&s->raw[pos], EA_NAME_MAX, (void *)name);
+		if (n < 0)
+			break;
+		pos += n;
+		if (parent == dentry) {
+			flags = EA_PATH_PSEUDO;
+			break;
+		}
+		dentry = parent;
+		if (pos - begin >= EA_PATH_MAX)
+			break;
+	}
+	e->path_flags |= flags * shift;
+	e->str_len[which] = pos - begin;
+	s->pos = pos;
+}
+
+static __always_inline void walk_cwd(struct ea_state *s)
+{
+	u64 fs = 0;
+
+	KERNEL_READ(fs, bpf_get_current_task(), EA_OFF(task_struct, fs));
+	walk(s, EA_STR_CWD, fs + EA_OFF(fs_struct, pwd));
+}
+
+/* ---- successful execs ---------------------------------------------------- */
+
+#define EXEC_STAGE_CWD  0
+#define EXEC_STAGE_EXE  1
+#define EXEC_STAGE_MORE 2
+
+static __always_inline struct ea_state *exec_mine(void)
+{
+	u32 zero = 0;
+
+	return exec_state.lookup(&zero);
+}
+
+/* args: task, old pid of the thread that called, struct linux_binprm */
+int on_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_state *s = exec_mine();
+	struct ea_exec *e;
+	u64 bprm = ctx->args[2], task = bpf_get_current_task(), mm = 0, arg_end = 0, name = 0;
+	long n;
+
+	if (!s)
+		return 0;
+	e = (void *)s->raw;
+	fill_facts(s, EA_EXEC);
+	e->caller_tid = ctx->args[1];
+	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
+	KERNEL_READ(s->argv, mm, EA_OFF(mm_struct, arg_start));
+	KERNEL_READ(arg_end, mm, EA_OFF(mm_struct, arg_end));
+	KERNEL_READ(e->head.argc, bprm, EA_OFF(linux_binprm, argc));
+	s->total = arg_end - s->argv;
+	e->head.total = s->total;
+	s->cut_from = s->cut_to = s->total;
+	if (s->total > (u32)EA_MAX_ARGV) {
+		/* The head and the tail: padding must not push the payload out of sight. */
+		s->cut_from = EA_MAX_ARGV - EA_MAX_ARGV / 2;
+		s->cut_to = s->total - EA_MAX_ARGV / 2;
+	}
+	e->cut_from = s->cut_from;
+	e->cut_to = s->cut_to;
+	if (!s->cut_from)
+		s->off = s->cut_to; /* nothing is to be kept */
+
+	KERNEL_READ(name, bprm, EA_OFF(linux_binprm, filename));
+	n = bpf_probe_read_kernel_str(&s->raw[sizeof(*e)], EA_PATH_MAX, (void *)name);
+	if (n > 0) {
+		e->str_len[EA_STR_FILENAME] = n;
+		s->pos = sizeof(*e) + n;
+	}
+	exec_stages.call(ctx, EXEC_STAGE_CWD);
+	count_loss(1);
+	return 0;
+}
+
+int on_exec_cwd(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_state *s = exec_mine();
+
+	if (!s)
+		return 0;
+	walk_cwd(s);
+	exec_stages.call(ctx, EXEC_STAGE_EXE);
+	count_loss(1);
+	return 0;
+}
+
+/* How many bytes the next record takes, `most` at most: up to the cut, or to the end. */
+static __always_inline u32 next_span(struct ea_state *s, u32 most)
+{
+	u32 n = (s->off < s->cut_from ? s->cut_from : s->total) - s->off;
+
+	return n < most ? n : most;
+}
+
+/* Goes on behind n bytes, and behind the cut. Returns EA_LAST where nothing is left. */
+static __always_inline u8 advance(struct ea_state *s, u32 n)
+{
+	s->off += n;
+	if (s->off == s->cut_from)
+		s->off = s->cut_to;
+	return s->off < s->total ? 0 : EA_LAST;
+}
+
+int on_exec_exe(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_state *s = exec_mine();
+	struct ea_exec *e;
+	u32 n, pos;
+	u64 from;
+
+	if (!s)
+		return 0;
+	e = (void *)s->raw;
+	walk(s, EA_STR_EXE, s->exe);
+	n = next_span(s, EA_FIRST - 1);
+	from = s->argv + s->off;
+	e->head.offset = s->off;
+	e->head.flags = advance(s, n);
+	pos = s->pos;
+	OPAQUE(n);
+	n &= EA_FIRST - 1;
+	OPAQUE(pos);
+	pos &= EA_LOW - 1;
+	if (bpf_probe_read_user(&s->raw[pos], n, (void *)from) < 0) {
+		e->head.flags |= EA_FAULT;
+		e->head.missing = n;
+	} else {
+		e->head.len = n;
+		s->pos = pos + n;
+	}
+	if (send_first(s) < 0 || e->head.flags & EA_LAST)
+		return 0;
+	exec_stages.call(ctx, EXEC_STAGE_MORE);
+	count_loss(0);
+	return 0;
+}
+
+int on_exec_more(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_state *s = exec_mine();
+	struct ea_head *h;
+
+	if (!s)
+		return 0;
+	h = (void *)s->raw;
+	h->type = EA_EXEC_MORE;
+	h->size = sizeof(*h);
+	for (int i = 0; i < EA_CHUNKS; i++) {
+		u32 n = next_span(s, EA_CHUNK - 1);
+
+		h->seq++;
+		h->offset = s->off;
+		h->flags = advance(s, n);
+		h->missing = 0;
+		OPAQUE(n);
+		n &= EA_CHUNK - 1;
+		if (bpf_probe_read_user(&s->raw[sizeof(*h)], n, (void *)(s->argv + h->offset)) < 0) {
+			h->flags |= EA_FAULT;
+			h->missing = n;
+			n = 0;
+		}
+		h->len = n;
+		/* Refused: the next ones may still find room, and each byte counts. */
+		send_more(s, sizeof(*h) + n);
+		if (h->flags & EA_LAST)
+			return 0;
+	}
+	exec_stages.call(ctx, EXEC_STAGE_MORE);
+	count_loss(0);
+	return 0;
+}
+
+/* ---- failed execs -------------------------------------------------------- */
+
+#ifdef EA_FAILED_EXECS
+
+/* Keyed by the task: its address stays the same when a thread takes over its
+ * leader's pid. An LRU, so that tasks that die inside the call do not leak. */
+BPF_TABLE("lru_hash", u64, struct ea_call, calls, 10240);
+BPF_PERCPU_ARRAY(fail_state, struct ea_state, 1);
+BPF_PROG_ARRAY(fail_stages, 3);
+
+#define FAIL_STAGE_CWD  0
+#define FAIL_STAGE_EXE  1
+#define FAIL_STAGE_ARGV 2
+
+static __always_inline struct ea_state *fail_mine(void)
+{
+	u32 zero = 0;
+
+	return fail_state.lookup(&zero);
+}
+
+/* The syscall tracepoints' records (events/syscalls/sys_*_execve/format). */
+struct ea_sys_enter {
+	u64 common;
+	s64 nr;
+	u64 args[6];
+};
+
+struct ea_sys_exit {
+	u64 common;
+	s64 nr;
+	s64 ret;
+};
+
+static __always_inline int enter(u64 filename, u64 argv, s32 dirfd, u32 flags)
+{
+	u64 task = bpf_get_current_task();
+	struct ea_call call = {};
+
+	call.filename = filename;
+	call.argv = argv;
+	call.dirfd = dirfd;
+	call.flags = flags;
+	KERNEL_READ(call.mm, task, EA_OFF(task_struct, mm));
+	calls.update(&task, &call);
+	return 0;
+}
+
+int on_enter_execve(struct ea_sys_enter *ctx)
+{
+	return enter(ctx->args[0], ctx->args[1], EA_AT_FDCWD, 0);
+}
+
+int on_enter_execveat(struct ea_sys_enter *ctx)
+{
+	return enter(ctx->args[1], ctx->args[2], ctx->args[0], ctx->args[4]);
+}
+
+int on_exit(struct ea_sys_exit *ctx)
+{
+	struct ea_state *s = fail_mine();
+	struct ea_exec *e;
+	u64 task = bpf_get_current_task(), mm = 0;
+	struct ea_call *call = calls.lookup(&task), saved = {};
+	s64 ret = ctx->ret;
+	long n;
+
+	if (!s)
+		return 0;
+	e = (void *)s->raw;
+	if (call) {
+		saved = *call;
+		calls.delete(&task);
+	}
+	if (ret >= 0 || ret == -EA_ERESTARTNOINTR || saved.flags & EA_AT_EXECVE_CHECK)
+		return 0;
+
+	fill_facts(s, EA_FAILED);
+	e->ret = ret;
+	e->head.total = EA_UNKNOWN;
+	e->head.argc = EA_UNKNOWN;
+	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
+	/* An exec that fails past its point of no return has a new, empty image: the
+	 * caller's pointers mean nothing there. */
+	if (call && mm == saved.mm) {
+		s->argv = saved.argv;
+		e->dirfd = saved.dirfd;
+		n = bpf_probe_read_user_str(&s->raw[sizeof(*e)], EA_PATH_MAX, (void *)saved.filename);
+		if (n > 0) {
+			e->str_len[EA_STR_FILENAME] = n;
+			s->pos = sizeof(*e) + n;
+		}
+		/* A NULL argv is an empty one. */
+		if (!s->argv)
+			e->head.argc = 0;
+	}
+	fail_stages.call(ctx, FAIL_STAGE_CWD);
+	count_loss(1);
+	return 0;
+}
+
+int on_exit_cwd(struct ea_sys_exit *ctx)
+{
+	struct ea_state *s = fail_mine();
+
+	if (!s)
+		return 0;
+	walk_cwd(s);
+	fail_stages.call(ctx, FAIL_STAGE_EXE);
+	count_loss(1);
+	return 0;
+}
+
+int on_exit_exe(struct ea_sys_exit *ctx)
+{
+	struct ea_state *s = fail_mine();
+	struct ea_head *h;
+
+	if (!s)
+		return 0;
+	h = (void *)s->raw;
+	walk(s, EA_STR_EXE, s->exe);
+	if (s->argv) {
+		fail_stages.call(ctx, FAIL_STAGE_ARGV);
+		count_loss(1);
+		return 0;
+	}
+	if (h->argc == EA_UNKNOWN) {
+		h->flags = EA_FAULT;
+		h->missing = EA_UNKNOWN;
+	}
+	h->total = 0;
+	h->flags |= EA_LAST;
+	send_first(s);
+	return 0;
+}
+
+/* Sends the record that is being built and begins the next one. */
+static __always_inline int flush(struct ea_state *s)
+{
+	struct ea_head *h = (void *)s->raw;
+
+	if (s->sent) {
+		send_more(s, s->pos);
+	} else if (send_first(s) < 0) {
+		return -1;
+	}
+	h->type = EA_FAILED_MORE;
+	h->seq++;
+	h->size = sizeof(*h);
+	h->flags = 0;
+	h->missing = 0;
+	h->offset = s->off;
+	h->len = 0;
+	s->pos = sizeof(*h);
+	return 0;
+}
+
+/* One argument, or a piece of a long one, each time round. The kernel does not
+ * say how many there are; the walk does, when it meets the NULL at the end. */
+int on_exit_argv(struct ea_sys_exit *ctx)
+{
+	struct ea_state *s = fail_mine();
+	struct ea_head *h;
+
+	if (!s)
+		return 0;
+	h = (void *)s->raw;
+	for (int i = 0; i < EA_ARGS; i++) {
+		u64 from = s->rest;
+		u32 pos, end = 0;
+		long n;
+
+		if (!from) {
+			n = bpf_probe_read_user(&from, sizeof(from), (void *)(s->argv + 8 * (u64)s->argc));
+			if (n < 0) {
+				h->flags |= EA_FAULT;
+				h->missing = EA_UNKNOWN;
+			} else if (!from) {
+				h->argc = s->argc;
+			}
+			end = !from;
+		}
+		if (end) {
+			h->total = s->off;
+			h->flags |= EA_LAST;
+		}
+		/* What cannot be read stands behind the bytes of a record, so the record ends. */
+		if (end || h->flags || s->pos >= EA_LOW) {
+			if (flush(s) < 0 || end)
+				return 0;
+		}
+		pos = s->pos;
+		OPAQUE(pos);
+		pos &= EA_LOW - 1;
+		n = bpf_probe_read_user_str(&s->raw[pos], EA_PIECE, (void *)from);
+		if (n <= 0) {
+			/* Its length is unknown; the arguments after it may be readable. */
+			h->flags |= EA_FAULT;
+			h->missing = EA_UNKNOWN;
+			s->rest = 0;
+			s->argc++;
+			continue;
+		}
+		if (n == EA_PIECE) {
+			/* Full: it may go on. The NUL that the helper put is not the argument's. */
+			n = EA_PIECE - 1;
+			s->rest = from + n;
+		} else {
+			s->rest = 0;
+			s->argc++;
+		}
+		s->pos = pos + n;
+		s->off += n;
+		h->len += n;
+	}
+	fail_stages.call(ctx, FAIL_STAGE_ARGV);
+	h->flags |= EA_LIMIT | EA_LAST;
+	h->total = s->off;
+	flush(s);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract between the probe (execaudit.c) and Python (execaudit/wire.py).
+ * tests/test_wire.py compiles this file and compares every offset and constant.
+ *
+ * Each ring buffer record starts with struct ea_head. The first record of an
+ * exec (EA_EXEC or EA_FAILED) holds the facts, then its strings one after the
+ * other, then the first bytes of the command line. EA_*_MORE records carry the
+ * bytes that did not fit. (boot_ns, tid) names the exec in all of them.
+ *
+ * Layout rule: structs only grow at their end, and `size` says how long the
+ * fixed part is, so that a field can be added without moving another. There is
+ * no implicit padding anywhere: padding would leak kernel memory.
+ */
+#ifndef EXECAUDIT_H
+#define EXECAUDIT_H
+
+/* ea_head.type */
+#define EA_EXEC        1 /* a successful exec */
+#define EA_FAILED      2 /* execve or execveat returned an error */
+#define EA_EXEC_MORE   3 /* more of the command line of an EA_EXEC */
+#define EA_FAILED_MORE 4 /* more of the command line of an EA_FAILED */
+
+/* ea_head.flags */
+#define EA_FAULT 1 /* the kernel could not read `missing` bytes after this record's */
+#define EA_LIMIT 2 /* the walk over a failed exec's argv stopped at the probe's own limit */
+#define EA_LAST  4 /* no more records of this exec */
+
+/* Failed execs are counted by walking the caller's argv. `total` is this until the
+ * walk is over, and then, in the last record, the bytes it saw; `argc` is this
+ * unless the walk met the NULL at the end. `missing` is this when the length of an
+ * unreadable argument is unknown. */
+#define EA_UNKNOWN 0xffffffff
+
+struct ea_head {
+	__u64 boot_ns; /* CLOCK_BOOTTIME when the exec took effect or failed */
+	__u32 tid;     /* the task then: after a successful exec, its thread group id */
+	__u32 pid;     /* thread group id */
+	__u32 total;   /* bytes of the whole command line, each argument's NUL counted */
+	__u32 argc;    /* arguments of the whole command line */
+	__u32 offset;  /* where this record's argv bytes stand in the command line */
+	__u32 len;     /* argv bytes in this record, at its end */
+	__u32 missing; /* with EA_FAULT: bytes of the command line lost right after them */
+	__u16 size;    /* bytes of the fixed part: where the first string begins */
+	__u8 type;
+	__u8 flags;
+	__u32 seq;     /* 0, 1, 2, ... within the exec, refused records counted: what is not
+	                * there was lost */
+	__u32 pad;
+};
+
+/* ea_exec.str_len: the strings in their order. Paths come as components, each
+ * NUL-terminated, the last component first. */
+#define EA_STR_FILENAME 0 /* as given to execve */
+#define EA_STR_CWD      1
+#define EA_STR_EXE      2
+#define EA_STR_COUNT    8 /* room for cgroup, tty, interpreter, ... */
+
+/* ea_exec.path_flags, for the cwd; shifted left by EA_PATH_EXE for the exe */
+#define EA_PATH_DELETED 1 /* the file has no name any more */
+#define EA_PATH_PSEUDO  2 /* no place in a file system: memfd:x, pipe:[1] */
+#define EA_PATH_CUT     4 /* deeper or longer than the walk goes; the root end is missing */
+#define EA_PATH_NONE    8 /* there is none (a kernel thread's exe) */
+#define EA_PATH_EXE     16
+
+struct ea_exec {
+	struct ea_head head;
+	__u32 caller_tid; /* the thread that called execve */
+	__u32 ppid;
+	__u32 uid;
+	__u32 gid;
+	__u32 euid;
+	__s32 ret;   /* 0, or the negative errno */
+	__s32 dirfd; /* failed execveat: its directory; else AT_FDCWD (-100) */
+	/* EA_EXEC: bytes left out on purpose (--max-argv), from .. to; both are
+	 * `total` when the whole command line is sent. */
+	__u32 cut_from;
+	__u32 cut_to;
+	__u16 str_len[EA_STR_COUNT];
+	__u16 path_flags;
+	__u8 pad[2];
+	char comm[16];
+};
+
+/* One per CPU. Only the probe writes it; the recorder looks at differences. */
+struct ea_loss {
+	__u64 execs;   /* execs of which no record could be sent: not in the history at all */
+	__u64 records; /* argv records refused: their exec is in the history, marked lost */
+};
+
+#endif

@@ -1,0 +1,1 @@
+/* Empty: BCC includes it, and brings what it needs itself. */

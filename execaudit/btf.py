@@ -1,0 +1,130 @@
+"""Struct member offsets of the running kernel, from its BTF, through libbpf.
+
+libbpf is there wherever BCC is: libbcc is linked with it. The numbers below are the
+kernel's format (Documentation/bpf/btf.rst).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from execaudit.errors import ProbeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_KIND_STRUCT, _KIND_UNION = 4, 5
+# typedef, volatile, const, restrict, type_tag: names or qualifiers of another type.
+_KINDS_SEEN_THROUGH = frozenset({8, 9, 10, 11, 18})
+
+
+class _Type(ctypes.Structure):
+    _fields_ = (
+        ("name_off", ctypes.c_uint32),
+        ("info", ctypes.c_uint32),
+        ("size_or_type", ctypes.c_uint32),
+    )
+
+
+class _Member(ctypes.Structure):
+    _fields_ = (
+        ("name_off", ctypes.c_uint32),
+        ("type", ctypes.c_uint32),
+        ("offset", ctypes.c_uint32),
+    )
+
+
+def load_libbpf() -> ctypes.CDLL:
+    """Returns libbpf, whose functions keep the GIL (see execaudit/ringbuf.py for why).
+
+    Raises ProbeError when it is not installed.
+    """
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        try:
+            lib = ctypes.PyDLL(name, use_errno=True)
+        except OSError:
+            continue
+        lib.libbpf_set_print(None)  # its warnings go to stderr, and each has an error of ours
+        return lib
+    raise ProbeError("libbpf is not installed: run `apt-get install python3-bpfcc`, which brings it")
+
+
+class KernelTypes:
+    """The types of the running kernel."""
+
+    def __init__(self) -> None:
+        """Raises ProbeError when the kernel has no BTF."""
+        lib = load_libbpf()
+        lib.btf__load_vmlinux_btf.restype = ctypes.c_void_p
+        lib.btf__find_by_name_kind.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint32)
+        lib.btf__find_by_name_kind.restype = ctypes.c_int32
+        lib.btf__type_by_id.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+        lib.btf__type_by_id.restype = ctypes.c_void_p
+        lib.btf__name_by_offset.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
+        lib.btf__name_by_offset.restype = ctypes.c_char_p
+        lib.btf__free.argtypes = (ctypes.c_void_p,)
+        self._lib = lib
+        self._btf = lib.btf__load_vmlinux_btf()
+        # libbpf before 1.0 returns a small negative number as a pointer.
+        if not self._btf or self._btf > 2**64 - 4096:
+            raise ProbeError(
+                "this kernel has no BTF (/sys/kernel/btf/vmlinux): boot one built with CONFIG_DEBUG_INFO_BTF=y"
+            )
+
+    def close(self) -> None:
+        """Frees libbpf's copy, about 10 MB."""
+        self._lib.btf__free(self._btf)
+
+    def offset(self, struct: str, member: str) -> int:
+        """Returns the offset of a member in bytes, looking into anonymous structs and unions.
+
+        Raises ProbeError when this kernel's struct has no such member.
+        """
+        type_id = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
+        found = self._search(type_id, member) if type_id > 0 else None
+        if found is None:
+            raise ProbeError(
+                f"this kernel's BTF has no {struct}.{member}: execaudit does not know this kernel yet"
+            )
+        return found
+
+    def _search(self, type_id: int, wanted: str) -> int | None:
+        address = self._lib.btf__type_by_id(self._btf, type_id)
+        struct = _Type.from_address(address)
+        has_bitfields = struct.info >> 31
+        for index in range(struct.info & 0xFFFF):
+            member = _Member.from_address(address + ctypes.sizeof(_Type) + index * ctypes.sizeof(_Member))
+            bits = int(member.offset & 0xFFFFFF if has_bitfields else member.offset)
+            name = self._lib.btf__name_by_offset(self._btf, member.name_off).decode()
+            if name == wanted:
+                return bits // 8
+            if not name:
+                inner_id = self._anonymous(member.type)
+                inner = self._search(inner_id, wanted) if inner_id else None
+                if inner is not None:
+                    return bits // 8 + inner
+        return None
+
+    def _anonymous(self, type_id: int) -> int | None:
+        """Returns the struct or union behind the qualifiers of a member without a name."""
+        while True:
+            found = _Type.from_address(self._lib.btf__type_by_id(self._btf, type_id))
+            kind = found.info >> 24 & 0x1F
+            if kind in (_KIND_STRUCT, _KIND_UNION):
+                return type_id
+            if kind not in _KINDS_SEEN_THROUGH:
+                return None
+            type_id = int(found.size_or_type)
+
+
+def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Returns the offset in bytes of each (struct, member) in the running kernel.
+
+    Raises ProbeError when there is no BTF or a member is missing.
+    """
+    types = KernelTypes()
+    try:
+        return {(struct, member): types.offset(struct, member) for struct, member in members}
+    finally:
+        types.close()

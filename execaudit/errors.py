@@ -1,0 +1,54 @@
+"""The error family. Each class knows its exit status; each message names the next step."""
+
+from __future__ import annotations
+
+
+class ExecauditError(Exception):
+    """The request failed, for a reason that its text gives in one line."""
+
+    exit_status = 1
+
+
+class ConfigError(ExecauditError):
+    """A setting is wrong: the same as a wrong option."""
+
+    exit_status = 2
+
+
+class FilterError(ExecauditError):
+    """A filter's value cannot be understood: wrong usage."""
+
+    exit_status = 2
+
+
+class StoreError(ExecauditError):
+    """The database cannot be opened, read or written."""
+
+
+class DamagedStoreError(StoreError):
+    """The database is damaged."""
+
+    exit_status = 4
+
+
+class ProbeError(ExecauditError):
+    """The probe could not be loaded."""
+
+    exit_status = 5
+
+
+def store_error(doing: str, reason: str) -> StoreError:
+    """Returns the error for what SQLite said while `doing`, with the step that helps."""
+    if "malformed" in reason:
+        return DamagedStoreError(
+            f"{doing}: {reason}: keep a copy, then restore a backup or start a new database"
+        )
+    steps = {
+        "not a database": "it is some other file; name the history with --db",
+        "unable to open": "does the folder exist, and may you use it? name another file with --db",
+        "readonly": "you may not write there; run it as root, or name another file with --db",
+        "locked": "another program holds the database; end it, then try again",
+        "full": "make room on the disk, then start again",
+    }
+    step = next((step for word, step in steps.items() if word in reason), "see `execaudit doctor`")
+    return StoreError(f"{doing}: {reason}: {step}")

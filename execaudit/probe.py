@@ -1,0 +1,230 @@
+"""Load the BPF program through BCC and hand out its records as bytes. No parsing here.
+
+The only module that imports bcc, and only when a probe is opened: reading the history
+needs no BCC. BCC is the distribution's (python3-bpfcc); the package of that name on PyPI
+is another program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execaudit import btf
+from execaudit.errors import ProbeError
+from execaudit.ringbuf import RingBuffer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType, TracebackType
+
+TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
+# 16 MB hold about 50 000 ordinary execs, four seconds of the fastest storm seen on two
+# cores, and any single command line (the kernel's own limit is 6 MB).
+DEFAULT_RING_BYTES = 16 * 1024 * 1024
+_EVERYTHING = 0xFFFFFFFF
+# Bytes taken from the ring in one go: what the reader may hold before it passes it on.
+_BATCH_BYTES = 4 * 1024 * 1024
+_OFFSET_OF = re.compile(r"EA_OFF\((\w+[a-z]), (\w+)\)")  # not the macro's definition
+_RAW_TRACEPOINT, _TRACEPOINT = "RAW_TRACEPOINT", "TRACEPOINT"
+# The stages of execaudit.c, in the order of its EXEC_STAGE_* and FAIL_STAGE_* numbers.
+_EXEC_STAGES = ("on_exec_cwd", "on_exec_exe", "on_exec_more")
+_FAIL_STAGES = ("on_exit_cwd", "on_exit_exe", "on_exit_argv")
+
+
+class ProbeKind(str, Enum):
+    """How execs are captured."""
+
+    AUTO = "auto"
+    """The best that this machine offers."""
+    TRACEPOINT = "tracepoint"
+    """sched_process_exec, and the syscall tracepoints for failed execs."""
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """What to capture."""
+
+    failed: bool = True
+    """Failed execs too. It slows every syscall of the host by about 24 ns."""
+    max_argv: int | None = None
+    """Bytes kept of a command line, half from its head and half from its tail; None: all."""
+    ring_bytes: int = DEFAULT_RING_BYTES
+    """Size of the ring buffer: a power of two, at least a page."""
+
+
+class Losses(NamedTuple):
+    """What the ring buffer refused since the probe was loaded, summed over CPUs."""
+
+    execs: int
+    """Execs of which nothing was sent."""
+    records: int
+    """Further argv records of execs that were sent in part."""
+
+
+def source_dir() -> Path:
+    """Returns the folder of the BPF sources: in the installed package, or in a checkout."""
+    packaged = Path(__file__).parent / "_bpf"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "bpf"
+
+
+def tracefs() -> Path | None:
+    """Returns where the tracepoints of this kernel are described, or None if not mounted."""
+    for folder in TRACEFS:
+        with contextlib.suppress(OSError):
+            if (folder / "events").is_dir():
+                return folder
+    return None
+
+
+def import_bcc() -> ModuleType:
+    """Returns the BCC module.
+
+    Raises ProbeError when it is missing, or is the PyPI package of the same name.
+    """
+    # BCC compiles against kernel headers; these few are all that it needs (see bpf/include).
+    os.environ["BCC_KERNEL_SOURCE"] = str(source_dir())
+    try:
+        import bcc  # noqa: PLC0415  # 0.3 s, and only the recorder needs it
+    except ImportError as exc:
+        raise ProbeError(
+            f"BCC cannot be imported ({exc}): run `apt-get install python3-bpfcc`, and make the virtual "
+            "environment with `/usr/bin/python3 -m venv --system-site-packages`"
+        ) from exc
+    if not hasattr(bcc, "BPF"):
+        raise ProbeError(
+            f"{bcc.__file__} is not the BPF Compiler Collection but a package of the same name: "
+            "run `pip uninstall bcc`, then `apt-get install python3-bpfcc`"
+        )
+    module: ModuleType = bcc
+    return module
+
+
+@contextlib.contextmanager
+def _compiler_output(log: Path) -> Iterator[None]:
+    """Sends what clang and the verifier print to a file: they write to descriptor 2 itself."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with log.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
+    """Returns the -D flags for the program: its tunables, and this kernel's struct offsets.
+
+    Raises ProbeError when the kernel's BTF is missing or lacks a member.
+    """
+    members = set(_OFFSET_OF.findall(source))
+    max_argv = _EVERYTHING if options.max_argv is None else min(options.max_argv, _EVERYTHING)
+    flags = {
+        "EA_RING_PAGES": options.ring_bytes // mmap.PAGESIZE,
+        # All CPUs together wake the reader before an eighth of the ring is in use.
+        "EA_WAKE_BYTES": max(1, options.ring_bytes // 8 // cpus),
+        "EA_MAX_ARGV": f"{max_argv}u",
+        **{f"EA_OFF_{s}__{m}": offset for (s, m), offset in sorted(btf.offsets(members).items())},
+    }
+    if options.failed:
+        flags["EA_FAILED_EXECS"] = 1
+    return [f"-D{name}={value}" for name, value in flags.items()]
+
+
+class Probe:
+    """The loaded and attached BPF program. It is capturing from the moment it exists."""
+
+    def __init__(self, options: ProbeOptions) -> None:
+        """Compiles, loads and attaches; takes about a second.
+
+        Raises ProbeError with the reason and what to do.
+        """
+        if options.failed and tracefs() is None:
+            raise ProbeError(
+                "tracefs is not mounted, and failed execs need it: run "
+                "`mount -t tracefs tracefs /sys/kernel/tracing`, or record with --no-failed"
+            )
+        bcc = import_bcc()
+        folder = source_dir()
+        source = (folder / "execaudit.c").read_text()
+        flags = [*compile_flags(source, options, os.cpu_count() or 1), f"-I{folder}"]
+        handle, name = tempfile.mkstemp(prefix="execaudit-probe-", suffix=".log")
+        os.close(handle)
+        log = Path(name)
+        try:
+            with _compiler_output(log):
+                self._bpf = bcc.BPF(text=source, cflags=flags)
+                self._attach(bcc.BPF, options)
+        except Exception as exc:  # bcc raises bare Exception
+            reason = str(exc) or type(exc).__name__
+            raise ProbeError(
+                f"the kernel or BCC refused the probe ({reason}): see {log}, then run `execaudit doctor`"
+            ) from exc
+        log.unlink()
+        self._losses = self._bpf["losses"]
+        self._ring = RingBuffer(self._bpf["events"].map_fd, batch_bytes=_BATCH_BYTES)
+
+    def _attach(self, kinds: Any, options: ProbeOptions) -> None:  # noqa: ANN401  # bcc has no types
+        bpf = self._bpf
+
+        def stages(table: str, names: tuple[str, ...], kind: int) -> None:
+            for number, name in enumerate(names):
+                bpf[table][ctypes.c_int(number)] = ctypes.c_int(bpf.load_func(name, kind).fd)
+
+        # Tail calls must find their targets before the first event comes.
+        stages("exec_stages", _EXEC_STAGES, getattr(kinds, _RAW_TRACEPOINT))
+        if options.failed:
+            stages("fail_stages", _FAIL_STAGES, getattr(kinds, _TRACEPOINT))
+        bpf.attach_raw_tracepoint(tp="sched_process_exec", fn_name="on_exec")
+        if options.failed:
+            # Enter before exit: an exit without its enter has no arguments.
+            for call in ("execve", "execveat"):
+                bpf.attach_tracepoint(tp=f"syscalls:sys_enter_{call}", fn_name=f"on_enter_{call}")
+            for call in ("execve", "execveat"):
+                bpf.attach_tracepoint(tp=f"syscalls:sys_exit_{call}", fn_name="on_exit")
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when the ring buffer is filling, or after `timeout_s`."""
+        self._ring.wait(timeout_s)
+
+    def read(self) -> list[bytes]:
+        """Returns the records that are there, oldest first; empty when there are none."""
+        return self._ring.read()
+
+    def losses(self) -> Losses:
+        """Returns the loss counters. Reading them costs about 20 microseconds."""
+        per_cpu = self._losses[0]
+        return Losses(sum(cpu.execs for cpu in per_cpu), sum(cpu.records for cpu in per_cpu))
+
+    def detach(self) -> None:
+        """Stops capturing. What is in the ring can still be read."""
+        # BCC's own names for its links; cleanup() would close the maps as well. The last
+        # attached goes first: an exit without its enter would be a failed exec without argv.
+        for name in reversed(list(self._bpf.tracepoint_fds)):
+            self._bpf.detach_tracepoint(name)
+        for tp in list(self._bpf.raw_tracepoint_fds):
+            self._bpf.detach_raw_tracepoint(tp)
+
+    def close(self) -> None:
+        """Stops capturing and frees everything."""
+        self._ring.close()
+        self._bpf.cleanup()
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
