@@ -1,0 +1,181 @@
+"""The bytes of the probe's records, as `bpf/execaudit.h` lays them out. Pure: bytes in, values out."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+from execaudit.errors import ExecauditError
+
+# Native byte order: probe and reader are the same machine. "=" means no padding, which
+# the header promises (tests/test_wire.py compares both with the C compiler's layout).
+_HEAD = struct.Struct("=QIIIIIIIHBBI4x")
+_FACTS = struct.Struct("=IIIIIiiII8HH2x16s")
+
+UNKNOWN = 0xFFFFFFFF
+"""EA_`EA_UNKNOWN`: a number that the probe could not know, or not yet."""
+AT_FDCWD = -100
+
+
+class RecordType(IntEnum):
+    """`ea_head.type`."""
+
+    EXEC = 1
+    FAILED = 2
+    EXEC_MORE = 3
+    FAILED_MORE = 4
+
+
+# Plain numbers: looking a member up for each record costs more than the comparison.
+_FIRST = (1, 2)
+_MORE = (3, 4)
+_OF_FAILED = (2, 4)
+
+
+class RecordFlag(IntFlag):
+    """`ea_head.flags`."""
+
+    FAULT = 1
+    LIMIT = 2
+    LAST = 4
+
+
+class PathFlag(IntFlag):
+    """`ea_exec.path_flags`, of one path."""
+
+    DELETED = 1
+    PSEUDO = 2
+    CUT = 4
+    NONE = 8
+
+
+_EXE_SHIFT = 4  # EA_PATH_EXE is 1 << 4
+_ONE_PATH = 15
+
+
+class WireError(ExecauditError):
+    """A record does not have the form of the header: probe and package do not fit."""
+
+
+class Piece(NamedTuple):
+    """Bytes of a command line: in every record."""
+
+    boot_ns: int
+    tid: int
+    """With `boot_ns`, what the records of one exec have in common."""
+    pid: int
+    seq: int
+    """Its place among the records of the exec, lost ones counted; the LAST one has the highest."""
+    failed: bool
+    """The exec was refused."""
+    total: int
+    """Bytes of the whole command line, or UNKNOWN."""
+    argc: int
+    """Arguments of the whole command line, or UNKNOWN."""
+    offset: int
+    """Where `argv` stands in the command line."""
+    missing: int
+    """With FAULT: bytes that are lost right after `argv`, or UNKNOWN."""
+    flags: int
+    argv: bytes
+
+
+class Facts(NamedTuple):
+    """What the first record of an exec says beside its piece of the command line."""
+
+    caller_tid: int
+    ppid: int
+    uid: int
+    gid: int
+    euid: int
+    errno: int
+    """Positive; 0 for a successful exec."""
+    cut_from: int
+    """Bytes `cut_from` to `cut_to` of the command line were left out on purpose."""
+    cut_to: int
+    comm: bytes
+    filename: bytes | None
+    cwd: bytes | None
+    exe: bytes | None
+
+
+def decode(record: bytes) -> tuple[Piece, Facts | None]:
+    """Returns what a record holds; Facts only from the first record of an exec.
+
+    Raises WireError for bytes that the probe cannot have sent.
+    """
+    try:
+        boot_ns, tid, pid, total, argc, offset, length, missing, size, kind, flags, seq = _HEAD.unpack_from(
+            record
+        )
+        if kind in _FIRST:
+            facts, end = _facts(record, size)
+        elif kind in _MORE:
+            facts, end = None, size
+        else:
+            raise WireError(f"the probe sent a record of the unknown type {kind}: reinstall execaudit")
+    except struct.error as exc:
+        raise WireError(
+            f"the probe sent {len(record)} bytes that are no record ({exc}): reinstall execaudit"
+        ) from exc
+    argv = record[end : end + length]
+    if len(argv) != length:
+        raise WireError(
+            f"the probe sent a record of {len(record)} bytes that needs {end + length}: reinstall execaudit"
+        )
+    failed = kind in _OF_FAILED
+    return Piece(boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv), facts
+
+
+def _facts(record: bytes, size: int) -> tuple[Facts, int]:
+    """Returns the facts and where the argv bytes begin."""
+    (
+        caller_tid, ppid, uid, gid, euid, ret, dirfd, cut_from, cut_to,
+        filename_len, cwd_len, exe_len, len3, len4, len5, len6, len7,
+        path_flags, comm,
+    ) = _FACTS.unpack_from(record, _HEAD.size)  # fmt: skip
+    cwd_at = size + filename_len
+    exe_at = cwd_at + cwd_len
+    end = exe_at + exe_len
+    filename = record[size : cwd_at - 1] if filename_len else None
+    facts = Facts(
+        caller_tid,
+        ppid,
+        uid,
+        gid,
+        euid,
+        -ret,
+        cut_from,
+        cut_to,
+        comm.partition(b"\0")[0],
+        filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
+        path(record[cwd_at:exe_at], path_flags & _ONE_PATH),
+        path(record[exe_at:end], path_flags >> _EXE_SHIFT & _ONE_PATH),
+    )
+    return facts, end + len3 + len4 + len5 + len6 + len7
+
+
+def at_path(dirfd: int, filename: bytes) -> bytes:
+    """Returns the path of an execveat as the kernel itself names it (fs/exec.c, alloc_bprm)."""
+    if filename.startswith(b"/"):
+        return filename
+    return b"/dev/fd/%d/%s" % (dirfd, filename) if filename else b"/dev/fd/%d" % dirfd
+
+
+def path(components: bytes, flags: int) -> bytes | None:
+    """Returns a path from its components, the last one first, each ended by a NUL.
+
+    As /proc/PID/exe and /proc/PID/cwd show it, ` (deleted)` included. A path of which the
+    root end is missing starts with `(cut)/`, as getcwd(2) marks one with `(unreachable)`.
+    """
+    if flags & PathFlag.NONE:
+        return None
+    names = components.split(b"\0")
+    names.reverse()  # the empty end of the split becomes the root
+    text = b"/".join(names) if len(names) > 1 else b"/"
+    if flags & PathFlag.PSEUDO:
+        return text + b" (deleted)"
+    if flags & PathFlag.CUT:
+        text = b"(cut)" + text
+    return text + b" (deleted)" if flags & PathFlag.DELETED else text

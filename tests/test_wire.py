@@ -1,0 +1,197 @@
+"""The bytes of the probe's records."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execaudit import wire
+from execaudit.probe import source_dir
+from tests import wirebytes
+from tests.wirebytes import Facts, Head
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LAYOUT = r"""
+#include <stddef.h>
+#include <stdio.h>
+typedef unsigned char __u8; typedef unsigned short __u16; typedef unsigned int __u32;
+typedef unsigned long long __u64; typedef int __s32;
+#include "execaudit.h"
+#define SHOW(s, m) printf(#s "." #m " %zu %zu\n", offsetof(struct s, m), sizeof(((struct s *)0)->m))
+int main(void)
+{
+	SHOW(ea_head, boot_ns); SHOW(ea_head, tid); SHOW(ea_head, pid); SHOW(ea_head, total);
+	SHOW(ea_head, argc); SHOW(ea_head, offset); SHOW(ea_head, len); SHOW(ea_head, missing);
+	SHOW(ea_head, size); SHOW(ea_head, type); SHOW(ea_head, flags);
+	SHOW(ea_head, seq); SHOW(ea_head, pad);
+	SHOW(ea_exec, caller_tid); SHOW(ea_exec, ppid); SHOW(ea_exec, uid); SHOW(ea_exec, gid);
+	SHOW(ea_exec, euid); SHOW(ea_exec, ret); SHOW(ea_exec, dirfd); SHOW(ea_exec, cut_from);
+	SHOW(ea_exec, cut_to); SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags); SHOW(ea_exec, pad);
+	SHOW(ea_exec, comm);
+	printf("size %zu %zu\n", sizeof(struct ea_head), sizeof(struct ea_exec));
+	return 0;
+}
+"""
+
+
+def compiled_layout(tmp_path: Path) -> list[list[str]]:
+    """Returns name, offset and size of each member, as a C compiler of this machine has them."""
+    source = tmp_path / "layout.c"
+    source.write_text(LAYOUT)
+    program = tmp_path / "layout"
+    subprocess.run(["cc", "-Wall", "-Werror", f"-I{source_dir()}", "-o", program, source], check=True)
+    output = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    return [line.split() for line in output.splitlines()]
+
+
+def test_python_reads_the_layout_that_the_c_compiler_makes(tmp_path: Path) -> None:
+    """Each member of the header's structs has its place and size in wire.py, with no padding."""
+    *members, (_, head_size, exec_size) = compiled_layout(tmp_path)
+    place = 0
+    for name, offset, size in members:
+        assert (name, int(offset)) == (name, place)
+        place += int(size)
+
+    assert int(head_size) == wire._HEAD.size
+    assert int(exec_size) == wire._HEAD.size + wire._FACTS.size == place
+
+
+def test_python_has_the_constants_of_the_header() -> None:
+    """Types, flags and the unknown number are the header's."""
+    header = (source_dir() / "execaudit.h").read_text()
+    value = {
+        name: int(text, 0)
+        for name, text in re.findall(r"^#define (EA_\w+)\s+(0x\w+|\d+)", header, re.MULTILINE)
+    }
+
+    assert value["EA_UNKNOWN"] == wire.UNKNOWN
+    assert {f"EA_{kind.name}": kind.value for kind in wire.RecordType}.items() <= value.items()
+    assert {f"EA_{flag.name}": flag.value for flag in wire.RecordFlag}.items() <= value.items()
+    assert {f"EA_PATH_{flag.name}": flag.value for flag in wire.PathFlag}.items() <= value.items()
+    assert 1 << wire._EXE_SHIFT == value["EA_PATH_EXE"]
+
+
+names = st.binary(min_size=1, max_size=8).filter(lambda name: not {0, ord("/")} & set(name))
+u32 = st.integers(0, 2**32 - 1)
+heads = st.builds(
+    Head,
+    boot_ns=st.integers(0, 2**60),
+    tid=u32,
+    pid=u32,
+    total=u32,
+    argc=u32,
+    offset=u32,
+    missing=u32,
+    flags=st.integers(0, 7),
+    seq=u32,
+)
+facts = st.builds(
+    Facts,
+    caller_tid=u32,
+    ppid=u32,
+    uid=u32,
+    gid=u32,
+    euid=u32,
+    ret=st.integers(-4095, 0),
+    cut_from=u32,
+    cut_to=u32,
+    dirfd=st.just(-100),
+    path_flags=st.just(0),
+    comm=st.binary(max_size=15).filter(lambda comm: 0 not in comm),
+    filename=st.none() | st.lists(names).map(b"/".join),
+    cwd=st.lists(names, max_size=5).map(tuple),
+    exe=st.lists(names, max_size=5).map(tuple),
+)
+
+
+@given(heads, facts, st.binary(max_size=50), st.sampled_from([wirebytes.EXEC, wirebytes.FAILED]))
+def test_a_first_record_comes_back_as_it_was_packed(head: Head, fact: Facts, argv: bytes, kind: int) -> None:
+    """Every number, string and argv byte of a first record is read from its place."""
+    piece, decoded = wire.decode(wirebytes.first(kind, head, fact, argv))
+
+    assert piece == (
+        head.boot_ns, head.tid, head.pid, head.seq, kind == wirebytes.FAILED, head.total, head.argc,
+        head.offset, head.missing, head.flags, argv,
+    )  # fmt: skip
+    assert decoded == (
+        fact.caller_tid, fact.ppid, fact.uid, fact.gid, fact.euid, -fact.ret, fact.cut_from, fact.cut_to,
+        fact.comm, fact.filename, b"/" + b"/".join(reversed(fact.cwd)), b"/" + b"/".join(reversed(fact.exe)),
+    )  # fmt: skip
+
+
+@given(heads, st.binary(max_size=50), st.sampled_from([wirebytes.EXEC_MORE, wirebytes.FAILED_MORE]))
+def test_a_further_record_has_no_facts(head: Head, argv: bytes, kind: int) -> None:
+    """A further record carries its piece of the command line and nothing else."""
+    piece, decoded = wire.decode(wirebytes.more(kind, head, argv))
+
+    assert decoded is None
+    assert (piece.argv, piece.offset, piece.failed) == (argv, head.offset, kind == wirebytes.FAILED_MORE)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_record_raise_the_one_error(noise: bytes) -> None:
+    """Whatever comes, decode returns or raises WireError."""
+    with contextlib.suppress(wire.WireError):
+        piece, _ = wire.decode(noise)
+        assert len(piece.argv) <= len(noise)
+
+
+@given(heads, facts, st.binary(min_size=1, max_size=50), st.data())
+def test_a_record_cut_short_is_refused(head: Head, fact: Facts, argv: bytes, data: st.DataObject) -> None:
+    """A record that lacks its end is never read as a shorter command line."""
+    record = wirebytes.first(wirebytes.EXEC, head, fact, argv)
+    cut = record[: data.draw(st.integers(0, len(record) - 1))]
+
+    with pytest.raises(wire.WireError):
+        wire.decode(cut)
+
+
+@given(heads, facts, st.binary(max_size=20), st.binary(max_size=16))
+def test_a_longer_fixed_part_is_stepped_over(head: Head, fact: Facts, argv: bytes, added: bytes) -> None:
+    """Fields that a later header appends do not move what is known."""
+    record = wirebytes.first(wirebytes.EXEC, head, fact, argv)
+    fixed = wirebytes.HEAD_SIZE + wire._FACTS.size
+    size = (fixed + len(added)).to_bytes(2, "little")
+    longer = record[:36] + size + record[38:fixed] + added + record[fixed:]
+
+    assert wire.decode(longer) == wire.decode(record)
+
+
+@pytest.mark.parametrize(
+    ("components", "flags", "expected"),
+    [
+        (b"", 0, b"/"),
+        (b"sh\0bin\0", 0, b"/bin/sh"),
+        (b"sh\0bin\0", wire.PathFlag.DELETED, b"/bin/sh (deleted)"),
+        (b"memfd:x\0", wire.PathFlag.PSEUDO, b"/memfd:x (deleted)"),
+        (b"d\0c\0", wire.PathFlag.CUT, b"(cut)/c/d"),
+        (b"d\0c\0", wire.PathFlag.CUT | wire.PathFlag.DELETED, b"(cut)/c/d (deleted)"),
+        (b"", wire.PathFlag.NONE, None),
+    ],
+)
+def test_paths_read_as_proc_shows_them(components: bytes, flags: int, expected: bytes | None) -> None:
+    """Components and flags become what /proc/PID/exe says, and a missing root end is marked."""
+    assert expected == wire.path(components, flags)
+
+
+@pytest.mark.parametrize(
+    ("dirfd", "filename", "expected"),
+    [(-100, b"x", b"x"), (3, b"/x", b"/x"), (3, b"x", b"/dev/fd/3/x"), (3, b"", b"/dev/fd/3")],
+)
+def test_a_failed_execveat_is_named_as_the_kernel_names_it(
+    dirfd: int, filename: bytes, expected: bytes
+) -> None:
+    """A path relative to a directory descriptor reads as that of a successful execveat does."""
+    record = wirebytes.first(wirebytes.FAILED, Head(), Facts(dirfd=dirfd, filename=filename), b"")
+    _, decoded = wire.decode(record)
+
+    assert decoded is not None
+    assert expected == decoded.filename

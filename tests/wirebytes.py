@@ -1,0 +1,94 @@
+"""Pack records as the probe does: the other direction of execaudit.wire, for tests."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+UNKNOWN = 0xFFFFFFFF
+EXEC, FAILED, EXEC_MORE, FAILED_MORE = 1, 2, 3, 4
+FAULT, LIMIT, LAST = 1, 2, 4
+HEAD_SIZE = 48
+
+
+class Head(NamedTuple):
+    """struct ea_head, without the lengths that pack() knows itself."""
+
+    boot_ns: int = 1_000
+    tid: int = 7
+    pid: int = 7
+    total: int = 0
+    argc: int = 0
+    offset: int = 0
+    missing: int = 0
+    flags: int = 0
+    seq: int = 0
+
+
+class Facts(NamedTuple):
+    """The rest of struct ea_exec."""
+
+    caller_tid: int = 7
+    ppid: int = 1
+    uid: int = 1000
+    gid: int = 1001
+    euid: int = 0
+    ret: int = 0
+    dirfd: int = -100
+    cut_from: int = 0
+    cut_to: int = 0
+    path_flags: int = 0
+    comm: bytes = b"true"
+    filename: bytes | None = b"/bin/true"
+    cwd: tuple[bytes, ...] = (b"u", b"home")
+    exe: tuple[bytes, ...] = (b"true", b"bin")
+
+
+def more(kind: int, head: Head, argv: bytes) -> bytes:
+    """Returns an EA_*_MORE record."""
+    return _head(kind, head, len(argv), HEAD_SIZE) + argv
+
+
+def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
+    """Returns an EA_EXEC or EA_FAILED record."""
+    strings = [
+        b"" if facts.filename is None else facts.filename + b"\0",
+        b"".join(name + b"\0" for name in facts.cwd),
+        b"".join(name + b"\0" for name in facts.exe),
+    ]
+    fixed = struct.pack(
+        "=IIIIIiiII8HH2x16s",
+        facts.caller_tid,
+        facts.ppid,
+        facts.uid,
+        facts.gid,
+        facts.euid,
+        facts.ret,
+        facts.dirfd,
+        facts.cut_from,
+        facts.cut_to,
+        *map(len, strings),
+        *(0,) * (8 - len(strings)),
+        facts.path_flags,
+        facts.comm,
+    )
+    size = HEAD_SIZE + len(fixed)
+    return _head(kind, head, len(argv), size) + fixed + b"".join(strings) + argv
+
+
+def _head(kind: int, head: Head, length: int, size: int) -> bytes:
+    return struct.pack(
+        "=QIIIIIIIHBBI4x",
+        head.boot_ns,
+        head.tid,
+        head.pid,
+        head.total,
+        head.argc,
+        head.offset,
+        length,
+        head.missing,
+        size,
+        kind,
+        head.flags,
+        head.seq,
+    )
