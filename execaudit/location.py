@@ -1,0 +1,30 @@
+"""What `--db` names. Pure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from execaudit.errors import ConfigError
+
+DEFAULT_DATABASE = "/var/lib/execaudit/execaudit.db"
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+
+
+def database_path(text: str) -> Path:
+    """Returns the SQLite file that a path, or a `sqlite:///` URL as SQLAlchemy writes it, names.
+
+    Raises ConfigError for other databases and for what names no file.
+    """
+    url = _URL.fullmatch(text)
+    if url is None:
+        name = text
+    elif url[1] == "sqlite" and url[2].startswith("/"):
+        name = url[2][1:]
+    else:
+        raise ConfigError(
+            f"cannot use the database {text}: this version keeps its history in SQLite; give a path, or sqlite:///PATH"
+        )
+    if not name or "\0" in name or name == ":memory:":
+        raise ConfigError("the database needs a file name: give a path, or sqlite:///PATH")
+    return Path(name)

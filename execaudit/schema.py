@@ -1,0 +1,141 @@
+"""The tables, as declarations. No behaviour.
+
+Texts that the kernel gives are BLOBs: they need not be UTF-8, and on Debian's SQLite LIKE
+and GLOB do not match BLOBs while on TEXT they stop at a NUL. Dictionaries are append-only
+and deduplicated by the writer's cache alone, so a value may stand in one twice: group by
+value, never by id.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+
+metadata = MetaData()
+
+# One value per row: next_id (see exec.id), stream_id (16 random bytes made with the file).
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+
+# One row per recorder, from its start to its orderly stop.
+run = Table(
+    "run",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("boot_id", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_ns", Integer, nullable=False),
+    # Wall clock of the orderly stop. NULL: it still records, or it was killed.
+    Column("stopped_ns", Integer),
+    sqlite_strict=True,
+)
+
+# Wall clock minus boot clock, as the recorder saw it: a new row whenever it was stepped.
+# exec.ts minus offset_ns is the boot clock again, which is in the exec's id.
+clock = Table(
+    "clock",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, ForeignKey("run.id"), nullable=False),
+    Column("offset_ns", Integer, nullable=False),
+    sqlite_strict=True,
+)
+
+
+def _dictionary(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("v", LargeBinary, nullable=False),
+        sqlite_strict=True,
+    )
+
+
+comm = _dictionary("comm")
+# exe, cwd and filename share one: the same paths come in all three roles.
+path = _dictionary("path")
+# The captured bytes, each argument ended by a NUL, so that ("",) and () differ.
+argv = _dictionary("argv")
+# User names, when they were resolved.
+user = _dictionary("user")
+
+# `exec` is a word of SQL in some databases; SQLAlchemy quotes it there.
+exec_ = Table(
+    "exec",
+    metadata,
+    # Given by the writer in the order of recording; never used again, even after pruning.
+    Column("id", Integer, primary_key=True),
+    # Wall clock, ns since 1970. Neither unique nor monotonic: clocks are stepped.
+    Column("ts", Integer, nullable=False),
+    Column("clock_id", Integer, nullable=False),
+    # 0 exec, 1 failed; see store.KINDS.
+    Column("kind", Integer, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("tid", Integer, nullable=False),
+    # NULL, here and below: not known, because the record that says it was lost.
+    Column("ppid", Integer),
+    Column("uid", Integer),
+    Column("euid", Integer),
+    Column("gid", Integer),
+    Column("user_id", Integer),
+    Column("comm_id", Integer),
+    Column("filename_id", Integer),
+    Column("exe_id", Integer),
+    Column("cwd_id", Integer),
+    Column("argv_id", Integer, nullable=False),
+    # Positive; NULL for a successful exec.
+    Column("errno", Integer),
+    # NULL when argv is whole; see store.TRUNCATIONS. The totals are then in argv_cut.
+    Column("truncated", Integer),
+    # The rowid is an index's implicit last column, so comm and an id range are one search.
+    # No index on ts (19 bytes a row: `seg` does its work) and none on argv_id (random
+    # writes); both measured as a net loss.
+    Index("ix_exec_comm", "comm_id"),
+    Index("ix_exec_pid", "pid"),
+    sqlite_strict=True,
+)
+
+# Of the few execs whose argv is not whole: what there was. Whole ones say it themselves.
+argv_cut = Table(
+    "argv_cut",
+    metadata,
+    Column("exec_id", Integer, primary_key=True),
+    Column("argc", Integer),
+    Column("argv_bytes", Integer),
+    # JSON, [[offset in the captured bytes, bytes missing there or null], ...]
+    Column("holes", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+# The time index: which ids were stored together, and the times among them. A row is made
+# longer by the next batch until it covers enough of them.
+seg = Table(
+    "seg",
+    metadata,
+    Column("id_lo", Integer, primary_key=True),
+    Column("id_hi", Integer, nullable=False),
+    Column("ts_min", Integer, nullable=False),
+    Column("ts_max", Integer, nullable=False),
+    sqlite_strict=True,
+)
+
+# Times in which execs were missed.
+gap = Table(
+    "gap",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", Integer, ForeignKey("run.id"), nullable=False),
+    Column("ts_from", Integer, nullable=False),
+    Column("ts_to", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    # NULL: cannot be known.
+    Column("count", Integer),
+    sqlite_strict=True,
+)
