@@ -1,0 +1,75 @@
+"""`execaudit db`: look after the database."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from execaudit.cli.options import State, config_option, db_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group("db")
+def command() -> None:
+    """Look after the database."""
+
+
+@command.command()
+@config_option
+@db_option
+@click.pass_obj
+def upgrade(state: State) -> None:
+    """Bring the schema to this version's, or make the database."""
+    from execaudit.reader import revision_of  # noqa: PLC0415  # `--help` needs neither
+    from execaudit.revision import REVISION  # noqa: PLC0415
+    from execaudit.store import Store  # noqa: PLC0415  # imports SQLAlchemy
+
+    path = state.database()
+    before = revision_of(path) if path.exists() and path.stat().st_size else None
+    if before == REVISION:
+        click.echo(f"{path} has schema {REVISION} already", err=True)
+        return
+    Store(path).close()
+    click.echo(f"{path} has schema {REVISION} now (before: {before or 'none'})", err=True)
+
+
+@command.command()
+@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@config_option
+@db_option
+@click.pass_obj
+def info(state: State, fmt: str) -> None:
+    """What the database holds: its size, times, gaps and recorder runs."""
+    facts = _facts(state.database())
+    if fmt == "json":
+        click.echo(json.dumps(facts))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else value}")
+
+
+def _facts(path: Path) -> dict[str, object]:
+    from execaudit import query  # noqa: PLC0415
+    from execaudit.reader import open_history, schema_revision  # noqa: PLC0415
+    from execaudit.times import utc_text  # noqa: PLC0415
+
+    with open_history(path) as connection:
+        summary = query.summary(connection)
+        return {
+            "path": str(path),
+            "schema": schema_revision(connection),
+            "bytes": sum(
+                file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists()
+            ),
+            "execs": summary.execs,
+            "first": None if summary.first_ns is None else utc_text(summary.first_ns),
+            "last": None if summary.last_ns is None else utc_text(summary.last_ns),
+            "gaps": summary.gaps,
+            "missed": summary.missed,
+            "recorder_runs": summary.runs,
+        }

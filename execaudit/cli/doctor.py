@@ -1,0 +1,61 @@
+"""`execaudit doctor`: can this machine record?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from execaudit import doctor
+from execaudit.cli.options import State, config_option, db_option
+from execaudit.errors import StoreError
+from execaudit.reader import revision_of
+from execaudit.revision import REVISION
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("doctor")
+@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@config_option
+@db_option
+@click.pass_context
+def command(ctx: click.Context, fmt: str) -> None:
+    """Say whether this machine can record, check by check, with what mends each failure.
+
+    Exits with 1 when a check failed.
+    """
+    path = ctx.find_object(State).database()  # type: ignore[union-attr]  # the group makes it
+    checks = doctor.run(doctor.Environment(), lambda: _database(path))
+    if fmt == "json":
+        click.echo(doctor.as_json(checks))
+    else:
+        for line in doctor.as_text(checks):
+            click.echo(line)
+    if not all(check.ok for check in checks):
+        ctx.exit(1)
+
+
+def _database(path: Path) -> doctor.Check:
+    """The history: can it be read, and does this version understand it?"""
+    name = "database"
+    upgrade = f"run `execaudit --db {path} db upgrade`"
+    if not path.exists():
+        return doctor.Check(
+            name, ok=False, detail=f"there is none at {path} yet", fix=f"{upgrade}, or just record"
+        )
+    try:
+        revision = revision_of(path)
+    except StoreError as exc:
+        return doctor.Check(name, ok=False, detail=str(exc), fix="name another file with --db")
+    if revision is None:
+        return doctor.Check(
+            name, ok=False, detail=f"{path} is no execaudit history", fix="name another file with --db"
+        )
+    if revision < REVISION:
+        return doctor.Check(name, ok=False, detail=f"{path} has the older schema {revision}", fix=upgrade)
+    if revision > REVISION:
+        fix = "install the execaudit that made it"
+        return doctor.Check(name, ok=False, detail=f"{path} has the newer schema {revision}", fix=fix)
+    return doctor.Check(name, ok=True, detail=f"{path} has schema {revision}")

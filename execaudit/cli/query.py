@@ -1,0 +1,92 @@
+"""`execaudit query`: find execs."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from execaudit import query, render
+from execaudit.cli.options import State, build_filter, config_option, db_option, filter_options
+from execaudit.reader import open_history
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from execaudit.event import ExecEvent
+    from execaudit.query import Filter
+
+_FOLLOW_SECONDS = 0.2
+# As `tail -f` and `journalctl -f` begin.
+_FOLLOW_BEGINS_WITH = 10
+
+
+@click.command("query")
+@filter_options
+@click.option("--follow", is_flag=True, help="Keep printing as execs arrive.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice([fmt.value for fmt in render.Format]),
+    help="[default: table on a terminal, else jsonl]",
+)
+@click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
+@config_option
+@db_option
+@click.pass_obj
+def command(state: State, /, fmt: str | None, *, follow: bool, raw: bool, **values: Any) -> None:  # noqa: ANN401  # the filters
+    """Find execs: a table on a terminal, JSON lines when piped.
+
+    Filters combine with AND; one that is given more than once, with OR. The order is that of
+    recording; --limit takes the newest.
+    """
+    if follow and values["reverse"]:
+        raise click.UsageError("--follow and --reverse exclude each other")
+    chosen = render.Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
+    with open_history(state.database()) as connection:
+        wanted = build_filter(values, lambda text: query.user_match(connection, text))
+        warn_of_gaps(connection, wanted)
+        events = _follow(connection, wanted) if follow else (f.event for f in query.find(connection, wanted))
+        for piece in write(chosen, events, raw=raw):
+            sys.stdout.write(piece)
+            if follow:
+                sys.stdout.flush()
+
+
+def write(fmt: render.Format, events: Iterator[ExecEvent], *, raw: bool) -> Iterator[str]:
+    """Yields the text of the events in a format."""
+    if fmt is render.Format.TABLE:
+        return render.table(events, zone=None)
+    if fmt is render.Format.CSV:
+        return render.csv_text(events, raw=raw)
+    return render.jsonl(events)
+
+
+def warn_of_gaps(connection: sqlite3.Connection, wanted: Filter, *, known: int = 0) -> int:
+    """Says on stderr where execs are missing, after the first `known` gaps. Returns their number."""
+    found = query.gaps(connection, wanted)
+    for gap in found[known:]:
+        click.echo(render.gap_line(gap, None), err=True)
+    return len(found)
+
+
+def _follow(connection: sqlite3.Connection, wanted: Filter) -> Iterator[ExecEvent]:
+    last = query.last_number(connection)
+    begin = wanted
+    if wanted.limit is None and wanted.since_ns is None:
+        begin = dataclasses.replace(wanted, limit=_FOLLOW_BEGINS_WITH)
+    for found in query.find(connection, begin):
+        last = max(last, found.number)
+        yield found.event
+    gaps = len(query.gaps(connection, wanted))
+    wanted = dataclasses.replace(wanted, limit=None)
+    while True:
+        for found in query.find(connection, wanted, after=last):
+            last = found.number
+            yield found.event
+        gaps = warn_of_gaps(connection, wanted, known=gaps)
+        time.sleep(_FOLLOW_SECONDS)

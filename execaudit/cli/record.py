@@ -1,0 +1,199 @@
+"""`execaudit record`: capture execs until told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from execaudit import __version__
+from execaudit.cli.options import Duration, State, config_option, db_option
+from execaudit.errors import ExecauditError, ProbeError
+from execaudit.probe import DEFAULT_RING_BYTES, ProbeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from execaudit.event import Nanoseconds
+    from execaudit.sinks import Sink
+
+_NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128  # as a shell says it
+_LARGEST_RING = 2**30
+
+
+def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
+    if value & (value - 1):
+        raise click.BadParameter(f"{value} is no power of two, such as {DEFAULT_RING_BYTES}")
+    return value
+
+
+@click.command("record", context_settings={"allow_interspersed_args": False})
+@click.option("--json-log", metavar="PATH|-", help="Also write one JSON line per exec; - is standard output.")
+@click.option(
+    "--probe",
+    type=click.Choice([kind.value for kind in ProbeKind]),
+    default=ProbeKind.AUTO.value,
+    show_default=True,
+    help="How execs are captured.",
+)
+@click.option("--no-failed", is_flag=True, help="Leave failed execs out, and every syscall 24 ns faster.")
+@click.option(
+    "--max-argv",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Keep this much of a command line, half of it from its end.  [default: all]",
+)
+@click.option("--duration", type=Duration(), metavar="TIME", help="Stop by itself: 30s, 1h.")
+@click.option("--quiet", is_flag=True, help="Do not print execs on the terminal.")
+@click.option(
+    "--ring-size",
+    type=click.IntRange(mmap.PAGESIZE, _LARGEST_RING),
+    default=DEFAULT_RING_BYTES,
+    show_default=True,
+    callback=_ring_bytes,
+    metavar="BYTES",
+    help="Kernel memory for execs that wait to be read: a power of two.",
+)
+@config_option
+@db_option
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARG...]")
+@click.pass_obj
+def command(  # noqa: PLR0913  # one parameter an option
+    state: State,
+    cmd: tuple[str, ...],
+    json_log: str | None,
+    probe: str,
+    max_argv: int | None,
+    duration: Nanoseconds | None,
+    ring_size: int,
+    *,
+    no_failed: bool,
+    quiet: bool,
+) -> int:
+    """Record every exec on this host until SIGINT or SIGTERM.
+
+    With a command, record the whole host while it runs, and exit with its status.
+    """
+    from execaudit import clock, logs, notify  # noqa: PLC0415  # `--help` needs none of these
+    from execaudit.assemble import Assembler, Origin  # noqa: PLC0415
+    from execaudit.probe import Probe, ProbeOptions  # noqa: PLC0415
+    from execaudit.recorder import Recorder  # noqa: PLC0415
+    from execaudit.sinks import StoreSink  # noqa: PLC0415
+    from execaudit.store import Run, Store  # noqa: PLC0415
+    from execaudit.users import UserNames  # noqa: PLC0415
+
+    logs.configure()
+    if os.geteuid() != 0:
+        raise ProbeError("recording needs root: run it with sudo, or start execaudit.service")
+    path = state.database()
+    host, boot_id = socket.gethostname(), clock.boot_id()
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(Store(path))
+        sinks: list[Sink] = [StoreSink(store), *_further_sinks(json_log, quiet=quiet)]
+        for sink in sinks:
+            stack.callback(sink.close)
+        options = ProbeOptions(failed=not no_failed, max_argv=max_argv, ring_bytes=ring_size)
+        source = stack.enter_context(Probe(options))
+        store.begin_run(Run(boot_id=boot_id, host=host, version=__version__, started_ns=clock.wall_ns()))
+        assembler = Assembler(Origin(host, boot_id, UserNames().name_of), max_argv=max_argv)
+        recorder = Recorder(source, assembler, sinks, host=host)
+        stop = stack.enter_context(_Stop.on_signals())
+        logs.log.info(
+            "recording",
+            probe=ProbeKind.TRACEPOINT.value if probe == ProbeKind.AUTO.value else probe,
+            failed=options.failed,
+            db=str(path),
+            json_log=json_log,
+        )
+        notify.notify("READY=1")
+        child = _start(cmd) if cmd else None
+        totals = recorder.run(_until(stop, duration, child))
+        notify.notify("STOPPING=1")
+        store.end_run(clock.wall_ns())
+        logs.log.info("stopped", execs=totals.execs, missed=totals.missed)
+        return 0 if child is None else _finish(child)
+
+
+def _further_sinks(json_log: str | None, *, quiet: bool) -> Iterator[Sink]:
+    from execaudit.sinks import JsonLogSink, LiveSink, open_json_log  # noqa: PLC0415  # see command
+
+    stdout: BinaryIO = sys.stdout.buffer
+    if json_log == "-":
+        yield JsonLogSink(stdout)
+        return
+    if json_log is not None:
+        yield JsonLogSink(open_json_log(Path(json_log)))
+    if sys.stdout.isatty() and not quiet:
+        yield LiveSink(stdout)
+
+
+class _Stop:
+    """Remembers how often a signal asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.terminate = False
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.asked += 1
+        self.terminate = self.terminate or number == signal.SIGTERM
+
+    @classmethod
+    @contextlib.contextmanager
+    def on_signals(cls) -> Iterator[_Stop]:
+        """Until the end, SIGINT and SIGTERM only ask."""
+        stop = cls()
+        before = {
+            number: signal.signal(number, stop._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield stop
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _until(
+    stop: _Stop, duration: Nanoseconds | None, child: subprocess.Popen[bytes] | None
+) -> Callable[[], bool]:
+    """Returns what says when to stop."""
+    deadline = None if duration is None else time.monotonic() + duration / 1e9
+
+    def should_stop() -> bool:
+        if deadline is not None and time.monotonic() >= deadline:
+            return True
+        if child is None:
+            return stop.asked > 0
+        # Ctrl-C went to the command as well: it decides. SIGTERM came to us alone.
+        if stop.terminate:
+            child.terminate()
+        return child.poll() is not None or stop.asked > 1
+
+    return should_stop
+
+
+def _start(cmd: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(cmd)  # noqa: S603  # what the user asked for
+    except OSError as exc:
+        error = ExecauditError(f"cannot run {cmd[0]}: {exc.strerror}: check its name, and its permission")
+        error.exit_status = _NOT_FOUND if isinstance(exc, FileNotFoundError) else _NOT_EXECUTABLE
+        raise error from exc
+
+
+def _finish(child: subprocess.Popen[bytes]) -> int:
+    """Returns the command's status as a shell would; ends it if the time was over before it."""
+    if child.poll() is None:
+        child.terminate()
+    status = child.wait()
+    return status if status >= 0 else _BY_SIGNAL - status

@@ -1,0 +1,161 @@
+"""The flat record of an exec, as the JSON log, the exports and the documentation have it. Pure."""
+
+from __future__ import annotations
+
+import errno
+from base64 import b64encode
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.text import exact, shell_words
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from execaudit.event import ExecEvent, Gap, Hole
+
+FIELDS = (
+    "id", "time", "host", "boot_id", "kind",
+    "pid", "tid", "ppid", "uid", "euid", "gid", "user",
+    "comm", "filename", "exe", "cwd",
+    "argv", "argc", "argv_bytes", "command", "truncated", "argv_missing",
+    "errno", "argv_base64",
+)  # fmt: skip
+"""The names of all columns; of these only argv_base64 may be absent from a record."""
+
+# Of the numbers with two names, the one that strace and the manual pages of execve show.
+_ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+
+
+class Missing(NamedTuple):
+    """Bytes of a command line that are not there."""
+
+    before: int
+    """Index of the part that follows them; the number of parts if none does."""
+    size: int | None
+    """How many; None when that cannot be known."""
+
+
+class Arguments(NamedTuple):
+    """A captured command line, taken apart."""
+
+    parts: tuple[bytes, ...]
+    """Arguments; those beside something missing may be only a part of one."""
+    missing: tuple[Missing, ...]
+    """In order, no index twice."""
+
+
+def split_argv(argv: bytes, holes: tuple[Hole, ...]) -> Arguments:
+    """Returns the arguments of captured bytes, each of them ended by a NUL or by a hole.
+
+    What stands on two sides of a hole is never joined. A NUL right after a hole ends an
+    argument of which nothing is there: it makes no part, though it may have been an empty one.
+    """
+    if not holes:
+        return Arguments(tuple(_ended(argv)), ())
+    parts = _ended(argv[: holes[0].at])
+    missing: list[Missing] = []
+    ends = [hole.at for hole in holes[1:]] + [len(argv)]
+    for hole, end in zip(holes, ends, strict=True):
+        size = hole.missing
+        if missing and missing[-1].before == len(parts):
+            before = missing.pop().size
+            size = None if before is None or size is None else before + size
+        missing.append(Missing(len(parts), size))
+        parts += _ended(argv[hole.at : end].removeprefix(b"\0"))
+    return Arguments(tuple(parts), tuple(missing))
+
+
+def command_line(arguments: Arguments) -> str:
+    """Returns the arguments as bash would take them, safe to show, on one line.
+
+    What is missing is marked: `[...123 bytes missing...]`. No argument can look like
+    that, because shell_quote puts one with a bracket into quotes.
+    """
+    words = shell_words(arguments.parts)
+    # Bare, it would look like a setting of the environment, and be one when pasted.
+    if words and "=" in words[0] and words[0][0] not in "'$":
+        words[0] = f"'{words[0]}'"
+    for before, size in reversed(arguments.missing):
+        words.insert(before, _marker(size))
+    return " ".join(words)
+
+
+def errno_name(number: int) -> str:
+    """Returns the name of a positive error number: `ENOENT`, or `E524` if it has none."""
+    return _ERRNO.get(number) or f"E{number}"
+
+
+def to_record(event: ExecEvent) -> dict[str, object]:
+    """Returns the record of one exec: FIELDS in order, values that JSON can carry, exact.
+
+    Has argv_base64 only when some part of argv is not valid UTF-8.
+    """
+    arguments = split_argv(event.argv, event.holes)
+    texts, all_utf8 = _texts(arguments.parts)
+    record: dict[str, object] = {
+        "id": event.id,
+        "time": utc_text(event.time_ns),
+        "host": event.host,
+        "boot_id": event.boot_id,
+        "kind": event.kind.value,
+        "pid": event.pid,
+        "tid": event.tid,
+        "ppid": event.ppid,
+        "uid": event.uid,
+        "euid": event.euid,
+        "gid": event.gid,
+        "user": event.user,
+        "comm": _exact(event.comm),
+        "filename": _exact(event.filename),
+        "exe": _exact(event.exe),
+        "cwd": _exact(event.cwd),
+        "argv": texts,
+        "argc": event.argc,
+        "argv_bytes": event.argv_bytes,
+        "command": command_line(arguments),
+        "truncated": None if event.truncated is None else event.truncated.value,
+        "argv_missing": [list(each) for each in arguments.missing] if arguments.missing else None,
+        "errno": None if event.errno is None else errno_name(event.errno),
+    }
+    if not all_utf8:
+        record["argv_base64"] = b64encode(event.argv).decode("ascii")
+    return record
+
+
+def gap_record(gap: Gap) -> dict[str, object]:
+    """Returns the record of a gap; its kind tells it from an exec's."""
+    return {
+        "kind": "gap",
+        "from": utc_text(gap.from_ns),
+        "to": utc_text(gap.to_ns),
+        "host": gap.host,
+        "reason": gap.reason.value,
+        "count": gap.count,
+    }
+
+
+def _ended(segment: bytes) -> list[bytes]:
+    """Returns the arguments of bytes without a hole; the end of the bytes ends the last one."""
+    parts = segment.split(b"\0")
+    if not parts[-1]:
+        parts.pop()
+    return parts
+
+
+def _marker(size: int | None) -> str:
+    if size is None:
+        return "[...unknown number of bytes missing...]"
+    return f"[...{size} {'byte' if size == 1 else 'bytes'} missing...]"
+
+
+def _exact(raw: bytes | None) -> str | None:
+    return None if raw is None else exact(raw)
+
+
+def _texts(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
+    """Returns the parts as text, and whether all of them are valid UTF-8."""
+    # In one go, because this is done for every exec. The NULs keep the parts apart: bytes
+    # on the two sides of a hole may be valid together and not alone.
+    try:
+        return (b"\0".join(parts).decode().split("\0") if parts else []), True
+    except UnicodeDecodeError:
+        return [exact(part) for part in parts], False

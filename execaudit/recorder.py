@@ -1,0 +1,229 @@
+"""The daemon: capture in one thread, decode and store in another, stop in order.
+
+The capturing thread only moves bytes: it takes records from the probe as soon as there is
+room in the queue, and otherwise leaves them in the kernel's ring buffer, which counts what
+it must refuse. So no disk, however slow, stalls the capture, and nothing is lost uncounted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import structlog
+
+from execaudit import clock
+from execaudit.errors import ExecauditError
+from execaudit.event import Gap, GapReason
+from execaudit.wire import WireError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from execaudit.assemble import Assembler
+    from execaudit.event import ExecEvent
+    from execaudit.probe import Losses
+    from execaudit.sinks import Sink
+
+log = structlog.get_logger()
+
+# How often the ring is looked at, and what an exec at most waits before it is stored: an
+# event is durable well within a second of happening.
+_POLL_SECONDS = 0.1
+_FLUSH_SECONDS = 0.25
+_FLUSH_EVENTS = 2000
+# Bytes of records that may wait for the storing thread; the ring holds what comes then.
+_QUEUE_BYTES = 64 * 1024 * 1024
+
+
+class Source(Protocol):
+    """The probe, as the recorder needs it."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when records should be read, or after the timeout."""
+
+    def read(self) -> list[bytes]:
+        """Returns the records that are there."""
+
+    def losses(self) -> Losses:
+        """Returns the loss counters."""
+
+    def detach(self) -> None:
+        """Stops capturing; what was captured can still be read."""
+
+
+class _Captured(NamedTuple):
+    """What one look at the probe gave."""
+
+    records: list[bytes]
+    size: int
+    wall_offset_ns: int
+    gap: Gap | None
+
+
+class Totals(NamedTuple):
+    """What a recorder did."""
+
+    execs: int
+    missed: int
+    """Execs that are only counted, in gaps."""
+
+
+class Recorder:
+    """Records from construction of the source until it is told to stop."""
+
+    def __init__(self, source: Source, assembler: Assembler, sinks: Sequence[Sink], *, host: str) -> None:
+        self._source = source
+        self._assembler = assembler
+        self._sinks = list(sinks)
+        self._host = host
+        self._offset = clock.WallOffset()
+        self._losses = source.losses()
+        self._looked_ns = clock.wall_ns()
+        self._queue: deque[_Captured] = deque()
+        self._queued_bytes = 0
+        self._changed = threading.Condition()
+        self._capturing = self._storing = True
+        self._failure: Exception | None = None
+        self._execs = self._missed = 0
+
+    def run(self, should_stop: Callable[[], bool]) -> Totals:
+        """Records until `should_stop` says so (asked ten times a second) or storing fails.
+
+        Returns after everything captured went to the sinks. Raises what a sink raised, after
+        the others have everything.
+        """
+        storing = threading.Thread(target=self._store_all, name="store")
+        storing.start()
+        try:
+            while self._failure is None and not should_stop():
+                self._source.wait(_POLL_SECONDS)
+                if self._queued_bytes < _QUEUE_BYTES:
+                    self._capture()
+        finally:
+            self._source.detach()
+            while self._capture() and self._storing:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._queued_bytes < _QUEUE_BYTES or not self._storing)
+            with self._changed:
+                self._capturing = False
+                self._changed.notify_all()
+            storing.join()
+        if self._failure is not None:
+            raise self._failure
+        return Totals(self._execs, self._missed)
+
+    def _capture(self) -> bool:
+        """Moves what the ring holds into the queue. Returns whether there was anything."""
+        records = self._source.read()
+        step = self._offset.check()
+        if step:
+            log.warning("clock_stepped", by_seconds=step / 1e9)
+        gap = self._new_gap()
+        if not records and gap is None:
+            return False
+        size = sum(map(len, records))
+        with self._changed:
+            self._queue.append(_Captured(records, size, self._offset.ns, gap))
+            self._queued_bytes += size
+            self._changed.notify_all()
+        return bool(records)
+
+    def _new_gap(self) -> Gap | None:
+        """Returns the execs that were refused since the last look."""
+        losses, before = self._source.losses(), self._losses
+        since, now = self._looked_ns, clock.wall_ns()
+        self._losses, self._looked_ns = losses, now
+        missed = losses.execs - before.execs
+        if not missed:
+            return None
+        return Gap(self._host, min(since, now), max(since, now), GapReason.RING_FULL, missed)
+
+    def _store_all(self) -> None:
+        """The storing thread. What it cannot handle ends the recorder, not the thread alone."""
+        try:
+            self._store_until_stopped()
+        except Exception as exc:  # noqa: BLE001  # raised again by run(), in the main thread
+            self._fail(exc)
+        finally:
+            with self._changed:
+                self._storing = False
+                self._changed.notify_all()
+
+    def _store_until_stopped(self) -> None:
+        """From the queue, through the assembler, to the sinks."""
+        pending: list[ExecEvent] = []
+        gaps: list[Gap] = []
+        flushed = time.monotonic()
+        while True:
+            captured = self._next()
+            if captured is not None:
+                self._assemble(captured, pending)
+                if captured.gap is not None:
+                    gaps.append(captured.gap)
+            pending += self._assembler.expire(now_ns=time.monotonic_ns())
+            done = captured is None and not self._capturing and not self._queue
+            if done:
+                pending += self._assembler.drain()
+            if done or len(pending) >= _FLUSH_EVENTS or time.monotonic() - flushed >= _FLUSH_SECONDS:
+                self._flush(pending, merged(gaps))
+                pending, gaps = [], []
+                flushed = time.monotonic()
+            if done:
+                return
+
+    def _next(self) -> _Captured | None:
+        """Returns the oldest in the queue, or None after a moment without any."""
+        with self._changed:
+            if not self._queue and self._capturing:
+                self._changed.wait(_FLUSH_SECONDS)
+            if not self._queue:
+                return None
+            captured = self._queue.popleft()
+            self._queued_bytes -= captured.size
+            self._changed.notify_all()
+            return captured
+
+    def _assemble(self, captured: _Captured, pending: list[ExecEvent]) -> None:
+        try:
+            pending += self._assembler.feed(
+                captured.records, now_ns=time.monotonic_ns(), wall_offset_ns=captured.wall_offset_ns
+            )
+        except WireError as exc:
+            self._fail(exc)
+
+    def _flush(self, events: list[ExecEvent], gaps: list[Gap]) -> None:
+        if not events and not gaps:
+            return
+        for gap in gaps:
+            log.warning("execs_missed", count=gap.count, reason=gap.reason.value)
+            self._missed += gap.count or 0
+        self._execs += len(events)
+        for sink in list(self._sinks):
+            try:
+                sink.accept(events, gaps)
+            except (ExecauditError, OSError) as exc:
+                # The other sinks still get what was captured until the recorder has stopped.
+                self._sinks.remove(sink)
+                log.error("sink_failed", sink=sink.name, reason=str(exc), execs=len(events))
+                self._fail(exc)
+
+    def _fail(self, failure: Exception) -> None:
+        if self._failure is None:
+            self._failure = failure
+
+
+def merged(gaps: Sequence[Gap]) -> list[Gap]:
+    """Returns one gap for neighbours of the same reason."""
+    joined: list[Gap] = []
+    for gap in gaps:
+        last = joined[-1] if joined else None
+        if last is not None and last.reason is gap.reason and last.to_ns == gap.from_ns:
+            count = None if last.count is None or gap.count is None else last.count + gap.count
+            joined[-1] = replace(last, to_ns=gap.to_ns, count=count)
+        else:
+            joined.append(gap)
+    return joined

@@ -1,0 +1,143 @@
+"""Events as text: JSON lines, CSV, and a table for people. Pure: iterators of lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from execaudit.event import Kind
+from execaudit.record import FIELDS, command_line, errno_name, split_argv, to_record
+from execaudit.text import printable, shell_quote
+from execaudit.times import zone_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
+
+    from execaudit.event import ExecEvent, Gap
+
+# What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
+# of the first four), and the guard itself, so that stripping one apostrophe gives the text back.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_LONGEST_COMMAND = 4096
+_ROW = "{:<23} {:>7} {:>7} {:<10} {:<7} {:<24} {}"
+_UNKNOWN = "-"
+
+TABLE_HEADER = _ROW.format("TIME", "PID", "PPID", "USER", "RESULT", "EXE", "COMMAND")
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+class Format(str, Enum):
+    """How a query's answer is written."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def jsonl(events: Iterable[ExecEvent]) -> Iterator[str]:
+    """Yields a line of JSON per exec: ASCII without controls, so a terminal is safe from it."""
+    for event in events:
+        yield json_text(to_record(event)) + "\n"
+
+
+def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:
+    r"""Yields a header line, then a record per exec, quoted as in RFC 4180 and ended by `\n`.
+
+    Unknown is an empty cell; argv and argv_missing are JSON. Unless `raw`, texts are safe to
+    show and no cell is a formula to a spreadsheet: one that could be, or that starts with an
+    apostrophe, has an apostrophe put before it. With `raw` texts are exact.
+    """
+    # The writer quotes CR and LF alike only if its own line end has both.
+    writer = csv.writer(_Line(), lineterminator="\r\n")
+    for cells in _csv_cells(events, raw=raw):
+        line: str = writer.writerow(cells)
+        yield line[:-2] + "\n"
+
+
+def table(events: Iterable[ExecEvent], *, zone: tzinfo | None) -> Iterator[str]:
+    """Yields a header line, then a line per exec; times are in `zone`, None is the system's."""
+    yield TABLE_HEADER + "\n"
+    for event in events:
+        yield table_row(event, zone) + "\n"
+
+
+def table_row(event: ExecEvent, zone: tzinfo | None) -> str:
+    """Returns the table's line for one exec, safe to show, without a line end.
+
+    A value wider than its column pushes the rest to the right; a command of more than 4096
+    characters is cut and says so.
+    """
+    failed = event.kind is Kind.FAILED
+    command = command_line(split_argv(event.argv, event.holes))
+    if len(command) > _LONGEST_COMMAND:
+        more = len(command) - _LONGEST_COMMAND
+        command = f"{command[:_LONGEST_COMMAND]} [...{more} more characters: --format jsonl has all...]"
+    exe = event.filename if failed else event.exe
+    return _ROW.format(
+        zone_text(event.time_ns, zone),
+        event.pid,
+        _UNKNOWN if event.ppid is None else event.ppid,
+        _who(event),
+        _result(event.errno) if failed else "ok",
+        # Quoted, because a path with spaces could pass for an EXE and a COMMAND.
+        _UNKNOWN if exe is None else shell_quote(exe),
+        command,
+    )
+
+
+def gap_line(gap: Gap, zone: tzinfo | None) -> str:
+    """Returns one line about execs that were missed, without a line end.
+
+    Its times are rounded outward to milliseconds.
+    """
+    counted = "an unknown number of execs" if gap.count is None else f"{gap.count} {_execs(gap.count)}"
+    start = zone_text(gap.from_ns, zone)
+    end = zone_text(gap.to_ns + 999_999, zone)
+    return f"gap: {counted} missed between {start} and {end} ({gap.reason.value})"
+
+
+class _Line:
+    """A file for csv.writer, whose writerow returns what write returns."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _csv_cells(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[list[object]]:
+    yield list(FIELDS)
+    for event in events:
+        record = to_record(event)
+        yield [_cell(record.get(name), raw=raw) for name in FIELDS]
+
+
+def _cell(value: object, *, raw: bool) -> object:
+    if isinstance(value, list):
+        return json_text(value)
+    if raw or not isinstance(value, str):
+        return value
+    shown = printable(value)
+    return "'" + shown if shown.startswith(_FORMULA) else shown
+
+
+def json_text(value: object) -> str:
+    """Returns a value as compact JSON, ASCII without controls: a terminal is safe from it."""
+    # DEL is the one control that ASCII-only JSON leaves as it is.
+    return _encode(value).replace("\x7f", "\\u007f")
+
+
+def _who(event: ExecEvent) -> str:
+    if event.user is not None:
+        return printable(event.user)
+    return _UNKNOWN if event.uid is None else str(event.uid)
+
+
+def _result(number: int | None) -> str:
+    return "failed" if number is None else errno_name(number)
+
+
+def _execs(count: int) -> str:
+    return "exec" if count == 1 else "execs"

@@ -1,0 +1,138 @@
+"""Where finished events go: the history, the JSON log, the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+import structlog
+
+from execaudit import render
+from execaudit.errors import ExecauditError
+from execaudit.record import gap_record, to_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from execaudit.event import ExecEvent, Gap
+    from execaudit.store import Store
+
+
+class Sink(Protocol):
+    """Takes what the recorder finished."""
+
+    name: str
+
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+        """Keeps a batch. Raises ExecauditError or OSError when it cannot."""
+
+    def close(self) -> None:
+        """Flushes, and frees what it holds."""
+
+
+class StoreSink:
+    """The history."""
+
+    name = "database"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+        """Durable when it returns."""
+        self._store.append(events, gaps)
+
+    def close(self) -> None:
+        """The store belongs to who opened it."""
+
+
+class _LineWriter:
+    """What structlog writes to: a buffered file, flushed once a batch instead of each line."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._write = file.write
+
+    def msg(self, line: str) -> None:
+        self._write(line.encode("ascii") + b"\n")
+
+    info = msg
+
+
+def _drop_event(
+    _logger: object, _method: str, record: structlog.types.EventDict
+) -> structlog.types.EventDict:
+    """The line is the record of the contract, which has no `event`: each line is an exec or a gap."""
+    del record["event"]
+    return record
+
+
+class JsonLogSink:
+    """One JSON line per exec, or per gap, with the record of the documentation."""
+
+    name = "json log"
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._log = structlog.wrap_logger(
+            _LineWriter(file),
+            processors=[
+                _drop_event,
+                structlog.processors.JSONRenderer(lambda record, **_: render.json_text(record)),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger("info"),
+        )
+
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+        """In the file (not yet on the disk) when it returns."""
+        for event in events:
+            self._log.info("exec", **to_record(event))
+        for gap in gaps:
+            self._log.info("gap", **gap_record(gap))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file, standard output excepted."""
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
+
+
+def open_json_log(path: Path) -> BinaryIO:
+    """Opens a log for appending, after ending a line that a dead recorder left half written.
+
+    Raises ExecauditError.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        file = os.fdopen(handle, "ab")
+        size = os.fstat(handle).st_size
+        if size and os.pread(handle, 1, size - 1) != b"\n":
+            file.write(b"\n")
+    except OSError as exc:
+        raise ExecauditError(
+            f"cannot write the JSON log {path}: {exc.strerror}: make its folder, or name another file with --json-log"
+        ) from exc
+    return file
+
+
+class LiveSink:
+    """The terminal: a table that grows."""
+
+    name = "terminal"
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._begun = False
+
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+        """Prints a row per exec."""
+        lines = [] if self._begun else [render.TABLE_HEADER]
+        self._begun = True
+        lines += [render.table_row(event, None) for event in events]
+        lines += [render.gap_line(gap, None) for gap in gaps]
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
+        self._file.flush()
+
+    def close(self) -> None:
+        """Standard output stays open."""

@@ -1,0 +1,166 @@
+"""Times and durations as people and records write them. Pure, except for the system's zone."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta, timezone
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from execaudit.errors import FilterError
+from execaudit.event import Nanoseconds
+from execaudit.text import printable
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+_SECOND = 1_000_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_LATEST = 2**63 - 1  # what an SQL INTEGER holds; in the year 2262
+_UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+_DURATION = re.compile(r"(?:[0-9]+(?:sec|min|[smhdw]))+").fullmatch
+_DURATION_PART = re.compile(r"([0-9]+)([a-z]+)").findall
+_AT = re.compile(r"@(-?)([0-9]+)(?:\.([0-9]{1,9}))?").fullmatch
+_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})").fullmatch
+_CLOCK = re.compile(
+    r"(?:([0-9]{4})-([0-9]{2})-([0-9]{2})[ T])?"
+    r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
+    r"(?: ?(Z|([+-])([0-9]{2}):?([0-9]{2})))?"
+).fullmatch
+# Longer numbers are out of range anyhow, and int() refuses 4301 digits with an error of its own.
+_MOST_DIGITS = 18
+_MOST_SHOWN = 40
+
+_TIME_EXAMPLES = 'try 15min, yesterday, "2026-11-22 14:05" or @1795370919'
+_DURATION_EXAMPLES = "try 90s, 15min or 1h30min"
+
+
+def parse_time(text: str, *, now: datetime) -> Nanoseconds:
+    """Returns the moment that `text` names, in nanoseconds since 1970 UTC; it fits 64 bits.
+
+    `now` knows its zone. A time without a zone is in the system's: one that comes twice, as
+    clocks are set back, is the first; one that never comes is counted on (02:30 is 03:30).
+    Raises FilterError.
+    """
+    stripped = text.strip()
+    try:
+        found = _moment(stripped, now)
+    except (ValueError, OverflowError) as exc:  # of datetime: month 13, second 60, year 0
+        raise _wrong("time", text, f"does not exist ({exc})", _TIME_EXAMPLES) from exc
+    if found is None:
+        raise _wrong("time", text, "is not understood", _TIME_EXAMPLES)
+    if found < 0:
+        raise _wrong("time", text, "is before 1970", _TIME_EXAMPLES)
+    if found > _LATEST:
+        raise _wrong("time", text, "is after 2262", _TIME_EXAMPLES)
+    return Nanoseconds(found)
+
+
+def parse_duration(text: str) -> Nanoseconds:
+    """Returns the length of time that `text` names (`90s`, `1h30min`); it fits 64 bits.
+
+    Units are s, sec, m, min, h, d and w; a day is 24 hours. Raises FilterError.
+    """
+    length = _duration(text.strip())
+    if length is None:
+        raise _wrong("duration", text, "is not understood", _DURATION_EXAMPLES)
+    if length > _LATEST:
+        raise _wrong("duration", text, "is longer than 292 years", _DURATION_EXAMPLES)
+    return Nanoseconds(length)
+
+
+def utc_text(time_ns: int) -> str:
+    """Returns a moment as records have it: `2026-11-22T14:05:07.123456789Z`."""
+    second, fraction = divmod(time_ns, _SECOND)
+    return f"{_utc_second(second)}{fraction:09d}Z"
+
+
+def zone_text(time_ns: int, zone: tzinfo | None) -> str:
+    """Returns a moment as people read it, cut to milliseconds: `2026-11-22 14:05:07.123`.
+
+    In `zone`; None is the system's.
+    """
+    second, fraction = divmod(time_ns, _SECOND)
+    shown = datetime.fromtimestamp(second, zone)
+    return f"{shown:%Y-%m-%d %H:%M:%S}.{fraction // 1_000_000:03d}"
+
+
+@lru_cache(maxsize=256)
+def _utc_second(second: int) -> str:
+    return f"{(_EPOCH + timedelta(seconds=second)):%Y-%m-%dT%H:%M:%S}."
+
+
+def _moment(text: str, now: datetime) -> int | None:
+    """Returns nanoseconds since 1970, however many, or None if this is no time."""
+    if text == "now":
+        return _since_epoch(now)
+    ago = _duration(text)
+    if ago is not None:
+        return _since_epoch(now) - ago
+    if at := _AT(text):
+        sign, seconds, fraction = at.groups()
+        since = _number(seconds) * _SECOND + _fraction(fraction)
+        return -since if sign else since
+    if day := _day(text, now):
+        return _in_system_zone(datetime.combine(day, time()))
+    clock = _CLOCK(text)
+    return _clock_moment(clock, now) if clock else None
+
+
+def _day(text: str, now: datetime) -> date | None:
+    if text in ("today", "yesterday"):
+        return now.astimezone().date() - timedelta(days=text == "yesterday")
+    named = _DATE(text)
+    return date(*map(int, named.groups())) if named else None
+
+
+def _clock_moment(clock: re.Match[str], now: datetime) -> int:
+    year, month, day, hour, minute, second, fraction, utc, sign, zone_hours, zone_minutes = clock.groups()
+    zone = None
+    if utc:
+        zone = timezone.utc if utc == "Z" else _offset(sign, int(zone_hours), int(zone_minutes))
+    on = date(int(year), int(month), int(day)) if year else now.astimezone(zone).date()
+    shown = datetime.combine(on, time(int(hour), int(minute), int(second or 0)), zone)
+    return (_since_epoch(shown) if zone else _in_system_zone(shown)) + _fraction(fraction)
+
+
+def _offset(sign: str, hours: int, minutes: int) -> timezone:
+    at = time(hours, minutes)  # refuses 24 hours and 60 minutes
+    east = timedelta(hours=at.hour, minutes=at.minute)
+    return timezone(-east if sign == "-" else east)
+
+
+def _duration(text: str) -> int | None:
+    if not _DURATION(text):
+        return None
+    return sum(_number(count) * _UNITS[unit] for count, unit in _DURATION_PART(text)) * _SECOND
+
+
+def _number(digits: str) -> int:
+    """Returns an integer, or for one too long another that is out of range too."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def _fraction(digits: str | None) -> int:
+    return int(digits.ljust(9, "0")) if digits else 0
+
+
+def _since_epoch(moment: datetime) -> int:
+    """Returns nanoseconds; datetime has microseconds, and this loses none of them."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def _in_system_zone(local: datetime) -> int:
+    """Returns nanoseconds; `local` has no zone and no fraction."""
+    # Not astimezone(), which makes 01:30 of a 02:30 that never comes, and of a midnight that
+    # never comes the day before. Whole seconds are exact in a float.
+    return int(local.timestamp()) * _SECOND
+
+
+def _wrong(what: str, text: str, why: str, examples: str) -> FilterError:
+    shown = printable(text)
+    if len(shown) > _MOST_SHOWN:
+        shown = shown[:_MOST_SHOWN] + "..."
+    return FilterError(f'the {what} "{shown}" {why}: {examples}')

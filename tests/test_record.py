@@ -1,0 +1,253 @@
+"""The flat record: arguments taken apart, holes shown, nothing invented."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from execaudit.event import ExecEvent, Gap, GapReason, Hole, Kind, Nanoseconds, Truncated
+from execaudit.record import (
+    FIELDS,
+    Arguments,
+    Missing,
+    command_line,
+    errno_name,
+    gap_record,
+    split_argv,
+    to_record,
+)
+
+EVENT = ExecEvent(
+    kind=Kind.EXEC,
+    host="web-1",
+    boot_id="8f6a1c2e-1111-4222-8333-444455556666",
+    time_ns=Nanoseconds(1_795_356_307_123_456_789),
+    boot_ns=Nanoseconds(4_200_000_000_001),
+    pid=4242,
+    tid=4243,
+    ppid=4200,
+    uid=1000,
+    euid=0,
+    gid=100,
+    user="alice",
+    comm=b"ls",
+    filename=b"./ls",
+    exe=b"/usr/bin/ls",
+    cwd=b"/home/al ice",
+    argv=b"ls\0-l\0my file\0",
+    argc=3,
+    argv_bytes=14,
+    holes=(),
+    truncated=None,
+    errno=None,
+)
+ARGS = st.lists(st.binary().map(lambda raw: raw.replace(b"\0", b"")))
+
+
+def test_record_is_as_documented() -> None:
+    """An ordinary exec's record has the documented keys, order and values."""
+    expected = {
+        "id": EVENT.id,
+        "time": "2026-11-22T14:05:07.123456789Z",
+        "host": "web-1",
+        "boot_id": "8f6a1c2e-1111-4222-8333-444455556666",
+        "kind": "exec",
+        "pid": 4242,
+        "tid": 4243,
+        "ppid": 4200,
+        "uid": 1000,
+        "euid": 0,
+        "gid": 100,
+        "user": "alice",
+        "comm": "ls",
+        "filename": "./ls",
+        "exe": "/usr/bin/ls",
+        "cwd": "/home/al ice",
+        "argv": ["ls", "-l", "my file"],
+        "argc": 3,
+        "argv_bytes": 14,
+        "command": "ls -l 'my file'",
+        "truncated": None,
+        "argv_missing": None,
+        "errno": None,
+    }
+
+    assert list(expected.items()) == list(to_record(EVENT).items())
+
+
+def test_record_of_a_failed_and_cut_exec() -> None:
+    """A failed exec with holes says its error, what is missing and where."""
+    record = to_record(
+        EVENT._replace(
+            kind=Kind.FAILED,
+            argv=b"sh\0head" + b"tail\0",
+            holes=(Hole(7, 4_054_321), Hole(12, None)),
+            truncated=Truncated.LIMIT,
+            argv_bytes=None,
+            errno=2,
+        )
+    )
+
+    assert record["kind"] == "failed"
+    assert record["argv"] == ["sh", "head", "tail"]
+    assert record["argv_missing"] == [[2, 4_054_321], [3, None]]
+    assert record["truncated"] == "limit"
+    assert record["errno"] == "ENOENT"
+    assert record["command"] == (
+        "sh head [...4054321 bytes missing...] tail [...unknown number of bytes missing...]"
+    )
+
+
+def test_unknown_is_null() -> None:
+    """What nobody knows is null, never an empty text or 0."""
+    names = ("ppid", "uid", "euid", "gid", "user", "comm", "filename", "exe", "cwd", "argc", "argv_bytes")
+    record = to_record(EVENT._replace(**dict.fromkeys(names)))  # type: ignore[arg-type]
+
+    assert dict.fromkeys(names) == {name: record[name] for name in names}
+
+
+def test_fields_are_the_keys_in_order() -> None:
+    """FIELDS names every key, and argv_base64, which need not be there, last."""
+    assert tuple(to_record(EVENT._replace(argv=b"\xff\0"))) == FIELDS
+    assert FIELDS[:-1] == tuple(to_record(EVENT))
+
+
+@given(ARGS)
+@example([])
+@example([b""])
+@example([b"", b"", b"a", b""])
+@example([b"\\xff"])
+@example([b"\xff"])
+def test_json_gives_the_exact_argv_back(args: list[bytes]) -> None:
+    """argv, or argv_base64 where there is one, is the command line byte for byte."""
+    argv = b"".join(arg + b"\0" for arg in args)
+    record = json.loads(json.dumps(to_record(EVENT._replace(argv=argv))))
+
+    if "argv_base64" in record:
+        found = b64decode(record["argv_base64"])
+    else:
+        found = b"".join(arg.encode() + b"\0" for arg in record["argv"])
+    assert argv == found
+    assert len(args) == len(record["argv"])
+
+
+@given(st.lists(st.text().map(lambda text: text.replace("\0", ""))))
+def test_valid_utf8_needs_no_base64(args: list[str]) -> None:
+    """argv_base64 is there only when it is needed."""
+    record = to_record(EVENT._replace(argv="".join(arg + "\0" for arg in args).encode()))
+
+    assert args == record["argv"]
+    assert "argv_base64" not in record
+
+
+def test_a_character_cut_by_a_hole_is_not_mended() -> None:
+    """Two halves of a character that a hole separates are not valid, though together they were."""
+    record = to_record(EVENT._replace(argv="é\0".encode(), holes=(Hole(1, 5),)))
+
+    assert record["argv"] == ["\\xc3", "\\xa9"]
+    assert record["argv_base64"] == "w6kA"
+
+
+@st.composite
+def cut_lines(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
+    """Draws a whole command line and the parts of it that are missing."""
+    args = draw(st.lists(st.text("ab", max_size=4)))
+    line = "".join(arg + "\0" for arg in args).encode()
+    ends = draw(st.lists(st.integers(0, len(line)), max_size=8))
+    ends = sorted(ends[: len(ends) // 2 * 2])
+    return line, [(start, end) for start, end in zip(ends[::2], ends[1::2], strict=True) if start < end]
+
+
+@given(cut_lines())
+def test_splitting_neither_loses_nor_invents(cut: tuple[bytes, list[tuple[int, int]]]) -> None:
+    """Parts are just the runs of captured bytes between NULs and holes, each at its place."""
+    line, cuts = cut
+    gone = {at for start, end in cuts for at in range(start, end)}
+    captured = bytes(byte for at, byte in enumerate(line) if at not in gone)
+    holes = tuple(Hole(sum(at not in gone for at in range(start)), end - start) for start, end in cuts)
+
+    parts, run = [], b""
+    for at, byte in enumerate(line):
+        if at in gone:
+            parts += [run] if run else []
+            run = b""
+        elif byte:
+            run += bytes([byte])
+        else:
+            # Known to be empty only if the NUL before it is there too.
+            parts += [run] if run or at == 0 or (at - 1 not in gone) else []
+            run = b""
+
+    found = split_argv(captured, holes)
+    assert tuple(parts) == found.parts
+    assert len(gone) == sum(missing.size or 0 for missing in found.missing)
+    places = [missing.before for missing in found.missing]
+    assert places == sorted(set(places))
+    assert bool(cuts) == bool(places)
+
+
+@pytest.mark.parametrize(
+    ("argv", "holes", "expected"),
+    [
+        (b"", (), Arguments((), ())),
+        (b"\0", (), Arguments((b"",), ())),
+        (b"a\0\0b\0", (), Arguments((b"a", b"", b"b"), ())),
+        (b"a\0b", (), Arguments((b"a", b"b"), ())),
+        (b"", (Hole(0, None),), Arguments((), (Missing(0, None),))),
+        (b"abcd\0", (Hole(2, 7),), Arguments((b"ab", b"cd"), (Missing(1, 7),))),
+        (b"ab\0cd\0", (Hole(3, 7),), Arguments((b"ab", b"cd"), (Missing(1, 7),))),
+        (b"ab\0cd\0", (Hole(2, 7),), Arguments((b"ab", b"cd"), (Missing(1, 7),))),
+        (b"ab\0", (Hole(0, 7),), Arguments((b"ab",), (Missing(0, 7),))),
+        (b"ab\0", (Hole(3, 7),), Arguments((b"ab",), (Missing(1, 7),))),
+        (b"ab\0", (Hole(2, 7),), Arguments((b"ab",), (Missing(1, 7),))),
+        (b"ab\0\0", (Hole(3, 7),), Arguments((b"ab",), (Missing(1, 7),))),
+        (b"ab\0\0\0", (Hole(3, 7),), Arguments((b"ab", b""), (Missing(1, 7),))),
+        (b"ab\0", (Hole(1, 7), Hole(1, 2)), Arguments((b"a", b"b"), (Missing(1, 9),))),
+        (b"ab\0", (Hole(1, 7), Hole(1, None)), Arguments((b"a", b"b"), (Missing(1, None),))),
+        (b"a\0b\0", (Hole(1, 7), Hole(2, 2)), Arguments((b"a", b"b"), (Missing(1, 9),))),
+    ],
+)
+def test_holes_end_arguments(argv: bytes, holes: tuple[Hole, ...], expected: Arguments) -> None:
+    """A hole separates what is beside it and makes no empty argument, wherever it is."""
+    assert expected == split_argv(argv, holes)
+
+
+def test_the_marker_cannot_be_forged() -> None:
+    """Arguments that spell the marker are in quotes, the marker itself is not."""
+    forged = Arguments((b"[...5", b"bytes", b"missing...]", b"[...5 bytes missing...]"), (Missing(4, 1),))
+
+    command = "'[...5' bytes 'missing...]' '[...5 bytes missing...]' [...1 byte missing...]"
+    assert command == command_line(forged)
+
+
+def test_a_program_name_cannot_look_like_a_setting() -> None:
+    """argv[0] with an equals sign is in quotes, so that neither eyes nor bash take it for a variable."""
+    assert command_line(Arguments((b"A=b", b"C=d"), ())) == "'A=b' C=d"
+    assert command_line(Arguments((b"A= b",), ())) == "'A= b'"
+    assert command_line(Arguments((b"A=b",), (Missing(0, 2),))) == "[...2 bytes missing...] 'A=b'"
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(2, "ENOENT"), (11, "EAGAIN"), (35, "EDEADLK"), (95, "EOPNOTSUPP"), (524, "E524")]
+)
+def test_errors_have_the_names_of_the_manual(number: int, name: str) -> None:
+    """An error number has the name that strace shows, or its number."""
+    assert name == errno_name(number)
+
+
+def test_a_gap_is_a_record_too() -> None:
+    """A gap's record says when, where, why and how many, and that it is no exec."""
+    gap = Gap("web-1", Nanoseconds(0), Nanoseconds(1_500_000_000), GapReason.RING_FULL, None)
+
+    assert gap_record(gap) == {
+        "kind": "gap",
+        "from": "1970-01-01T00:00:00.000000000Z",
+        "to": "1970-01-01T00:00:01.500000000Z",
+        "host": "web-1",
+        "reason": "ring_full",
+        "count": None,
+    }
