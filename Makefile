@@ -5,11 +5,12 @@ BIN = .venv/bin
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH
 export PYTHONNOUSERSITE = 1
 
-.PHONY: help setup record test lint format wheel clean
+.PHONY: help setup record test bench lint format wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
+	@echo 'sudo make bench    measure what recording costs here, beside a peer'
 	@echo '     make setup    install what is missing, and no more'
 	@echo '     make lint     style and types alone'
 	@echo '     make format   reformat the Python'
@@ -28,6 +29,11 @@ test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@env -u EXECAUDIT_DB $(BIN)/python -m pytest -q $(ARGS)
+
+# What it compares with is the user's to install; see bench/storm.py.
+bench:
+	@tools/setup.sh test
+	@$(BIN)/python bench/storm.py
 
 lint: setup
 	@$(BIN)/ruff check

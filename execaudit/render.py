@@ -125,8 +125,7 @@ def _cell(value: object, *, raw: bool) -> object:
 
 def json_text(value: object) -> str:
     """Returns a value as compact JSON, ASCII without controls: a terminal is safe from it."""
-    # DEL is the one control that ASCII-only JSON leaves as it is.
-    return _encode(value).replace("\x7f", "\\u007f")
+    return _encode(value)
 
 
 def _who(event: ExecEvent) -> str:

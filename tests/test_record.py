@@ -92,14 +92,13 @@ def test_record_of_a_failed_and_cut_exec() -> None:
         )
     )
 
-    assert record["kind"] == "failed"
-    assert record["argv"] == ["sh", "head", "tail"]
-    assert record["argv_missing"] == [[2, 4_054_321], [3, None]]
-    assert record["truncated"] == "limit"
-    assert record["errno"] == "ENOENT"
-    assert record["command"] == (
-        "sh head [...4054321 bytes missing...] tail [...unknown number of bytes missing...]"
-    )
+    assert "failed" == record["kind"]
+    assert ["sh", "head", "tail"] == record["argv"]
+    assert [[2, 4_054_321], [3, None]] == record["argv_missing"]
+    assert "limit" == record["truncated"]
+    assert "ENOENT" == record["errno"]
+    command = "sh head [...4054321 bytes missing...] tail [...unknown number of bytes missing...]"
+    assert command == record["command"]
 
 
 def test_unknown_is_null() -> None:
@@ -112,7 +111,7 @@ def test_unknown_is_null() -> None:
 
 def test_fields_are_the_keys_in_order() -> None:
     """FIELDS names every key, and argv_base64, which need not be there, last."""
-    assert tuple(to_record(EVENT._replace(argv=b"\xff\0"))) == FIELDS
+    assert FIELDS == tuple(to_record(EVENT._replace(argv=b"\xff\0")))
     assert FIELDS[:-1] == tuple(to_record(EVENT))
 
 
@@ -148,8 +147,8 @@ def test_a_character_cut_by_a_hole_is_not_mended() -> None:
     """Two halves of a character that a hole separates are not valid, though together they were."""
     record = to_record(EVENT._replace(argv="é\0".encode(), holes=(Hole(1, 5),)))
 
-    assert record["argv"] == ["\\xc3", "\\xa9"]
-    assert record["argv_base64"] == "w6kA"
+    assert ["\\xc3", "\\xa9"] == record["argv"]
+    assert "w6kA" == record["argv_base64"]
 
 
 @st.composite
@@ -226,9 +225,9 @@ def test_the_marker_cannot_be_forged() -> None:
 
 def test_a_program_name_cannot_look_like_a_setting() -> None:
     """argv[0] with an equals sign is in quotes, so that neither eyes nor bash take it for a variable."""
-    assert command_line(Arguments((b"A=b", b"C=d"), ())) == "'A=b' C=d"
-    assert command_line(Arguments((b"A= b",), ())) == "'A= b'"
-    assert command_line(Arguments((b"A=b",), (Missing(0, 2),))) == "[...2 bytes missing...] 'A=b'"
+    assert "'A=b' C=d" == command_line(Arguments((b"A=b", b"C=d"), ()))
+    assert "'A= b'" == command_line(Arguments((b"A= b",), ()))
+    assert "[...2 bytes missing...] 'A=b'" == command_line(Arguments((b"A=b",), (Missing(0, 2),)))
 
 
 @pytest.mark.parametrize(
@@ -243,11 +242,11 @@ def test_a_gap_is_a_record_too() -> None:
     """A gap's record says when, where, why and how many, and that it is no exec."""
     gap = Gap("web-1", Nanoseconds(0), Nanoseconds(1_500_000_000), GapReason.RING_FULL, None)
 
-    assert gap_record(gap) == {
+    assert {
         "kind": "gap",
         "from": "1970-01-01T00:00:00.000000000Z",
         "to": "1970-01-01T00:00:01.500000000Z",
         "host": "web-1",
         "reason": "ring_full",
         "count": None,
-    }
+    } == gap_record(gap)

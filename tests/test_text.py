@@ -120,4 +120,4 @@ def test_exact_changes_no_valid_text(text: str) -> None:
 
 def test_exact_shows_only_the_invalid_bytes() -> None:
     """Of text that is not UTF-8, exactly the wrong bytes are escaped."""
-    assert exact(b"a\x1b\xc3(\xc3\xa9") == "a\x1b\\xc3(é"
+    assert "a\x1b\\xc3(é" == exact(b"a\x1b\xc3(\xc3\xa9")
