@@ -84,7 +84,7 @@ def running(command: list[str], folder: Path, ready: Callable[[str], bool]) -> I
 
 
 def execaudit(folder: Path, *options: str) -> contextlib.AbstractContextManager[int]:
-    """This recorder, into SQLite and a JSON log."""
+    """Our recorder, into SQLite and a JSON log."""
     database = folder / f"{time.monotonic_ns()}.db"
     command = [sys.executable, "-m", "execaudit", "--db", str(database), "record", "--quiet"]
     log = str(folder / "log.jsonl")

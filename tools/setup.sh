@@ -67,8 +67,8 @@ install_packages() {
 }
 
 is_ours() {
-	# pip is the last that venv makes: without it somebody was interrupted.
-	[ -x .venv/bin/python ] && [ -x .venv/bin/pip ] &&
+	# pip comes last: without it venv was interrupted. With another path in it, .venv was moved.
+	[ -x .venv/bin/python ] && grep -qsF "$here/.venv/bin/" .venv/bin/pip &&
 		grep -qsx "home = ${PYTHON%/*}" .venv/pyvenv.cfg &&
 		grep -qsx "version = $version" .venv/pyvenv.cfg &&
 		grep -qsx 'include-system-site-packages = true' .venv/pyvenv.cfg
