@@ -30,8 +30,10 @@
 
 #define EA_AT_FDCWD (-100)
 #define EA_AT_EXECVE_CHECK 0x10000
-/* The syscall is run again by itself once a signal was handled: not a failure. */
-#define EA_ERESTARTNOINTR 513
+/* The kernel's own errors (ERESTARTSYS to ERESTART_RESTARTBLOCK): the syscall runs again by
+ * itself once a signal was handled, or the thread is being ended. No caller ever sees them. */
+#define EA_RESTART_FIRST 512
+#define EA_RESTART_LAST  516
 
 /* A record is built in per-CPU memory: the BPF stack has 512 bytes, a per-CPU
  * value may have 32 KiB. Records start within the first EA_LOW bytes; what is
@@ -485,7 +487,9 @@ int on_exit(struct ea_sys_exit *ctx)
 		saved = *call;
 		calls.delete(&task);
 	}
-	if (ret >= 0 || ret == -EA_ERESTARTNOINTR || saved.flags & EA_AT_EXECVE_CHECK)
+	if (ret >= 0 || saved.flags & EA_AT_EXECVE_CHECK)
+		return 0;
+	if (ret <= -EA_RESTART_FIRST && ret >= -EA_RESTART_LAST)
 		return 0;
 
 	fill_facts(s, EA_FAILED);

@@ -37,8 +37,8 @@ _BATCH_BYTES = 4 * 1024 * 1024
 _OFFSET_OF = re.compile(r"EA_OFF\((\w+[a-z]), (\w+)\)")  # not the macro's definition
 _RAW_TRACEPOINT, _TRACEPOINT = "RAW_TRACEPOINT", "TRACEPOINT"
 # The stages of execaudit.c, in the order of its EXEC_STAGE_* and FAIL_STAGE_* numbers.
-_EXEC_STAGES = ("on_exec_cwd", "on_exec_exe", "on_exec_more")
-_FAIL_STAGES = ("on_exit_cwd", "on_exit_exe", "on_exit_argv")
+_EXEC_STAGES = (b"on_exec_cwd", b"on_exec_exe", b"on_exec_more")
+_FAIL_STAGES = (b"on_exit_cwd", b"on_exit_exe", b"on_exit_argv")
 
 
 class ProbeKind(str, Enum):
@@ -164,7 +164,7 @@ class Probe:
         log = Path(name)
         try:
             with _compiler_output(log):
-                self._bpf = bcc.BPF(text=source, cflags=flags)
+                self._bpf = bcc.BPF(text=source.encode(), cflags=flags)
                 self._attach(bcc.BPF, options)
         except Exception as exc:  # bcc raises bare Exception
             reason = str(exc) or type(exc).__name__
@@ -172,27 +172,27 @@ class Probe:
                 f"the kernel or BCC refused the probe ({reason}): see {log}, then run `execaudit doctor`"
             ) from exc
         log.unlink()
-        self._losses = self._bpf["losses"]
-        self._ring = RingBuffer(self._bpf["events"].map_fd, batch_bytes=_BATCH_BYTES)
+        self._losses = self._bpf[b"losses"]
+        self._ring = RingBuffer(self._bpf[b"events"].map_fd, batch_bytes=_BATCH_BYTES)
 
     def _attach(self, kinds: Any, options: ProbeOptions) -> None:  # noqa: ANN401  # bcc has no types
-        bpf = self._bpf
+        bpf = self._bpf  # it takes its names as bytes, and warns of text
 
-        def stages(table: str, names: tuple[str, ...], kind: int) -> None:
+        def stages(table: bytes, names: tuple[bytes, ...], kind: int) -> None:
             for number, name in enumerate(names):
                 bpf[table][ctypes.c_int(number)] = ctypes.c_int(bpf.load_func(name, kind).fd)
 
         # Tail calls must find their targets before the first event comes.
-        stages("exec_stages", _EXEC_STAGES, getattr(kinds, _RAW_TRACEPOINT))
+        stages(b"exec_stages", _EXEC_STAGES, getattr(kinds, _RAW_TRACEPOINT))
         if options.failed:
-            stages("fail_stages", _FAIL_STAGES, getattr(kinds, _TRACEPOINT))
-        bpf.attach_raw_tracepoint(tp="sched_process_exec", fn_name="on_exec")
+            stages(b"fail_stages", _FAIL_STAGES, getattr(kinds, _TRACEPOINT))
+        bpf.attach_raw_tracepoint(tp=b"sched_process_exec", fn_name=b"on_exec")
         if options.failed:
             # Enter before exit: an exit without its enter has no arguments.
-            for call in ("execve", "execveat"):
-                bpf.attach_tracepoint(tp=f"syscalls:sys_enter_{call}", fn_name=f"on_enter_{call}")
-            for call in ("execve", "execveat"):
-                bpf.attach_tracepoint(tp=f"syscalls:sys_exit_{call}", fn_name="on_exit")
+            for call in (b"execve", b"execveat"):
+                bpf.attach_tracepoint(tp=b"syscalls:sys_enter_" + call, fn_name=b"on_enter_" + call)
+            for call in (b"execve", b"execveat"):
+                bpf.attach_tracepoint(tp=b"syscalls:sys_exit_" + call, fn_name=b"on_exit")
 
     def wait(self, timeout_s: float) -> None:
         """Returns when the ring buffer is filling, or after `timeout_s`."""
