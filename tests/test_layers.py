@@ -1,0 +1,117 @@
+"""Who may import whom: the layers of CONTRIBUTING.md, checked."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "execaudit"
+
+# What each module may import of ours; `cli` may import everything, nothing may import `cli`.
+LAYERS: dict[str, set[str]] = {
+    "errors": set(),
+    "event": set(),
+    "revision": set(),
+    "text": set(),
+    "users": set(),
+    "notify": set(),
+    "logs": set(),
+    "schema": set(),
+    "codes": {"event"},
+    "clock": {"event"},
+    "location": {"errors"},
+    "settings": {"errors"},
+    "lock": {"errors"},
+    "times": {"errors", "event", "text"},
+    "wire": {"errors"},
+    "assemble": {"event", "wire"},
+    "btf": {"errors"},
+    "ringbuf": {"btf", "errors"},
+    "probe": {"btf", "errors", "ringbuf"},
+    "doctor": {"errors", "probe", "text"},
+    "record": {"event", "text", "times"},
+    "render": {"event", "record", "text", "times"},
+    # The write side and the read side: neither knows the other, but for what SQLite files are.
+    "reader": {"errors", "revision"},
+    "query": {"codes", "errors", "event"},
+    "store": {"codes", "errors", "event", "location", "lock", "reader", "schema"},
+    "sinks": {"errors", "event", "record", "render", "store"},
+    "recorder": {"assemble", "clock", "errors", "event", "probe", "sinks", "wire"},
+}
+
+# The only users of what is heavy, or of the distribution's.
+OWNERS = {
+    "alembic": {"store"},
+    "bcc": {"probe"},
+    "click": {"cli"},
+    "ctypes": {"btf", "probe", "ringbuf"},
+    "sqlalchemy": {"schema", "store"},
+    "structlog": {"logs", "recorder", "sinks"},
+}
+
+# Without clock, files, processes and users: whatever they return comes from their arguments.
+PURE = ("assemble", "codes", "errors", "event", "location", "record", "render", "text", "times", "wire")
+IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
+
+
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """Returns what a file imports: modules of ours, and other packages."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            inside = node.module == "execaudit"
+            names |= {f"execaudit.{alias.name}" for alias in node.names} if inside else {str(node.module)}
+    ours = {name.split(".")[1] for name in names if name.startswith("execaudit.")} - {"__version__"}
+    return ours, {name.split(".")[0] for name in names} - {"execaudit"}
+
+
+MODULES = {path.stem: path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
+
+
+def test_every_module_has_its_layer() -> None:
+    """A new module is put into the table, a removed one taken out."""
+    assert set(LAYERS) == set(MODULES)
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_a_module_imports_only_what_its_layer_may(name: str) -> None:
+    """No module reaches up or across."""
+    ours, _ = imports(MODULES[name])
+
+    assert ours <= LAYERS[name]
+
+
+def test_heavy_packages_have_their_owners() -> None:
+    """What takes long to import, or is not on every machine, is imported in few places."""
+    users: dict[str, set[str]] = {package: set() for package in OWNERS}
+    for path in PACKAGE.rglob("*.py"):
+        owner = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        for package in imports(path)[1] & set(OWNERS):
+            users[package].add(owner)
+
+    assert users == OWNERS
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_cannot_reach_the_world(name: str) -> None:
+    """It imports nothing that reads a clock, a file or the machine."""
+    assert set() == imports(MODULES[name])[1] & IMPURE
+
+
+def test_a_query_imports_nothing_slow(tmp_path: Path) -> None:
+    """Asking the history loads neither SQLAlchemy nor Alembic, structlog or BCC."""
+    program = (
+        "import sys; from execaudit.cli import run;"
+        f"assert run(['--db', {str(tmp_path / 'none.db')!r}, 'query', '--comm', 'x']) == 1;"
+        f"print(sorted({set(OWNERS) - {'click', 'ctypes'}!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
