@@ -50,7 +50,7 @@
 /* Bounds on loops. A tail call goes on where a loop ends, and the kernel allows
  * 33 of them: two for the paths, the others give 31 * 16 * 16383 bytes = 8.1 MB
  * of argv, above the kernel's own limit of 6 MiB for arguments and environment,
- * and for a failed exec, whose arguments are read one by one, 30 * 512 of them. */
+ * and for a failed exec, whose arguments are read one by one, 31 * 512 of them. */
 #define EA_COMPONENTS 128
 #define EA_CHUNKS     16
 #define EA_ARGS       512

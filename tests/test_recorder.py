@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit import query, recorder, render
+from execaudit import clock, query, recorder, render
 from execaudit.assemble import Assembler, Origin
 from execaudit.errors import StoreError
 from execaudit.event import ExecEvent, Gap, GapReason, Nanoseconds
@@ -19,10 +21,11 @@ from execaudit.recorder import Recorder, Totals, merged
 from execaudit.sinks import JsonLogSink, StoreSink, open_json_log
 from execaudit.store import Run, Store
 from execaudit.wire import WireError
-from tests.fakes import FakeSource, exec_record
+from tests.fakes import FakeRing, FakeSource, exec_record
+from tests.wirebytes import EXEC, EXEC_MORE, LAST, Facts, Head, first, more
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from execaudit.sinks import Sink
@@ -54,10 +57,27 @@ class KeepingSink:
         """Nothing to free."""
 
 
-def record(source: FakeSource, *sinks: Sink) -> Totals:
-    """Records until the source is empty."""
+def record(
+    source: FakeSource | FakeRing, *sinks: Sink, should_stop: Callable[[], bool] | None = None
+) -> Totals:
+    """Records until told to stop, or until a source that can be is empty."""
+    if should_stop is None:
+        assert isinstance(source, FakeSource)
+        should_stop = source.emptied.is_set
     assembler = Assembler(Origin("host", BOOT, lambda uid: f"u{uid}"))
-    return Recorder(source, assembler, sinks, host="host").run(source.emptied.is_set)
+    return Recorder(source, assembler, sinks, host="host").run(should_stop)
+
+
+@contextlib.contextmanager
+def started(source: FakeRing, *sinks: Sink) -> Iterator[Future[Totals]]:
+    """Records while the body runs; then the result is there."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        recording = executor.submit(record, source, *sinks, should_stop=stop.is_set)
+        try:
+            yield recording
+        finally:
+            stop.set()
 
 
 def numbers(events: Iterable[ExecEvent]) -> list[int]:
@@ -122,6 +142,8 @@ def test_a_slow_sink_does_not_stop_the_capture(monkeypatch: pytest.MonkeyPatch) 
     """While a sink hangs, the probe is read until the queue is full, and nothing is lost."""
     size = len(exec_record(1))
     monkeypatch.setattr(recorder, "_QUEUE_BYTES", 20 * size)
+    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0.0)  # so the sink hangs at the first exec
+    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0)  # the first exec is in the sink, and hangs
     source = FakeSource([[exec_record(n)] for n in range(1, 101)])
     sink = KeepingSink()
     sink.go_on.clear()
@@ -141,17 +163,138 @@ def test_a_slow_sink_does_not_stop_the_capture(monkeypatch: pytest.MonkeyPatch) 
     assert list(range(1, 101)) == numbers(sink.events)
 
 
-def test_one_failing_sink_does_not_keep_the_others_from_anything() -> None:
-    """The recorder stops with that failure, after the other sink has all that was captured."""
+def test_what_does_not_fit_is_counted_to_the_last_exec(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a sink hangs the ring fills; each exec is then in the history or in a gap's count."""
+    size = len(exec_record(1000))
+    monkeypatch.setattr(recorder, "_QUEUE_BYTES", 10 * size)
+    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0)
+    ring = FakeRing(5 * size)
+    sink = KeepingSink()
+    sink.go_on.clear()
+    with started(ring, sink) as recording:
+        for number in range(1000, 1010):
+            ring.emit(exec_record(number))
+            assert ring.await_empty()
+        for number in range(1010, 1200):
+            ring.emit(exec_record(number))
+        assert sink.events == []
+        sink.go_on.set()
+        assert ring.await_empty()
+    totals = recording.result()
+
+    assert ring.refused > 100
+    assert Totals(execs=200 - ring.refused, missed=ring.refused) == totals
+    assert len(set(numbers(sink.events))) == totals.execs
+    assert sum(gap.count or 0 for gap in sink.gaps) == ring.refused
+
+
+def test_a_full_queue_costs_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be queued, the ring, which has records and would not wait, is not asked."""
+    monkeypatch.setattr(recorder, "_QUEUE_BYTES", 1)
+    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0)
+    monkeypatch.setattr(recorder, "_POLL_SECONDS", 0.001)
+    ring = FakeRing(1_000_000)
+    sink = KeepingSink()
+    sink.go_on.clear()
+    waits = []
+
+    def asked_often() -> bool:
+        """Notes how often the ring was asked, at each turn since it was full; then lets go."""
+        if ring._records:
+            waits.append(ring.waits)
+        if len(waits) < 20:
+            ring.emit(exec_record(1000 + ring.waits))
+            return False
+        sink.go_on.set()
+        return True
+
+    record(ring, sink, should_stop=asked_often)
+
+    assert len(set(waits[5:])) == 1
+
+
+def test_waiting_in_the_queue_does_not_make_an_exec_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exec whose records came together is whole, though storing the first ones took long."""
+    now_ns = 0
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now_ns)
+    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0)
+    head = Head(boot_ns=5, tid=5, pid=5, total=4, argc=2)
+    begin = first(EXEC, head, Facts(caller_tid=5, cut_from=4, cut_to=4), b"a\0")
+    end = more(EXEC_MORE, head._replace(offset=2, flags=LAST, seq=1), b"b\0")
+    source = FakeSource([[exec_record(1), begin], [exec_record(2)], [exec_record(3)], [end]])
+
+    class SlowSink(KeepingSink):
+        """Takes a minute for each batch, while the recorder reads on."""
+
+        def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+            nonlocal now_ns
+            source.emptied.wait(30)
+            now_ns += 60_000_000_000
+            super().accept(events, gaps)
+
+    sink = SlowSink()
+    record(source, sink)
+
+    assert [1, 2, 3, 5] == numbers(sink.events)
+    assert sink.events[-1].argv == b"a\0b\0"
+    assert sink.events[-1].truncated is None
+
+
+def test_a_clock_that_is_set_moves_later_execs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a step of the wall clock, new execs have the new time, and every id stays what it was."""
+    stepped_ns = 0
+    real = clock.measure_offset
+    monkeypatch.setattr(clock, "measure_offset", lambda: real() + stepped_ns)
+
+    class SteppingSource(FakeSource):
+        """The clock is set between its two batches."""
+
+        def read(self) -> list[bytes]:
+            nonlocal stepped_ns
+            if self.looks:
+                stepped_ns = -3_600_000_000_000
+            return super().read()
+
+    with opened_store(tmp_path / "x.db") as store:
+        record(SteppingSource([[exec_record(1)], [exec_record(2)]]), StoreSink(store))
+    with open_history(tmp_path / "x.db") as connection:
+        before, after = sorted((f.event for f in query.find(connection, Filter())), key=lambda e: e.boot_ns)
+
+    assert (1, 2) == (before.boot_ns, after.boot_ns)
+    assert abs(after.time_ns - before.time_ns + 3_600_000_000_000) < 1_000_000_000
+
+
+@pytest.mark.parametrize("failure", [StoreError("cannot write: disk full: make room"), ZeroDivisionError("a bug")])
+def test_one_failing_sink_does_not_keep_the_others_from_anything(failure: Exception) -> None:
+    """The recorder stops with that failure, after the other sinks have all that was captured."""
     source = FakeSource([[exec_record(n)] for n in range(1, 30)])
     bad, good = KeepingSink(), KeepingSink()
-    bad.failure = StoreError("cannot write: disk full: make room")
+    bad.failure = failure
 
-    with pytest.raises(StoreError, match="disk full"):
+    with pytest.raises(type(failure), match=str(failure)):
         record(source, bad, good)
-    assert list(range(1, len(good.events) + 1)) == numbers(good.events)
-    assert len(good.events) == source.looks or not source._batches
+    assert list(range(1, 30)) == numbers(good.events)
     assert source.detached
+
+
+@pytest.mark.parametrize("broken", ["wait", "read", "losses", "detach"])
+def test_a_broken_source_ends_the_recorder(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """What the probe raises ends the recorder and its thread; what was captured before is stored."""
+    source = FakeSource([[exec_record(1)], [exec_record(2)]])
+    healthy = getattr(source, broken)
+
+    def breaks(*arguments: float) -> object:
+        if source.looks > 1 or broken == "detach":
+            raise OSError(5, "Input/output error")
+        return healthy(*arguments)
+
+    monkeypatch.setattr(source, broken, breaks)
+    sink = KeepingSink()
+
+    with pytest.raises(OSError, match="Input/output error"):
+        record(source, sink)
+    assert [1] == numbers(sink.events)[:1]
+    assert "store" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError("a bug"), OSError(28, "No space left on device")])

@@ -1,0 +1,155 @@
+"""Run the real recorder in a process of its own, as a user would, and read what it recorded."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Row = dict[str, Any]
+
+_CHECKOUT = Path(__file__).parents[2]
+# This machine's settings must not reach into the tests.
+_EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
+_READY_SECONDS = 30
+_STOP_SECONDS = 60
+
+
+def boot_us() -> int:
+    """Returns CLOCK_BOOTTIME in microseconds: the clock of the kernel's trace."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+def execaudit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs one command to its end."""
+    return subprocess.run(
+        [*_EXECAUDIT, *arguments], cwd=_CHECKOUT, env=_env(), capture_output=True, text=True, check=False
+    )
+
+
+def _env() -> dict[str, str]:
+    """Nor the user's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("EXECAUDIT_")}
+
+
+class Recorded:
+    """What one run of the recorder left behind; complete when the recorder has stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._db = folder / "history.db"
+        self._json_log = folder / "execs.jsonl"
+        self._stderr = folder / "stderr.jsonl"
+        self.moments_us: list[int] = []
+        """CLOCK_BOOTTIME when the recorder was started, was ready, was told to stop, had stopped."""
+        self.pid = 0
+        """The recorder's."""
+        self.status: int | None = None
+        """What the recorder ended with."""
+
+    def arguments(self, options: tuple[str, ...]) -> list[str]:
+        """Returns the recorder's command line."""
+        return [
+            *_EXECAUDIT, "--db", str(self._db), "record", "--json-log", str(self._json_log), "--quiet", *options,
+        ]  # fmt: skip
+
+    def open_stderr(self) -> contextlib.AbstractContextManager[Any]:
+        """Returns the file that takes the recorder's stderr."""
+        return self._stderr.open("wb")
+
+    def said(self) -> list[Row]:
+        """Returns the recorder's talk on stderr: JSON, because that is no terminal."""
+        return [json.loads(text) for text in self._stderr.read_text().splitlines()]
+
+    def has_said(self, event: str) -> bool:
+        """Says whether an event was among the talk; lines not yet whole do not count."""
+        return any(
+            json.loads(text).get("event") == event
+            for text in self._stderr.read_text().splitlines(keepends=True)
+            if text.endswith("\n") and text.startswith("{")
+        )
+
+    def stderr(self) -> str:
+        """Returns the talk as it is, for messages."""
+        return self._stderr.read_text()
+
+    def query(self, *filters: str) -> subprocess.CompletedProcess[str]:
+        """Asks the history."""
+        return execaudit("--db", str(self._db), "query", "--format", "jsonl", *filters)
+
+    def rows(self) -> list[Row]:
+        """Returns the whole history."""
+        answer = self.query()
+        assert answer.returncode == 0, answer.stderr
+        return [json.loads(text) for text in answer.stdout.splitlines()]
+
+    def logged(self) -> list[Row]:
+        """Returns the JSON log: execs and gaps."""
+        return [json.loads(text) for text in self._json_log.read_text().splitlines()]
+
+    def gaps(self) -> list[Row]:
+        """Returns the gaps, of which the JSON log has lines too."""
+        return [row for row in self.logged() if row["kind"] == "gap"]
+
+
+@contextlib.contextmanager
+def recording(folder: Path, *options: str) -> Iterator[Recorded]:
+    """Records while the body runs, from ready to SIGINT."""
+    folder.mkdir(parents=True, exist_ok=True)
+    recorded = Recorded(folder)
+    with recorded.open_stderr() as stderr:
+        recorder = subprocess.Popen(
+            recorded.arguments(options), cwd=_CHECKOUT, env=_env(), stdin=subprocess.DEVNULL, stderr=stderr
+        )
+        recorded.pid = recorder.pid
+        try:
+            recorded.moments_us.append(boot_us())
+            _await_ready(recorder, recorded)
+            recorded.moments_us.append(boot_us())
+            yield recorded
+            recorded.moments_us.append(boot_us())
+            recorder.send_signal(signal.SIGINT)
+            recorded.status = recorder.wait(timeout=_STOP_SECONDS)
+            recorded.moments_us.append(boot_us())
+        finally:
+            recorder.kill()
+            recorder.wait()
+
+
+def _await_ready(recorder: subprocess.Popen[bytes], recorded: Recorded) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while not recorded.has_said("recording"):
+        assert recorder.poll() is None, recorded.stderr()
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def paused(recorded: Recorded) -> Iterator[None]:
+    """Keeps a recorder from doing anything while the body runs."""
+    os.kill(recorded.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(recorded.pid, signal.SIGCONT)
+
+
+def argv_of(row: Row) -> bytes:
+    """Returns the captured bytes, each argument ended by a NUL; of a whole argv only."""
+    if "argv_base64" in row:
+        return base64.b64decode(row["argv_base64"], validate=True)
+    return b"".join(argument.encode() + b"\0" for argument in row["argv"])
+
+
+def text(raw: bytes) -> str:
+    r"""Returns bytes as the record shows them: what is not UTF-8 as `\xNN`."""
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,61 @@
+"""Compile the C programs of this folder."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+_SOURCES = Path(__file__).parent
+_BARE = ("-nostdlib", "-ffreestanding", "-static", "-O1")
+# Static: they run in an empty root too, and from a memfd.
+_ORDINARY = ("-static", "-pthread", "-O1", "-Wall")
+
+
+class Programs(NamedTuple):
+    """The compiled programs, and where the witness leaves its truths."""
+
+    folder: Path
+    truths: Path
+    witness: Path
+    launcher: Path
+    refused: Path
+    storm: Path
+    noop: Path
+    hop32: Path
+
+    def witness_named(self, name: str) -> Path:
+        """Returns a witness of its own: that name in the image's path says which start it was."""
+        path = self.folder / f"start-{name}"
+        if not path.exists():
+            path.hardlink_to(self.witness)
+        return path
+
+    def own_witness(self, name: str) -> Path:
+        """Returns a witness that is another file: its owner, mode and bytes may be changed."""
+        return Path(shutil.copy(self.witness, self.folder / f"start-{name}"))
+
+
+def build(folder: Path) -> Programs:
+    """Compiles everything into a folder that every user of this machine can enter."""
+    truths = folder / "truths"
+    truths.mkdir()
+    truths.chmod(0o1777)
+
+    def cc(name: str, *flags: str) -> Path:
+        binary = folder / name
+        source = _SOURCES / f"{name}.c"
+        subprocess.run(["cc", *flags, f'-DTRUTH_DIR="{truths}"', "-o", binary, source], check=True)
+        return binary
+
+    return Programs(
+        folder,
+        truths,
+        cc("witness", *_ORDINARY),
+        cc("launcher", *_ORDINARY),
+        cc("refused", *_ORDINARY),
+        cc("storm", *_ORDINARY),
+        cc("noop", *_BARE),
+        cc("hop32", "-m32", *_BARE),
+    )

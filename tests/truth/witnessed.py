@@ -1,0 +1,45 @@
+"""Read what the witness wrote: see witness.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FIELDS = 8
+
+
+class Witnessed(NamedTuple):
+    """How one program says that it was started. Texts are bytes, as the kernel has them."""
+
+    pid: int
+    """As the host sees it, from whichever pid namespace."""
+    ppid: int
+    uid: int
+    euid: int
+    gid: int
+    comm: bytes
+    exe: bytes
+    cwd: bytes
+    """Empty when it is longer than readlink can say."""
+    argv: bytes
+    """Its /proc/self/cmdline."""
+
+
+def start_of(exe: str) -> str | None:
+    """Returns which start an image's path tells of: `x` of `start-x`; None: it is no witness."""
+    name = exe.removesuffix(" (deleted)").rpartition("/")[2].removeprefix("memfd:")
+    return name.removeprefix("start-") if name.startswith("start-") else None
+
+
+def read(folder: Path) -> list[Witnessed]:
+    """Returns all truths in a folder."""
+    return [_decode(path.read_bytes()) for path in sorted(folder.glob("truth-*"))]
+
+
+def _decode(truth: bytes) -> Witnessed:
+    *fields, argv = truth.split(b"\0", _FIELDS)
+    pid, ppid, uid, euid, gid = map(int, fields[:5])
+    comm, exe, cwd = fields[5:]
+    return Witnessed(pid, ppid, uid, euid, gid, comm, exe, cwd, argv)
