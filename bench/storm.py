@@ -40,11 +40,14 @@ def blow(folder: Path) -> float:
     """Runs the storm. Returns execs a second."""
     begin = time.monotonic()
     jobs = [
-        subprocess.Popen([folder / "storm", folder / "noop", str(EACH), f"job{n}"], stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            [folder / "storm", folder / "noop", str(EACH), f"job{n}", "0"], stdout=subprocess.PIPE
+        )
         for n in range(JOBS)
     ]
-    for job in jobs:
-        job.wait()
+    started = sum(int(job.communicate()[0] or 0) for job in jobs)
+    if started != JOBS * EACH:
+        sys.exit(f"the storm started {started} of {JOBS * EACH}")
     return JOBS * EACH / (time.monotonic() - begin)
 
 

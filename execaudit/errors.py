@@ -39,7 +39,7 @@ class ProbeError(ExecauditError):
 
 def store_error(doing: str, reason: str) -> StoreError:
     """Returns the error for what SQLite said while `doing`, with the step that helps."""
-    if "malformed" in reason:
+    if "malformed" in reason or "Could not decode" in reason:
         return DamagedStoreError(
             f"{doing}: {reason}: keep a copy, then restore a backup or start a new database"
         )

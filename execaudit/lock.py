@@ -25,10 +25,21 @@ class WriterLock:
                 f"cannot write {path}: {exc.strerror}: run it as root, or name another file with --db"
             ) from exc
         try:
+            self._take(database)
+        except OSError as exc:
+            os.close(self._fd)
+            raise StoreError(
+                f"cannot lock {path}: {exc.strerror}: name a file on another disk with --db"
+            ) from exc
+        except StoreError:
+            os.close(self._fd)
+            raise
+
+    def _take(self, database: Path) -> None:
+        try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
-            os.close(self._fd)
             raise StoreError(
                 f"another execaudit (pid {holder or 'unknown'}) writes {database}: stop it, or record to another --db"
             ) from exc

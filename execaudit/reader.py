@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import stat
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -32,6 +33,8 @@ def translated(path: Path) -> Iterator[None]:
         raise  # ours to fix: keep the traceback
     except sqlite3.DatabaseError as exc:
         raise store_error(f"cannot read {path}", str(exc)) from exc
+    except UnicodeDecodeError as exc:  # of SQLite's own message, which quotes what is damaged
+        raise store_error(f"cannot read {path}", "malformed text") from exc
 
 
 @contextlib.contextmanager
@@ -57,17 +60,10 @@ def open_history(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    if not path.exists():
-        raise StoreError(
-            f"there is no history at {path}: start one with `execaudit record`, or name another with --db"
-        )
-    if not path.is_file():
-        raise StoreError(f"{path} is no file: name the history with --db")
-    if not os.access(path, os.R_OK):
-        raise StoreError(f"you may not read {path}: run this as root, or as a member of the file's group")
+    _check(path)
     with translated(path):
         connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=ro",
+            f"file:{quote(bytes(path.absolute()))}?mode=ro",
             uri=True,
             timeout=_BUSY_SECONDS,
             isolation_level=None,
@@ -81,12 +77,31 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
+def _check(path: Path) -> None:
+    """SQLite has one message for all of these."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise StoreError(
+            f"there is no history at {path}: start one with `execaudit record`, or name another with --db"
+        ) from exc
+    except PermissionError as exc:
+        raise StoreError(f"you may not look at {path}: run this as root, or name another with --db") from exc
+    except OSError as exc:
+        raise StoreError(f"cannot read {path}: {exc.strerror}: name another with --db") from exc
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is no file: name the history with --db")
+    if not os.access(path, os.R_OK):
+        raise StoreError(f"you may not read {path}: run this as root, or as a member of the file's group")
+
+
 def schema_revision(connection: sqlite3.Connection) -> str | None:
     """Returns the revision of the schema, or None if it is not a history of ours."""
+    # Other programs use Alembic too.
     found = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'exec')"
     )
-    if found.fetchone() is None:
+    if found.fetchone() != (2,):
         return None
     row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return None if row is None else str(row[0])

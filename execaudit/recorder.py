@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from execaudit import clock
-from execaudit.errors import ExecauditError
 from execaudit.event import Gap, GapReason
 from execaudit.wire import WireError
 
@@ -60,6 +59,8 @@ class _Captured(NamedTuple):
 
     records: list[bytes]
     size: int
+    at_ns: int
+    """Steady clock: an exec that waits in the queue is not late."""
     wall_offset_ns: int
     gap: Gap | None
 
@@ -100,21 +101,30 @@ class Recorder:
         storing.start()
         try:
             while self._failure is None and not should_stop():
-                self._source.wait(_POLL_SECONDS)
-                if self._queued_bytes < _QUEUE_BYTES:
+                # With a full queue the ring is not asked: it is filling, so it would not wait.
+                if self._await_room(_POLL_SECONDS):
+                    self._source.wait(_POLL_SECONDS)
                     self._capture()
         finally:
-            self._source.detach()
-            while self._capture() and self._storing:
+            try:
+                self._source.detach()
+                while self._capture() and self._storing:
+                    self._await_room()
+            finally:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._queued_bytes < _QUEUE_BYTES or not self._storing)
-            with self._changed:
-                self._capturing = False
-                self._changed.notify_all()
-            storing.join()
+                    self._capturing = False
+                    self._changed.notify_all()
+                storing.join()
         if self._failure is not None:
             raise self._failure
         return Totals(self._execs, self._missed)
+
+    def _await_room(self, timeout_s: float | None = None) -> bool:
+        """Returns whether the queue has room, or nobody empties it any more."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._queued_bytes < _QUEUE_BYTES or not self._storing, timeout_s
+            )
 
     def _capture(self) -> bool:
         """Moves what the ring holds into the queue. Returns whether there was anything."""
@@ -127,7 +137,7 @@ class Recorder:
             return False
         size = sum(map(len, records))
         with self._changed:
-            self._queue.append(_Captured(records, size, self._offset.ns, gap))
+            self._queue.append(_Captured(records, size, time.monotonic_ns(), self._offset.ns, gap))
             self._queued_bytes += size
             self._changed.notify_all()
         return bool(records)
@@ -164,7 +174,8 @@ class Recorder:
                 self._assemble(captured, pending)
                 if captured.gap is not None:
                     gaps.append(captured.gap)
-            pending += self._assembler.expire(now_ns=time.monotonic_ns())
+            now_ns = time.monotonic_ns() if captured is None else captured.at_ns
+            pending += self._assembler.expire(now_ns=now_ns)
             done = captured is None and not self._capturing and not self._queue
             if done:
                 pending += self._assembler.drain()
@@ -190,7 +201,7 @@ class Recorder:
     def _assemble(self, captured: _Captured, pending: list[ExecEvent]) -> None:
         try:
             pending += self._assembler.feed(
-                captured.records, now_ns=time.monotonic_ns(), wall_offset_ns=captured.wall_offset_ns
+                captured.records, now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
             )
         except WireError as exc:
             self._fail(exc)
@@ -205,7 +216,7 @@ class Recorder:
         for sink in list(self._sinks):
             try:
                 sink.accept(events, gaps)
-            except (ExecauditError, OSError) as exc:
+            except Exception as exc:  # noqa: BLE001  # raised again by run(), bugs too
                 # The other sinks still get what was captured until the recorder has stopped.
                 self._sinks.remove(sink)
                 log.error("sink_failed", sink=sink.name, reason=str(exc), execs=len(events))

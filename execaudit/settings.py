@@ -4,42 +4,96 @@ from __future__ import annotations
 
 import difflib
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from execaudit.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
+TABLES = ("record", "query", "export")
+"""Each has the options of the command of its name."""
+# No settings are as long as this; a device has no end.
+_LARGEST = 1_000_000
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Returns the settings of a file: `db`, and a table for each command that has options.
+@dataclass(frozen=True)
+class Settings:
+    """What a configuration file says: nothing if there is none."""
 
-    Raises ConfigError when it cannot be read or is not TOML.
-    """
+    path: Path = Path(DEFAULT_CONFIG)
+    db: str | None = None
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raises ConfigError, naming the file."""
+        raise ConfigError(f"{self.path}: {why}")
+
+    def check_keys(self, where: str, given: Iterable[str], known: Iterable[str]) -> None:
+        """Raises ConfigError for a key that is not known, naming the nearest that is."""
+        names = sorted(known)
+        for key in given:
+            if key not in names:
+                near = difflib.get_close_matches(key, names, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+                self.refuse(f"unknown setting {key!r} {where}: {hint}")
+
+
+def load(path: Path) -> Settings:
+    """Returns the settings of a file. Raises ConfigError when it cannot be read or understood."""
+    try:
+        return _parsed(path, _content(path))
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}: name another file with --config") from exc
+
+
+def load_default(path: Path = Path(DEFAULT_CONFIG)) -> Settings:
+    """Returns the settings of the file that need not be there."""
+    try:
+        return _parsed(path, _content(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return Settings()
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}: name another file with --config") from exc
+
+
+def scalars(value: object) -> list[str] | None:
+    """Returns a value, or the values of a list, as an option would be given them; None: it could not."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, (str, int)) and not isinstance(each, bool) for each in values):
+        return None
+    return [str(each) for each in values]
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path} is no configuration: it has more than {_LARGEST} bytes")
+    return content
+
+
+def _parsed(path: Path, content: bytes) -> Settings:
     if sys.version_info >= (3, 11):
         import tomllib  # noqa: PLC0415  # most calls have no configuration
     else:
         import tomli as tomllib  # noqa: PLC0415
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror}: name another file with --config") from exc
+        config: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path} is not UTF-8 text (byte {exc.start}): correct it") from exc
-    except tomllib.TOMLDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # TOMLDecodeError, and int() of too many digits
         raise ConfigError(f"{path} is not TOML: {exc}: correct it") from exc
-
-
-def check_keys(table: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raises ConfigError for a key that is not known, naming the nearest that is."""
-    names = sorted(known)
-    for key in given:
-        if key not in names:
-            near = difflib.get_close_matches(key, names, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
-            raise ConfigError(f"unknown setting {key!r} in {table} of the configuration: {hint}")
+    tables = {name: value for name, value in config.items() if name in TABLES}
+    settings = Settings(path, config.get("db"), tables)
+    settings.check_keys("at the top", config, ("db", *TABLES))
+    if not isinstance(config.get("db", ""), str):
+        settings.refuse("db must be a string: a path, or sqlite:///PATH")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            settings.refuse(f"{name} must be a table: [{name}]")
+    return settings

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -19,6 +19,7 @@ from execaudit.codes import KINDS, TRUNCATIONS
 from execaudit.errors import StoreError, store_error
 from execaudit.location import DEFAULT_DATABASE
 from execaudit.lock import WriterLock
+from execaudit.reader import schema_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent, Gap, Nanoseconds
 
-# One commit is at most this many execs, and a row of `seg` covers about as many.
+# So many execs are inserted in one go, and a row of `seg` covers about as many.
 BATCH_EVENTS = 2000
 # Entries of each dictionary that the writer remembers. What it forgets is stored once
 # more when it comes again: measured at 9 % more lines, without any random reads.
@@ -77,22 +78,36 @@ def translated(doing: str) -> Iterator[None]:
         raise  # ours to fix: keep the traceback
     except sa.exc.DatabaseError as exc:
         raise store_error(doing, str(exc.orig)) from exc
+    except UnicodeDecodeError as exc:  # of SQLite's own message, which quotes what is damaged
+        raise store_error(doing, "malformed text") from exc
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path.absolute(),  # no name is special then, not even :memory:
+        timeout=_BUSY_SECONDS,
+        # The driver would open transactions by itself, and none around DDL: migrations must be one.
+        isolation_level=None,
+        check_same_thread=False,  # one thread at a time, but not the one that opened
+    )
+    try:
+        _refuse_others(connection, path)
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and schema_revision(connection) is None:
+        raise StoreError(f"{path} is no execaudit history but another program's: name another file with --db")
 
 
 def _engine(path: Path) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": _BUSY_SECONDS},
-        poolclass=sa.pool.NullPool,
-    )
-
-    @sa.event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's
-        # The driver would open transactions by itself, and none around DDL: migrations
-        # must be one. SQLAlchemy's documentation of the dialect gives this remedy.
-        connection.isolation_level = None
-        for pragma in _PRAGMAS:
-            connection.execute(pragma)
+    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path), poolclass=sa.pool.NullPool)
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
@@ -135,8 +150,8 @@ class _Dictionary:
         self._next = 1
         self._new: list[tuple[int, bytes]] = []
 
-    def reload(self, connection: sa.Connection) -> None:
-        """Forgets what a failed transaction may have left, and goes on after the last id."""
+    def load(self, connection: sa.Connection) -> None:
+        """Forgets everything, and goes on after the last id."""
         self._known.clear()
         self._new.clear()
         last = connection.exec_driver_sql(f"SELECT max(id) FROM {self._table}").scalar()  # noqa: S608  # ours
@@ -178,48 +193,53 @@ class Store:
         Raises StoreError, DamagedStoreError.
         """
         self._path = path
-        if str(path) == DEFAULT_DATABASE:
-            with contextlib.suppress(OSError):  # the lock says what is wrong
-                path.parent.mkdir(mode=0o750, exist_ok=True)
-        if not path.parent.is_dir():
-            raise StoreError(
-                f"cannot open {path}: the folder {path.parent} does not exist: make it, or name another file with --db"
-            )
-        self._lock = WriterLock(path)
-        try:
-            # Command lines hold secrets; SQLite would make a file that everybody reads.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-        except OSError as exc:
-            self._lock.release()
-            raise StoreError(f"cannot write {path}: {exc.strerror}: name another file with --db") from exc
-        try:
+        self._run_id: int | None = None
+        self._comm, self._paths = _Dictionary("comm"), _Dictionary("path")
+        self._argv, self._users = _Dictionary("argv"), _Dictionary("user")
+        self._check_place()
+        with contextlib.ExitStack() as opened:
+            lock = WriterLock(path)
+            opened.callback(lock.release)
+            try:
+                # Command lines hold secrets; SQLite would make a file that everybody reads.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+            except OSError as exc:
+                raise StoreError(f"cannot write {path}: {exc.strerror}: name another file with --db") from exc
             with translated(f"cannot open {path}"):
                 self._connection = _engine(path).connect()
+                opened.callback(self._disconnect)
                 with self._connection.begin():
                     migrate(self._connection)
-                self._comm = _Dictionary("comm")
-                self._paths = _Dictionary("path")
-                self._argv = _Dictionary("argv")
-                self._users = _Dictionary("user")
-                self._reload()
-        except BaseException:
-            self._lock.release()
-            raise
-        self._run_id: int | None = None
+                self._load()
+            self._opened = opened.pop_all()
 
-    def _reload(self) -> None:
-        """Takes the counters from the database: after opening, and after a failed batch."""
-        connection = self._connection
-        for dictionary in (self._comm, self._paths, self._argv, self._users):
-            dictionary.reload(connection)
-        found = connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'next_id'").scalar_one()
-        self._next_id = int(found)
-        last = connection.exec_driver_sql(
-            "SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo DESC LIMIT 1"
-        ).first()
+    def _check_place(self) -> None:
+        path = self._path
+        try:
+            if str(path) == DEFAULT_DATABASE:
+                path.parent.mkdir(mode=0o750, exist_ok=True)
+            if path.is_dir():
+                raise StoreError(f"cannot open {path}: it is a folder: name a file in it with --db")
+            if not path.parent.is_dir():
+                raise StoreError(
+                    f"cannot open {path}: the folder {path.parent} does not exist: make it, or name another file with --db"
+                )
+        except OSError as exc:
+            raise StoreError(
+                f"cannot open {path}: {exc.strerror}: run it as root, or name another file with --db"
+            ) from exc
+
+    def _load(self) -> None:
+        """Takes the counters from the database, and forgets what is not there: see append."""
+        with self._connection.begin():
+            for dictionary in (self._comm, self._paths, self._argv, self._users):
+                dictionary.load(self._connection)
+            query = self._connection.exec_driver_sql
+            self._next_id = int(query("SELECT value FROM meta WHERE key = 'next_id'").scalar_one())
+            last = query("SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo DESC LIMIT 1").first()
         self._segment: tuple[int, int, int, int] | None = tuple(last) if last else None
         self._clocks: dict[int, int] = {}
-        connection.rollback()  # end the read: a WAL that is read cannot be made short
+        self._loaded = True
 
     def begin_run(self, run: Run) -> None:
         """Notes that a recorder starts; its events come next."""
@@ -239,18 +259,17 @@ class Store:
         Raises StoreError; the caller may try the same events again.
         """
         rest = iter(events)
-        try:
-            with translated(f"cannot write {self._path}"):
+        with translated(f"cannot write {self._path}"):
+            if not self._loaded:
+                self._load()
+            # Until the commit, what is remembered speaks of rows that may never be there.
+            self._loaded = False
+            with self._connection.begin():
                 while batch := list(islice(rest, BATCH_EVENTS)):
-                    with self._connection.begin():
-                        self._insert(batch)
+                    self._insert(batch)
                 if gaps:
-                    with self._connection.begin():
-                        self._insert_gaps(gaps)
-        except BaseException:
-            with contextlib.suppress(sa.exc.DatabaseError):
-                self._reload()
-            raise
+                    self._insert_gaps(gaps)
+            self._loaded = True
 
     def _insert(self, batch: list[ExecEvent]) -> None:
         # Ids follow time where they can: CPUs race, and a long command line is late.
@@ -345,7 +364,7 @@ class Store:
                 schema.run.update().where(schema.run.c.id == self._run_id).values(stopped_ns=stopped_ns)
             )
 
-    def close(self) -> None:
+    def _disconnect(self) -> None:
         """Closes the database so that readers without write access can open it.
 
         They cannot make the -shm file that WAL mode needs, so it is left in the rollback
@@ -356,7 +375,10 @@ class Store:
             if driver is not None:  # past SQLAlchemy, which would begin a transaction around it
                 driver.execute("PRAGMA journal_mode = DELETE")
         self._connection.close()
-        self._lock.release()
+
+    def close(self) -> None:
+        """Leaves one file that readers need no write access for, and lets the next writer in."""
+        self._opened.close()
 
     def __enter__(self) -> Store:
         return self

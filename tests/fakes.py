@@ -51,3 +51,50 @@ class FakeSource:
     def detach(self) -> None:
         """Notes it."""
         self.detached = True
+
+
+class FakeRing:
+    """A ring buffer of a fixed size: what does not fit is refused and counted, as the kernel's."""
+
+    def __init__(self, capacity: int) -> None:
+        self._room = capacity
+        self._records: list[bytes] = []
+        self._changed = threading.Condition()
+        self.refused = 0
+        self.waits = 0
+
+    def emit(self, record: bytes) -> None:
+        """An exec happens."""
+        with self._changed:
+            if len(record) > self._room:
+                self.refused += 1
+                return
+            self._room -= len(record)
+            self._records.append(record)
+            self._changed.notify_all()
+
+    def await_empty(self) -> bool:
+        """Returns when all was read, or says after a long time that it was not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._records, 30)
+
+    def wait(self, timeout_s: float) -> None:
+        """Waits for records; not at all while there are some."""
+        with self._changed:
+            self.waits += 1
+            self._changed.wait_for(lambda: self._records, timeout_s)
+
+    def read(self) -> list[bytes]:
+        """Returns all, and has room again."""
+        with self._changed:
+            records, self._records = self._records, []
+            self._room += sum(map(len, records))
+            self._changed.notify_all()
+            return records
+
+    def losses(self) -> Losses:
+        """Returns the counters."""
+        return Losses(execs=self.refused, records=0)
+
+    def detach(self) -> None:
+        """Nothing else to do: tests emit no more."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +17,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from execaudit import schema, store
+from execaudit.errors import StoreError
+from execaudit.reader import open_history, revision_of
 from execaudit.revision import REVISION
 from execaudit.store import Store, migrations_dir
+from tests.histories import make_event, make_gap, make_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,3 +108,80 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 
     assert stood == [*after.iterdump()]
     after.close()
+
+
+_FAILING = """
+from alembic import op
+import sqlalchemy as sa
+revision = "0002"
+down_revision = "0001"
+def upgrade():
+    op.create_table("half", sa.Column("id", sa.Integer, primary_key=True))
+    op.add_column("run", sa.Column("half", sa.Integer))
+    op.drop_index("ix_exec_pid", "exec")
+    op.execute("DELETE FROM exec")
+    op.execute("INSERT INTO nowhere VALUES (1)")
+"""
+
+
+def add_failing_migration(folder: Path, patched: pytest.MonkeyPatch) -> Path:
+    """Puts one more migration at the end of a copy of the chain. Returns its file."""
+    shutil.copytree(migrations_dir(), folder)
+    patched.setattr(store, "migrations_dir", lambda: folder)
+    file = folder / "versions" / "0002_failing.py"
+    file.write_text(_FAILING)
+    return file
+
+
+def content(path: Path) -> list[str]:
+    """Returns everything in a database, as statements."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [*connection.iterdump()]
+
+
+def test_a_migration_that_fails_in_its_midst_keeps_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables, columns, indexes and rows are as before, and the version that made them goes on."""
+    path = make_history(tmp_path / "x.db", [make_event(b"a")], [make_gap(1, 2)])
+    before = content(path)
+    add_failing_migration(tmp_path / "migrations", monkeypatch)
+
+    with pytest.raises(StoreError, match=rf"^cannot open {path}: no such table: nowhere: "):
+        Store(path)
+    assert before == content(path)
+    assert revision_of(path) == REVISION
+    assert not list(tmp_path.glob("x.db-*"))
+
+
+def test_a_new_history_gets_the_whole_chain_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a later migration fails the earlier ones are undone, so that the next start begins anew."""
+    path = tmp_path / "x.db"
+    failing = add_failing_migration(tmp_path / "migrations", monkeypatch)
+    with pytest.raises(StoreError, match="no such table: nowhere"):
+        Store(path)
+    assert revision_of(path) is None
+
+    failing.unlink()
+    Store(path).close()
+    assert revision_of(path) == REVISION
+
+
+def test_revisions_sort_as_they_run() -> None:
+    """Readers compare them as texts to tell older from newer."""
+    chain = [each.revision for each in ScriptDirectory(str(migrations_dir())).walk_revisions()]
+
+    assert chain == sorted(chain, reverse=True)
+
+
+def test_each_history_has_an_identity_of_its_own(tmp_path: Path) -> None:
+    """Two files are never taken for one, though nothing is in them yet."""
+    identities = set()
+    for name in ("one.db", "other.db"):
+        make_history(tmp_path / name, [])
+        with open_history(tmp_path / name) as connection:
+            identities.add(connection.execute("SELECT value FROM meta WHERE key = 'stream_id'").fetchone()[0])
+
+    assert [16, 16] == [len(identity) for identity in identities]

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
+import warnings
 from typing import TYPE_CHECKING
 
 import click
 
 from execaudit import __version__
-from execaudit.cli.options import State, config_option, db_option
+from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import ExecauditError
 from execaudit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import FrameType
 
 _COMMANDS = ("record", "query", "export", "doctor", "db")
-_INTERRUPTED = 130
-_BUG = 3
+_USAGE, _BUG, _INTERRUPTED = 2, 3, 130
+_LONGEST_LINE = 1000
+
+
+class _EndError(Exception):
+    """The end, silently, with a status: what click would end in its own way."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
 
 
 class _LazyGroup(click.Group):
@@ -36,6 +48,18 @@ class _LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            status: object = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as exc:
+            # The reader has seen enough (`| head`); Python would complain at its end as well.
+            _discard_output()
+            raise _EndError(0) from exc
+        except KeyboardInterrupt as exc:
+            raise _EndError(_INTERRUPTED) from exc
+        return status
+
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @config_option
@@ -47,44 +71,97 @@ def cli(ctx: click.Context) -> None:
     ctx.ensure_object(State)
 
 
+class _Interrupt:
+    """Ctrl-C, remembered: SQLite makes an error of its own of what is raised in our functions."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        # A shell starts what is in the background with SIGINT ignored: leave that.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._raise)
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
+    interrupt = _Interrupt()
     try:
         status = cli.main(arguments, prog_name="execaudit", standalone_mode=False)
-        sys.stdout.flush()
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt):  # before the command began
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader has seen enough (`| head`); Python would complain at its end as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except click.UsageError as exc:
-        command = exc.ctx.command_path if exc.ctx else "execaudit"
-        _say(f"{command}: {exc.format_message()} (see `{command} --help`)")
-        return exc.exit_code
-    except click.ClickException as exc:
-        _say(f"execaudit: {exc.format_message()}")
-        return exc.exit_code
-    except ExecauditError as exc:
-        _say(f"execaudit: {exc}")
-        return exc.exit_status
-    except OSError as exc:
-        _say(
-            f"execaudit: {exc.filename or 'output'}: {exc.strerror or exc}: make room or permission, then try again"
-        )
-        return 1
-    except Exception:  # noqa: BLE001  # the last resort, and it keeps the traceback
-        traceback.print_exc()
-        _say("execaudit: this is a bug: please report it with the lines above")
-        return _BUG
+    except _EndError as end:
+        return end.status
+    except Exception as exc:  # noqa: BLE001  # each kind has its status, the unexpected one too
+        return _INTERRUPTED if interrupt.asked else _status_of(exc)
     return status if isinstance(status, int) else 0
 
 
+def _status_of(error: Exception) -> int:
+    """Says in one line what went wrong; of a bug, everything. Returns the exit status."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return _USAGE
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "execaudit"
+        _say(f"{command}: {error.format_message()} (see `{command} --help`)")
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        _say(f"execaudit: {error.format_message()}")
+        return error.exit_code
+    if isinstance(error, ExecauditError):
+        _say(f"execaudit: {error}")
+        return error.exit_status
+    if isinstance(error, OSError):
+        _discard_output()
+        what = error.filename or "the output"
+        _say(f"execaudit: cannot use {what}: {error.strerror}: is there room, and may you use it?")
+        return 1
+    traceback.print_exception(error)
+    _say("execaudit: this is a bug: please report it with the lines above")
+    return _BUG
+
+
 def _say(message: str) -> None:
-    """One line, whatever is in it."""
-    sys.stderr.write(printable(message) + "\n")
+    """One line that can be read, whatever is in it: the reason may be at its end."""
+    shown = printable(message)
+    if len(shown) > _LONGEST_LINE:
+        half = _LONGEST_LINE // 2
+        shown = f"{shown[:half]}[...]{shown[-half:]}"
+    with contextlib.suppress(OSError):
+        sys.stderr.write(shown + "\n")
+
+
+def _discard_output() -> None:
+    """What is still buffered cannot be written: Python need not try again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _use_standard_files() -> None:
+    """Makes what the caller closed, and sees to it that any text can be written."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number: no file of ours gets it
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # see below
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    # Scripts read UTF-8 in whatever locale; to a terminal those bytes could be controls.
+    encoding = None if sys.stdout.isatty() else "utf-8"
+    sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]  # a file
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # they are for developers
 
 
 def main() -> None:
     """Runs the command line and ends the process with its status."""
+    _use_standard_files()
     sys.exit(run())

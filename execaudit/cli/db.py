@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
-
 import click
 
-from execaudit.cli.options import State, config_option, db_option
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from execaudit.cli.state import State, config_option, db_option
+from execaudit.text import printable
 
 
 @click.group("db")
@@ -28,37 +23,51 @@ def upgrade(state: State) -> None:
     from execaudit.revision import REVISION  # noqa: PLC0415
     from execaudit.store import Store  # noqa: PLC0415  # imports SQLAlchemy
 
-    path = state.database()
-    before = revision_of(path) if path.exists() and path.stat().st_size else None
+    path = state.database_to_write()
+    before = revision_of(path) if path.exists() else None
     if before == REVISION:
-        click.echo(f"{path} has schema {REVISION} already", err=True)
+        _say(f"{path} has schema {REVISION} already")
         return
     Store(path).close()
-    click.echo(f"{path} has schema {REVISION} now (before: {before or 'none'})", err=True)
+    _say(f"{path} has schema {REVISION} now (before: {before or 'none'})")
 
 
 @command.command()
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people or for scripts.",
+)
 @config_option
 @db_option
 @click.pass_obj
 def info(state: State, fmt: str) -> None:
     """What the database holds: its size, times, gaps and recorder runs."""
-    facts = _facts(state.database())
+    from execaudit.render import json_text  # noqa: PLC0415  # `--help` needs none of it
+
+    facts = _facts(state)
     if fmt == "json":
-        click.echo(json.dumps(facts))
+        click.echo(json_text(facts))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        click.echo(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else value}")
+        click.echo(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else printable(str(value))}")
 
 
-def _facts(path: Path) -> dict[str, object]:
+def _say(message: str) -> None:
+    click.echo(printable(message), err=True)
+
+
+def _facts(state: State) -> dict[str, object]:
     from execaudit import query  # noqa: PLC0415
-    from execaudit.reader import open_history, schema_revision  # noqa: PLC0415
+    from execaudit.reader import schema_revision  # noqa: PLC0415
     from execaudit.times import utc_text  # noqa: PLC0415
 
-    with open_history(path) as connection:
+    path = state.database()
+    with state.history() as connection:
         summary = query.summary(connection)
         return {
             "path": str(path),

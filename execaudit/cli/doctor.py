@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from execaudit import doctor
-from execaudit.cli.options import State, config_option, db_option
+from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import StoreError
 from execaudit.reader import revision_of
 from execaudit.revision import REVISION
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people or for scripts.",
+)
 @config_option
 @db_option
 @click.pass_context

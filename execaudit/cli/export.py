@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
+import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from execaudit import query, render
-from execaudit.cli.options import State, build_filter, config_option, db_option, filter_options
+from execaudit.cli.options import build_filter, filter_options
 from execaudit.cli.query import warn_of_gaps, write
+from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import ExecauditError
-from execaudit.reader import open_history
+from execaudit.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from execaudit.event import ExecEvent
 
 _FORMATS = (render.Format.CSV, render.Format.JSONL)
 
@@ -26,10 +29,19 @@ _FORMATS = (render.Format.CSV, render.Format.JSONL)
 @click.command("export")
 @filter_options
 @click.option(
-    "--format", "fmt", type=click.Choice([fmt.value for fmt in _FORMATS]), default="csv", show_default=True,
-)  # fmt: skip
+    "--format",
+    "fmt",
+    type=click.Choice([fmt.value for fmt in _FORMATS]),
+    default="csv",
+    show_default=True,
+    help="How to write them.",
+)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="[default: standard output]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Where to; - is standard output.  [default: -]",
 )
 @click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
 @config_option
@@ -41,17 +53,18 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
     The file appears under its name when it is complete. Without --raw, CSV cells that a
     spreadsheet would run as a formula get an apostrophe before them.
     """
-    with open_history(state.database()) as connection:
+    if str(output) == "-":
+        output = None
+    with state.history() as connection:
         wanted = build_filter(values, lambda text: query.user_match(connection, text))
         warn_of_gaps(connection, wanted)
         events = (found.event for found in query.find(connection, wanted))
-        if output is None or not sys.stderr.isatty():
-            progress = contextlib.nullcontext(events)
-        else:
+        progress: contextlib.AbstractContextManager[Iterable[ExecEvent]] = contextlib.nullcontext(events)
+        if output is not None and sys.stderr.isatty():
             progress = click.progressbar(
                 events,
                 length=query.count(connection, wanted),
-                label=f"Writing {output.name}",
+                label=f"Writing {printable(output.name)}",
                 file=sys.stderr,
             )
         with _opened(output) as file, progress as seen:
@@ -62,22 +75,44 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
 @contextlib.contextmanager
 def _opened(output: Path | None) -> Iterator[TextIO]:
     """Opens what is written to; a regular file takes its name when all is written."""
-    if output is None:
+    if output is None or _is_standard_output(output):
         yield sys.stdout
         return
-    special = output.exists() and not stat.S_ISREG(output.stat().st_mode)
-    target = output if special else output.with_name(f"{output.name}.partial")
     try:
-        # Command lines hold secrets: others do not read them.
-        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    except OSError as exc:
-        raise ExecauditError(f"cannot write {target}: {exc.strerror}: name another file with -o") from exc
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        device = output.exists() and not output.is_file()
+        # Through a link, which stays one.
+        opened = _text_file(output, 0) if device else _replacing(Path(os.path.realpath(output)))
+        with opened as file:
             yield file
-        if not special:
-            target.replace(output)
-    except BaseException:
-        if not special:
-            target.unlink(missing_ok=True)
+    except BrokenPipeError:
         raise
+    except OSError as exc:
+        raise ExecauditError(f"cannot write {output}: {exc.strerror}: name another file with -o") from exc
+
+
+def _is_standard_output(path: Path) -> bool:
+    """Says whether a path such as /dev/stdout names what is standard output already."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Opens a new file that takes the path's place at the end, or vanishes with an exception."""
+    new = path.with_name(f".execaudit-{secrets.token_hex(8)}")
+    file = _text_file(new, os.O_CREAT | os.O_EXCL)
+    try:
+        with file:
+            yield file
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _text_file(path: Path, flags: int) -> TextIO:
+    # Command lines hold secrets: others do not read them.
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o640)
+    return os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="")

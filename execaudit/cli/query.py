@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from execaudit import query, render
-from execaudit.cli.options import State, build_filter, config_option, db_option, filter_options
-from execaudit.reader import open_history
+from execaudit import clock, query, render
+from execaudit.cli.options import build_filter, filter_options
+from execaudit.cli.state import State, config_option, db_option
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
     from execaudit.query import Filter
 
 _FOLLOW_SECONDS = 0.2
+# An exec is in the history within a second of happening: --follow waits so long after --until.
+_LATE_NS = 1_000_000_000
 # As `tail -f` and `journalctl -f` begin.
 _FOLLOW_BEGINS_WITH = 10
 
 
 @click.command("query")
 @filter_options
-@click.option("--follow", is_flag=True, help="Keep printing as execs arrive.")
+@click.option("--follow", is_flag=True, help="Keep printing as execs arrive, until Ctrl-C or --until.")
 @click.option(
     "--format",
     "fmt",
     type=click.Choice([fmt.value for fmt in render.Format]),
-    help="[default: table on a terminal, else jsonl]",
+    help="How to write them.  [default: table on a terminal, else jsonl]",
 )
 @click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
 @config_option
@@ -47,7 +49,7 @@ def command(state: State, /, fmt: str | None, *, follow: bool, raw: bool, **valu
     if follow and values["reverse"]:
         raise click.UsageError("--follow and --reverse exclude each other")
     chosen = render.Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
-    with open_history(state.database()) as connection:
+    with state.history() as connection:
         wanted = build_filter(values, lambda text: query.user_match(connection, text))
         warn_of_gaps(connection, wanted)
         events = _follow(connection, wanted) if follow else (f.event for f in query.find(connection, wanted))
@@ -84,9 +86,11 @@ def _follow(connection: sqlite3.Connection, wanted: Filter) -> Iterator[ExecEven
         yield found.event
     gaps = len(query.gaps(connection, wanted))
     wanted = dataclasses.replace(wanted, limit=None)
-    while True:
+    over = False
+    while not over:
+        over = wanted.until_ns is not None and clock.wall_ns() >= wanted.until_ns + _LATE_NS
         for found in query.find(connection, wanted, after=last):
             last = found.number
             yield found.event
         gaps = warn_of_gaps(connection, wanted, known=gaps)
-        time.sleep(_FOLLOW_SECONDS)
+        time.sleep(0 if over else _FOLLOW_SECONDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from execaudit import __version__
-from execaudit.cli.options import Duration, State, config_option, db_option
-from execaudit.errors import ExecauditError, ProbeError
+from execaudit.cli.options import Duration
+from execaudit.cli.state import State, config_option, db_option
+from execaudit.errors import ConfigError, ExecauditError, ProbeError
 from execaudit.probe import DEFAULT_RING_BYTES, ProbeKind
+from execaudit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128  # as a shell says it
 _LARGEST_RING = 2**30
+_LOOK_SECONDS = 0.1
 
 
 def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
@@ -68,7 +72,7 @@ def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int
 @db_option
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARG...]")
 @click.pass_obj
-def command(  # noqa: PLR0913  # one parameter an option
+def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     state: State,
     cmd: tuple[str, ...],
     json_log: str | None,
@@ -95,7 +99,10 @@ def command(  # noqa: PLR0913  # one parameter an option
     logs.configure()
     if os.geteuid() != 0:
         raise ProbeError("recording needs root: run it with sudo, or start execaudit.service")
-    path = state.database()
+    if cmd:
+        _check_command(cmd[0])
+    path = state.database_to_write()
+    _check_json_log(json_log, path)
     host, boot_id = socket.gethostname(), clock.boot_id()
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store(path))
@@ -112,16 +119,27 @@ def command(  # noqa: PLR0913  # one parameter an option
             "recording",
             probe=ProbeKind.TRACEPOINT.value if probe == ProbeKind.AUTO.value else probe,
             failed=options.failed,
-            db=str(path),
-            json_log=json_log,
+            db=printable(str(path)),
+            json_log=None if json_log is None else printable(json_log),
         )
         notify.notify("READY=1")
-        child = _start(cmd) if cmd else None
-        totals = recorder.run(_until(stop, duration, child))
+        child = refused = None
+        try:
+            child = subprocess.Popen(cmd) if cmd else None  # noqa: S603  # what the user asked for
+        except OSError as exc:
+            refused = exc  # that is recorded too
+        try:
+            totals = recorder.run((lambda: True) if refused else _until(stop, duration, child))
+        except BaseException:
+            if child is not None:
+                _wait(child, stop)  # only the recording has failed
+            raise
         notify.notify("STOPPING=1")
         store.end_run(clock.wall_ns())
         logs.log.info("stopped", execs=totals.execs, missed=totals.missed)
-        return 0 if child is None else _finish(child)
+        if refused:
+            raise _CommandError(f"cannot run {cmd[0]}: {refused.strerror}: try it alone", _NOT_EXECUTABLE)
+        return 0 if child is None else _finish(child, stop)
 
 
 def _further_sinks(json_log: str | None, *, quiet: bool) -> Iterator[Sink]:
@@ -182,18 +200,53 @@ def _until(
     return should_stop
 
 
-def _start(cmd: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(cmd)  # noqa: S603  # what the user asked for
-    except OSError as exc:
-        error = ExecauditError(f"cannot run {cmd[0]}: {exc.strerror}: check its name, and its permission")
-        error.exit_status = _NOT_FOUND if isinstance(exc, FileNotFoundError) else _NOT_EXECUTABLE
-        raise error from exc
+def _check_command(name: str) -> None:
+    """Raises ExecauditError for a command that cannot be run, before anything is made."""
+    if shutil.which(name) is not None:
+        return
+    found = os.path.exists(name) if os.sep in name else shutil.which(name, os.F_OK) is not None  # noqa: PTH110  # of text
+    if found:
+        raise _CommandError(
+            f"cannot run {name}: you may not execute it: check its permission", _NOT_EXECUTABLE
+        )
+    raise _CommandError(f"cannot run {name}: there is no such command: check its name", _NOT_FOUND)
 
 
-def _finish(child: subprocess.Popen[bytes]) -> int:
+class _CommandError(ExecauditError):
+    """The command to record cannot be run; the status is a shell's."""
+
+    def __init__(self, message: str, exit_status: int) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+def _check_json_log(json_log: str | None, database: Path) -> None:
+    """Raises ExecauditError for a log that cannot be, before anything is made."""
+    if json_log in (None, "-"):
+        return
+    path = Path(json_log)
+    if os.path.realpath(path) == os.path.realpath(database):
+        raise ConfigError(f"{path} is the database: name another file with --json-log")
+    if path.is_dir() or not path.parent.is_dir():
+        why = "it is a folder" if path.is_dir() else f"the folder {path.parent} does not exist"
+        raise ExecauditError(f"cannot write the JSON log {path}: {why}: name another file with --json-log")
+
+
+def _finish(child: subprocess.Popen[bytes], stop: _Stop) -> int:
     """Returns the command's status as a shell would; ends it if the time was over before it."""
     if child.poll() is None:
         child.terminate()
+        _wait(child, stop)
     status = child.wait()
     return status if status >= 0 else _BY_SIGNAL - status
+
+
+def _wait(child: subprocess.Popen[bytes], stop: _Stop) -> None:
+    """Waits for the command. Kills it when it was asked to end, and the user asks once more."""
+    patience = max(stop.asked, 1)
+    while child.poll() is None:
+        if stop.terminate:
+            child.terminate()
+        if stop.asked > patience:
+            child.kill()
+        time.sleep(_LOOK_SECONDS)

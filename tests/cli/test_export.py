@@ -1,0 +1,202 @@
+"""`execaudit export`: the file is complete or not there, and nobody else can read it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import stat
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from execaudit.record import FIELDS
+from tests.commands import PATIENCE, as_nobody, execaudit, in_shell, line_of, on_terminal, running
+from tests.histories import make_event, make_gap, make_history
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def files(folder: Path) -> list[str]:
+    """Returns the names in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
+def test_standard_output_and_a_file_get_the_same(fmt: str, history: Path, tmp_path: Path) -> None:
+    """What -o FILE holds is what standard output gets, and the latter stays empty."""
+    arguments = ("--db", history, "export", "--format", fmt)
+    printed = execaudit(*arguments)
+    written = execaudit(*arguments, "-o", tmp_path / "out")
+
+    assert printed.out == (tmp_path / "out").read_bytes()
+    assert printed.out == execaudit(*arguments, "-o", "-", folder=tmp_path).out
+    assert (0, b"") == (written.status, written.out)
+    assert ["out"] == files(tmp_path)
+
+
+def test_formats_agree(history: Path) -> None:
+    """CSV is the default, and has the records of the JSON lines."""
+    rows = execaudit("--db", history, "export", "--format", "jsonl").rows()
+    text = execaudit("--db", history, "export").out.decode()
+    header, *records = csv.reader(io.StringIO(text, newline=""), strict=True)
+
+    assert list(FIELDS) == header
+    assert [row["argv"] for row in rows] == [json.loads(record[FIELDS.index("argv")]) for record in records]
+
+
+def test_filters_are_those_of_query(history: Path) -> None:
+    """A filter finds in an export what it finds in a query."""
+    options = ("--user", "alice", "--reverse", "--limit", "1")
+    found = execaudit("--db", history, "query", *options)
+
+    assert [101] == found.pids()
+    assert found.out == execaudit("--db", history, "export", "--format", "jsonl", *options).out
+
+
+def test_others_cannot_read_the_file(history: Path, tmp_path: Path) -> None:
+    """Command lines hold secrets: the file is for the owner and the group, or less by the umask."""
+    execaudit("--db", history, "export", "-o", tmp_path / "usual")
+    execaudit("--db", history, "export", "-o", tmp_path / "strict", umask=0o077)
+
+    assert 0o640 == stat.S_IMODE((tmp_path / "usual").stat().st_mode)
+    assert 0o600 == stat.S_IMODE((tmp_path / "strict").stat().st_mode)
+
+
+def test_an_existing_file_is_replaced(history: Path, tmp_path: Path) -> None:
+    """The new file takes the place of the old one, which whoever has it open still reads whole."""
+    out = tmp_path / "out.csv"
+    out.write_text("old\n" * 100_000)
+    out.chmod(0o644)
+    with out.open() as old:
+        execaudit("--db", history, "export", "-o", out)
+
+        assert "old\n" * 100_000 == old.read()
+    assert out.read_text().startswith("id,time,")
+    assert 0o640 == stat.S_IMODE(out.stat().st_mode)
+
+
+def test_other_files_are_left_alone(history: Path, tmp_path: Path) -> None:
+    """Files whose names come near that of the output stay as they are."""
+    for name in ("out.csv.partial", "out.csv.tmp", "out.csv~", ".out.csv"):
+        (tmp_path / name).write_text("mine")
+    before = files(tmp_path)
+    execaudit("--db", history, "export", "-o", tmp_path / "out.csv")
+
+    assert sorted([*before, "out.csv"]) == files(tmp_path)
+    assert {"mine"} == {(tmp_path / name).read_text() for name in before}
+
+
+def test_a_link_stays_a_link(history: Path, tmp_path: Path) -> None:
+    """Through a symbolic link, the file it names is replaced."""
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    execaudit("--db", history, "export", "-o", tmp_path / "link")
+
+    assert "target" == str((tmp_path / "link").readlink())
+    assert (tmp_path / "target").read_text().startswith("id,time,")
+
+
+@pytest.mark.parametrize("redirected", ["> out", ">> out", "| cat > out"])
+def test_a_link_to_standard_output(redirected: str, long_history: Path, tmp_path: Path) -> None:
+    """`-o /dev/stdout` writes to standard output, whatever that is, and the link stays."""
+    # A link of our own: a bug must not take that of the machine.
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    (tmp_path / "out").write_text("first\n" if ">>" in redirected else "")
+    script = f"$execaudit --db {long_history} export -o {tmp_path}/stdout {redirected}"
+    done = in_shell(script, folder=tmp_path)
+
+    assert (0, b"") == (done.status, done.err)
+    assert "/proc/self/fd/1" == str((tmp_path / "stdout").readlink())
+    assert execaudit("--db", long_history, "export").out == (
+        (tmp_path / "out").read_bytes().removeprefix(b"first\n")
+    )
+    assert ["out", "stdout"] == files(tmp_path)
+
+
+def test_a_pipe_with_a_name(history: Path, tmp_path: Path) -> None:
+    """What is no regular file is written to, not replaced."""
+    os.mkfifo(tmp_path / "pipe")
+    with running("--db", history, "export", "-o", tmp_path / "pipe") as process:
+        read = (tmp_path / "pipe").read_bytes()
+
+        assert 0 == process.wait(PATIENCE)
+    assert execaudit("--db", history, "export").out == read
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+@pytest.mark.parametrize("arguments", ["-o /dev/full", "> /dev/full", "-o /dev/stdout > /dev/full"])
+def test_no_room(arguments: str, long_history: Path) -> None:
+    """A full device is one line and status 1."""
+    done = in_shell(f"$execaudit --db {long_history} export {arguments}", folder=long_history.parent)
+
+    assert 1 == done.status
+    assert done.failed_in_one_line()
+    assert b"No space left on device" in done.err
+
+
+def test_no_room_in_the_last_moment(long_history: Path) -> None:
+    """What fits into a buffer fails as what does not."""
+    done = in_shell(f"$execaudit --db {long_history} query --limit 1 >/dev/full", folder=long_history.parent)
+
+    assert 1 == done.status
+    assert done.failed_in_one_line()
+
+
+def test_a_folder_nobody_may_write_to(public_folder: Path, history: Path) -> None:
+    """Without permission it is one line, status 1, and no file."""
+    database = public_folder / "history.db"
+    database.write_bytes(history.read_bytes())
+    database.chmod(0o644)
+    done = as_nobody("--db", database, "export", "--host", "db1", "-o", public_folder / "out.csv")
+
+    assert 1 == done.status
+    assert done.failed_in_one_line()
+    assert b"out.csv: Permission denied" in done.err
+    assert ["history.db"] == files(public_folder)
+
+
+def test_interrupted_it_leaves_nothing(tmp_path: Path) -> None:
+    """Ctrl-C, even within a slow regular expression, ends with 130 and without a file."""
+    path = make_history(tmp_path / "history.db", [make_event(b"a" * 60 + b"b")], [make_gap(0, 1)])
+    before = files(tmp_path)
+    arguments = ("--db", path, "export", "-o", tmp_path / "out.csv", "--args-regex", "^(a+)+$")
+    with running(*arguments) as process:
+        line_of(process.stderr)  # the gap: what comes next is the search
+        process.send_signal(signal.SIGINT)
+
+        assert 130 == process.wait(PATIENCE)
+        assert b"" == process.stderr.read() if process.stderr else None
+    assert before == files(tmp_path)
+
+
+def test_progress_on_a_terminal(long_history: Path, tmp_path: Path) -> None:
+    """On a terminal a bar says how far it is; elsewhere nothing does."""
+    shown = on_terminal("--db", long_history, "export", "-o", tmp_path / "x\x1b[31m.csv", stderr=True)
+    silent = execaudit("--db", long_history, "export", "-o", tmp_path / "y.csv")
+
+    assert b"100%" in shown.out
+    assert b"Writing x\\x1b[31m.csv" in shown.out
+    assert (0, b"", b"") == silent
+    assert (tmp_path / "y.csv").read_bytes() == (tmp_path / "x\x1b[31m.csv").read_bytes()
+
+
+def test_an_export_of_nothing_is_a_header(history: Path, tmp_path: Path) -> None:
+    """A filter that nothing passes leaves a CSV with its header, and empty JSON lines."""
+    execaudit("--db", history, "export", "--host", "nowhere", "-o", tmp_path / "csv")
+    execaudit("--db", history, "export", "--host", "nowhere", "--format", "jsonl", "-o", tmp_path / "jsonl")
+
+    assert ",".join(FIELDS) + "\n" == (tmp_path / "csv").read_text()
+    assert b"" == (tmp_path / "jsonl").read_bytes()
+
+
+def test_the_history_can_be_somewhere_else_than_the_export(history: Path, tmp_path: Path) -> None:
+    """Reading leaves nothing beside the database, and does not change it."""
+    before, beside = history.read_bytes(), files(history.parent)
+    execaudit("--db", history, "export", "-o", tmp_path / "out", stdin=subprocess.DEVNULL)
+
+    assert (before, beside) == (history.read_bytes(), files(history.parent))

@@ -1,0 +1,244 @@
+"""`execaudit query`, as typed: what it finds, and how it prints that."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from execaudit.record import FIELDS
+from tests.commands import execaudit, in_shell, on_terminal
+from tests.histories import START, make_event, make_history
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = [1, 0, 100, 101, 102, 103, 104, 200]
+FILTERS: dict[str, list[int]] = {
+    "--pid 0": [0],
+    "--pid 100 --pid 0": [0, 100],
+    "--ppid 0": [1, 0],
+    "--ppid 0 --ppid 100": [1, 0, 101],
+    "--user 0": [1, 0, 103, 104, 200],
+    "--user root": [1, 0, 103, 104, 200],
+    "--user alice": [100, 101],
+    "--user 1000": [100, 101],
+    "--user 4242": [102],
+    "--user alice --user 4242": [100, 101, 102],
+    "--comm curl": [100],
+    "--comm 'c*'": [100, 102],
+    "--comm '[!c]*'": [1, 0, 101, 103, 104, 200],
+    "--comm 'C*'": [],
+    "--comm ''": [],
+    "--exe '/usr/bin/*'": [100, 101, 102, 103, 200],
+    "--exe '*/gcc' --exe /usr/bin/curl": [100, 102],
+    "--exe '/memfd:* (deleted)'": [104],
+    "--cwd '/home/alice*'": [100, 101],
+    "--cwd /home/alice": [100],
+    "--args --flag": [101],
+    "--args '-sS http://x/a'": [100],
+    "--args '*'": [103],
+    "--args SPLASH": [],
+    "--args-regex '^curl .*(http|ftp)://'": [100],
+    "--args-regex '(?i)SPLASH'": [1],
+    "--args-regex ^ls --args-regex ^id$": [103, 200],
+    "--host db1": [200],
+    "--host web1 --host db1 --limit 3": [103, 104, 200],
+    "--host nowhere": [],
+    "--failed": [101],
+    "--truncated": [102],
+    "--failed --truncated": [],
+    "--limit 0": [],
+    "--limit 2": [104, 200],
+    "--limit 2 --reverse": [200, 104],
+    "--limit 99999999999999999999999": ALL,
+    "--reverse": ALL[::-1],
+    "--user root --ppid 0 --limit 1": [0],
+    "--user alice --failed": [101],
+    "--since @{2}": [100, 101, 102, 103, 104, 200],
+    "--until @{2}": [1, 0],
+    "--since @{2} --until @{4}": [100, 101],
+    "--since @{2}.000000001 --until @{4}.000000001": [101, 102],
+    "--since '2026-11-22 18:08:41' --until 2026-11-22T18:08:42Z": [100],
+    "--since @0": ALL,
+    "--since @{900}": [],
+    "--until @1": [],
+}
+
+
+def words(options: str) -> list[str]:
+    """Returns the arguments that options are; `{2}` is two seconds after the history's start."""
+    return shlex.split(options.format(*range(START, START + 901)))
+
+
+@pytest.mark.parametrize("options", FILTERS)
+def test_filters(options: str, history: Path) -> None:
+    """
+    Different options combine with AND, the same with OR, 0 filters, a range excludes its end.
+    """
+    done = execaudit("--db", history, "query", *words(options))
+
+    assert (0, FILTERS[options]) == (done.status, done.pids())
+
+
+def test_json_lines_when_piped(history: Path) -> None:
+    """
+    Without a terminal an exec is one JSON object on a line, with the record's keys in order.
+    """
+    row = execaudit("--db", history, "query", "--pid", "100").rows()[0]
+
+    assert list(FIELDS[:-1]) == list(row)
+    assert ["curl", "-sS", "http://x/a b"] == row["argv"]
+    assert "curl -sS 'http://x/a b'" == row["command"]
+    assert "2026-11-22T18:08:41.000000000Z" == row["time"]
+
+
+def test_table_on_a_terminal(history: Path) -> None:
+    """
+    On a terminal it is a table, without colour, in the zone of who asks.
+    """
+    shown = on_terminal("--db", history, "query", "--pid", "100", "--pid", "101", env={"TZ": "Asia/Tokyo"})
+    lines = shown.out.decode().splitlines()
+
+    assert ["TIME", "PID", "PPID", "USER", "RESULT", "EXE", "COMMAND"] == lines[0].split()
+    assert ["2026-11-23 03:08:41.000", "100", "1", "alice", "ok", "/usr/bin/curl"] == [
+        lines[1][:23],
+        *lines[1][23:].split()[:5],
+    ]
+    assert lines[2].split()[5:] == ["ENOENT", "/opt/tool", "tool", "--flag"]
+    assert b"\x1b" not in shown.out
+
+
+@pytest.mark.parametrize("fmt", ["table", "jsonl", "csv"])
+def test_the_format_is_the_same_on_a_terminal(fmt: str, history: Path) -> None:
+    """
+    A format that is asked for is written whatever the output is, and byte for byte the same.
+    """
+    arguments = ("--db", history, "query", "--format", fmt)
+    piped = execaudit(*arguments)
+
+    assert piped.out
+    assert piped.out == on_terminal(*arguments).out
+
+
+def test_csv_says_what_json_lines_say(history: Path) -> None:
+    """
+    What csv.reader reads back is the record of the JSON lines: null is an empty cell.
+    """
+    rows = execaudit("--db", history, "query").rows()
+    text = execaudit("--db", history, "query", "--format", "csv").out.decode()
+    header, *cells = csv.reader(io.StringIO(text, newline=""), strict=True)
+
+    assert list(FIELDS) == header
+    assert [[as_cell(row.get(name)) for name in FIELDS] for row in rows] == cells
+
+
+def as_cell(value: object) -> str:
+    """Returns what a CSV cell has for a value that no spreadsheet would run."""
+    if isinstance(value, list):
+        return json.dumps(value, separators=(",", ":"))
+    return "" if value is None else str(value)
+
+
+def test_finding_nothing_is_no_failure(history: Path) -> None:
+    """
+    A query without an answer ends with 0 and prints nothing, but for a table's header.
+    """
+    assert (0, b"", b"") == execaudit("--db", history, "query", "--host", "nowhere")
+    assert 1 == execaudit("--db", history, "query", "--host", "nowhere", "--format", "table").out.count(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [
+        ("", ["7 execs", "an unknown number of execs"]),
+        ("--since @{3}", ["7 execs", "an unknown number of execs"]),
+        ("--until @{6}", ["7 execs"]),
+        ("--since @{6}", ["an unknown number of execs"]),
+        ("--since @{4} --until @{6}", []),
+        ("--until @{3}", []),
+        ("--pid 0", ["7 execs", "an unknown number of execs"]),
+        ("--host db1", []),
+    ],
+)
+def test_gaps_in_the_range_are_named(options: str, warned: list[str], history: Path) -> None:
+    """
+    Where execs are missing in the range, stderr says when and how many; outside of it, nothing.
+    """
+    done = execaudit("--db", history, "query", *words(options))
+    lines = done.err.decode().splitlines()
+
+    assert len(warned) == len(lines)
+    assert all(line.startswith(f"gap: {count} ") for line, count in zip(lines, warned, strict=True))
+    assert b"gap" not in done.out
+
+
+@pytest.mark.parametrize("fmt", ["table", "jsonl", "csv"])
+def test_a_closed_pipe_is_silent(fmt: str, long_history: Path) -> None:
+    """
+    `| head` gets its line, and nobody complains.
+    """
+    script = f"set -o pipefail; $execaudit --db {long_history} query --format {fmt} | head -1"
+    done = in_shell(script, folder=long_history.parent)
+
+    assert (0, 1, b"") == (done.status, done.out.count(b"\n"), done.err)
+
+
+def test_a_closed_pipe_is_silent_on_stderr_too(history: Path) -> None:
+    """
+    When nobody reads the talk either, there is still no traceback and no bad status.
+    """
+    script = f"set -o pipefail; $execaudit --db {history} query 2>&1 >/dev/null | true"
+
+    assert (0, b"", b"") == in_shell(script, folder=history.parent)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_descriptors(closed: str, history: Path) -> None:
+    """
+    Started without stdin, stdout or stderr, it works, and no file takes their numbers.
+    """
+    before = history.read_bytes()
+    done = in_shell(f"$execaudit --db {history} query --since nonsense {closed}", folder=history.parent)
+    found = in_shell(f"$execaudit --db {history} query --pid 0 {closed}", folder=history.parent)
+
+    assert (2, 0) == (done.status, found.status)
+    assert b"Traceback" not in done.err + found.err
+    assert before == history.read_bytes()
+
+
+def test_output_is_utf8_in_every_locale(tmp_path: Path) -> None:
+    """
+    A pipe gets UTF-8 and a terminal what it can show; no name stops the answer.
+    """
+    path = make_history(tmp_path / "history.db", [make_event("naïve ☃".encode(), user="bj\udcf6rn")])
+    piped = execaudit("--db", path, "query", "--format", "csv", env={"PYTHONIOENCODING": "latin-1"})
+    raw = execaudit("--db", path, "query", "--format", "csv", "--raw")
+    shown = on_terminal("--db", path, "query", env={"PYTHONIOENCODING": "ascii"})
+
+    assert (0, 0, 0) == (piped.status, raw.status, shown.status)
+    assert "'naïve ☃'" in piped.out.decode()
+    assert "'naïve ☃'" in raw.out.decode()
+    assert rb"'na\xefve \u2603'" in shown.out
+
+
+def test_raw_is_exact(tmp_path: Path) -> None:
+    """
+    --raw leaves a cell as it was recorded, formula or control; without it a cell is neither.
+    """
+    path = make_history(tmp_path / "history.db", [make_event(b"x", comm=b"=1+1", cwd=b"/a\x1b[31m")])
+    guarded, raw = (
+        list(
+            csv.DictReader(
+                io.StringIO(execaudit("--db", path, "query", "--format", "csv", *more).out.decode())
+            )
+        )
+        for more in ([], ["--raw"])
+    )
+
+    assert ("'=1+1", "/a\\x1b[31m") == (guarded[0]["comm"], guarded[0]["cwd"])
+    assert ("=1+1", "/a\x1b[31m") == (raw[0]["comm"], raw[0]["cwd"])

@@ -1,0 +1,171 @@
+"""Exit statuses, and what stands on stderr with them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from execaudit import __version__
+from tests.commands import EXECAUDIT, execaudit, on_terminal
+
+# Executed by Python before anything of ours.
+_BREAKS_QUERY = """
+import execaudit.query
+def find(*arguments, **options):
+    raise ZeroDivisionError("a bug")
+execaudit.query.find = find
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["query", "--help"], ["db", "info", "-h"], ["--version"]]
+)
+def test_asking_for_help_is_done(arguments: list[str]) -> None:
+    """Help and the version are the answer: on stdout, with 0."""
+    done = execaudit(*arguments)
+
+    assert (0, b"") == (done.status, done.err)
+    assert done.out
+
+
+def test_version() -> None:
+    """--version names the program and its version."""
+    assert f"execaudit, version {__version__}\n".encode() == execaudit("--version").out
+
+
+@pytest.mark.parametrize("arguments", [[], ["db"]], ids=["execaudit", "db"])
+def test_without_a_command_it_explains_itself(arguments: list[str]) -> None:
+    """A command that is missing is wrong usage, and the help is the message, as it is."""
+    done = execaudit(*arguments, before=EXECAUDIT[:3])
+
+    assert (2, b"") == (done.status, done.out)
+    assert b"\nCommands:\n" in done.err
+
+
+def test_a_command_starts_alone() -> None:
+    """The installed script is the same program."""
+    script = Path(sys.executable).with_name("execaudit")
+
+    assert execaudit("--version") == execaudit("--version", before=(str(script),))
+
+
+def test_a_bug_keeps_its_traceback(history: Path, tmp_path: Path) -> None:
+    """What nobody expected ends with 3 and everything that helps to find it."""
+    (tmp_path / "sitecustomize.py").write_text(_BREAKS_QUERY)
+    done = execaudit("--db", history, "query", env={"PYTHONPATH": str(tmp_path)})
+
+    assert (3, b"") == (done.status, done.out)
+    assert b"Traceback" in done.err
+    assert b"ZeroDivisionError: a bug\nexecaudit: this is a bug" in done.err
+
+
+def damaged_in_the_middle(path: Path) -> None:
+    """Overwrites pages that hold execs."""
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\xa5" * (path.stat().st_size - 8192))
+
+
+def damaged_at_the_end(path: Path) -> None:
+    """Takes the second half away."""
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("damage", [damaged_in_the_middle, damaged_at_the_end])
+@pytest.mark.parametrize(
+    "command", [["query"], ["export"], ["db", "info"], ["record", "--duration", "1s"]], ids=" ".join
+)
+def test_damaged(command: list[str], damage: object, history: Path, tmp_path: Path) -> None:
+    """A damaged database ends with 4, and one line that says what to do."""
+    path = tmp_path / "history.db"
+    shutil.copyfile(history, path)
+    assert callable(damage)
+    damage(path)
+    done = execaudit("--db", path, *command)
+
+    assert 4 == done.status, done.err
+    assert b"malformed" in done.err.splitlines()[-1]
+    assert b"Traceback" not in done.err
+
+
+def test_no_colour(history: Path) -> None:
+    """NO_COLOR or not, what is printed for people has no colour to lose."""
+    coloured = on_terminal("--db", history, "query", stderr=True)
+    plain = on_terminal("--db", history, "query", stderr=True, env={"NO_COLOR": "1"})
+
+    assert coloured == plain
+    assert b"\x1b" not in plain.out
+
+
+def test_warnings_of_python_are_for_developers(history: Path) -> None:
+    """A regular expression that Python will read differently one day is still just searched."""
+    done = execaudit("--db", history, "query", "--host", "db1", "--args-regex", "[[a]")
+
+    assert (0, b"") == (done.status, done.err)
+
+
+def test_upgrade_makes_a_database(tmp_path: Path) -> None:
+    """`db upgrade` makes what is missing, says so on stderr, and can be run again."""
+    path = tmp_path / "new.db"
+    first = execaudit("--db", path, "db", "upgrade")
+    second = execaudit("--db", path, "db", "upgrade")
+
+    assert (0, b"") == (first.status, first.out)
+    assert (0, b"") == (second.status, second.out)
+    assert b"before: none" in first.err
+    assert b"already" in second.err
+    assert 0o640 == path.stat().st_mode & 0o777
+
+
+def test_info(history: Path) -> None:
+    """`db info` counts what is there; the JSON is for scripts."""
+    text = execaudit("--db", history, "db", "info")
+    [facts] = execaudit("--db", history, "db", "info", "--format", "json").rows()
+
+    assert b"execs          8\n" in text.out
+    assert (8, 2, 7, 2) == (facts["execs"], facts["gaps"], facts["missed"], facts["recorder_runs"])
+    assert ("2026-11-22T18:08:39.000000000Z", "2026-11-22T18:08:46.000000000Z") == (
+        facts["first"],
+        facts["last"],
+    )
+    assert (str(history), history.stat().st_size) == (facts["path"], facts["bytes"])
+
+
+def test_info_of_an_empty_history(tmp_path: Path) -> None:
+    """A history without execs is described too; what is not known is null or a dash."""
+    execaudit("--db", tmp_path / "new.db", "db", "upgrade")
+    text = execaudit("--db", tmp_path / "new.db", "db", "info")
+    [facts] = execaudit("--db", tmp_path / "new.db", "db", "info", "--format", "json").rows()
+
+    assert b"first          -\n" in text.out
+    assert (0, None, None) == (facts["execs"], facts["first"], facts["last"])
+
+
+@pytest.mark.parametrize(("revision", "word"), [("0000", b"db upgrade"), ("9999", b"newer execaudit")])
+def test_another_schema(revision: str, word: bytes, history: Path, tmp_path: Path) -> None:
+    """A history of an older or newer version is not read wrongly: one line says what to do."""
+    path = tmp_path / "history.db"
+    shutil.copyfile(history, path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    connection.close()
+    done = execaudit("--db", path, "query")
+
+    assert 1 == done.status
+    assert done.failed_in_one_line()
+    assert word in done.err
+
+
+def test_doctor(tmp_path: Path) -> None:
+    """`doctor` checks this machine; without a history it says how to make one, with 1."""
+    execaudit("--db", tmp_path / "x.db", "db", "upgrade")
+    fine = execaudit("--db", tmp_path / "x.db", "doctor")
+    missing = execaudit("--db", tmp_path / "none.db", "doctor", "--format", "json")
+
+    assert (0, b"") == (fine.status, fine.err), fine.out
+    assert (1, b"") == (missing.status, missing.err)

@@ -1,0 +1,193 @@
+"""Run execaudit in a process of its own, as a user does: piped, on a terminal, as nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tty
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+# Settings of this machine must not reach into the tests; what a test gives comes after it.
+EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
+NOBODY = 65534
+# Imports all first: nobody may not be allowed to read the checkout.
+_AS_NOBODY = f"""
+import importlib, os, pkgutil, sys, execaudit.cli
+for module in pkgutil.walk_packages(execaudit.__path__, "execaudit."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+os.setgroups([])
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+execaudit.cli.main()
+"""
+PATIENCE = 60
+"""Seconds after which a command hangs; none takes nearly as long."""
+
+
+class Finished(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: bytes
+    err: bytes
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the JSON lines of its output."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def pids(self) -> list[int]:
+        """Returns the pids of the execs of its JSON lines."""
+        return [row["pid"] for row in self.rows()]
+
+    def failed_in_one_line(self) -> bool:
+        """Says whether all it said is one line on stderr, and no traceback."""
+        text = self.err.decode()
+        return (
+            not self.out
+            and text.endswith("\n")
+            and text.count("\n") == 1
+            and not text.startswith("Traceback")
+        )
+
+
+def environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """Returns this process's environment without the user's settings, and with the changes."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("EXECAUDIT_DB", "NO_COLOR")}
+    return {**kept, "TZ": "UTC", **changes}
+
+
+def execaudit(
+    *arguments: str | bytes | Path,
+    folder: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    before: Sequence[str] = EXECAUDIT,
+    **streams: Any,  # noqa: ANN401  # Popen's
+) -> Finished:
+    """Runs one command to its end; its output is no terminal."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    done = subprocess.run(
+        [*before, *arguments],
+        cwd=folder,
+        env=environment(env or {}),
+        check=False,
+        timeout=PATIENCE,
+        **{**pipes, **streams},
+    )
+    return Finished(done.returncode, done.stdout or b"", done.stderr or b"")
+
+
+def as_nobody(*arguments: str | Path, folder: Path | None = None) -> Finished:
+    """Runs one command as the user nobody."""
+    before = (sys.executable, "-c", _AS_NOBODY, "--config", os.devnull)
+    return execaudit(*arguments, folder=folder, before=before)
+
+
+def in_shell(script: str, *, folder: Path) -> Finished:
+    """Runs a shell script in which $execaudit is the command."""
+    command = " ".join(EXECAUDIT)
+    return execaudit("-c", script, folder=folder, env={"execaudit": command}, before=("bash",))
+
+
+@contextlib.contextmanager
+def running(
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    before: Sequence[str] = EXECAUDIT,
+    **streams: Any,  # noqa: ANN401  # Popen's
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a command, and ends it with the body if it has not ended by itself."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([*before, *arguments], env=environment(env or {}), **{**pipes, **streams})
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(stream: IO[bytes] | None) -> bytes:
+    """Returns the next line that a running command writes."""
+    assert stream is not None
+    return stream.readline()
+
+
+class Terminal:
+    """A pseudo-terminal that passes on exactly what is written to it."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = os.openpty()
+        tty.setraw(self.theirs)
+        self._written = b""
+
+    def await_text(self, text: bytes) -> None:
+        """Returns when a text was written."""
+        while text not in self._written:
+            self._written += os.read(self._ours, 65536)
+
+    def read(self) -> bytes:
+        """Returns all that was written, once nobody else has it open."""
+        os.close(self.theirs)
+        with contextlib.suppress(OSError):  # how Linux says that nobody has it open
+            while chunk := os.read(self._ours, 65536):
+                self._written += chunk
+        os.close(self._ours)
+        return self._written
+
+
+def on_terminal(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, stderr: bool = False
+) -> Finished:
+    """Runs one command whose output is a terminal; with `stderr` its talk goes there too."""
+    terminal = Terminal()
+    talk = terminal.theirs if stderr else subprocess.PIPE
+    with running(*arguments, env=env, stdout=terminal.theirs, stderr=talk) as process:
+        shown = terminal.read()
+        said = process.stderr.read() if process.stderr else b""
+        return Finished(process.wait(PATIENCE), shown, said)
+
+
+@contextlib.contextmanager
+def recorder(
+    *arguments: str | Path,
+    **more: Any,  # noqa: ANN401  # those of running
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Starts a recorder, and goes on when it records; what it said before that must be nothing."""
+    with running(*arguments, **more) as process:
+        first = line_of(process.stderr)
+        assert b'"event": "recording"' in first, first
+        yield process
+
+
+def found(database: Path, *filters: str | Path) -> list[dict[str, Any]]:
+    """Returns what a query finds."""
+    done = execaudit("--db", database, "query", *filters)
+    assert done.status == 0, done.err
+    return done.rows()
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
+    """Returns the mode of everything below a folder, and the sum of its content or target."""
+    state = {}
+    for path in sorted(folder.rglob("*")):
+        content = b""
+        if path.is_symlink():
+            content = bytes(path.readlink())
+        elif path.is_file():
+            content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        state[str(path.relative_to(folder))] = (path.lstat().st_mode, digest)
+    return state
+
+
+def legible(case: object) -> str | None:
+    """Returns a name for a parametrised case that can be read and is not long."""
+    return ascii(case)[1:-1][:60] if isinstance(case, str) else None

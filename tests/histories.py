@@ -1,0 +1,77 @@
+"""Small histories, made by the real store, for the tests of what reads them."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from execaudit.event import ExecEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.store import Run, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+SECOND = 1_000_000_000
+START = 1_795_370_919
+"""The wall clock, in seconds, at which these histories begin; 2026-11-22 18:08:39 UTC."""
+HOST = "web1"
+BOOT_ID = "11111111-2222-4333-8444-555555555555"
+_BOOTED_NS = (START - 1000) * SECOND
+
+
+def at(seconds: float) -> Nanoseconds:
+    """Returns the moment so many seconds after START."""
+    return Nanoseconds(START * SECOND + round(seconds * SECOND))
+
+
+def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
+    """Returns an ordinary exec of these arguments, but for what is overridden."""
+    argv = b"".join(argument + b"\0" for argument in arguments)
+    time_ns = overrides.get("time_ns", at(seconds))
+    fields: dict[str, Any] = {
+        "kind": Kind.EXEC,
+        "host": HOST,
+        "boot_id": BOOT_ID,
+        "time_ns": time_ns,
+        "boot_ns": time_ns - _BOOTED_NS,
+        "pid": 4242,
+        "tid": overrides.get("pid", 4242),
+        "ppid": 4241,
+        "uid": 0,
+        "euid": 0,
+        "gid": 0,
+        "user": "root",
+        "comm": b"true",
+        "filename": b"/bin/true",
+        "exe": b"/usr/bin/true",
+        "cwd": b"/",
+        "argv": argv,
+        "argc": len(arguments),
+        "argv_bytes": len(argv),
+        "holes": (),
+        "truncated": None,
+        "errno": None,
+    }
+    return ExecEvent(**{**fields, **overrides})
+
+
+def make_gap(begin: float, end: float, count: int | None = 7) -> Gap:
+    """Returns a gap between two numbers of seconds after START."""
+    return Gap(HOST, at(begin), at(end), GapReason.RING_FULL, count)
+
+
+def make_history(path: Path, events: Iterable[ExecEvent], gaps: Sequence[Gap] = ()) -> Path:
+    """Stores events, a run for each change of host, and the gaps of the first. Returns the path."""
+    with Store(path) as store:
+        for host, of_host in groupby(events, lambda event: event.host):
+            begin_run(store, host)
+            store.append(of_host, gaps)
+            gaps = ()
+            store.end_run(at(1000))
+    return path
+
+
+def begin_run(store: Store, host: str = HOST) -> None:
+    """Starts a run, to which events can then be appended."""
+    store.begin_run(Run(boot_id=BOOT_ID, host=host, version="0", started_ns=at(-1)))

@@ -1,0 +1,99 @@
+"""One writer per database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from execaudit.errors import StoreError
+from execaudit.lock import WriterLock
+
+CHECKOUT = Path(__file__).parent.parent
+_HOLD = """
+import os, sys
+from pathlib import Path
+from execaudit.lock import WriterLock
+lock = WriterLock(Path(sys.argv[1]))
+print(os.getpid(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_second_learns_who_is_first(tmp_path: Path) -> None:
+    """The message names the process that writes, and what to do."""
+    path = tmp_path / "x.db"
+    lock = WriterLock(path)
+    with pytest.raises(
+        StoreError, match=rf"\(pid {os.getpid()}\) writes {path}: stop it, or record to another"
+    ):
+        WriterLock(path)
+    lock.release()
+
+
+def test_a_released_lock_can_be_taken(tmp_path: Path) -> None:
+    """One after the other may write, and each leaves its own pid."""
+    for _ in range(3):
+        WriterLock(tmp_path / "x.db").release()
+
+    assert (tmp_path / "x.db.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_longer_pid_leaves_no_digits(tmp_path: Path) -> None:
+    """What a former holder left in the file is not taken for a part of the pid."""
+    (tmp_path / "x.db.lock").write_text("123456789123456789\n")
+    lock = WriterLock(tmp_path / "x.db")
+    with pytest.raises(StoreError, match=rf"\(pid {os.getpid()}\)"):
+        WriterLock(tmp_path / "x.db")
+    lock.release()
+
+
+def test_databases_of_one_folder_have_their_own_locks(tmp_path: Path) -> None:
+    """A writer locks its database and no other."""
+    locks = [WriterLock(tmp_path / name) for name in ("x.db", "y.db", "x")]
+    for lock in locks:
+        lock.release()
+
+
+def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+    """While another process has the lock it is named; when that was killed, the next one gets it."""
+    path = tmp_path / "x.db"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, path],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == f"{holder.pid}\n"
+        with pytest.raises(StoreError, match=rf"\(pid {holder.pid}\)"):
+            WriterLock(path)
+        holder.kill()
+        holder.wait()
+
+        WriterLock(path).release()
+
+
+def test_a_holder_that_has_not_said_its_pid_is_unknown(tmp_path: Path) -> None:
+    """Between taking the lock and writing the pid, the message does without."""
+    lock = WriterLock(tmp_path / "x.db")
+    (tmp_path / "x.db.lock").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"\(pid unknown\)"):
+        WriterLock(tmp_path / "x.db")
+    lock.release()
+
+
+@pytest.mark.parametrize("target", ["/dev/full", "/proc/self/comm"])
+def test_a_file_that_cannot_be_locked_is_said_in_one_line(tmp_path: Path, target: str) -> None:
+    """Where the pid cannot be written, the lock is not taken, and no descriptor is left open."""
+    (tmp_path / "x.db.lock").symlink_to(target)
+    descriptors = Path("/proc/self/fd")
+    opened = len(list(descriptors.iterdir()))
+
+    with pytest.raises(StoreError, match=r"^cannot (lock|write) [^\n]*--db$"):
+        WriterLock(tmp_path / "x.db")
+    assert opened == len(list(descriptors.iterdir()))
