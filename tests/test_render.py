@@ -55,7 +55,11 @@ NASTY = EVENT._replace(
 )
 TEXTS = st.text(SPECIAL) | st.text()
 # The kernel's strings end at a NUL, and Python 3.10's csv cannot write one.
-PATHS = st.none() | TEXTS.map(lambda text: text.replace("\0", "").encode()) | st.binary().map(lambda raw: raw.replace(b"\0", b""))
+PATHS = (
+    st.none()
+    | TEXTS.map(lambda text: text.replace("\0", "").encode())
+    | st.binary().map(lambda raw: raw.replace(b"\0", b""))
+)
 EVENTS = st.builds(
     EVENT._replace,
     kind=st.sampled_from(Kind),

@@ -88,7 +88,14 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
 
     With a command, record the whole host while it runs, and exit with its status.
     """
-    from execaudit import clock, logs, notify  # noqa: PLC0415  # `--help` needs none of these
+    if os.geteuid() != 0:
+        raise ProbeError("recording needs root: run it with sudo, or start execaudit.service")
+    if cmd:
+        _check_command(cmd[0])
+    path = state.database_to_write()
+    _check_json_log(json_log, path)
+
+    from execaudit import clock, logs, notify  # noqa: PLC0415  # `--help` and refusals need none of these
     from execaudit.assemble import Assembler, Origin  # noqa: PLC0415
     from execaudit.probe import Probe, ProbeOptions  # noqa: PLC0415
     from execaudit.recorder import Recorder  # noqa: PLC0415
@@ -97,12 +104,6 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     from execaudit.users import UserNames  # noqa: PLC0415
 
     logs.configure()
-    if os.geteuid() != 0:
-        raise ProbeError("recording needs root: run it with sudo, or start execaudit.service")
-    if cmd:
-        _check_command(cmd[0])
-    path = state.database_to_write()
-    _check_json_log(json_log, path)
     host, boot_id = socket.gethostname(), clock.boot_id()
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(Store(path))
