@@ -51,8 +51,11 @@ def command(state: State, /, fmt: str | None, *, follow: bool, raw: bool, **valu
     chosen = render.Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
     with state.history() as connection:
         wanted = build_filter(values, lambda text: query.user_match(connection, text))
-        warn_of_gaps(connection, wanted)
-        events = _follow(connection, wanted) if follow else (f.event for f in query.find(connection, wanted))
+        gaps = warn_of_gaps(connection, wanted)
+        if follow:
+            events = _follow(connection, wanted, gaps)
+        else:
+            events = (found.event for found in query.find(connection, wanted))
         for piece in write(chosen, events, raw=raw):
             sys.stdout.write(piece)
             if follow:
@@ -76,7 +79,8 @@ def warn_of_gaps(connection: sqlite3.Connection, wanted: Filter, *, known: int =
     return len(found)
 
 
-def _follow(connection: sqlite3.Connection, wanted: Filter) -> Iterator[ExecEvent]:
+def _follow(connection: sqlite3.Connection, wanted: Filter, gaps: int) -> Iterator[ExecEvent]:
+    """Yields what is there, then what comes; warns of gaps after the first so many."""
     last = query.last_number(connection)
     begin = wanted
     if wanted.limit is None and wanted.since_ns is None:
@@ -84,7 +88,6 @@ def _follow(connection: sqlite3.Connection, wanted: Filter) -> Iterator[ExecEven
     for found in query.find(connection, begin):
         last = max(last, found.number)
         yield found.event
-    gaps = len(query.gaps(connection, wanted))
     wanted = dataclasses.replace(wanted, limit=None)
     over = False
     while not over:
