@@ -76,9 +76,9 @@ def running(command: list[str], folder: Path, ready: Callable[[str], bool]) -> I
     with said.open("w") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
-            while not ready(said.read_text()):
+            while not ready(said.read_text(errors="replace")):
                 if process.poll() is not None:
-                    sys.exit(f"{command[0]} ended: {said.read_text()}")
+                    sys.exit(f"{command[0]} ended: {said.read_text(errors="replace")}")
                 time.sleep(0.05)
             yield process.pid
         finally:

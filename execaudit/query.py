@@ -206,13 +206,15 @@ def newest_statement(wanted: Filter, limit: int) -> Statement:
 
 def _command_line(argv: bytes | None, holes: str | None) -> bytes:
     r"""Returns the text that is searched: a space between arguments, `\0` where bytes are missing."""
+    rest = argv or b""
     parts = []
-    start = 0
-    for at, _ in json.loads(holes or "[]"):
-        parts.append((argv or b"")[start:at])
-        start = at
-    parts.append((argv or b"")[start:].removesuffix(b"\0"))
-    return b"\0".join(part.replace(b"\0", b" ") for part in parts)
+    if holes is not None:  # seldom
+        start = 0
+        for at, _ in json.loads(holes):
+            parts.append(rest[: at - start].replace(b"\0", b" "))
+            rest, start = rest[at - start :], at
+    parts.append(rest.removesuffix(b"\0").replace(b"\0", b" "))
+    return b"\0".join(parts)
 
 
 def _compiled_glob(glob: bytes) -> re.Pattern[str]:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tty
@@ -106,7 +107,12 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Starts a command, and ends it with the body if it has not ended by itself."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([*before, *arguments], env=environment(env or {}), **{**pipes, **streams})
+    process = subprocess.Popen(
+        [*before, *arguments],
+        env=environment(env or {}),
+        bufsize=0,  # line_of must see what is there
+        **{**pipes, **streams},
+    )
     with process:
         try:
             yield process
@@ -115,8 +121,9 @@ def running(
 
 
 def line_of(stream: IO[bytes] | None) -> bytes:
-    """Returns the next line that a running command writes."""
+    """Returns the next line that a running command writes; fails when it does not."""
     assert stream is not None
+    assert select.select([stream], [], [], PATIENCE)[0], "it says nothing more"
     return stream.readline()
 
 
@@ -131,6 +138,7 @@ class Terminal:
     def await_text(self, text: bytes) -> None:
         """Returns when a text was written."""
         while text not in self._written:
+            assert select.select([self._ours], [], [], PATIENCE)[0], self._written
             self._written += os.read(self._ours, 65536)
 
     def read(self) -> bytes:

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit import clock
@@ -46,6 +46,7 @@ class FakeClocks:
 
 
 @given(st.lists(st.one_of(quick, slow), max_size=200), st.integers(1, 20))
+@example([100, 10 * MS, 0] * 30, 1)
 def test_slow_readings_are_no_steps(delays: list[int], checks: int) -> None:
     """However long the process is kept from its readings, a wall clock that nobody set is not stepped."""
     clocks = FakeClocks(delays)

@@ -87,13 +87,12 @@ def test_a_holder_that_has_not_said_its_pid_is_unknown(tmp_path: Path) -> None:
     lock.release()
 
 
-@pytest.mark.parametrize("target", ["/dev/full", "/proc/self/comm"])
-def test_a_file_that_cannot_be_locked_is_said_in_one_line(tmp_path: Path, target: str) -> None:
+def test_a_file_that_cannot_be_locked_is_said_in_one_line(tmp_path: Path) -> None:
     """Where the pid cannot be written, the lock is not taken, and no descriptor is left open."""
-    (tmp_path / "x.db.lock").symlink_to(target)
+    (tmp_path / "x.db.lock").symlink_to("/dev/full")
     descriptors = Path("/proc/self/fd")
     opened = len(list(descriptors.iterdir()))
 
-    with pytest.raises(StoreError, match=r"^cannot (lock|write) [^\n]*--db$"):
+    with pytest.raises(StoreError, match=r"^cannot lock [^\n]*--db$"):
         WriterLock(tmp_path / "x.db")
     assert opened == len(list(descriptors.iterdir()))
