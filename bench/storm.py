@@ -78,7 +78,7 @@ def running(command: list[str], folder: Path, ready: Callable[[str], bool]) -> I
         try:
             while not ready(said.read_text(errors="replace")):
                 if process.poll() is not None:
-                    sys.exit(f"{command[0]} ended: {said.read_text(errors="replace")}")
+                    sys.exit(f"{command[0]} ended: {said.read_text(errors='replace')}")
                 time.sleep(0.05)
             yield process.pid
         finally:
