@@ -21,13 +21,15 @@ def upgrade(state: State) -> None:
     """Bring the schema to this version's, or make the database."""
     from execaudit.reader import revision_of  # noqa: PLC0415  # `--help` needs neither
     from execaudit.revision import REVISION  # noqa: PLC0415
-    from execaudit.store import Store  # noqa: PLC0415  # imports SQLAlchemy
 
     path = state.database_to_write()
     before = revision_of(path) if path.exists() else None
     if before == REVISION:
         _say(f"{path} has schema {REVISION} already")
         return
+
+    from execaudit.store import Store  # noqa: PLC0415  # imports SQLAlchemy
+
     Store(path).close()
     _say(f"{path} has schema {REVISION} now (before: {before or 'none'})")
 

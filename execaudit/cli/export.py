@@ -102,9 +102,8 @@ def _is_standard_output(path: Path) -> bool:
 def _replacing(path: Path) -> Iterator[TextIO]:
     """Opens a new file that takes the path's place at the end, or vanishes with an exception."""
     new = path.with_name(f".execaudit-{secrets.token_hex(8)}")
-    file = _text_file(new, os.O_CREAT | os.O_EXCL)
     try:
-        with file:
+        with _text_file(new, os.O_CREAT | os.O_EXCL) as file:
             yield file
         new.replace(path)
     except BaseException:

@@ -19,27 +19,22 @@ HUGE = "9" * 5000
 LONG = "x" * 5000
 
 TIMES = (
-    "''", "' '", "soon", "1", "-1h", "1y", "h", "1h30", "1 h", "1.5h", "@", "@x", "@-1", "@1e9", "@99999999999999999999",
-    "2026-13-01", "2026-02-30", "2026-1-1", "26-11-22", "25:00", "14:60", "14", "14:05:61", "2026-11-22 14:05 CET",
-    "2026-11-22T14:05+25:00", "9999-12-31", "1969-12-31", "99999999w", "today 14:05", "tomorrow", "14:05,5",
+    "''", "soon", "1", "-1h", "@", "@99999999999999999999", "2026-13-01", "25:00", "2026-11-22 14:05 CET", "9999-12-31", "1969-12-31",
 )  # fmt: skip
 
 # What is typed, the status, and a part of the line.
 QUERY = [
     *((f"query --since {shlex.quote(text.strip(chr(39)))}", 2, "--since") for text in TIMES),
-    ("query --until never", 2, "try 15min"),
     ("query --since now --until 1h", 2, "--since is not before --until"),
     ("query --since @5 --until @5", 2, "--since is not before --until"),
     ("export --since @5 --until @4", 2, "--since is not before --until"),
     ("query --pid abc", 2, "--pid"),
     ("query --pid -1", 2, "--pid"),
     ("query --pid 4194305", 2, "--pid"),
-    ("query --pid 1.0", 2, "--pid"),
     ("query --pid ''", 2, "--pid"),
     (f"query --ppid {HUGE}", 2, "--ppid"),
     ("query --user nosuchuser", 2, "nosuchuser"),
     ("query --user ''", 2, "--user"),
-    ("query --user -1", 2, "--user"),
     ("query --user 4294967296", 2, "4294967295"),
     (f"query --user {HUGE}", 2, "--user"),
     ("query --args-regex '('", 2, "--args-regex"),
@@ -49,7 +44,6 @@ QUERY = [
     ("query --limit -1", 2, "--limit"),
     ("query --limit some", 2, "--limit"),
     (f"query --limit {HUGE}", 2, "--limit"),
-    ("query --limit", 2, "--limit"),
     ("query --follow --reverse", 2, "exclude each other"),
     ("query --nosuch", 2, "--nosuch"),
     ("query --forma csv", 2, "Did you mean"),
@@ -57,7 +51,6 @@ QUERY = [
     ("query curl", 2, "unexpected extra argument"),
     ("query --format xml", 2, "'csv'"),
     ("query --format CSV", 2, "'csv'"),
-    ("query --format ''", 2, "'csv'"),
     ("export --format table", 2, "'jsonl'"),
     ("export --host db1 -o nofolder/out.csv", 1, "nofolder/out.csv: No such file"),
     ("export --host db1 -o folder", 1, "folder: Is a directory"),
@@ -79,7 +72,6 @@ DATABASES = [
     ("--db folder db upgrade", 1, "folder is no file"),
     ("--db folder record", 1, "folder is no file"),
     ("--db text query", 1, "not a database"),
-    ("--db text export", 1, "not a database"),
     ("--db text db info", 1, "not a database"),
     ("--db text db upgrade", 1, "not a database"),
     ("--db text record", 1, "not a database"),
@@ -122,10 +114,8 @@ SETTINGS = [
 ]
 RECORD = [
     ("record --max-argv -1", 2, "--max-argv"),
-    ("record --max-argv 1k", 2, "--max-argv"),
     (f"record --max-argv {HUGE}", 2, "--max-argv"),
     ("record --ring-size 3", 2, "--ring-size"),
-    ("record --ring-size 0", 2, "--ring-size"),
     ("record --ring-size 5000", 2, "no power of two"),
     ("record --ring-size 2147483648", 2, "--ring-size"),
     ("record --ring-size 16M", 2, "--ring-size"),

@@ -62,8 +62,8 @@ def test_a_command_that_the_kernel_refuses(tmp_path: Path) -> None:
 
 def test_it_stops_by_itself(tmp_path: Path) -> None:
     """--duration ends it with 0, and ends the command that takes longer."""
-    alone = execaudit("--db", tmp_path / "x.db", "record", "--duration", "1s")
-    long = execaudit("--db", tmp_path / "x.db", "record", "--duration", "1s", "--", "sleep", "60")
+    alone = execaudit("--db", tmp_path / "x.db", "record", "--duration", "0s")
+    long = execaudit("--db", tmp_path / "x.db", "record", "--duration", "0s", "--", "sleep", "60")
 
     assert (0, b"") == (alone.status, alone.out)
     assert 143 == long.status
