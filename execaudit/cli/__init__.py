@@ -117,7 +117,7 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, OSError):
         _discard_output()
         what = error.filename or "the output"
-        _say(f"execaudit: cannot use {what}: {error.strerror}: is there room, and may you use it?")
+        _say(f"execaudit: cannot use {what}: {error.strerror or error}: is there room, and may you use it?")
         return 1
     traceback.print_exception(error)
     _say("execaudit: this is a bug: please report it with the lines above")

@@ -9,6 +9,8 @@ from execaudit.text import printable
 
 
 @click.group("db")
+@config_option
+@db_option
 def command() -> None:
     """Look after the database."""
 

@@ -83,6 +83,14 @@ def test_a_format_in_the_file(history: Path, tmp_path: Path) -> None:
     assert [200] == export.pids()
 
 
+@pytest.mark.parametrize("typed", ["--db after.db db info", "db --db after.db info", "db info --db after.db"])
+def test_options_of_all_commands_stand_anywhere(typed: str, folder: Path) -> None:
+    """Before, between and after the words of a command, --db is the same option."""
+    [facts] = execaudit(*typed.split(), "--format", "json", folder=folder).rows()
+
+    assert "after.db" == facts["path"]
+
+
 def test_help_needs_no_settings(tmp_path: Path) -> None:
     """Help is shown whatever is wrong with the settings that come after it."""
     assert 0 == execaudit("query", "--help", "--config", tmp_path / "missing").status
