@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tests.live.recording import Row
     from tests.truth.straced import Straced
 
+# The same search on every machine; the first two folders refuse each program that is looked for.
+_PATH = "/nonexistent/sbin:/nonexistent/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 class Build(NamedTuple):
     """One build, as two saw it: the calls of each thread in their order."""
@@ -30,7 +33,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     folder = tmp_path_factory.mktemp("build")
     top = project.unpack(folder)
     with recording(folder / "recorded") as history:
-        calls = straced.run(["sh", "-c", project.BUILD], cwd=top, output=folder / "strace")
+        calls = straced.run(
+            ["env", f"PATH={_PATH}", "sh", "-c", project.BUILD], cwd=top, output=folder / "strace"
+        )
     traced, recorded, strangers = defaultdict(list), defaultdict(list), []
     for call in calls:
         traced[call.tid].append(call)
@@ -61,7 +66,7 @@ def test_build_has_what_the_test_needs(build: Build) -> None:
     }
 
     assert results[None] > 1000
-    assert results["ENOENT"] > 500
+    assert results["ENOENT"] > 200
     assert scripts
 
 
