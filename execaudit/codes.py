@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from execaudit.event import Kind, Truncated
 
-KINDS = (Kind.EXEC, Kind.FAILED)
+KINDS = (Kind.EXEC, Kind.FAILED, Kind.SNAPSHOT)
 TRUNCATIONS = (Truncated.LIMIT, Truncated.FAULT, Truncated.LOST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntFlag
 from functools import lru_cache
 from typing import NamedTuple, NewType
 
@@ -28,6 +28,8 @@ class Kind(str, Enum):
     """A program was started."""
     FAILED = "failed"
     """execve or execveat returned an error; the caller went on."""
+    SNAPSHOT = "snapshot"
+    """The program was running already when recording began."""
 
 
 class Truncated(str, Enum):
@@ -48,6 +50,29 @@ class GapReason(str, Enum):
     """The recorder was too slow, and the kernel's ring buffer had no room."""
 
 
+class Gained(IntFlag):
+    """What the image's file gave a process that it did not have."""
+
+    SETUID = 1
+    SETGID = 2
+    CAPABILITIES = 4
+    """File capabilities."""
+
+
+class Ended(str, Enum):
+    """What became of a program."""
+
+    EXITED = "exited"
+    SIGNALED = "signaled"
+    """A signal ended it."""
+    REPLACED = "replaced"
+    """Its process executed another program."""
+    RUNNING = "running"
+    """It had not ended when the history was read."""
+    UNKNOWN = "unknown"
+    """Its end was lost, or came when nobody recorded."""
+
+
 class Hole(NamedTuple):
     """Bytes of a command line that are not in `ExecEvent.argv`."""
 
@@ -65,7 +90,20 @@ class ExecKey(NamedTuple):
     boot_ns: int
     """The boot clock when the exec took effect, in nanoseconds."""
     task: int
-    """The task then: of a successful exec the pid, of a failed one the tid."""
+    """The task then: of a failed exec the tid, of all others the pid."""
+
+
+class End(NamedTuple):
+    """How a program ended. None where `how` does not say it."""
+
+    how: Ended
+    code: int | None = None
+    """Exit status, 0 to 255."""
+    signal: int | None = None
+    duration_ns: int | None = None
+    """From the exec (of a snapshot: from when recording began) to the end."""
+    replaced_by: ExecKey | None = None
+    """The exec of the same process that came next."""
 
 
 class ExecEvent(NamedTuple):
@@ -111,16 +149,58 @@ class ExecEvent(NamedTuple):
     truncated: Truncated | None
     errno: int | None
     """The positive error number of a failed exec."""
+    parent: ExecKey | None = None
+    """The exec that led to this one: what the process, or the one it was forked from, ran."""
+    replaces: bool = False
+    """The parent ran in this very process, and ended with this exec."""
+    parent_comm: bytes | None = None
+    """Of the process `ppid`."""
+    auid: int | None = None
+    """Login uid; None when unset too."""
+    session: int | None = None
+    """Audit session; None when unset too."""
+    login_user: str | None = None
+    """Name of auid when it was recorded."""
+    tty: bytes | None = None
+    """The controlling terminal below /dev: `pts/3`."""
+    cgroup: bytes | None = None
+    """Path in the unified hierarchy; where that is not in use, in the pids controller's."""
+    interpreter: bytes | None = None
+    """Of a script: the program that its first line, or binfmt_misc, names."""
+    inode: int | None = None
+    """Of the image that runs, as `device` and `nlink` are."""
+    device: int | None = None
+    """major << 20 | minor, as the kernel has it (of btrfs and overlayfs not what stat says)."""
+    nlink: int | None = None
+    """Names that the file has; 0 of a deleted one or a memfd."""
+    privileged: Gained | None = None
+    """What the image's file gave the process; Gained(0): nothing."""
+    end: End | None = None
+    """None: the event is new, or a failed exec."""
 
     @property
-    def task(self) -> int:
-        """The task whose number is part of the id: see ExecKey."""
-        return self.pid if self.kind is Kind.EXEC else self.tid
+    def key(self) -> ExecKey:
+        """What the id says."""
+        task = self.tid if self.kind is Kind.FAILED else self.pid
+        return ExecKey(boot_prefix(self.boot_id), self.boot_ns, task)
 
     @property
     def id(self) -> str:
         """The exec's own id: 22 characters, unique across hosts and boots."""
-        return encode_id(ExecKey(boot_prefix(self.boot_id), self.boot_ns, self.task))
+        return encode_id(self.key)
+
+
+class ExitEvent(NamedTuple):
+    """The end of a process: its last thread is gone."""
+
+    exec: ExecKey
+    """The program that it ran."""
+    time_ns: Nanoseconds
+    """Wall clock."""
+    boot_ns: Nanoseconds
+    pid: int
+    status: int
+    """As wait(2) gives it: exit status << 8, or the signal, + 128 with a core dump."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +215,8 @@ class Gap:
     reason: GapReason
     count: int | None
     """How many execs; None when that cannot be known."""
+    exits: int = 0
+    """How many ends of programs were missed beside them."""
 
 
 @lru_cache(maxsize=64)

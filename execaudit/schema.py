@@ -59,12 +59,40 @@ def _dictionary(name: str) -> Table:
 
 
 comm = _dictionary("comm")
-# exe, cwd and filename share one: the same paths come in all three roles.
+# exe, cwd, filename, interpreter and cgroup share one: the same paths come in several roles.
 path = _dictionary("path")
 # The captured bytes, each argument ended by a NUL, so that ("",) and () differ.
 argv = _dictionary("argv")
 # User names, when they were resolved.
 user = _dictionary("user")
+
+# Where execs come from. A login session has a few of them; each of them thousands of execs.
+origin = Table(
+    "origin",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("auid", Integer),
+    Column("session", Integer),
+    Column("login_user_id", Integer),
+    Column("tty", LargeBinary),
+    Column("cgroup_id", Integer),
+    sqlite_strict=True,
+)
+
+# What files were run, beside their path.
+image = Table(
+    "image",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("inode", Integer),
+    # major << 20 | minor
+    Column("device", Integer),
+    Column("nlink", Integer),
+    # Bits, see event.Gained.
+    Column("privileged", Integer),
+    Column("interpreter_id", Integer),
+    sqlite_strict=True,
+)
 
 # `exec` is a word of SQL in some databases; SQLAlchemy quotes it there.
 exec_ = Table(
@@ -75,7 +103,7 @@ exec_ = Table(
     # Wall clock, ns since 1970. Neither unique nor monotonic: clocks are stepped.
     Column("ts", Integer, nullable=False),
     Column("clock_id", Integer, nullable=False),
-    # 0 exec, 1 failed; see store.KINDS.
+    # See codes.KINDS.
     Column("kind", Integer, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("tid", Integer, nullable=False),
@@ -92,13 +120,19 @@ exec_ = Table(
     Column("argv_id", Integer, nullable=False),
     # Positive; NULL for a successful exec.
     Column("errno", Integer),
-    # NULL when argv is whole; see store.TRUNCATIONS. The totals are then in argv_cut.
+    # NULL when argv is whole; see codes.TRUNCATIONS. The totals are then in argv_cut.
     Column("truncated", Integer),
+    # exec.id of the exec that led to this one; always a smaller number.
+    Column("parent_id", Integer),
+    Column("parent_comm_id", Integer),
+    Column("origin_id", Integer),
+    Column("image_id", Integer),
     # The rowid is an index's implicit last column, so comm and an id range are one search.
     # No index on ts (19 bytes a row: `seg` does its work) and none on argv_id (random
     # writes); both measured as a net loss.
     Index("ix_exec_comm", "comm_id"),
     Index("ix_exec_pid", "pid"),
+    Index("ix_exec_parent", "parent_id"),
     sqlite_strict=True,
 )
 
@@ -111,6 +145,33 @@ argv_cut = Table(
     Column("argv_bytes", Integer),
     # JSON, [[offset in the captured bytes, bytes missing there or null], ...]
     Column("holes", Text, nullable=False),
+    sqlite_strict=True,
+)
+
+# How programs ended. Rows are only added: those of exec are never changed.
+exit_ = Table(
+    "exit",
+    metadata,
+    Column("exec_id", Integer, primary_key=True),
+    Column("duration_ns", Integer, nullable=False),
+    # As wait(2) gives it. NULL: the process went on with another program.
+    Column("status", Integer),
+    # exec.id of that one.
+    Column("replaced_by", Integer),
+    sqlite_strict=True,
+)
+
+# Ends of programs whose exec is not in the history, because its records were lost.
+stray_exit = Table(
+    "stray_exit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("clock_id", Integer, nullable=False),
+    # Wall clock of the end, ns since 1970.
+    Column("ts", Integer, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("duration_ns", Integer, nullable=False),
+    Column("status", Integer, nullable=False),
     sqlite_strict=True,
 )
 
@@ -137,5 +198,7 @@ gap = Table(
     Column("reason", Text, nullable=False),
     # NULL: cannot be known.
     Column("count", Integer),
+    # Ends of programs that were missed too.
+    Column("exits", Integer, nullable=False, server_default="0"),
     sqlite_strict=True,
 )
