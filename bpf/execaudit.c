@@ -9,6 +9,9 @@
  *   The bytes there are the ones that run; no other thread can reach them yet.
  *   Failed execs at the exit of the execve and execveat syscalls, from the
  *   caller's memory, by the pointers that the enter hook saved.
+ *   What led to an exec, and how it ended: a map from process to the exec that
+ *   it runs is kept at fork, exec and exit. Forks cross to user space in no
+ *   other way; exits of programs do.
  *
  * Not traced
  *   execveat with AT_EXECVE_CHECK (it runs nothing), code that is mapped or
@@ -19,14 +22,31 @@
  *   EA_RING_PAGES   pages of the ring buffer, a power of two
  *   EA_WAKE_BYTES   the reader is woken when one CPU has written this much
  *   EA_MAX_ARGV     bytes of a command line to keep, EA_UNKNOWN for all
+ *   EA_PROCESSES    processes whose lineage can be kept at a time
  *   EA_OFF_s__m     offset of member m in struct s, from the kernel's BTF
+ *   EA_ENUM_e__n    value of n in enum e, from there too
  */
 #include <uapi/linux/ptrace.h>
 
 #include "execaudit.h"
 
-/* probe.py looks for EA_OFF(a struct, its member) in this file to know what to resolve. */
+/* probe.py looks for these in this file to know what to resolve. A kernel without a
+ * member of EA_OPT, or a value of EA_ENUM, gives -1. */
 #define EA_OFF(struct_, member) EA_OFF_##struct_##__##member
+#define EA_OPT(struct_, member) EA_OFF_##struct_##__##member
+#define EA_ENUM(enum_, name)    EA_ENUM_##enum_##__##name
+
+#if EA_OPT(signal_struct, group_exec_task) >= 0
+#define EA_GROUP_EXEC EA_OPT(signal_struct, group_exec_task) /* since 5.16 */
+#else
+#define EA_GROUP_EXEC EA_OPT(signal_struct, group_exit_task)
+#endif
+
+#if EA_OPT(kernfs_node, __parent) >= 0
+#define EA_KERNFS_PARENT EA_OPT(kernfs_node, __parent) /* since 6.15 */
+#else
+#define EA_KERNFS_PARENT EA_OPT(kernfs_node, parent)
+#endif
 
 #define EA_AT_FDCWD (-100)
 #define EA_AT_EXECVE_CHECK 0x10000
@@ -34,6 +54,7 @@
  * itself once a signal was handled, or the thread is being ended. No caller ever sees them. */
 #define EA_RESTART_FIRST 512
 #define EA_RESTART_LAST  516
+#define EA_E2BIG 7
 
 /* A record is built in per-CPU memory: the BPF stack has 512 bytes, a per-CPU
  * value may have 32 KiB. Records start within the first EA_LOW bytes; what is
@@ -45,13 +66,26 @@
 #define EA_PIECE 4096 /* of one argument of a failed exec, at most, in one read */
 #define EA_RAW   (EA_LOW + EA_FIRST)
 
+/* include/linux/sched.h, include/linux/sched/signal.h, include/uapi/linux/stat.h */
+#define EA_PF_KTHREAD        0x00200000
+#define EA_SIGNAL_GROUP_EXIT 4
+#define EA_S_ISUID           04000
+#define EA_S_ISGID           02000
+#define EA_S_IXGRP           00010
+
 #define EA_PATH_MAX 4096 /* the kernel's PATH_MAX */
+/* The strings of a first record are at most 15 888 bytes and fit below EA_LOW: two walks of
+ * EA_PATH_MAX and a component each, the filename, and these. */
+#define EA_INTERP_MAX 1024 /* a first line has 256, a line of binfmt_misc 1920 */
+#define EA_CGROUP_MAX 1536
+#define EA_TTY_MAX    64   /* tty_struct.name */
 #define EA_NAME_MAX 256  /* a component with its NUL: NAME_MAX + 1 */
 /* Bounds on loops. A tail call goes on where a loop ends, and the kernel allows
  * 33 of them: two for the paths, the others give 31 * 16 * 16383 bytes = 8.1 MB
  * of argv, above the kernel's own limit of 6 MiB for arguments and environment,
  * and for a failed exec, whose arguments are read one by one, 31 * 512 of them. */
 #define EA_COMPONENTS 128
+#define EA_CGROUPS    64
 #define EA_CHUNKS     16
 #define EA_ARGS       512
 
@@ -83,9 +117,23 @@ struct ea_call {
 	__u32 flags;
 };
 
+/* What a process runs: its image key, and whether it started that itself. */
+struct ea_image {
+	u64 boot_ns;
+	u32 pid;
+	u32 own; /* 0: it was forked from the one that did */
+};
+
 BPF_RINGBUF_OUTPUT(events, EA_RING_PAGES);
 BPF_PERCPU_ARRAY(losses, struct ea_loss, 1);
 BPF_PERCPU_ARRAY(unwoken, u64, 1);
+
+/* Keyed by signal_struct, of which a process has one from its fork to the end of its last
+ * thread, whichever thread calls execve. Processes that were there before the probe have no
+ * entry until they exec. */
+BPF_HASH(images, u64, struct ea_image, EA_PROCESSES);
+/* The boot clock when all hooks were attached; 0 until then. */
+BPF_ARRAY(attached, u64, 1);
 
 /* Each hook has its own memory: a preemptible kernel may run one hook on a CPU
  * while another one is half done there (the same hook it skips, and counts). */
@@ -111,24 +159,30 @@ static __always_inline void count_loss(u32 whole_exec)
 		loss->records++;
 }
 
-/* Sends the first n bytes of raw. The reader comes by ten times a second and is
- * woken only when the ring is filling: a wake-up per exec would switch the CPU
- * to the reader and back for each, which costs the host a fifth of its speed. */
-static __always_inline int send(struct ea_state *s, u32 n)
+/* Flags to send n bytes with. The reader comes by ten times a second and is woken
+ * only when the ring is filling: a wake-up per exec would switch the CPU to the
+ * reader and back for each, which costs the host a fifth of its speed. */
+static __always_inline u64 wake_for(u32 n)
 {
 	u32 zero = 0;
 	u64 *since = unwoken.lookup(&zero);
-	u64 flags = EA_RB_NO_WAKEUP;
+
+	if (!since)
+		return EA_RB_NO_WAKEUP;
+	*since += n;
+	if (*since < EA_WAKE_BYTES)
+		return EA_RB_NO_WAKEUP;
+	*since = 0;
+	return EA_RB_FORCE_WAKEUP;
+}
+
+/* Sends the first n bytes of raw. */
+static __always_inline int send(struct ea_state *s, u32 n)
+{
+	u64 flags = wake_for(n);
 
 	if (n > EA_RAW)
 		return -1;
-	if (since) {
-		*since += n;
-		if (*since >= EA_WAKE_BYTES) {
-			*since = 0;
-			flags = EA_RB_FORCE_WAKEUP;
-		}
-	}
 	return events.ringbuf_output(s, n, flags);
 }
 
@@ -151,6 +205,238 @@ static __always_inline int send_more(struct ea_state *s, u32 n)
 	return 0;
 }
 
+/* ---- lineage ------------------------------------------------------------- */
+
+/* Returns whether a process without an entry was there before the probe, and so has none. */
+static __always_inline int is_older(u64 task)
+{
+	u32 zero = 0;
+	u64 *since = attached.lookup(&zero);
+	u64 leader = 0, born = 0;
+
+	if (!since || !*since)
+		return 1;
+	KERNEL_READ(leader, task, EA_OFF(task_struct, group_leader));
+	KERNEL_READ(born, leader, EA_OFF(task_struct, start_boottime));
+	return born <= *since;
+}
+
+/* What a process runs. */
+static __always_inline struct ea_image image_of(u64 task, u64 signal)
+{
+	struct ea_image found = {}, *known = images.lookup(&signal);
+
+	if (known) {
+		found = *known;
+	} else if (is_older(task)) {
+		KERNEL_READ(found.pid, task, EA_OFF(task_struct, tgid));
+		found.own = 1;
+	}
+	return found;
+}
+
+static __always_inline void keep_image(u64 signal, struct ea_image *image)
+{
+	u32 zero = 0;
+	struct ea_loss *loss;
+
+	if (!images.update(&signal, image))
+		return;
+	loss = losses.lookup(&zero);
+	if (loss)
+		loss->images++;
+}
+
+/* args: the forking task, its child */
+int on_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 task = ctx->args[0], child = ctx->args[1], signal = 0, child_signal = 0;
+	struct ea_image image;
+
+	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
+	KERNEL_READ(child_signal, child, EA_OFF(task_struct, signal));
+	if (signal == child_signal)
+		return 0; /* a thread */
+	image = image_of(task, signal);
+	image.own = 0;
+	keep_image(child_signal, &image);
+	return 0;
+}
+
+/* args: task */
+int on_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	u64 task = ctx->args[0], signal = 0, leader = 0;
+	struct ea_image image, *known;
+	struct ea_exit out = {};
+	u32 live = 0, flags = 0, zero = 0;
+	struct ea_loss *loss;
+
+	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
+	KERNEL_READ(live, signal, EA_OFF(signal_struct, live));
+	if (live)
+		return 0;
+	known = images.lookup(&signal);
+	image = image_of(task, signal);
+	/* The last two threads may both come by here; one of them finds the entry. */
+	if (known && images.delete(&signal))
+		return 0;
+	KERNEL_READ(flags, task, EA_OFF(task_struct, flags));
+	if (!image.own || flags & EA_PF_KTHREAD)
+		return 0;
+	out.head.boot_ns = bpf_ktime_get_boot_ns();
+	KERNEL_READ(out.head.pid, task, EA_OFF(task_struct, tgid));
+	KERNEL_READ(out.head.tid, task, EA_OFF(task_struct, pid));
+	out.head.size = sizeof(out);
+	out.head.type = EA_EXIT;
+	out.head.flags = EA_LAST;
+	out.image_ns = image.boot_ns;
+	out.image_pid = image.pid;
+	/* As wait_task_zombie() in kernel/exit.c chooses it. */
+	flags = 0;
+	KERNEL_READ(flags, signal, EA_OFF(signal_struct, flags));
+	if (flags & EA_SIGNAL_GROUP_EXIT) {
+		KERNEL_READ(out.status, signal, EA_OFF(signal_struct, group_exit_code));
+	} else {
+		KERNEL_READ(leader, task, EA_OFF(task_struct, group_leader));
+		KERNEL_READ(out.status, leader, EA_OFF(task_struct, exit_code));
+	}
+	if (events.ringbuf_output(&out, sizeof(out), wake_for(sizeof(out))) < 0) {
+		loss = losses.lookup(&zero);
+		if (loss)
+			loss->exits++;
+	}
+	return 0;
+}
+
+/* ---- facts --------------------------------------------------------------- */
+
+/* Appends a kernel string of at most `most` bytes, its NUL counted. */
+static __always_inline void append_text(struct ea_state *s, u32 which, u64 text, u32 most)
+{
+	struct ea_exec *e = (void *)s->raw;
+	u32 pos = s->pos;
+	long n;
+
+	OPAQUE(pos);
+	pos &= EA_LOW - 1;
+	n = bpf_probe_read_kernel_str(&s->raw[pos], most, (void *)text);
+	if (n <= 0)
+		return;
+	e->str_len[which] = n;
+	s->pos = pos + n;
+}
+
+static __always_inline void append_tty(struct ea_state *s, u64 signal)
+{
+	u64 tty = 0;
+
+	KERNEL_READ(tty, signal, EA_OFF(signal_struct, tty));
+	if (tty)
+		append_text(s, EA_STR_TTY, tty + EA_OFF(tty_struct, name), EA_TTY_MAX);
+}
+
+/* The cgroup's directory, or 0 if that is the root of its hierarchy. */
+static __always_inline u64 cgroup_below_root(u64 cgroup)
+{
+	u64 node = 0, above = 0;
+
+	KERNEL_READ(node, cgroup, EA_OFF(cgroup, kn));
+	KERNEL_READ(above, node, EA_KERNFS_PARENT);
+	return above ? node : 0;
+}
+
+static __always_inline u64 cgroup_of_controller(u64 css_set, int controller)
+{
+	u64 css = 0, cgroup = 0;
+
+	if (controller < 0)
+		return 0;
+	KERNEL_READ(css, css_set, EA_OFF(css_set, subsys) + 8 * controller);
+	KERNEL_READ(cgroup, css, EA_OFF(cgroup_subsys_state, cgroup));
+	return cgroup_below_root(cgroup);
+}
+
+/* The unified hierarchy's; where that is not in use, the controllers' that container
+ * engines and systemd of v1 hosts make groups of. */
+static __always_inline void append_cgroup(struct ea_state *s, u64 task)
+{
+	struct ea_exec *e = (void *)s->raw;
+	u64 set = 0, cgroup = 0, node;
+	u32 begin = s->pos, pos = s->pos, flags = EA_PATH_CUT;
+
+	KERNEL_READ(set, task, EA_OFF(task_struct, cgroups));
+	KERNEL_READ(cgroup, set, EA_OFF(css_set, dfl_cgrp));
+	if (!cgroup) {
+		e->path_flags |= EA_PATH_NONE * EA_PATH_CGROUP;
+		return;
+	}
+	node = cgroup_below_root(cgroup);
+	if (!node)
+		node = cgroup_of_controller(set, EA_ENUM(cgroup_subsys_id, pids_cgrp_id));
+	if (!node)
+		node = cgroup_of_controller(set, EA_ENUM(cgroup_subsys_id, memory_cgrp_id));
+	for (int i = 0; i < EA_CGROUPS; i++) {
+		u64 above = 0, name = 0;
+		long n;
+
+		if (node)
+			KERNEL_READ(above, node, EA_KERNFS_PARENT);
+		if (!above) {
+			flags = 0;
+			break;
+		}
+		KERNEL_READ(name, node, EA_OFF(kernfs_node, name));
+		pos &= EA_LOW - 1;
+		OPAQUE(pos);
+		pos &= EA_LOW - 1;
+		n = bpf_probe_read_kernel_str(&s->raw[pos], EA_NAME_MAX, (void *)name);
+		if (n < 0)
+			break;
+		pos += n;
+		node = above;
+		if (pos - begin >= EA_CGROUP_MAX - EA_NAME_MAX)
+			break;
+	}
+	e->path_flags |= flags * EA_PATH_CGROUP;
+	e->str_len[EA_STR_CGROUP] = pos - begin;
+	s->pos = pos;
+}
+
+/* The file that runs, and what it gave the process (prepare_binprm_creds in fs/exec.c,
+ * cap_bprm_creds_from_file in security/commoncap.c). */
+static __always_inline void fill_image(struct ea_exec *e, u64 exe_file, u64 cred)
+{
+	u64 inode = 0, super = 0, permitted = 0, ambient = 0, ns = 0;
+	u32 owner = 0, group = 0, gid = 0, egid = 0;
+	s32 level = 0;
+	u16 mode = 0;
+
+	KERNEL_READ(inode, exe_file, EA_OFF(file, f_inode));
+	KERNEL_READ(e->inode, inode, EA_OFF(inode, i_ino));
+	KERNEL_READ(e->nlink, inode, EA_OFF(inode, i_nlink));
+	KERNEL_READ(super, inode, EA_OFF(inode, i_sb));
+	KERNEL_READ(e->device, super, EA_OFF(super_block, s_dev));
+	if (e->head.type != EA_EXEC)
+		return;
+	KERNEL_READ(mode, inode, EA_OFF(inode, i_mode));
+	KERNEL_READ(owner, inode, EA_OFF(inode, i_uid));
+	KERNEL_READ(group, inode, EA_OFF(inode, i_gid));
+	KERNEL_READ(gid, cred, EA_OFF(cred, gid));
+	KERNEL_READ(egid, cred, EA_OFF(cred, egid));
+	if (mode & EA_S_ISUID && e->euid == owner && e->uid != e->euid)
+		e->gained |= EA_GAINED_SETUID;
+	if (mode & EA_S_ISGID && mode & EA_S_IXGRP && egid == group && gid != egid)
+		e->gained |= EA_GAINED_SETGID;
+	/* Without root, what is permitted after an exec is ambient, or came with the file. */
+	KERNEL_READ(ns, cred, EA_OFF(cred, user_ns));
+	KERNEL_READ(level, ns, EA_OFF(user_namespace, level));
+	KERNEL_READ(permitted, cred, EA_OFF(cred, cap_permitted));
+	KERNEL_READ(ambient, cred, EA_OFF(cred, cap_ambient));
+	if (!level && e->uid && e->euid && permitted & ~ambient)
+		e->gained |= EA_GAINED_CAPABILITIES;
+}
+
 /* The facts that both kinds of exec share. */
 static __always_inline void fill_facts(struct ea_state *s, u8 type)
 {
@@ -158,7 +444,8 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 	u64 task = bpf_get_current_task();
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 	u64 uid_gid = bpf_get_current_uid_gid();
-	u64 parent = 0, cred = 0, fs = 0, mm = 0, exe_file = 0;
+	u64 parent = 0, cred = 0, fs = 0, mm = 0, exe_file = 0, signal = 0;
+	struct ea_image image;
 
 	__builtin_memset(e, 0, sizeof(*e));
 	e->head.boot_ns = bpf_ktime_get_boot_ns();
@@ -169,11 +456,22 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 	e->caller_tid = pid_tgid;
 	KERNEL_READ(parent, task, EA_OFF(task_struct, real_parent));
 	KERNEL_READ(e->ppid, parent, EA_OFF(task_struct, tgid));
+	KERNEL_READ(parent, parent, EA_OFF(task_struct, group_leader));
+	KERNEL_READ(e->parent_comm, parent, EA_OFF(task_struct, comm));
+	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
+	image = image_of(task, signal);
+	e->parent_ns = image.boot_ns;
+	e->parent_pid = image.pid;
 	e->uid = uid_gid;
 	e->gid = uid_gid >> 32;
 	KERNEL_READ(cred, task, EA_OFF(task_struct, cred));
 	KERNEL_READ(e->euid, cred, EA_OFF(cred, euid));
 	e->dirfd = EA_AT_FDCWD;
+	e->auid = e->session = EA_UNKNOWN;
+#if EA_OPT(task_struct, loginuid) >= 0
+	KERNEL_READ(e->auid, task, EA_OPT(task_struct, loginuid));
+	KERNEL_READ(e->session, task, EA_OPT(task_struct, sessionid));
+#endif
 	bpf_get_current_comm(&e->comm, sizeof(e->comm));
 
 	__builtin_memset((char *)s + EA_RAW, 0, sizeof(*s) - EA_RAW);
@@ -183,8 +481,27 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 	KERNEL_READ(s->root_mnt, fs, EA_OFF(fs_struct, root) + EA_OFF(path, mnt));
 	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
 	KERNEL_READ(exe_file, mm, EA_OFF(mm_struct, exe_file));
-	if (exe_file)
+	if (exe_file) {
 		s->exe = exe_file + EA_OFF(file, f_path);
+		fill_image(e, exe_file, cred);
+	}
+	if (type == EA_EXEC) {
+		e->replaces = image.own;
+		image.boot_ns = e->head.boot_ns;
+		image.pid = e->head.pid;
+		image.own = 1;
+		keep_image(signal, &image);
+	}
+}
+
+/* The texts that follow the filename, in the order of their numbers. */
+static __always_inline void append_origin(struct ea_state *s)
+{
+	u64 task = bpf_get_current_task(), signal = 0;
+
+	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
+	append_tty(s, signal);
+	append_cgroup(s, task);
 }
 
 /* Appends the components of a struct path, the last one first, up to the
@@ -194,7 +511,7 @@ static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
 {
 	struct ea_exec *e = (void *)s->raw;
 	u32 begin = s->pos, pos = s->pos, flags = EA_PATH_CUT;
-	u32 shift = which == EA_STR_EXE ? EA_PATH_EXE : 1;
+	u32 shift = which == EA_STR_EXE ? EA_PATH_EXE : EA_PATH_CWD;
 	u64 dentry = 0, mnt = 0, parent = 0, pprev = 0;
 
 	if (path)
@@ -279,8 +596,8 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct ea_state *s = exec_mine();
 	struct ea_exec *e;
-	u64 bprm = ctx->args[2], task = bpf_get_current_task(), mm = 0, arg_end = 0, name = 0;
-	long n;
+	u64 bprm = ctx->args[2], task = bpf_get_current_task(), mm = 0, arg_end = 0;
+	u64 name = 0, interp = 0;
 
 	if (!s)
 		return 0;
@@ -305,11 +622,12 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 		s->off = s->cut_to; /* nothing is to be kept */
 
 	KERNEL_READ(name, bprm, EA_OFF(linux_binprm, filename));
-	n = bpf_probe_read_kernel_str(&s->raw[sizeof(*e)], EA_PATH_MAX, (void *)name);
-	if (n > 0) {
-		e->str_len[EA_STR_FILENAME] = n;
-		s->pos = sizeof(*e) + n;
-	}
+	append_text(s, EA_STR_FILENAME, name, EA_PATH_MAX);
+	/* The same text, not a copy, when the file itself is what runs. */
+	KERNEL_READ(interp, bprm, EA_OFF(linux_binprm, interp));
+	if (interp != name)
+		append_text(s, EA_STR_INTERP, interp, EA_INTERP_MAX);
+	append_origin(s);
 	exec_stages.call(ctx, EXEC_STAGE_CWD);
 	count_loss(1);
 	return 0;
@@ -471,6 +789,19 @@ int on_enter_execveat(struct ea_sys_enter *ctx)
 	return enter(ctx->args[1], ctx->args[2], ctx->args[0], ctx->args[4]);
 }
 
+/* Returns whether a thread is being ended because another one execs or ends the process.
+ * Killed while the kernel copies its arguments, its own exec gets E2BIG, which no one sees. */
+static __always_inline int is_being_ended(u64 task)
+{
+	u64 signal = 0, execs = 0;
+	u32 flags = 0;
+
+	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
+	KERNEL_READ(flags, signal, EA_OFF(signal_struct, flags));
+	KERNEL_READ(execs, signal, EA_GROUP_EXEC);
+	return execs || flags & EA_SIGNAL_GROUP_EXIT;
+}
+
 int on_exit(struct ea_sys_exit *ctx)
 {
 	struct ea_state *s = fail_mine();
@@ -490,6 +821,8 @@ int on_exit(struct ea_sys_exit *ctx)
 	if (ret >= 0 || saved.flags & EA_AT_EXECVE_CHECK)
 		return 0;
 	if (ret <= -EA_RESTART_FIRST && ret >= -EA_RESTART_LAST)
+		return 0;
+	if (ret == -EA_E2BIG && is_being_ended(task))
 		return 0;
 
 	fill_facts(s, EA_FAILED);
@@ -511,6 +844,7 @@ int on_exit(struct ea_sys_exit *ctx)
 		if (!s->argv)
 			e->head.argc = 0;
 	}
+	append_origin(s);
 	fail_stages.call(ctx, FAIL_STAGE_CWD);
 	count_loss(1);
 	return 0;

@@ -8,6 +8,10 @@
  * other, then the first bytes of the command line. EA_*_MORE records carry the
  * bytes that did not fit. (boot_ns, tid) names the exec in all of them.
  *
+ * What a process runs is named by an image key, (boot_ns, pid): the exec that
+ * started it. A boot_ns of 0 names what process pid ran when the probe was
+ * attached, whose exec nobody saw. (0, 0) is unknown.
+ *
  * Layout rule: structs only grow at their end, and `size` says how long the
  * fixed part is, so that a field can be added without moving another. There is
  * no implicit padding anywhere: padding would leak kernel memory.
@@ -20,6 +24,7 @@
 #define EA_FAILED      2 /* execve or execveat returned an error */
 #define EA_EXEC_MORE   3 /* more of the command line of an EA_EXEC */
 #define EA_FAILED_MORE 4 /* more of the command line of an EA_FAILED */
+#define EA_EXIT        5 /* struct ea_exit: the last thread of a process is gone */
 
 /* ea_head.flags */
 #define EA_FAULT 1 /* the kernel could not read `missing` bytes after this record's */
@@ -52,24 +57,41 @@ struct ea_head {
 /* ea_exec.str_len: the strings in their order. Paths come as components, each
  * NUL-terminated, the last component first. */
 #define EA_STR_FILENAME 0 /* as given to execve */
-#define EA_STR_CWD      1
-#define EA_STR_EXE      2
-#define EA_STR_COUNT    8 /* room for cgroup, tty, interpreter, ... */
+#define EA_STR_INTERP   1 /* of a script: its interpreter, as its first line names it */
+#define EA_STR_TTY      2 /* the kernel's name of it: pts3 */
+#define EA_STR_CGROUP   3 /* a path */
+#define EA_STR_CWD      4 /* a path */
+#define EA_STR_EXE      5 /* a path */
+#define EA_STR_COUNT    8
 
-/* ea_exec.path_flags, for the cwd; shifted left by EA_PATH_EXE for the exe */
+/* ea_exec.path_flags, multiplied by the path's own factor */
 #define EA_PATH_DELETED 1 /* the file has no name any more */
 #define EA_PATH_PSEUDO  2 /* no place in a file system: memfd:x, pipe:[1] */
 #define EA_PATH_CUT     4 /* deeper or longer than the walk goes; the root end is missing */
 #define EA_PATH_NONE    8 /* there is none (a kernel thread's exe) */
+#define EA_PATH_CWD     1
 #define EA_PATH_EXE     16
+#define EA_PATH_CGROUP  256
+
+/* ea_exec.gained: what the image's file gave the process */
+#define EA_GAINED_SETUID       1
+#define EA_GAINED_SETGID       2
+#define EA_GAINED_CAPABILITIES 4
 
 struct ea_exec {
 	struct ea_head head;
+	__u64 parent_ns;  /* image key of what the process ran before, or was forked from */
+	__u64 inode;      /* of the exe, as device and nlink */
+	__u32 parent_pid;
 	__u32 caller_tid; /* the thread that called execve */
 	__u32 ppid;
 	__u32 uid;
 	__u32 gid;
 	__u32 euid;
+	__u32 auid;    /* EA_UNKNOWN: unset; session too */
+	__u32 session;
+	__u32 device;  /* major << 20 | minor */
+	__u32 nlink;
 	__s32 ret;   /* 0, or the negative errno */
 	__s32 dirfd; /* failed execveat: its directory; else AT_FDCWD (-100) */
 	/* EA_EXEC: bytes left out on purpose (--max-argv), from .. to; both are
@@ -78,14 +100,27 @@ struct ea_exec {
 	__u32 cut_to;
 	__u16 str_len[EA_STR_COUNT];
 	__u16 path_flags;
-	__u8 pad[2];
+	__u8 gained;
+	__u8 replaces; /* the parent image ran in this very process */
 	char comm[16];
+	char parent_comm[16]; /* of the process ppid */
+	__u32 pad;
+};
+
+/* head: boot_ns, tid and pid of the end; nothing else there is used. */
+struct ea_exit {
+	struct ea_head head;
+	__u64 image_ns; /* image key of what the process ran */
+	__u32 image_pid;
+	__u32 status; /* as wait(2) gives it */
 };
 
 /* One per CPU. Only the probe writes it; the recorder looks at differences. */
 struct ea_loss {
 	__u64 execs;   /* execs of which no record could be sent: not in the history at all */
 	__u64 records; /* argv records refused: their exec is in the history, marked lost */
+	__u64 exits;   /* ends of programs that could not be sent */
+	__u64 images;  /* processes of which the lineage could not be kept */
 };
 
 #endif

@@ -1,8 +1,10 @@
-"""Join the records of one exec into one event. Pure: no clock, no I/O, no logging.
+"""Make events of the probe's records: join those of one exec. Pure: no clock, no I/O, no logging.
 
 Records are joined by the exec's own key, never by pid, in whatever order they come. An
 exec is emitted once: as soon as all its records are there, or, when a record of it does
 not come within the patience, as it is, marked `lost`. What comes later still is counted.
+A record that names another exec, as its parent or as what has ended, was written after all
+of that one's: then what is not there by now is lost, and it is emitted first.
 """
 
 from __future__ import annotations
@@ -10,13 +12,23 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.event import ExecEvent, Hole, Kind, Nanoseconds, Truncated
-from execaudit.wire import UNKNOWN, RecordFlag, decode
+from execaudit.event import (
+    ExecEvent,
+    ExecKey,
+    ExitEvent,
+    Gained,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+    boot_prefix,
+)
+from execaudit.wire import UNKNOWN, RecordFlag, decode, decode_exit, is_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from execaudit.wire import Facts, Piece
+    from execaudit.wire import Facts, Image, Piece
 
 # The records of one exec are written one after the other by one program run: what is not
 # there two seconds later was refused.
@@ -25,6 +37,8 @@ DEFAULT_PATIENCE_NS = Nanoseconds(2_000_000_000)
 _REMEMBERED = 4096
 
 _ONLY = RecordFlag.LAST.value
+# Looked up, because an IntFlag is dear to make.
+_GAINED = [Gained(bits) for bits in range(8)]
 _Key = tuple[int, int]  # boot_ns, tid
 
 
@@ -35,6 +49,8 @@ class Origin(NamedTuple):
     boot_id: str
     user_of: Callable[[int], str | None]
     """Name of a uid, or None."""
+    root_of: Callable[[int], ExecKey | None]
+    """What a process ran when the probe was attached, or None."""
 
 
 class _CommandLine(NamedTuple):
@@ -195,6 +211,7 @@ class Assembler:
     ) -> None:
         """`max_argv` is what the probe was told; failed execs are cut to it here."""
         self._origin = origin
+        self._boot = boot_prefix(origin.boot_id)
         self._max_argv = max_argv
         self._patience_ns = patience_ns
         self._waiting: dict[_Key, _Partial] = {}
@@ -206,14 +223,21 @@ class Assembler:
         """How many execs have begun and are not emitted."""
         return len(self._waiting)
 
-    def feed(self, records: Iterable[bytes], *, now_ns: int, wall_offset_ns: int) -> Iterator[ExecEvent]:
-        """Yields the execs that these records complete.
+    def feed(
+        self, records: Iterable[bytes], *, now_ns: int, wall_offset_ns: int
+    ) -> Iterator[ExecEvent | ExitEvent]:
+        """Yields the execs that these records complete, and ends of programs, each after its exec.
 
         `now_ns` is any steady clock; `wall_offset_ns` is wall clock minus boot clock.
         Raises WireError at a record that the probe cannot have sent.
         """
         for record in records:
+            if is_exit(record):
+                yield from self._exit(record, wall_offset_ns)
+                continue
             piece, facts = decode(record)
+            if self._waiting and facts is not None and facts.parent in self._waiting:
+                yield self._give_up(facts.parent)
             key = (piece.boot_ns, piece.tid)
             partial = self._waiting.pop(key, None)
             if partial is None:
@@ -231,6 +255,20 @@ class Assembler:
                 yield self._event(piece, partial.facts, partial.wall_offset_ns, partial.join())
             else:
                 self._waiting[key] = partial
+
+    def _exit(self, record: bytes, wall_offset_ns: int) -> Iterator[ExecEvent | ExitEvent]:
+        ended = decode_exit(record)
+        if ended.image in self._waiting:
+            yield self._give_up(ended.image)
+        key = self._key(ended.image)
+        if key is not None:
+            time_ns = Nanoseconds(ended.boot_ns + wall_offset_ns)
+            yield ExitEvent(key, time_ns, Nanoseconds(ended.boot_ns), ended.pid, ended.status)
+
+    def _key(self, image: Image) -> ExecKey | None:
+        if image.boot_ns:
+            return ExecKey(self._boot, image.boot_ns, image.pid)
+        return self._origin.root_of(image.pid) if image.pid else None
 
     def expire(self, *, now_ns: int) -> Iterator[ExecEvent]:
         """Yields, marked, the execs of which nothing was heard for the patience."""
@@ -258,27 +296,51 @@ class Assembler:
         if piece.failed and self._max_argv is not None and len(argv) > self._max_argv:
             argv, holes = keep_ends(argv, holes, self._max_argv)
             truncated = truncated or Truncated.LIMIT
+        kind = Kind.FAILED if piece.failed else Kind.EXEC
+        time_ns, boot_ns = Nanoseconds(piece.boot_ns + wall_offset_ns), Nanoseconds(piece.boot_ns)
+        host, boot_id, user_of, _ = self._origin
+        if facts is None:
+            return ExecEvent(
+                kind=kind, host=host, boot_id=boot_id, time_ns=time_ns, boot_ns=boot_ns,
+                pid=piece.pid, tid=piece.tid, ppid=None, uid=None, euid=None, gid=None, user=None,
+                comm=None, filename=None, exe=None, cwd=None,
+                argv=argv, argc=argc, argv_bytes=total, holes=holes, truncated=truncated, errno=None,
+            )  # fmt: skip
+        has_login, has_image = facts.auid != UNKNOWN, facts.exe is not None
         return ExecEvent(
-            kind=Kind.FAILED if piece.failed else Kind.EXEC,
-            host=self._origin.host,
-            boot_id=self._origin.boot_id,
-            time_ns=Nanoseconds(piece.boot_ns + wall_offset_ns),
-            boot_ns=Nanoseconds(piece.boot_ns),
+            kind=kind,
+            host=host,
+            boot_id=boot_id,
+            time_ns=time_ns,
+            boot_ns=boot_ns,
             pid=piece.pid,
-            tid=facts.caller_tid if facts else piece.tid,
-            ppid=facts.ppid if facts else None,
-            uid=facts.uid if facts else None,
-            euid=facts.euid if facts else None,
-            gid=facts.gid if facts else None,
-            user=self._origin.user_of(facts.uid) if facts else None,
-            comm=facts.comm if facts else None,
-            filename=facts.filename if facts else None,
-            exe=facts.exe if facts else None,
-            cwd=facts.cwd if facts else None,
+            tid=facts.caller_tid,
+            ppid=facts.ppid,
+            uid=facts.uid,
+            euid=facts.euid,
+            gid=facts.gid,
+            user=user_of(facts.uid),
+            comm=facts.comm,
+            filename=facts.filename,
+            exe=facts.exe,
+            cwd=facts.cwd,
             argv=argv,
             argc=argc,
             argv_bytes=total,
             holes=holes,
             truncated=truncated,
-            errno=facts.errno if facts and piece.failed else None,
+            errno=facts.errno if piece.failed else None,
+            parent=self._key(facts.parent),
+            replaces=facts.replaces,
+            parent_comm=facts.parent_comm,
+            auid=facts.auid if has_login else None,
+            session=facts.session if facts.session != UNKNOWN else None,
+            login_user=user_of(facts.auid) if has_login else None,
+            tty=facts.tty,
+            cgroup=facts.cgroup,
+            interpreter=facts.interpreter,
+            inode=facts.inode if has_image else None,
+            device=facts.device if has_image else None,
+            nlink=facts.nlink if has_image else None,
+            privileged=None if piece.failed else _GAINED[facts.gained],
         )

@@ -1,4 +1,4 @@
-"""Struct member offsets of the running kernel, from its BTF, through libbpf.
+"""Struct member offsets and enum values of the running kernel, from its BTF, through libbpf.
 
 libbpf is there wherever BCC is: libbcc is linked with it. The numbers below are the
 kernel's format (Documentation/bpf/btf.rst).
@@ -7,14 +7,10 @@ kernel's format (Documentation/bpf/btf.rst).
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
 
 from execaudit.errors import ProbeError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_KIND_STRUCT, _KIND_UNION = 4, 5
+_KIND_STRUCT, _KIND_UNION, _KIND_ENUM = 4, 5, 6
 # typedef, volatile, const, restrict, type_tag: names or qualifiers of another type.
 _KINDS_SEEN_THROUGH = frozenset({8, 9, 10, 11, 18})
 
@@ -25,6 +21,10 @@ class _Type(ctypes.Structure):
         ("info", ctypes.c_uint32),
         ("size_or_type", ctypes.c_uint32),
     )
+
+
+class _Enumerator(ctypes.Structure):
+    _fields_ = (("name_off", ctypes.c_uint32), ("value", ctypes.c_int32))
 
 
 class _Member(ctypes.Structure):
@@ -72,22 +72,34 @@ class KernelTypes:
                 "this kernel has no BTF (/sys/kernel/btf/vmlinux): boot one built with CONFIG_DEBUG_INFO_BTF=y"
             )
 
-    def close(self) -> None:
-        """Frees libbpf's copy, about 10 MB."""
+    def __enter__(self) -> KernelTypes:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        # libbpf's copy is about 10 MB.
         self._lib.btf__free(self._btf)
 
-    def offset(self, struct: str, member: str) -> int:
+    def offset(self, struct: str, member: str) -> int | None:
         """Returns the offset of a member in bytes, looking into anonymous structs and unions.
 
-        Raises ProbeError when this kernel's struct has no such member.
+        None when this kernel has no such struct, or the struct no such member.
         """
         type_id = self._lib.btf__find_by_name_kind(self._btf, struct.encode(), _KIND_STRUCT)
-        found = self._search(type_id, member) if type_id > 0 else None
-        if found is None:
-            raise ProbeError(
-                f"this kernel's BTF has no {struct}.{member}: execaudit does not know this kernel yet"
+        return self._search(type_id, member) if type_id > 0 else None
+
+    def enumerator(self, enum: str, name: str) -> int | None:
+        """Returns the value of a name in an enum (of 32 bits), or None when there is none."""
+        type_id = self._lib.btf__find_by_name_kind(self._btf, enum.encode(), _KIND_ENUM)
+        if type_id <= 0:
+            return None
+        address = self._lib.btf__type_by_id(self._btf, type_id)
+        for index in range(_Type.from_address(address).info & 0xFFFF):
+            value = _Enumerator.from_address(
+                address + ctypes.sizeof(_Type) + index * ctypes.sizeof(_Enumerator)
             )
-        return found
+            if self._lib.btf__name_by_offset(self._btf, value.name_off).decode() == name:
+                return int(value.value)
+        return None
 
     def _search(self, type_id: int, wanted: str) -> int | None:
         address = self._lib.btf__type_by_id(self._btf, type_id)
@@ -116,15 +128,3 @@ class KernelTypes:
             if kind not in _KINDS_SEEN_THROUGH:
                 return None
             type_id = int(found.size_or_type)
-
-
-def offsets(members: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Returns the offset in bytes of each (struct, member) in the running kernel.
-
-    Raises ProbeError when there is no BTF or a member is missing.
-    """
-    types = KernelTypes()
-    try:
-        return {(struct, member): types.offset(struct, member) for struct, member in members}
-    finally:
-        types.close()

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -34,9 +35,20 @@ DEFAULT_RING_BYTES = 16 * 1024 * 1024
 _EVERYTHING = 0xFFFFFFFF
 # Bytes taken from the ring in one go: what the reader may hold before it passes it on.
 _BATCH_BYTES = 4 * 1024 * 1024
-_OFFSET_OF = re.compile(r"EA_OFF\((\w+[a-z]), (\w+)\)")  # not the macro's definition
+# What the source names of the kernel's types; not the definitions of the macros themselves.
+_OFFSET_OF = re.compile(r"EA_(OFF|OPT)\((\w+[a-z]), (\w+)\)")
+_ENUM_VALUE = re.compile(r"EA_ENUM\((\w+[a-z]), (\w+)\)")
+# A process costs about 90 bytes of kernel memory. More of them than this are seldom alive.
+_MOST_PROCESSES = 131_072
 _RAW_TRACEPOINT, _TRACEPOINT = "RAW_TRACEPOINT", "TRACEPOINT"
 # The stages of execaudit.c, in the order of its EXEC_STAGE_* and FAIL_STAGE_* numbers.
+# Execs before the forks of those processes, and exits last: none is seen of which the start
+# was not, but for those that were there already.
+_HOOKS = (
+    (b"sched_process_exec", b"on_exec"),
+    (b"sched_process_fork", b"on_fork"),
+    (b"sched_process_exit", b"on_process_exit"),
+)
 _EXEC_STAGES = (b"on_exec_cwd", b"on_exec_exe", b"on_exec_more")
 _FAIL_STAGES = (b"on_exit_cwd", b"on_exit_exe", b"on_exit_argv")
 
@@ -69,6 +81,10 @@ class Losses(NamedTuple):
     """Execs of which nothing was sent."""
     records: int
     """Further argv records of execs that were sent in part."""
+    exits: int
+    """Ends of programs."""
+    images: int
+    """Processes whose lineage could not be kept: there were more of them than the map holds."""
 
 
 def source_dir() -> Path:
@@ -123,19 +139,40 @@ def _compiler_output(log: Path) -> Iterator[None]:
         os.close(kept)
 
 
+def kernel_flags(source: str) -> dict[str, int]:
+    """Returns the struct offsets and enum values of this kernel that a source names, as macros.
+
+    -1 stands for those that a kernel need not have. Raises ProbeError when its BTF is missing
+    or lacks another one.
+    """
+    flags = {}
+    with btf.KernelTypes() as types:
+        for need, struct, member in sorted(set(_OFFSET_OF.findall(source))):
+            offset = types.offset(struct, member)
+            if offset is None and need == "OFF":
+                raise ProbeError(
+                    f"this kernel's BTF has no {struct}.{member}: execaudit does not know this kernel yet"
+                )
+            flags[f"EA_OFF_{struct}__{member}"] = -1 if offset is None else offset
+        for enum, name in sorted(set(_ENUM_VALUE.findall(source))):
+            value = types.enumerator(enum, name)
+            flags[f"EA_ENUM_{enum}__{name}"] = -1 if value is None else value
+    return flags
+
+
 def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
-    """Returns the -D flags for the program: its tunables, and this kernel's struct offsets.
+    """Returns the -D flags for the program: its tunables, and what this kernel's types are.
 
     Raises ProbeError when the kernel's BTF is missing or lacks a member.
     """
-    members = set(_OFFSET_OF.findall(source))
     max_argv = _EVERYTHING if options.max_argv is None else min(options.max_argv, _EVERYTHING)
     flags = {
         "EA_RING_PAGES": options.ring_bytes // mmap.PAGESIZE,
         # All CPUs together wake the reader before an eighth of the ring is in use.
         "EA_WAKE_BYTES": max(1, options.ring_bytes // 8 // cpus),
         "EA_MAX_ARGV": f"{max_argv}u",
-        **{f"EA_OFF_{s}__{m}": offset for (s, m), offset in sorted(btf.offsets(members).items())},
+        "EA_PROCESSES": min(_MOST_PROCESSES, int(Path("/proc/sys/kernel/pid_max").read_text())),
+        **kernel_flags(source),
     }
     if options.failed:
         flags["EA_FAILED_EXECS"] = 1
@@ -144,6 +181,11 @@ def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
 
 class Probe:
     """The loaded and attached BPF program. It is capturing from the moment it exists."""
+
+    began_ns: int
+    """CLOCK_BOOTTIME before anything was attached: no record is older."""
+    attached_ns: int
+    """CLOCK_BOOTTIME when the hooks of all but failed execs were attached."""
 
     def __init__(self, options: ProbeOptions) -> None:
         """Compiles, loads and attaches; takes about a second.
@@ -186,7 +228,11 @@ class Probe:
         stages(b"exec_stages", _EXEC_STAGES, getattr(kinds, _RAW_TRACEPOINT))
         if options.failed:
             stages(b"fail_stages", _FAIL_STAGES, getattr(kinds, _TRACEPOINT))
-        bpf.attach_raw_tracepoint(tp=b"sched_process_exec", fn_name=b"on_exec")
+        self.began_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        for hook, function in _HOOKS:
+            bpf.attach_raw_tracepoint(tp=hook, fn_name=function)
+        self.attached_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        bpf[b"attached"][ctypes.c_int(0)] = ctypes.c_uint64(self.attached_ns)
         if options.failed:
             # Enter before exit: an exit without its enter has no arguments.
             for call in (b"execve", b"execveat"):
@@ -205,7 +251,7 @@ class Probe:
     def losses(self) -> Losses:
         """Returns the loss counters. Reading them costs about 20 microseconds."""
         per_cpu = self._losses[0]
-        return Losses(sum(cpu.execs for cpu in per_cpu), sum(cpu.records for cpu in per_cpu))
+        return Losses(*(sum(getattr(cpu, name) for cpu in per_cpu) for name in Losses._fields))
 
     def detach(self) -> None:
         """Stops capturing. What is in the ring can still be read."""
@@ -213,7 +259,7 @@ class Probe:
         # attached goes first: an exit without its enter would be a failed exec without argv.
         for name in reversed(list(self._bpf.tracepoint_fds)):
             self._bpf.detach_tracepoint(name)
-        for tp in list(self._bpf.raw_tracepoint_fds):
+        for tp in reversed(list(self._bpf.raw_tracepoint_fds)):
             self._bpf.detach_raw_tracepoint(tp)
 
     def close(self) -> None:

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from execaudit import clock
-from execaudit.event import Gap, GapReason
+from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind
+from execaudit.probe import Losses
 from execaudit.wire import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from execaudit.assemble import Assembler
-    from execaudit.event import ExecEvent
-    from execaudit.probe import Losses
+    from execaudit.event import Nanoseconds
     from execaudit.sinks import Sink
+    from execaudit.snapshot import Roots
 
 log = structlog.get_logger()
 
@@ -65,6 +66,35 @@ class _Captured(NamedTuple):
     gap: Gap | None
 
 
+class Begun(NamedTuple):
+    """What there is when recording begins."""
+
+    records: list[bytes]
+    """What the probe captured until the running processes were known."""
+    roots: Roots
+    """The running processes."""
+    since_ns: Nanoseconds
+    """Wall clock before the probe was attached."""
+
+
+class _Batch:
+    """What is ready for the sinks."""
+
+    def __init__(self) -> None:
+        self.events: list[ExecEvent] = []
+        self.exits: list[ExitEvent] = []
+        self.gaps: list[Gap] = []
+
+    def add(self, events: Iterable[ExecEvent | ExitEvent]) -> None:
+        """Takes what the assembler gives."""
+        execs, exits = self.events.append, self.exits.append
+        for event in events:
+            if type(event) is ExecEvent:
+                execs(event)
+            else:
+                exits(event)  # type: ignore[arg-type]  # isinstance would cost a tenth more
+
+
 class Totals(NamedTuple):
     """What a recorder did."""
 
@@ -76,20 +106,24 @@ class Totals(NamedTuple):
 class Recorder:
     """Records from construction of the source until it is told to stop."""
 
-    def __init__(self, source: Source, assembler: Assembler, sinks: Sequence[Sink], *, host: str) -> None:
+    def __init__(
+        self, source: Source, assembler: Assembler, sinks: Sequence[Sink], *, host: str, begun: Begun
+    ) -> None:
         self._source = source
+        self._roots = begun.roots
         self._assembler = assembler
         self._sinks = list(sinks)
         self._host = host
         self._offset = clock.WallOffset()
-        self._losses = source.losses()
-        self._looked_ns = clock.wall_ns()
+        self._losses = Losses(0, 0, 0, 0)
+        self._looked_ns = begun.since_ns
         self._queue: deque[_Captured] = deque()
         self._queued_bytes = 0
         self._changed = threading.Condition()
         self._capturing = self._storing = True
         self._failure: Exception | None = None
         self._execs = self._missed = 0
+        self._enqueue(begun.records, None)
 
     def run(self, should_stop: Callable[[], bool]) -> Totals:
         """Records until `should_stop` says so (asked ten times a second) or storing fails.
@@ -135,22 +169,27 @@ class Recorder:
         gap = self._new_gap()
         if not records and gap is None:
             return False
+        self._enqueue(records, gap)
+        return bool(records)
+
+    def _enqueue(self, records: list[bytes], gap: Gap | None) -> None:
         size = sum(map(len, records))
         with self._changed:
             self._queue.append(_Captured(records, size, time.monotonic_ns(), self._offset.ns, gap))
             self._queued_bytes += size
             self._changed.notify_all()
-        return bool(records)
 
     def _new_gap(self) -> Gap | None:
-        """Returns the execs that were refused since the last look."""
+        """Returns the execs and ends that were refused since the last look."""
         losses, before = self._source.losses(), self._losses
         since, now = self._looked_ns, clock.wall_ns()
         self._losses, self._looked_ns = losses, now
-        missed = losses.execs - before.execs
-        if not missed:
+        missed, exits = losses.execs - before.execs, losses.exits - before.exits
+        if losses.images > before.images:
+            log.warning("lineage_lost", processes=losses.images - before.images)
+        if not missed and not exits:
             return None
-        return Gap(self._host, min(since, now), max(since, now), GapReason.RING_FULL, missed)
+        return Gap(self._host, min(since, now), max(since, now), GapReason.RING_FULL, missed, exits)
 
     def _store_all(self) -> None:
         """The storing thread. What it cannot handle ends the recorder, not the thread alone."""
@@ -165,23 +204,24 @@ class Recorder:
 
     def _store_until_stopped(self) -> None:
         """From the queue, through the assembler, to the sinks."""
-        pending: list[ExecEvent] = []
-        gaps: list[Gap] = []
+        batch = _Batch()
+        batch.add(self._roots.events())
         flushed = time.monotonic()
         while True:
             captured = self._next()
             if captured is not None:
-                self._assemble(captured, pending)
+                self._assemble(captured, batch)
                 if captured.gap is not None:
-                    gaps.append(captured.gap)
+                    batch.gaps.append(captured.gap)
             now_ns = time.monotonic_ns() if captured is None else captured.at_ns
-            pending += self._assembler.expire(now_ns=now_ns)
+            batch.add(self._assembler.expire(now_ns=now_ns))
             done = captured is None and not self._capturing and not self._queue
             if done:
-                pending += self._assembler.drain()
-            if done or len(pending) >= _FLUSH_EVENTS or time.monotonic() - flushed >= _FLUSH_SECONDS:
-                self._flush(pending, merged(gaps))
-                pending, gaps = [], []
+                batch.add(self._assembler.drain())
+            batch.add(self._roots.take_referred())
+            if done or len(batch.events) >= _FLUSH_EVENTS or time.monotonic() - flushed >= _FLUSH_SECONDS:
+                self._flush(batch)
+                batch = _Batch()
                 flushed = time.monotonic()
             if done:
                 return
@@ -198,24 +238,27 @@ class Recorder:
             self._changed.notify_all()
             return captured
 
-    def _assemble(self, captured: _Captured, pending: list[ExecEvent]) -> None:
+    def _assemble(self, captured: _Captured, batch: _Batch) -> None:
         try:
-            pending += self._assembler.feed(
-                captured.records, now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
+            batch.add(
+                self._assembler.feed(
+                    captured.records, now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
+                )
             )
         except WireError as exc:
             self._fail(exc)
 
-    def _flush(self, events: list[ExecEvent], gaps: list[Gap]) -> None:
-        if not events and not gaps:
+    def _flush(self, batch: _Batch) -> None:
+        events, exits, gaps = batch.events, batch.exits, merged(batch.gaps)
+        if not events and not exits and not gaps:
             return
         for gap in gaps:
-            log.warning("execs_missed", count=gap.count, reason=gap.reason.value)
+            log.warning("execs_missed", count=gap.count, exits=gap.exits, reason=gap.reason.value)
             self._missed += gap.count or 0
-        self._execs += len(events)
+        self._execs += sum(event.kind is not Kind.SNAPSHOT for event in events)
         for sink in list(self._sinks):
             try:
-                sink.accept(events, gaps)
+                sink.accept(events, gaps, exits)
             except Exception as exc:  # noqa: BLE001  # raised again by run(), bugs too
                 # The other sinks still get what was captured until the recorder has stopped.
                 self._sinks.remove(sink)
@@ -234,7 +277,7 @@ def merged(gaps: Sequence[Gap]) -> list[Gap]:
         last = joined[-1] if joined else None
         if last is not None and last.reason is gap.reason and last.to_ns == gap.from_ns:
             count = None if last.count is None or gap.count is None else last.count + gap.count
-            joined[-1] = replace(last, to_ns=gap.to_ns, count=count)
+            joined[-1] = replace(last, to_ns=gap.to_ns, count=count, exits=last.exits + gap.exits)
         else:
             joined.append(gap)
     return joined

@@ -23,17 +23,22 @@ def exec_record(number: int, *words: bytes) -> bytes:
 class FakeSource:
     """A probe that gives out what it was told to: at each look one batch, and the losses so far."""
 
-    def __init__(self, batches: Iterable[list[bytes]], losses: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        batches: Iterable[list[bytes]],
+        losses: Iterable[int] = (),
+        lost_exits: Iterable[int] = (),
+    ) -> None:
         self._batches = list(batches)
-        self._losses = list(losses)
-        self._lost = 0
+        self._losses, self._lost_exits = list(losses), list(lost_exits)
+        self._lost = self._exits_lost = 0
         self.looks = 0
         self.emptied = threading.Event()
         self.detached = False
 
     def wait(self, timeout_s: float) -> None:
         """Never waits while there is something; then as told."""
-        if not self._batches and not self._losses:
+        if not self._batches and not self._losses and not self._lost_exits:
             self.emptied.set()
             threading.Event().wait(min(timeout_s, 0.01))
 
@@ -43,10 +48,12 @@ class FakeSource:
         return self._batches.pop(0) if self._batches else []
 
     def losses(self) -> Losses:
-        """Returns the counters; each look but the first of all may have lost some."""
-        if self.looks and self._losses:
+        """Returns the counters; before each look some may have been lost."""
+        if self._losses:
             self._lost += self._losses.pop(0)
-        return Losses(execs=self._lost, records=0)
+        if self._lost_exits:
+            self._exits_lost += self._lost_exits.pop(0)
+        return Losses(execs=self._lost, records=0, exits=self._exits_lost, images=0)
 
     def detach(self) -> None:
         """Notes it."""
@@ -94,7 +101,7 @@ class FakeRing:
 
     def losses(self) -> Losses:
         """Returns the counters."""
-        return Losses(execs=self.refused, records=0)
+        return Losses(execs=self.refused, records=0, exits=0, images=0)
 
     def detach(self) -> None:
         """Nothing else to do: tests emit no more."""

@@ -5,12 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from execaudit.assemble import Assembler, Origin, keep_ends
-from execaudit.event import ExecEvent, Hole, Kind, Nanoseconds, Truncated
+from execaudit.event import (
+    ExecEvent,
+    ExecKey,
+    ExitEvent,
+    Gained,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+    boot_prefix,
+)
 from tests.wirebytes import (
     EXEC,
     EXEC_MORE,
@@ -22,6 +33,7 @@ from tests.wirebytes import (
     UNKNOWN,
     Facts,
     Head,
+    ended,
     first,
     more,
 )
@@ -29,7 +41,9 @@ from tests.wirebytes import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ORIGIN = Origin("host", "0b27", lambda uid: f"u{uid}")
+BOOT_ID = "0b270000-c730-46c7-8272-c5ebd89a5692"
+ROOT = ExecKey(boot_prefix(BOOT_ID), 1, 44)
+ORIGIN = Origin("host", BOOT_ID, lambda uid: f"u{uid}", {44: ROOT}.get)
 PATIENCE = Nanoseconds(100)
 OFFSET = 5_000
 
@@ -162,8 +176,8 @@ def several(most: int) -> st.SearchStrategy[list[Sent]]:
 def assemble(records: list[bytes], max_argv: int | None = None) -> list[ExecEvent]:
     """Feeds records at once, then stops."""
     assembler = Assembler(ORIGIN, patience_ns=PATIENCE, max_argv=max_argv)
-    events = list(assembler.feed(records, now_ns=0, wall_offset_ns=OFFSET))
-    return events + list(assembler.drain())
+    events = [*assembler.feed(records, now_ns=0, wall_offset_ns=OFFSET), *assembler.drain()]
+    return [event for event in events if isinstance(event, ExecEvent)]
 
 
 def is_right(event: ExecEvent, sent: Sent) -> bool:
@@ -277,9 +291,10 @@ class AssemblerMachine(RuleBasedStateMachine):
         self.now += passed
         self.take(self.assembler.expire(now_ns=self.now))
 
-    def take(self, events: Iterable[ExecEvent]) -> None:
+    def take(self, events: Iterable[ExecEvent | ExitEvent]) -> None:
         """Counts events."""
         for event in events:
+            assert isinstance(event, ExecEvent)
             self.execs[event.boot_ns, event.pid].events += 1
 
     @invariant()
@@ -319,6 +334,79 @@ def test_without_its_first_record_an_exec_is_an_event_with_unknown_facts() -> No
     assert (Kind.EXEC, 9, 4, 2, 8) == (event.kind, event.boot_ns, event.pid, event.argc, event.argv_bytes)
     assert (None, None, None, None) == (event.uid, event.exe, event.comm, event.user)
     assert (b"def\0", (Hole(0, 4),)) == (event.argv, event.holes)
+
+
+def test_every_fact_of_a_record_is_in_the_event() -> None:
+    """Who, from where, started by what: each fact stands under its name."""
+    facts = Facts(
+        parent=(7, 8), replaces=1, inode=5, device=6, nlink=0, gained=5, interpreter=b"/bin/sh", session=9,
+        auid=1001, tty=b"pts3", cgroup=(b"b", b"a"), parent_comm=b"make",
+    )  # fmt: skip
+    (event,) = assemble([first(EXEC, Head(flags=LAST), facts, b"")])
+
+    assert event.parent == ExecKey(boot_prefix(BOOT_ID), 7, 8)
+    assert (event.replaces, event.parent_comm) == (True, b"make")
+    assert (event.auid, event.login_user, event.session) == (1001, "u1001", 9)
+    assert (event.tty, event.cgroup, event.interpreter) == (b"pts/3", b"/a/b", b"/bin/sh")
+    assert (event.inode, event.device, event.nlink) == (5, 6, 0)
+    assert event.privileged == Gained.SETUID | Gained.CAPABILITIES
+
+
+def test_what_is_unset_or_unknown_is_none() -> None:
+    """No login, no terminal, no image: none of them is a number or an empty text."""
+    no_paths = 8 | 8 << 4 | 8 << 8
+    facts = Facts(auid=UNKNOWN, session=UNKNOWN, tty=None, path_flags=no_paths, cgroup=(), cwd=(), exe=())
+    (event,) = assemble([first(FAILED, Head(flags=LAST), facts, b"")])
+
+    assert (event.auid, event.login_user, event.session, event.tty) == (None,) * 4
+    assert (event.cgroup, event.cwd, event.exe, event.inode, event.device, event.nlink) == (None,) * 6
+    assert (event.parent, event.interpreter, event.privileged) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ((7, 8), ExecKey(boot_prefix(BOOT_ID), 7, 8)),
+        ((0, 44), ROOT),
+        ((0, 45), None),
+        ((0, 0), None),
+    ],
+)
+def test_parents_are_execs_or_what_ran_before(image: tuple[int, int], expected: ExecKey | None) -> None:
+    """A parent from before the probe is the running process's row, and one that has none is unknown."""
+    (event,) = assemble([first(EXEC, Head(flags=LAST), Facts(parent=image), b"")])
+
+    assert event.parent == expected
+
+
+def test_an_end_names_the_exec_that_it_ends() -> None:
+    """The end of a program has its exec's key, its own times, and the status as wait gives it."""
+    assembler = Assembler(ORIGIN)
+    records = [
+        ended(Head(boot_ns=50, pid=8), (7, 8), 256),
+        ended(Head(boot_ns=51, pid=44), (0, 44), 9),
+        ended(Head(boot_ns=52, pid=45), (0, 45), 0),
+    ]
+
+    assert list(assembler.feed(records, now_ns=0, wall_offset_ns=OFFSET)) == [
+        ExitEvent(ExecKey(boot_prefix(BOOT_ID), 7, 8), Nanoseconds(50 + OFFSET), Nanoseconds(50), 8, 256),
+        ExitEvent(ROOT, Nanoseconds(51 + OFFSET), Nanoseconds(51), 44, 9),
+    ]
+
+
+@pytest.mark.parametrize(
+    "later", [first(EXEC, Head(9, 2, 2, flags=LAST), Facts(parent=(1, 1)), b""), ended(Head(9), (1, 1), 0)]
+)
+def test_an_exec_that_another_record_names_comes_before_it(later: bytes) -> None:
+    """A child, or the end, proves that nothing more of an exec will come: it is emitted, lost, first."""
+    sent = successful(1, 1, [b"a" * 10], [5], None)
+    assembler = Assembler(ORIGIN)
+    events = list(assembler.feed([sent.records[0], later], now_ns=0, wall_offset_ns=OFFSET))
+
+    assert [event.boot_ns for event in events] == [1, 9]
+    assert isinstance(events[0], ExecEvent)
+    assert events[0].truncated is Truncated.LOST
+    assert len(assembler) == 0
 
 
 def test_arguments_that_could_not_be_read_keep_their_place() -> None:

@@ -14,15 +14,17 @@ import pytest
 from execaudit import clock, query, recorder, render
 from execaudit.assemble import Assembler, Origin
 from execaudit.errors import StoreError
-from execaudit.event import ExecEvent, Gap, GapReason, Nanoseconds
+from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.procfs import Running
 from execaudit.query import Filter
 from execaudit.reader import open_history
-from execaudit.recorder import Recorder, Totals, merged
+from execaudit.recorder import Begun, Recorder, Totals, merged
 from execaudit.sinks import JsonLogSink, StoreSink, open_json_log
+from execaudit.snapshot import Beginning, Roots, Settled
 from execaudit.store import Run, Store
 from execaudit.wire import WireError
 from tests.fakes import FakeRing, FakeSource, exec_record
-from tests.wirebytes import EXEC, EXEC_MORE, LAST, Facts, Head, first, more
+from tests.wirebytes import EXEC, EXEC_MORE, LAST, Facts, Head, ended, first, more
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,12 +43,13 @@ class KeepingSink:
     def __init__(self) -> None:
         self.events: list[ExecEvent] = []
         self.gaps: list[Gap] = []
+        self.exits: list[ExitEvent] = []
         self.go_on = threading.Event()
         self.go_on.set()
         self.entered = threading.Event()
         self.failure: Exception | None = None
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:
         """Keeps a batch."""
         self.entered.set()
         self.go_on.wait(30)
@@ -54,20 +57,28 @@ class KeepingSink:
             raise self.failure
         self.events += events
         self.gaps += gaps
+        self.exits += exits
 
     def close(self) -> None:
         """Nothing to free."""
 
 
 def record(
-    source: FakeSource | FakeRing, *sinks: Sink, should_stop: Callable[[], bool] | None = None
+    source: FakeSource | FakeRing,
+    *sinks: Sink,
+    should_stop: Callable[[], bool] | None = None,
+    begun_with: list[bytes] | None = None,
+    roots: Roots | None = None,
 ) -> Totals:
     """Records until told to stop, or until a source that can be is empty."""
     if should_stop is None:
         assert isinstance(source, FakeSource)
         should_stop = source.emptied.is_set
-    assembler = Assembler(Origin("host", BOOT, lambda uid: f"u{uid}"))
-    return Recorder(source, assembler, sinks, host="host").run(should_stop)
+    if roots is None:
+        roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
+    assembler = Assembler(Origin("host", BOOT, lambda uid: f"u{uid}", roots.key_of))
+    begun = Begun(begun_with or [], roots, clock.wall_ns())
+    return Recorder(source, assembler, sinks, host="host", begun=begun).run(should_stop)
 
 
 @contextlib.contextmanager
@@ -105,8 +116,64 @@ def test_everything_reaches_every_sink_in_order() -> None:
     assert source.detached
 
 
+def running(pid: int, ppid: int) -> Running:
+    """A process as a scan has it."""
+    return Running(
+        pid=pid, ppid=ppid, started_ticks=0, kernel_thread=False, read_from_ns=0, read_to_ns=0, uid=0, euid=0,
+        gid=0, auid=None, session=None, tty=None, comm=b"sh", cgroup=b"/", exe=b"/bin/sh", inode=1, device=1,
+        nlink=1, cwd=b"/", argv=b"sh\0",
+    )  # fmt: skip
+
+
+def test_what_ran_before_comes_first_and_what_is_named_later_follows() -> None:
+    """Rows of running programs reach the sinks; of one that may have ended, when it is named."""
+    sink = KeepingSink()
+    settled = Settled([running(70, 1)], {71: running(71, 70), 72: running(72, 70)})
+    roots = Roots(settled, Beginning("host", BOOT, lambda uid: f"u{uid}", 5, 0))
+    child = first(EXEC, Head(9, 80, 80, flags=LAST), Facts(parent=(0, 71)), b"")
+    end = ended(Head(boot_ns=11, pid=80), (9, 80), 256)
+    totals = record(FakeSource([[child, end]]), sink, roots=roots)
+
+    assert totals == Totals(execs=1, missed=0)
+    assert {(event.pid, event.kind) for event in sink.events} == {
+        (70, Kind.SNAPSHOT),
+        (71, Kind.SNAPSHOT),
+        (80, Kind.EXEC),
+    }
+    by_pid = {event.pid: event for event in sink.events}
+    assert by_pid[80].parent == by_pid[71].key
+    assert by_pid[71].parent == by_pid[70].key
+    assert [(ended_.exec, ended_.status) for ended_ in sink.exits] == [(by_pid[80].key, 256)]
+
+
+def test_what_was_captured_before_recording_began_is_recorded() -> None:
+    """Execs of the time in which the running programs were read come first."""
+    sink = KeepingSink()
+    record(FakeSource([[exec_record(2)]]), sink, begun_with=[exec_record(1)])
+
+    assert numbers(sink.events) == [1, 2]
+
+
+def test_losses_from_the_first_moment_are_in_a_gap() -> None:
+    """What the ring refused before the recorder looked for the first time is missed too."""
+    sink = KeepingSink()
+    source = FakeRing(0)
+    source.emit(exec_record(1))
+    record(source, sink, should_stop=lambda: True)
+
+    assert [(gap.count, gap.exits) for gap in sink.gaps] == [(1, 0)]
+
+
+def test_lost_ends_are_in_a_gap() -> None:
+    """A refused end of a program is no missed exec, but it is not silent."""
+    sink = KeepingSink()
+    record(FakeSource([[]], lost_exits=[3]), sink)
+
+    assert [(gap.count, gap.exits) for gap in sink.gaps] == [(0, 3)]
+
+
 def test_history_and_json_log_say_the_same(tmp_path: Path) -> None:
-    """A line of the JSON log is the line that a query prints for the same exec."""
+    """A line of the JSON log is the line that a query prints for the same exec, but for its end."""
     source = FakeSource([[exec_record(n, b"\xff\x1b", b"") for n in range(1, 50)]])
     with opened_store(tmp_path / "x.db") as store:
         log = JsonLogSink(open_json_log(tmp_path / "x.jsonl"))
@@ -116,7 +183,7 @@ def test_history_and_json_log_say_the_same(tmp_path: Path) -> None:
         printed = "".join(render.jsonl(found.event for found in query.find(connection, Filter())))
 
     assert printed.count("\n") == 49
-    assert printed == (tmp_path / "x.jsonl").read_text()
+    assert printed.replace('"ended":"unknown"', '"ended":null') == (tmp_path / "x.jsonl").read_text()
 
 
 def test_losses_become_gaps_with_exact_counts() -> None:
@@ -128,16 +195,6 @@ def test_losses_become_gaps_with_exact_counts() -> None:
     assert sum(gap.count or 0 for gap in sink.gaps) == 12
     assert {GapReason.RING_FULL} == {gap.reason for gap in sink.gaps}
     assert all(gap.from_ns <= gap.to_ns for gap in sink.gaps)
-
-
-def test_losses_before_the_start_are_not_ours() -> None:
-    """Counters that stand at something when recording begins make no gap."""
-    source = FakeSource([[exec_record(1)]])
-    source._lost = 99
-    sink = KeepingSink()
-    record(source, sink)
-
-    assert sink.gaps == []
 
 
 def test_a_slow_sink_does_not_stop_the_capture(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,11 +286,13 @@ def test_waiting_in_the_queue_does_not_make_an_exec_late(monkeypatch: pytest.Mon
     class SlowSink(KeepingSink):
         """Takes a minute for each batch, while the recorder reads on."""
 
-        def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+        def accept(
+            self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]
+        ) -> None:
             nonlocal now_ns
             source.emptied.wait(30)
             now_ns += 60_000_000_000
-            super().accept(events, gaps)
+            super().accept(events, gaps, exits)
 
     sink = SlowSink()
     record(source, sink)

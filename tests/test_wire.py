@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit import wire
+from execaudit.event import Gained
 from execaudit.probe import source_dir
 from tests import wirebytes
 from tests.wirebytes import Facts, Head
@@ -32,11 +33,15 @@ int main(void)
 	SHOW(ea_head, argc); SHOW(ea_head, offset); SHOW(ea_head, len); SHOW(ea_head, missing);
 	SHOW(ea_head, size); SHOW(ea_head, type); SHOW(ea_head, flags);
 	SHOW(ea_head, seq); SHOW(ea_head, pad);
+	SHOW(ea_exec, parent_ns); SHOW(ea_exec, inode); SHOW(ea_exec, parent_pid);
 	SHOW(ea_exec, caller_tid); SHOW(ea_exec, ppid); SHOW(ea_exec, uid); SHOW(ea_exec, gid);
-	SHOW(ea_exec, euid); SHOW(ea_exec, ret); SHOW(ea_exec, dirfd); SHOW(ea_exec, cut_from);
-	SHOW(ea_exec, cut_to); SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags); SHOW(ea_exec, pad);
-	SHOW(ea_exec, comm);
-	printf("size %zu %zu\n", sizeof(struct ea_head), sizeof(struct ea_exec));
+	SHOW(ea_exec, euid); SHOW(ea_exec, auid); SHOW(ea_exec, session); SHOW(ea_exec, device);
+	SHOW(ea_exec, nlink); SHOW(ea_exec, ret); SHOW(ea_exec, dirfd); SHOW(ea_exec, cut_from);
+	SHOW(ea_exec, cut_to); SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags);
+	SHOW(ea_exec, gained); SHOW(ea_exec, replaces); SHOW(ea_exec, comm);
+	SHOW(ea_exec, parent_comm); SHOW(ea_exec, pad);
+	SHOW(ea_exit, image_ns); SHOW(ea_exit, image_pid); SHOW(ea_exit, status);
+	printf("size %zu %zu %zu\n", sizeof(struct ea_head), sizeof(struct ea_exec), sizeof(struct ea_exit));
 	return 0;
 }
 """
@@ -54,14 +59,18 @@ def compiled_layout(tmp_path: Path) -> list[list[str]]:
 
 def test_python_reads_the_layout_that_the_c_compiler_makes(tmp_path: Path) -> None:
     """Each member of the header's structs has its place and size in wire.py, with no padding."""
-    *members, (_, head_size, exec_size) = compiled_layout(tmp_path)
+    *members, (_, head_size, exec_size, exit_size) = compiled_layout(tmp_path)
     place = 0
     for name, offset, size in members:
+        if name == "ea_exit.image_ns":
+            assert int(exec_size) == place
+            place = int(head_size)
         assert (name, int(offset)) == (name, place)
         place += int(size)
 
     assert int(head_size) == wire._HEAD.size
-    assert int(exec_size) == wire._HEAD.size + wire._FACTS.size == place
+    assert int(exec_size) == wire._HEAD.size + wire._FACTS.size
+    assert int(exit_size) == wire._HEAD.size + wire._EXIT.size == place
 
 
 def test_python_has_the_constants_of_the_header() -> None:
@@ -76,7 +85,9 @@ def test_python_has_the_constants_of_the_header() -> None:
     assert {f"EA_{kind.name}": kind.value for kind in wire.RecordType}.items() <= value.items()
     assert {f"EA_{flag.name}": flag.value for flag in wire.RecordFlag}.items() <= value.items()
     assert {f"EA_PATH_{flag.name}": flag.value for flag in wire.PathFlag}.items() <= value.items()
-    assert 1 << wire._EXE_SHIFT == value["EA_PATH_EXE"]
+    assert value["EA_PATH_EXE"] == 1 << wire._EXE_SHIFT
+    assert value["EA_PATH_CGROUP"] == 1 << wire._CGROUP_SHIFT
+    assert {f"EA_GAINED_{gained.name}": gained.value for gained in Gained}.items() <= value.items()
 
 
 names = st.binary(min_size=1, max_size=8).filter(lambda name: not {0, ord("/")} & set(name))
@@ -93,23 +104,47 @@ heads = st.builds(
     flags=st.integers(0, 7),
     seq=u32,
 )
+texts = st.binary(max_size=15).filter(lambda text: 0 not in text)
+paths = st.lists(names, max_size=5).map(tuple)
 facts = st.builds(
     Facts,
+    parent=st.tuples(st.integers(0, 2**60), u32),
+    replaces=st.integers(0, 1),
+    inode=st.integers(0, 2**64 - 1),
+    device=u32,
+    nlink=u32,
+    gained=st.integers(0, 7),
     caller_tid=u32,
     ppid=u32,
     uid=u32,
     gid=u32,
     euid=u32,
+    auid=u32,
+    session=u32,
     ret=st.integers(-4095, 0),
     cut_from=u32,
     cut_to=u32,
     dirfd=st.just(-100),
     path_flags=st.just(0),
-    comm=st.binary(max_size=15).filter(lambda comm: 0 not in comm),
+    comm=texts,
+    parent_comm=texts,
     filename=st.none() | st.lists(names).map(b"/".join),
-    cwd=st.lists(names, max_size=5).map(tuple),
-    exe=st.lists(names, max_size=5).map(tuple),
+    interpreter=st.none() | st.lists(names).map(b"/".join),
+    tty=st.none() | texts.filter(lambda text: not text.startswith(b"pts")),
+    cgroup=paths,
+    cwd=paths,
+    exe=paths,
 )
+
+
+_SAME = (
+    "inode", "device", "nlink", "gained", "caller_tid", "ppid", "uid", "gid", "euid", "auid", "session",
+    "cut_from", "cut_to", "comm", "parent_comm", "filename", "interpreter", "tty",
+)  # fmt: skip
+
+
+def _path(components: tuple[bytes, ...]) -> bytes:
+    return b"/" + b"/".join(reversed(components))
 
 
 @given(heads, facts, st.binary(max_size=50), st.sampled_from([wirebytes.EXEC, wirebytes.FAILED]))
@@ -121,10 +156,33 @@ def test_a_first_record_comes_back_as_it_was_packed(head: Head, fact: Facts, arg
         head.boot_ns, head.tid, head.pid, head.seq, kind == wirebytes.FAILED, head.total, head.argc,
         head.offset, head.missing, head.flags, argv,
     )  # fmt: skip
-    assert decoded == (
-        fact.caller_tid, fact.ppid, fact.uid, fact.gid, fact.euid, -fact.ret, fact.cut_from, fact.cut_to,
-        fact.comm, fact.filename, b"/" + b"/".join(reversed(fact.cwd)), b"/" + b"/".join(reversed(fact.exe)),
-    )  # fmt: skip
+    assert decoded == wire.Facts(
+        parent=wire.Image(*fact.parent),
+        replaces=bool(fact.replaces),
+        **{name: getattr(fact, name) for name in _SAME},
+        errno=-fact.ret,
+        cgroup=_path(fact.cgroup),
+        cwd=_path(fact.cwd),
+        exe=_path(fact.exe),
+    )
+
+
+@given(heads, st.tuples(st.integers(0, 2**60), u32), u32)
+def test_an_end_comes_back_as_it_was_packed(head: Head, image: tuple[int, int], status: int) -> None:
+    """An end says when, of which process, what it ran, and its status."""
+    record = wirebytes.ended(head, image, status)
+
+    assert wire.is_exit(record)
+    assert wire.decode_exit(record) == (head.boot_ns, head.pid, image, status)
+
+
+@given(heads, facts, st.sampled_from([wirebytes.EXEC, wirebytes.FAILED]), st.data())
+def test_an_exec_is_no_end(head: Head, fact: Facts, kind: int, data: st.DataObject) -> None:
+    """Neither an exec's record nor an end that was cut short passes for an end."""
+    assert not wire.is_exit(wirebytes.first(kind, head, fact, b"x"))
+    whole = wirebytes.ended(head, (1, 2), 3)
+    with pytest.raises(wire.WireError):
+        wire.decode_exit(whole[: data.draw(st.integers(0, len(whole) - 1))])
 
 
 @given(heads, st.binary(max_size=50), st.sampled_from([wirebytes.EXEC_MORE, wirebytes.FAILED_MORE]))
@@ -180,6 +238,15 @@ def test_a_longer_fixed_part_is_stepped_over(head: Head, fact: Facts, argv: byte
 def test_paths_read_as_proc_shows_them(components: bytes, flags: int, expected: bytes | None) -> None:
     """Components and flags become what /proc/PID/exe says, and a missing root end is marked."""
     assert expected == wire.path(components, flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [(b"pts3", b"pts/3"), (b"tty1", b"tty1"), (b"ttyS0", b"ttyS0"), (b"ptsx", b"ptsx"), (b"pts", b"pts")],
+)
+def test_a_terminal_is_called_as_below_dev(name: bytes, expected: bytes) -> None:
+    """The kernel's pts3 is /dev/pts/3; every other terminal has one name."""
+    assert wire.terminal(name) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import struct
 from typing import NamedTuple
 
 UNKNOWN = 0xFFFFFFFF
-EXEC, FAILED, EXEC_MORE, FAILED_MORE = 1, 2, 3, 4
+EXEC, FAILED, EXEC_MORE, FAILED_MORE, EXIT = 1, 2, 3, 4, 5
 FAULT, LIMIT, LAST = 1, 2, 4
 HEAD_SIZE = 48
 
@@ -28,18 +28,30 @@ class Head(NamedTuple):
 class Facts(NamedTuple):
     """The rest of struct ea_exec."""
 
+    parent: tuple[int, int] = (0, 0)
+    replaces: int = 0
+    inode: int = 77
+    device: int = 8 << 20 | 1
+    nlink: int = 1
+    gained: int = 0
     caller_tid: int = 7
     ppid: int = 1
     uid: int = 1000
     gid: int = 1001
     euid: int = 0
+    auid: int = 1000
+    session: int = 3
     ret: int = 0
     dirfd: int = -100
     cut_from: int = 0
     cut_to: int = 0
     path_flags: int = 0
     comm: bytes = b"true"
+    parent_comm: bytes = b"sh"
     filename: bytes | None = b"/bin/true"
+    interpreter: bytes | None = None
+    tty: bytes | None = b"pts0"
+    cgroup: tuple[bytes, ...] = (b"a.slice",)
     cwd: tuple[bytes, ...] = (b"u", b"home")
     exe: tuple[bytes, ...] = (b"true", b"bin")
 
@@ -52,17 +64,23 @@ def more(kind: int, head: Head, argv: bytes) -> bytes:
 def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
     """Returns an EA_EXEC or EA_FAILED record."""
     strings = [
-        b"" if facts.filename is None else facts.filename + b"\0",
-        b"".join(name + b"\0" for name in facts.cwd),
-        b"".join(name + b"\0" for name in facts.exe),
+        *(b"" if text is None else text + b"\0" for text in (facts.filename, facts.interpreter, facts.tty)),
+        *(b"".join(name + b"\0" for name in path) for path in (facts.cgroup, facts.cwd, facts.exe)),
     ]
     fixed = struct.pack(
-        "=IIIIIiiII8HH2x16s",
+        "=QQIIIIIIIIIIiiII8HHBB16s16s4x",
+        facts.parent[0],
+        facts.inode,
+        facts.parent[1],
         facts.caller_tid,
         facts.ppid,
         facts.uid,
         facts.gid,
         facts.euid,
+        facts.auid,
+        facts.session,
+        facts.device,
+        facts.nlink,
         facts.ret,
         facts.dirfd,
         facts.cut_from,
@@ -70,10 +88,18 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
         *map(len, strings),
         *(0,) * (8 - len(strings)),
         facts.path_flags,
+        facts.gained,
+        facts.replaces,
         facts.comm,
+        facts.parent_comm,
     )
     size = HEAD_SIZE + len(fixed)
     return _head(kind, head, len(argv), size) + fixed + b"".join(strings) + argv
+
+
+def ended(head: Head, image: tuple[int, int], status: int) -> bytes:
+    """Returns an EA_EXIT record."""
+    return _head(EXIT, head, 0, HEAD_SIZE + 16) + struct.pack("=QII", *image, status)
 
 
 def _head(kind: int, head: Head, length: int, size: int) -> bytes:

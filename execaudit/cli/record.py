@@ -100,6 +100,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     from execaudit.probe import Probe, ProbeOptions  # noqa: PLC0415
     from execaudit.recorder import Recorder  # noqa: PLC0415
     from execaudit.sinks import StoreSink  # noqa: PLC0415
+    from execaudit.start import start  # noqa: PLC0415
     from execaudit.store import Run, Store  # noqa: PLC0415
     from execaudit.users import UserNames  # noqa: PLC0415
 
@@ -111,10 +112,12 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
         for sink in sinks:
             stack.callback(sink.close)
         options = ProbeOptions(failed=not no_failed, max_argv=max_argv, ring_bytes=ring_size)
-        source = stack.enter_context(Probe(options))
+        user_of = UserNames().name_of
+        source, begun = start(lambda: Probe(options), host=host, boot_id=boot_id, user_of=user_of)
+        stack.callback(source.close)
         store.begin_run(Run(boot_id=boot_id, host=host, version=__version__, started_ns=clock.wall_ns()))
-        assembler = Assembler(Origin(host, boot_id, UserNames().name_of), max_argv=max_argv)
-        recorder = Recorder(source, assembler, sinks, host=host)
+        assembler = Assembler(Origin(host, boot_id, user_of, begun.roots.key_of), max_argv=max_argv)
+        recorder = Recorder(source, assembler, sinks, host=host, begun=begun)
         stop = stack.enter_context(_Stop.on_signals())
         logs.log.info(
             "recording",

@@ -1,0 +1,216 @@
+"""Make rows of the programs that ran when recording began. Pure: no clock, no I/O.
+
+/proc is scanned before and after the hooks are attached. A program that was there then has no
+exec that anybody saw: the kernel names it by its pid, and here is the row that it means.
+
+What cannot be told, and then is missing or wrong:
+
+- A process that was forked after the first scan had passed, and ended before the second came
+  to it, is in neither: its pid means no row.
+- A program that was started between the first scan and the hooks, and was replaced before the
+  second scan, was never seen: its process has the row of the program before it.
+- A parent that ended between the first scan and the hooks has a row, for its children's sake,
+  and no end.
+- /proc gives the start of a process in clock ticks. One that was forked after the hooks were
+  attached, but in the same tick, has a row though nothing ever refers to it; and if it took
+  the pid of a process that ended in that tick, the pid means the later one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.event import ExecEvent, ExecKey, Kind, Nanoseconds, Truncated, boot_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from execaudit.procfs import Running
+
+_SECOND_NS = 1_000_000_000
+_KTHREADD = 2
+SETTLING_NS = 100_000_000
+"""How long after a look at a process an exec may be stamped whose program was seen already.
+
+/proc shows a new program before the exec's tracepoint: in between the kernel maps it, and may
+wait for the disk (begin_new_exec in fs/exec.c, load_elf_binary in fs/binfmt_elf.c). A guess.
+"""
+
+
+class Settled(NamedTuple):
+    """Who ran when the hooks were attached."""
+
+    running: list[Running]
+    """These did."""
+    lazy: dict[int, Running]
+    """By pid: these did if anything names them, the kernel or a child."""
+
+
+class Beginning(NamedTuple):
+    """What all rows of one snapshot have in common."""
+
+    host: str
+    boot_id: str
+    user_of: Callable[[int], str | None]
+    """Name of a uid, or None."""
+    boot_ns: int
+    """The boot clock right before the hooks were attached, ns: every captured exec is later."""
+    wall_offset_ns: int
+    """Wall clock minus boot clock."""
+
+
+def settle(
+    before: Mapping[int, Running],
+    after: Mapping[int, Running],
+    execed: Iterable[tuple[int, int]],
+    attached_ns: int,
+    ticks_per_second: int,
+) -> Settled:
+    """Returns who ran when the hooks were attached, each with the program that it ran then.
+
+    `before` and `after` are the scans around the attach, `execed` is pid and boot clock of each
+    exec that the probe captured until SETTLING_NS after the second. A process that
+    - is in `after`, and has not executed: as it was there;
+    - is in `after`, and has: what was read then may be the new program, which has a row of its
+      own. So as it was in `before`, or, when it was not there, lazily, with nothing known but
+      whose child it was;
+    - is in `after`, but was forked when the hooks were attached: not at all. What it runs is
+      known to the kernel, from its forker;
+    - is only in `before`: lazily, because it may have ended before the hooks were attached.
+    """
+    execs: dict[int, list[int]] = {}
+    for pid, boot_ns in execed:
+        execs.setdefault(pid, []).append(boot_ns)
+    running: dict[int, Running] = {}
+    lazy: dict[int, Running] = {}
+    for pid, now in after.items():
+        forked_ns = now.started_ticks * _SECOND_NS // ticks_per_second
+        if forked_ns >= attached_ns:
+            continue
+        then = before.get(pid)
+        if not any(forked_ns <= boot_ns <= now.read_to_ns + SETTLING_NS for boot_ns in execs.get(pid, ())):
+            running[pid] = now
+        elif then is not None and then.started_ticks == now.started_ticks:
+            running[pid] = then
+        else:
+            lazy[pid] = _without_program(now)
+    for pid, then in before.items():
+        if pid not in running:
+            lazy.setdefault(pid, then)
+    return Settled(list(running.values()), lazy)
+
+
+def _without_program(process: Running) -> Running:
+    """Returns a process without what another program may have changed in it."""
+    return process._replace(
+        uid=None, euid=None, gid=None, auid=None, session=None, tty=None, comm=None, cgroup=None,
+        exe=None, inode=None, device=None, nlink=None, cwd=None, argv=None,
+    )  # fmt: skip
+
+
+class Roots:
+    """The rows of the programs that ran when recording began, and what the kernel calls them.
+
+    All kernel threads are one row, kthreadd's: they run nothing, and what they start is its.
+    """
+
+    def __init__(self, settled: Settled, beginning: Beginning) -> None:
+        self._beginning = beginning
+        self._boot = boot_prefix(beginning.boot_id)
+        everyone = {**settled.lazy, **{process.pid: process for process in settled.running}}
+        self._threads = {process.pid for process in everyone.values() if process.kernel_thread}
+        self._comms = {pid: process.comm for pid, process in everyone.items()}
+        rows = {pid: process for pid, process in everyone.items() if self._row_of(pid) == pid}
+        self._lazy = {pid: process for pid, process in rows.items() if pid in settled.lazy}
+        self._referred: set[int] = set()
+        # When the process of each row was forked, as far as the rows have been made.
+        self._started: dict[int, int] = {}
+        self._events = self._make({pid: row for pid, row in rows.items() if pid not in self._lazy})
+
+    def events(self) -> list[ExecEvent]:
+        """Returns the rows of those that surely ran, each after its parent's."""
+        return self._events
+
+    def key_of(self, pid: int) -> ExecKey | None:
+        """Returns what process `pid` ran when the hooks were attached; None: no scan has seen it.
+
+        For one that is only lazily a row, take_referred() then has that row.
+        """
+        row = self._row_of(pid)
+        if row in self._lazy:
+            self._referred.add(row)
+        elif row not in self._started:
+            return None
+        return ExecKey(self._boot, self._beginning.boot_ns, row)
+
+    def take_referred(self) -> list[ExecEvent]:
+        """Returns the rows that key_of() has named for the first time, each after its parent's."""
+        referred = {pid: self._lazy.pop(pid) for pid in self._referred}
+        self._referred.clear()
+        return self._make(referred)
+
+    def _row_of(self, pid: int) -> int:
+        """Returns the pid that the row of a process has, if it has one."""
+        return _KTHREADD if pid in self._threads else pid
+
+    def _make(self, processes: dict[int, Running]) -> list[ExecEvent]:
+        """Returns a row for each, and for what lazily is their parent, the parents first."""
+        waiting = list(processes.values())
+        for process in waiting:
+            parent = self._row_of(process.ppid)
+            if parent in self._lazy:
+                processes[parent] = self._lazy.pop(parent)
+                waiting.append(processes[parent])
+        events: list[ExecEvent] = []
+        for first in processes:
+            line: dict[int, Running] = {}
+            pid = first
+            # A circle, which no kernel makes, ends where it began.
+            while pid in processes and pid not in self._started and pid not in line:
+                line[pid] = processes[pid]
+                pid = self._row_of(processes[pid].ppid)
+            for process in reversed(line.values()):
+                events.append(self._row(process))
+                self._started[process.pid] = process.started_ticks
+        return events
+
+    def _row(self, process: Running) -> ExecEvent:
+        host, boot_id, user_of, boot_ns, wall_offset_ns = self._beginning
+        parent = self._row_of(process.ppid)
+        # A younger one has taken the pid of the parent, which had ended.
+        has_parent = self._started.get(parent, process.started_ticks + 1) <= process.started_ticks
+        argv = process.argv
+        return ExecEvent(
+            kind=Kind.SNAPSHOT,
+            host=host,
+            boot_id=boot_id,
+            time_ns=Nanoseconds(boot_ns + wall_offset_ns),
+            boot_ns=Nanoseconds(boot_ns),
+            pid=process.pid,
+            tid=process.pid,
+            ppid=process.ppid,
+            uid=process.uid,
+            euid=process.euid,
+            gid=process.gid,
+            user=None if process.uid is None else user_of(process.uid),
+            comm=process.comm,
+            filename=None,
+            exe=process.exe,
+            cwd=process.cwd,
+            argv=argv or b"",
+            argc=None if argv is None else argv.count(b"\0"),
+            argv_bytes=None if argv is None else len(argv),
+            holes=(),
+            truncated=Truncated.LOST if argv is None else None,
+            errno=None,
+            parent=ExecKey(self._boot, boot_ns, parent) if has_parent else None,
+            parent_comm=self._comms.get(process.ppid) if has_parent else None,
+            auid=process.auid,
+            session=process.session,
+            login_user=None if process.auid is None else user_of(process.auid),
+            tty=process.tty,
+            cgroup=process.cgroup,
+            inode=process.inode,
+            device=process.device,
+            nlink=process.nlink,
+        )
