@@ -49,8 +49,8 @@ class Origin(NamedTuple):
     boot_id: str
     user_of: Callable[[int], str | None]
     """Name of a uid, or None."""
-    root_of: Callable[[int], ExecKey | None]
-    """What a process ran when the probe was attached, or None."""
+    root_of: Callable[[int, int | None], ExecKey | None]
+    """What a process (pid, its ppid if that is known) ran when the probe was attached."""
 
 
 class _CommandLine(NamedTuple):
@@ -260,15 +260,15 @@ class Assembler:
         ended = decode_exit(record)
         if ended.image in self._waiting:
             yield self._give_up(ended.image)
-        key = self._key(ended.image)
+        key = self._key(ended.image, None)
         if key is not None:
             time_ns = Nanoseconds(ended.boot_ns + wall_offset_ns)
             yield ExitEvent(key, time_ns, Nanoseconds(ended.boot_ns), ended.pid, ended.status)
 
-    def _key(self, image: Image) -> ExecKey | None:
+    def _key(self, image: Image, ppid: int | None) -> ExecKey | None:
         if image.boot_ns:
             return ExecKey(self._boot, image.boot_ns, image.pid)
-        return self._origin.root_of(image.pid) if image.pid else None
+        return self._origin.root_of(image.pid, ppid) if image.pid else None
 
     def expire(self, *, now_ns: int) -> Iterator[ExecEvent]:
         """Yields, marked, the execs of which nothing was heard for the patience."""
@@ -330,7 +330,7 @@ class Assembler:
             holes=holes,
             truncated=truncated,
             errno=facts.errno if piece.failed else None,
-            parent=self._key(facts.parent),
+            parent=self._key(facts.parent, facts.ppid if facts.replaces else None),
             replaces=facts.replaces,
             parent_comm=facts.parent_comm,
             auid=facts.auid if has_login else None,

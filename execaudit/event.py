@@ -164,7 +164,7 @@ class ExecEvent(NamedTuple):
     tty: bytes | None = None
     """The controlling terminal below /dev: `pts/3`."""
     cgroup: bytes | None = None
-    """Path in the unified hierarchy; where that is not in use, in the pids controller's."""
+    """Path in the unified hierarchy; where that is the root, in the pids or memory controller's."""
     interpreter: bytes | None = None
     """Of a script: the program that its first line, or binfmt_misc, names."""
     inode: int | None = None

@@ -38,8 +38,9 @@ _BATCH_BYTES = 4 * 1024 * 1024
 # What the source names of the kernel's types; not the definitions of the macros themselves.
 _OFFSET_OF = re.compile(r"EA_(OFF|OPT)\((\w+[a-z]), (\w+)\)")
 _ENUM_VALUE = re.compile(r"EA_ENUM\((\w+[a-z]), (\w+)\)")
-# A process costs about 90 bytes of kernel memory. More of them than this are seldom alive.
-_MOST_PROCESSES = 131_072
+# A process costs about 90 bytes of kernel memory. More of them than the one are seldom alive,
+# and fewer than the other not only because pid_max is low now.
+_MOST_PROCESSES, _LEAST_PROCESSES = 131_072, 32_768
 _RAW_TRACEPOINT, _TRACEPOINT = "RAW_TRACEPOINT", "TRACEPOINT"
 # The stages of execaudit.c, in the order of its EXEC_STAGE_* and FAIL_STAGE_* numbers.
 # Execs before the forks of those processes, and exits last: none is seen of which the start
@@ -160,6 +161,11 @@ def kernel_flags(source: str) -> dict[str, int]:
     return flags
 
 
+def _processes() -> int:
+    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
+    return max(_LEAST_PROCESSES, min(_MOST_PROCESSES, pid_max))
+
+
 def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
     """Returns the -D flags for the program: its tunables, and what this kernel's types are.
 
@@ -171,7 +177,7 @@ def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
         # All CPUs together wake the reader before an eighth of the ring is in use.
         "EA_WAKE_BYTES": max(1, options.ring_bytes // 8 // cpus),
         "EA_MAX_ARGV": f"{max_argv}u",
-        "EA_PROCESSES": min(_MOST_PROCESSES, int(Path("/proc/sys/kernel/pid_max").read_text())),
+        "EA_PROCESSES": _processes(),
         **kernel_flags(source),
     }
     if options.failed:

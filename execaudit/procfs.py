@@ -137,6 +137,7 @@ def _read_process(pid: int, folder: int, sysfs: Path) -> Running | None:
         return None
     uids, gids = _read_ids(folder, task)
     inode, device, nlink = _read_image(folder, task)
+    root = _read_link(folder, task + b"root") or b"/"
     facts = Running(
         pid=pid,
         ppid=first.ppid,
@@ -152,11 +153,11 @@ def _read_process(pid: int, folder: int, sysfs: Path) -> Running | None:
         tty=_terminal(first.tty_nr, sysfs),
         comm=first.comm,
         cgroup=_read_cgroup(folder, task),
-        exe=_read_link(folder, task + b"exe"),
+        exe=_read_path(folder, task, b"exe", root),
         inode=inode,
         device=device,
         nlink=nlink,
-        cwd=_read_link(folder, task + b"cwd"),
+        cwd=_read_path(folder, task, b"cwd", root),
         argv=_read_argv(folder, task),
     )
     last = _read_stat(folder, b"")
@@ -213,6 +214,14 @@ def _read_link(folder: int, name: bytes) -> bytes | None:
         return os.readlink(name, dir_fd=folder)
     except OSError:
         return None  # a path of more than a page too
+
+
+def _read_path(folder: int, task: bytes, name: bytes, root: bytes) -> bytes | None:
+    """Returns a path as the process itself has it, as the probe does: from its own root."""
+    path = _read_link(folder, task + name)
+    if path is None or root == b"/" or not (path + b"/").startswith(root + b"/"):
+        return path
+    return path.removeprefix(root) or b"/"
 
 
 def _read_stat(folder: int, task: bytes) -> _Stat | None:

@@ -6,7 +6,8 @@ exec that anybody saw: the kernel names it by its pid, and here is the row that 
 What cannot be told, and then is missing or wrong:
 
 - A process that was forked after the first scan had passed, and ended before the second came
-  to it, is in neither: its pid means no row.
+  to it, is in neither: if the kernel names it, it has a row that says its pid and no more;
+  and if the first scan had seen another one with that pid, which was gone by then, that one's.
 - A program that was started between the first scan and the hooks, and was replaced before the
   second scan, was never seen: its process has the row of the program before it.
 - A parent that ended between the first scan and the hooks has a row, for its children's sake,
@@ -21,14 +22,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.event import ExecEvent, ExecKey, Kind, Nanoseconds, Truncated, boot_prefix
+from execaudit.procfs import Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from execaudit.procfs import Running
-
 _SECOND_NS = 1_000_000_000
 _KTHREADD = 2
+# Of a process that no scan has seen: nobody's child, unless the kernel said whose; later than all.
+_NOBODY, _LATE_TICKS = -1, 2**63
 SETTLING_NS = 100_000_000
 """How long after a look at a process an exec may be stamped whose program was seen already.
 
@@ -108,6 +110,14 @@ def _without_program(process: Running) -> Running:
     )  # fmt: skip
 
 
+def _unseen(pid: int, ppid: int | None) -> Running:
+    return Running(
+        pid=pid, ppid=_NOBODY if ppid is None else ppid, started_ticks=_LATE_TICKS, kernel_thread=False,
+        read_from_ns=0, read_to_ns=0, uid=None, euid=None, gid=None, auid=None, session=None, tty=None,
+        comm=None, cgroup=None, exe=None, inode=None, device=None, nlink=None, cwd=None, argv=None,
+    )  # fmt: skip
+
+
 class Roots:
     """The rows of the programs that ran when recording began, and what the kernel calls them.
 
@@ -131,16 +141,17 @@ class Roots:
         """Returns the rows of those that surely ran, each after its parent's."""
         return self._events
 
-    def key_of(self, pid: int) -> ExecKey | None:
-        """Returns what process `pid` ran when the hooks were attached; None: no scan has seen it.
+    def key_of(self, pid: int, ppid: int | None = None) -> ExecKey:
+        """Returns what process `pid` ran when the hooks were attached.
 
-        For one that is only lazily a row, take_referred() then has that row.
+        For one that no scan has seen, or that may have ended, take_referred() has the row then.
+        `ppid` is whose child it is, if that is known.
         """
         row = self._row_of(pid)
+        if row not in self._lazy and row not in self._started:
+            self._lazy[row] = _unseen(row, ppid)
         if row in self._lazy:
             self._referred.add(row)
-        elif row not in self._started:
-            return None
         return ExecKey(self._boot, self._beginning.boot_ns, row)
 
     def take_referred(self) -> list[ExecEvent]:
@@ -188,7 +199,7 @@ class Roots:
             boot_ns=Nanoseconds(boot_ns),
             pid=process.pid,
             tid=process.pid,
-            ppid=process.ppid,
+            ppid=None if process.ppid == _NOBODY else process.ppid,
             uid=process.uid,
             euid=process.euid,
             gid=process.gid,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 BOOT_ID = "0b270000-c730-46c7-8272-c5ebd89a5692"
 ROOT = ExecKey(boot_prefix(BOOT_ID), 1, 44)
-ORIGIN = Origin("host", BOOT_ID, lambda uid: f"u{uid}", {44: ROOT}.get)
+ORIGIN = Origin("host", BOOT_ID, lambda uid: f"u{uid}", lambda pid, _: {44: ROOT}.get(pid))
 PATIENCE = Nanoseconds(100)
 OFFSET = 5_000
 

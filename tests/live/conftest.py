@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -74,7 +75,8 @@ def public_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def built(public_folder: Path) -> Programs:
     """The compiled programs."""
-    return programs.build(public_folder)
+    ready_made = os.environ.get(programs.READY_MADE)
+    return programs.ready_made(Path(ready_made)) if ready_made else programs.build(public_folder)
 
 
 @pytest.fixture(scope="session")

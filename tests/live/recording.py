@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.commands import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,8 +23,8 @@ Row = dict[str, Any]
 _CHECKOUT = Path(__file__).parents[2]
 # This machine's settings must not reach into the tests.
 _EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
-_READY_SECONDS = 30
-_STOP_SECONDS = 60
+# How execs are seen, where a machine offers more than one way; else the recorder's own choice.
+_PROBE = os.environ.get("EXECAUDIT_TEST_PROBE")
 
 
 def boot_us() -> int:
@@ -58,8 +60,10 @@ class Recorded:
 
     def arguments(self, options: tuple[str, ...]) -> list[str]:
         """Returns the recorder's command line."""
+        probe = ("--probe", _PROBE) if _PROBE else ()
         return [
-            *_EXECAUDIT, "--db", str(self._db), "record", "--json-log", str(self._json_log), "--quiet", *options,
+            *_EXECAUDIT, "--db", str(self._db), "record", "--json-log", str(self._json_log), "--quiet",
+            *probe, *options,
         ]  # fmt: skip
 
     def open_stderr(self) -> contextlib.AbstractContextManager[Any]:
@@ -86,9 +90,9 @@ class Recorded:
         """Asks the history."""
         return execaudit("--db", str(self._db), "query", "--format", "jsonl", *filters)
 
-    def rows(self) -> list[Row]:
-        """Returns the whole history."""
-        answer = self.query()
+    def rows(self, *filters: str) -> list[Row]:
+        """Returns the whole history, or what a query finds."""
+        answer = self.query(*filters)
         assert answer.returncode == 0, answer.stderr
         return [json.loads(text) for text in answer.stdout.splitlines()]
 
@@ -118,7 +122,7 @@ def recording(folder: Path, *options: str) -> Iterator[Recorded]:
             yield recorded
             recorded.moments_us.append(boot_us())
             recorder.send_signal(signal.SIGINT)
-            recorded.status = recorder.wait(timeout=_STOP_SECONDS)
+            recorded.status = recorder.wait(timeout=PATIENCE)
             recorded.moments_us.append(boot_us())
         finally:
             recorder.kill()
@@ -126,7 +130,7 @@ def recording(folder: Path, *options: str) -> Iterator[Recorded]:
 
 
 def _await_ready(recorder: subprocess.Popen[bytes], recorded: Recorded) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not recorded.has_said("recording"):
         assert recorder.poll() is None, recorded.stderr()
         assert time.monotonic() < deadline, recorded.stderr()

@@ -7,6 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
+READY_MADE = "EXECAUDIT_TEST_PROGRAMS"
+"""Names the folder of programs that were compiled elsewhere to run here: see tests/kernels."""
+
 _SOURCES = Path(__file__).parent
 _BARE = ("-nostdlib", "-ffreestanding", "-static", "-O1")
 # Static: they run in an empty root too, and from a memfd.
@@ -24,6 +27,10 @@ class Programs(NamedTuple):
     storm: Path
     noop: Path
     hop32: Path
+    acts: Path
+    introspect: Path
+    forest: Path
+    churn: Path
 
     def witness_named(self, name: str) -> Path:
         """Returns a witness of its own: that name in the image's path says which start it was."""
@@ -37,8 +44,16 @@ class Programs(NamedTuple):
         return Path(shutil.copy(self.witness, self.folder / f"start-{name}"))
 
 
-def build(folder: Path) -> Programs:
-    """Compiles everything into a folder that every user of this machine can enter."""
+def ready_made(folder: Path) -> Programs:
+    """Returns what `build` has left in a folder."""
+    return Programs(folder, *(folder / name for name in Programs._fields[1:]))
+
+
+def build(folder: Path, at: Path | None = None) -> Programs:
+    """Compiles everything into a folder that every user of this machine can enter.
+
+    `at` is that folder's path where they will run, when that is on another machine.
+    """
     truths = folder / "truths"
     truths.mkdir()
     truths.chmod(0o1777)
@@ -46,7 +61,9 @@ def build(folder: Path) -> Programs:
     def cc(name: str, *flags: str) -> Path:
         binary = folder / name
         source = _SOURCES / f"{name}.c"
-        subprocess.run(["cc", *flags, f'-DTRUTH_DIR="{truths}"', "-o", binary, source], check=True)
+        subprocess.run(
+            ["cc", *flags, f'-DTRUTH_DIR="{at or folder}/truths"', "-o", binary, source], check=True
+        )
         return binary
 
     return Programs(
@@ -58,4 +75,8 @@ def build(folder: Path) -> Programs:
         cc("storm", *_ORDINARY),
         cc("noop", *_BARE),
         cc("hop32", "-m32", *_BARE),
+        cc("acts", *_ORDINARY),
+        cc("introspect", *_ORDINARY),
+        cc("forest", *_ORDINARY),
+        cc("churn", *_ORDINARY),
     )

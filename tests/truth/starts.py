@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.commands import PATIENCE
 from tests.truth import lines
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Stage:
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, cwd=place.cwd, user=place.uid, group=place.uid
         ) as child:
-            said = [text.split() for text in child.communicate(timeout=60)[0].decode().splitlines()]
+            said = [text.split() for text in child.communicate(timeout=PATIENCE)[0].decode().splitlines()]
         return Attempt(
             child.returncode,
             child.pid,
@@ -253,7 +254,7 @@ def start_as_core_helper(stage: Stage) -> None:
     with _core_pattern(f"|{program} %s two"):
         subprocess.run(["sh", "-c", "kill -SEGV $$"], check=False)
         # Nobody waits for a helper.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while len(list(truths.iterdir())) == before and time.monotonic() < deadline:
             time.sleep(0.01)
 
@@ -297,5 +298,5 @@ def start_through_32_bits(stage: Stage) -> int:
     """A 32-bit program replaces itself by the witness; returns its pid."""
     witness = stage.programs.witness_named(HOP32)
     with subprocess.Popen([stage.programs.hop32, witness, "", "two words"]) as child:
-        child.wait(timeout=10)
+        child.wait(timeout=PATIENCE)
     return child.pid

@@ -1,0 +1,74 @@
+"""What the tests of lineage, identity and ends ask of recorded rows."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tests.live.recording import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from tests.live.recording import Row
+    from tests.truth.acts import Who
+
+IDENTITY = (
+    "pid", "ppid", "parent_comm", "uid", "euid", "gid", "auid", "session", "tty", "comm", "cgroup", "exe",
+    "cwd", "inode", "device", "nlink",
+)  # fmt: skip
+
+
+def by_id(rows: Iterable[Row]) -> dict[str, Row]:
+    """Returns rows by their ids."""
+    return {row["id"]: row for row in rows}
+
+
+def execs_of(rows: Iterable[Row], program: Path, pid: int | None = None) -> list[Row]:
+    """Returns the successful execs of a program, in their order."""
+    return [
+        row
+        for row in rows
+        if row["kind"] == "exec" and row["exe"] == str(program) and pid in (None, row["pid"])
+    ]
+
+
+def identity_of(row: Row) -> dict[str, object]:
+    """Returns who a record says that a program was."""
+    return {key: row[key] for key in IDENTITY}
+
+
+def identity_seen(who: Who) -> dict[str, object]:
+    """Returns who a program was by its own account, as a record writes it."""
+    auid, session = who.login
+    return {
+        "pid": who.pid,
+        "ppid": who.ppid,
+        "parent_comm": text(who.parent_comm),
+        "uid": who.uid,
+        "euid": who.euid,
+        "gid": who.gid,
+        "auid": auid,
+        "session": session,
+        "tty": who.tty,
+        "comm": text(who.comm),
+        "cgroup": who.cgroup_path,
+        "exe": text(who.exe),
+        "cwd": text(who.cwd),
+        "inode": who.inode,
+        "device": f"{who.major}:{who.minor}",
+        "nlink": who.nlink,
+    }
+
+
+def end_of(row: Row) -> tuple[object, object, object]:
+    """Returns how a record says that a program ended."""
+    return row["ended"], row["exit_code"], row["exit_signal"]
+
+
+def end_by_status(status: int) -> tuple[object, object, object]:
+    """Returns how a program ended for which wait returned this."""
+    if os.WIFEXITED(status):
+        return "exited", os.WEXITSTATUS(status), None
+    return "signaled", None, os.WTERMSIG(status)
