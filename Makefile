@@ -5,11 +5,12 @@ BIN = .venv/bin
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH
 export PYTHONNOUSERSITE = 1
 
-.PHONY: help setup record test bench lint format wheel clean
+.PHONY: help setup record test test-kernels bench lint format wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
+	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
 	@echo 'sudo make bench    measure what recording costs here, beside a peer'
 	@echo '     make setup    install what is missing, and no more'
 	@echo '     make lint     style and types alone'
@@ -30,6 +31,11 @@ test:
 	@$(MAKE) --no-print-directory lint
 	@env -u EXECAUDIT_DB $(BIN)/python -m pytest -q $(ARGS)
 
+# Each kernel in a virtual machine; EXECAUDIT_TEST_KERNELS="6.1 6.12" leaves the others out.
+test-kernels:
+	@tools/setup.sh test-kernels
+	@$(BIN)/python -m pytest -q tests/kernels $(ARGS)
+
 # What it compares with is the user's to install; see bench/storm.py.
 bench:
 	@tools/setup.sh test
@@ -48,5 +54,5 @@ wheel: setup
 	@$(BIN)/python -m hatchling build
 
 clean:
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

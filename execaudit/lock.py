@@ -4,12 +4,55 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
 
 from execaudit.errors import StoreError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_LOCKS = Path("/proc/locks")
+# A reader that looks who records holds the lock for an instant.
+_TRIES, _BETWEEN_SECONDS = 5, 0.02
+
+
+def _lock_file(database: Path) -> Path:
+    """Returns the lock of a database: one, whatever links lead there."""
+    real = Path(os.path.realpath(database))
+    return real.with_name(f"{real.name}.lock")
+
+
+def is_held(database: Path) -> bool:
+    """Says whether a process writes the database. Needs no write permission.
+
+    Who may not read the lock's file is told what the kernel lists; that is nothing where the
+    writer is in another pid namespace, and on filesystems whose device numbers are their own.
+    """
+    path = _lock_file(database)
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return _is_listed(path)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+def _is_listed(path: Path) -> bool:
+    """Looks a lock up in /proc/locks: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`."""
+    try:
+        found = path.stat()
+        device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        lines = _LOCKS.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return False
+    return any(["FLOCK", "WRITE", device] == line.split()[1:6:2] for line in lines)
 
 
 class WriterLock:
@@ -17,7 +60,7 @@ class WriterLock:
 
     def __init__(self, database: Path) -> None:
         """Raises StoreError when another process records there, naming its pid."""
-        path = database.with_name(f"{database.name}.lock")
+        path = _lock_file(database)
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as exc:
@@ -37,7 +80,7 @@ class WriterLock:
 
     def _take(self, database: Path) -> None:
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._try()
         except BlockingIOError as exc:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
             raise StoreError(
@@ -45,6 +88,16 @@ class WriterLock:
             ) from exc
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+
+    def _try(self) -> None:
+        for _ in range(_TRIES - 1):
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_BETWEEN_SECONDS)
+            else:
+                return
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self) -> None:
         """Lets the next writer in. The file stays: removing it would race with that one."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 from base64 import b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.container import container_id
+from execaudit.event import Gained, encode_id
 from execaudit.text import exact, shell_words
 from execaudit.times import utc_text
 
@@ -13,16 +16,21 @@ if TYPE_CHECKING:
     from execaudit.event import ExecEvent, Gap, Hole
 
 FIELDS = (
-    "id", "time", "host", "boot_id", "kind",
-    "pid", "tid", "ppid", "uid", "euid", "gid", "user",
-    "comm", "filename", "exe", "cwd",
-    "argv", "argc", "argv_bytes", "command", "truncated", "argv_missing",
-    "errno", "argv_base64",
+    "id", "parent_id", "time", "host", "boot_id", "kind",
+    "pid", "tid", "ppid", "uid", "euid", "gid", "auid", "session", "user", "login_user", "tty",
+    "comm", "parent_comm", "filename", "interpreter", "exe", "inode", "device", "nlink", "privileged",
+    "cwd", "argv", "argc", "argv_bytes", "command", "truncated", "argv_missing", "errno",
+    "cgroup", "container_id", "ended", "exit_code", "exit_signal", "duration_ns", "replaced_by",
+    "argv_base64",
 )  # fmt: skip
 """The names of all columns; of these only argv_base64 may be absent from a record."""
 
 # Of the numbers with two names, the one that strace and the manual pages of execve show.
 _ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+
+_PRIVILEGED = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
+_MINOR_BITS = 20
+_shared_id = lru_cache(maxsize=4096)(encode_id)
 
 
 class Missing(NamedTuple):
@@ -89,36 +97,67 @@ def to_record(event: ExecEvent) -> dict[str, object]:
 
     Has argv_base64 only when some part of argv is not valid UTF-8.
     """
-    arguments = split_argv(event.argv, event.holes)
+    (
+        kind, host, boot_id, time_ns, _, pid, tid, ppid, uid, euid, gid, user,
+        comm, filename, exe, cwd, argv, argc, argv_bytes, holes, truncated, errno_,
+        parent, _, parent_comm, auid, session, login_user, tty, cgroup,
+        interpreter, inode, device, nlink, privileged, end,
+    ) = event  # fmt: skip
+    arguments = split_argv(argv, holes)
     texts, all_utf8 = _texts(arguments.parts)
     record: dict[str, object] = {
         "id": event.id,
-        "time": utc_text(event.time_ns),
-        "host": event.host,
-        "boot_id": event.boot_id,
-        "kind": event.kind.value,
-        "pid": event.pid,
-        "tid": event.tid,
-        "ppid": event.ppid,
-        "uid": event.uid,
-        "euid": event.euid,
-        "gid": event.gid,
-        "user": event.user,
-        "comm": _exact(event.comm),
-        "filename": _exact(event.filename),
-        "exe": _exact(event.exe),
-        "cwd": _exact(event.cwd),
+        # Many execs share a parent, and an id is dear.
+        "parent_id": None if parent is None else _shared_id(parent),
+        "time": utc_text(time_ns),
+        "host": host,
+        "boot_id": boot_id,
+        "kind": kind.value,
+        "pid": pid,
+        "tid": tid,
+        "ppid": ppid,
+        "uid": uid,
+        "euid": euid,
+        "gid": gid,
+        "auid": auid,
+        "session": session,
+        "user": user,
+        "login_user": login_user,
+        "tty": None if tty is None else exact(tty),
+        "comm": None if comm is None else exact(comm),
+        "parent_comm": None if parent_comm is None else exact(parent_comm),
+        "filename": None if filename is None else exact(filename),
+        "interpreter": None if interpreter is None else exact(interpreter),
+        "exe": None if exe is None else exact(exe),
+        "inode": inode,
+        "device": None if device is None else device_text(device),
+        "nlink": nlink,
+        "privileged": None if privileged is None else _PRIVILEGED[privileged],
+        "cwd": None if cwd is None else exact(cwd),
         "argv": texts,
-        "argc": event.argc,
-        "argv_bytes": event.argv_bytes,
+        "argc": argc,
+        "argv_bytes": argv_bytes,
         "command": command_line(arguments),
-        "truncated": None if event.truncated is None else event.truncated.value,
+        "truncated": None if truncated is None else truncated.value,
         "argv_missing": [list(each) for each in arguments.missing] if arguments.missing else None,
-        "errno": None if event.errno is None else errno_name(event.errno),
+        "errno": None if errno_ is None else errno_name(errno_),
+        "cgroup": None if cgroup is None else exact(cgroup),
+        "container_id": container_id(cgroup),
+        "ended": None if end is None else end.how.value,
+        "exit_code": None if end is None else end.code,
+        "exit_signal": None if end is None else end.signal,
+        "duration_ns": None if end is None else end.duration_ns,
+        "replaced_by": None if end is None or end.replaced_by is None else encode_id(end.replaced_by),
     }
     if not all_utf8:
-        record["argv_base64"] = b64encode(event.argv).decode("ascii")
+        record["argv_base64"] = b64encode(argv).decode("ascii")
     return record
+
+
+@lru_cache(maxsize=1024)
+def device_text(device: int) -> str:
+    """Returns a device number as lsblk and mountinfo have it: `8:1`."""
+    return f"{device >> _MINOR_BITS}:{device & (1 << _MINOR_BITS) - 1}"
 
 
 def gap_record(gap: Gap) -> dict[str, object]:
@@ -130,6 +169,7 @@ def gap_record(gap: Gap) -> dict[str, object]:
         "host": gap.host,
         "reason": gap.reason.value,
         "count": gap.count,
+        "exits": gap.exits,
     }
 
 
@@ -145,10 +185,6 @@ def _marker(size: int | None) -> str:
     if size is None:
         return "[...unknown number of bytes missing...]"
     return f"[...{size} {'byte' if size == 1 else 'bytes'} missing...]"
-
-
-def _exact(raw: bytes | None) -> str | None:
-    return None if raw is None else exact(raw)
 
 
 def _texts(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:

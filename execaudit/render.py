@@ -71,18 +71,17 @@ def table_row(event: ExecEvent, zone: tzinfo | None) -> str:
     A value wider than its column pushes the rest to the right; a command of more than 4096
     characters is cut and says so.
     """
-    failed = event.kind is Kind.FAILED
     command = command_line(split_argv(event.argv, event.holes))
     if len(command) > _LONGEST_COMMAND:
         more = len(command) - _LONGEST_COMMAND
         command = f"{command[:_LONGEST_COMMAND]} [...{more} more characters: --format jsonl has all...]"
-    exe = event.filename if failed else event.exe
+    exe = event.filename if event.kind is Kind.FAILED else event.exe
     return _ROW.format(
         zone_text(event.time_ns, zone),
         event.pid,
         _UNKNOWN if event.ppid is None else event.ppid,
         _who(event),
-        _result(event.errno) if failed else "ok",
+        _result(event),
         # Quoted, because a path with spaces could pass for an EXE and a COMMAND.
         _UNKNOWN if exe is None else shell_quote(exe),
         command,
@@ -90,14 +89,20 @@ def table_row(event: ExecEvent, zone: tzinfo | None) -> str:
 
 
 def gap_line(gap: Gap, zone: tzinfo | None) -> str:
-    """Returns one line about execs that were missed, without a line end.
+    """Returns one line about what was missed, without a line end.
 
     Its times are rounded outward to milliseconds.
     """
-    counted = "an unknown number of execs" if gap.count is None else f"{gap.count} {_execs(gap.count)}"
+    missed = []
+    if gap.count is None:
+        missed.append("an unknown number of execs")
+    elif gap.count or not gap.exits:
+        missed.append(f"{gap.count} {'exec' if gap.count == 1 else 'execs'}")
+    if gap.exits:
+        missed.append(f"{gap.exits} {'end of a program' if gap.exits == 1 else 'ends of programs'}")
     start = zone_text(gap.from_ns, zone)
     end = zone_text(gap.to_ns + 999_999, zone)
-    return f"gap: {counted} missed between {start} and {end} ({gap.reason.value})"
+    return f"gap: {' and '.join(missed)} missed between {start} and {end} ({gap.reason.value})"
 
 
 class _Line:
@@ -134,9 +139,9 @@ def _who(event: ExecEvent) -> str:
     return _UNKNOWN if event.uid is None else str(event.uid)
 
 
-def _result(number: int | None) -> str:
-    return "failed" if number is None else errno_name(number)
-
-
-def _execs(count: int) -> str:
-    return "exec" if count == 1 else "execs"
+def _result(event: ExecEvent) -> str:
+    if event.kind is Kind.EXEC:
+        return "ok"
+    if event.kind is Kind.SNAPSHOT:
+        return "already"  # it ran when recording began
+    return "failed" if event.errno is None else errno_name(event.errno)

@@ -10,13 +10,14 @@ import structlog
 
 from execaudit import render
 from execaudit.errors import ExecauditError
+from execaudit.event import Kind
 from execaudit.record import gap_record, to_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from execaudit.event import ExecEvent, Gap
+    from execaudit.event import ExecEvent, ExitEvent, Gap
     from execaudit.store import Store
 
 
@@ -25,7 +26,7 @@ class Sink(Protocol):
 
     name: str
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:
         """Keeps a batch. Raises ExecauditError or OSError when it cannot."""
 
     def close(self) -> None:
@@ -40,9 +41,9 @@ class StoreSink:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:
         """Durable when it returns."""
-        self._store.append(events, gaps)
+        self._store.append(events, gaps, exits)
 
     def close(self) -> None:
         """The store belongs to who opened it."""
@@ -69,7 +70,11 @@ def _drop_event(
 
 
 class JsonLogSink:
-    """One JSON line per exec, or per gap, with the record of the documentation."""
+    """One JSON line per exec, or per gap, with the record of the documentation.
+
+    Written when the exec happened and never again: ends make no line, and how the exec ended
+    is null in it.
+    """
 
     name = "json log"
 
@@ -84,7 +89,7 @@ class JsonLogSink:
             wrapper_class=structlog.make_filtering_bound_logger("info"),
         )
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:  # noqa: ARG002  # see the class
         """In the file (not yet on the disk) when it returns."""
         for event in events:
             self._log.info("exec", **to_record(event))
@@ -117,7 +122,7 @@ def open_json_log(path: Path) -> BinaryIO:
 
 
 class LiveSink:
-    """The terminal: a table that grows."""
+    """The terminal: a table that grows. What happens is shown: neither ends nor what ran already."""
 
     name = "terminal"
 
@@ -125,11 +130,11 @@ class LiveSink:
         self._file = file
         self._begun = False
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap]) -> None:
+    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:  # noqa: ARG002  # see the class
         """Prints a row per exec."""
         lines = [] if self._begun else [render.TABLE_HEADER]
         self._begun = True
-        lines += [render.table_row(event, None) for event in events]
+        lines += [render.table_row(event, None) for event in events if event.kind is not Kind.SNAPSHOT]
         lines += [render.gap_line(gap, None) for gap in gaps]
         self._file.write("".join(f"{line}\n" for line in lines).encode())
         self._file.flush()

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sqlite3
-from collections import OrderedDict
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from execaudit import schema
-from execaudit.codes import KINDS, TRUNCATIONS
 from execaudit.errors import StoreError, store_error
+from execaudit.inserts import Inserts
 from execaudit.location import DEFAULT_DATABASE
 from execaudit.lock import WriterLock
 from execaudit.reader import schema_revision
@@ -25,15 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from execaudit.event import ExecEvent, Gap, Nanoseconds
-
-# So many execs are inserted in one go, and a row of `seg` covers about as many.
-BATCH_EVENTS = 2000
-# Entries of each dictionary that the writer remembers. What it forgets is stored once
-# more when it comes again: measured at 9 % more lines, without any random reads.
-_REMEMBERED = 65_536
-# Longer values are nearly always unique; remembering them would only hold memory.
-_LONGEST_REMEMBERED = 1024
+    from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 
 _PRAGMAS = (
     # Readers never make the recorder wait, and the reverse.
@@ -46,14 +35,6 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit = 67108864",
 )
 _BUSY_SECONDS = 5
-
-_INSERT_EXEC = (
-    "INSERT INTO exec (id, ts, clock_id, kind, pid, tid, ppid, uid, euid, gid, user_id, comm_id,"
-    " filename_id, exe_id, cwd_id, argv_id, errno, truncated)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
-_TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,49 +122,6 @@ def migrate(connection: sa.Connection) -> None:
         ) from exc
 
 
-class _Dictionary:
-    """One interned column: value to id, append-only, deduplicated by this cache alone."""
-
-    def __init__(self, table: str) -> None:
-        self._table = table
-        self._known: OrderedDict[bytes, int] = OrderedDict()
-        self._next = 1
-        self._new: list[tuple[int, bytes]] = []
-
-    def load(self, connection: sa.Connection) -> None:
-        """Forgets everything, and goes on after the last id."""
-        self._known.clear()
-        self._new.clear()
-        last = connection.exec_driver_sql(f"SELECT max(id) FROM {self._table}").scalar()  # noqa: S608  # ours
-        self._next = (last or 0) + 1
-
-    def id_of(self, value: bytes | None) -> int | None:
-        """Returns the id of a value; None for None."""
-        if value is None:
-            return None
-        known = self._known.get(value)
-        if known is not None:
-            self._known.move_to_end(value)
-            return known
-        number = self._next
-        self._next += 1
-        self._new.append((number, value))
-        if len(value) <= _LONGEST_REMEMBERED:
-            self._known[value] = number
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return number
-
-    def flush(self, connection: sa.Connection) -> None:
-        """Writes the values that are new."""
-        if self._new:
-            connection.exec_driver_sql(
-                f"INSERT INTO {self._table} (id, v) VALUES (?, ?)",  # noqa: S608  # ours
-                self._new,
-            )
-            self._new = []
-
-
 class Store:
     """The history, open for writing by this process alone."""
 
@@ -194,8 +132,6 @@ class Store:
         """
         self._path = path
         self._run_id: int | None = None
-        self._comm, self._paths = _Dictionary("comm"), _Dictionary("path")
-        self._argv, self._users = _Dictionary("argv"), _Dictionary("user")
         self._check_place()
         with contextlib.ExitStack() as opened:
             lock = WriterLock(path)
@@ -210,6 +146,7 @@ class Store:
                 opened.callback(self._disconnect)
                 with self._connection.begin():
                     migrate(self._connection)
+                self._inserts = Inserts(self._connection)
                 self._load()
             self._opened = opened.pop_all()
 
@@ -230,15 +167,8 @@ class Store:
             ) from exc
 
     def _load(self) -> None:
-        """Takes the counters from the database, and forgets what is not there: see append."""
         with self._connection.begin():
-            for dictionary in (self._comm, self._paths, self._argv, self._users):
-                dictionary.load(self._connection)
-            query = self._connection.exec_driver_sql
-            self._next_id = int(query("SELECT value FROM meta WHERE key = 'next_id'").scalar_one())
-            last = query("SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo DESC LIMIT 1").first()
-        self._segment: tuple[int, int, int, int] | None = tuple(last) if last else None
-        self._clocks: dict[int, int] = {}
+            self._inserts.load()
         self._loaded = True
 
     def begin_run(self, run: Run) -> None:
@@ -250,97 +180,28 @@ class Store:
                 )
             )
         key = inserted.inserted_primary_key
-        self._run_id = None if key is None else key[0]
-        self._clocks = {}
+        if key is None:
+            raise AssertionError("SQLite gave no rowid")
+        self._run_id = int(key[0])
+        self._inserts.begin_run(self._run_id, run.boot_id)
 
-    def append(self, events: Iterable[ExecEvent], gaps: Sequence[Gap] = ()) -> None:
-        """Stores events and gaps of the run, durable when it returns, all of them or none.
+    def append(
+        self, events: Iterable[ExecEvent], gaps: Sequence[Gap] = (), exits: Iterable[ExitEvent] = ()
+    ) -> None:
+        """Stores events, gaps and ends of the run, durable when it returns, all of them or none.
 
-        Raises StoreError; the caller may try the same events again.
+        Raises StoreError; the caller may try the same again.
         """
-        rest = iter(events)
         with translated(f"cannot write {self._path}"):
             if not self._loaded:
                 self._load()
             # Until the commit, what is remembered speaks of rows that may never be there.
             self._loaded = False
             with self._connection.begin():
-                while batch := list(islice(rest, BATCH_EVENTS)):
-                    self._insert(batch)
+                self._inserts.insert(events, exits)
                 if gaps:
                     self._insert_gaps(gaps)
             self._loaded = True
-
-    def _insert(self, batch: list[ExecEvent]) -> None:
-        # Ids follow time where they can: CPUs race, and a long command line is late.
-        batch.sort(key=lambda event: event.time_ns)
-        first_id = self._next_id
-        comm, paths, argv, users = self._comm.id_of, self._paths.id_of, self._argv.id_of, self._users.id_of
-        rows = []
-        cuts = []
-        for number, event in enumerate(batch, first_id):
-            truncated = None
-            if event.truncated is not None:
-                truncated = _TRUNCATION_CODE[event.truncated]
-                cuts.append((number, event.argc, event.argv_bytes, json.dumps(event.holes)))
-            rows.append(
-                (
-                    number,
-                    event.time_ns,
-                    self._clock(event.time_ns - event.boot_ns),
-                    _KIND_CODE[event.kind],
-                    event.pid,
-                    event.tid,
-                    event.ppid,
-                    event.uid,
-                    event.euid,
-                    event.gid,
-                    users(None if event.user is None else event.user.encode("utf-8", "surrogateescape")),
-                    comm(event.comm),
-                    paths(event.filename),
-                    paths(event.exe),
-                    paths(event.cwd),
-                    argv(event.argv),
-                    event.errno,
-                    truncated,
-                )
-            )
-        connection = self._connection
-        for dictionary in (self._comm, self._paths, self._argv, self._users):
-            dictionary.flush(connection)
-        # exec_driver_sql, not insert(): half the CPU for a row, measured.
-        connection.exec_driver_sql(_INSERT_EXEC, rows)
-        if cuts:
-            connection.exec_driver_sql(
-                "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?, ?, ?, ?)", cuts
-            )
-        self._next_id = first_id + len(batch)
-        connection.exec_driver_sql(
-            "UPDATE meta SET value = ? WHERE key = 'next_id'", (b"%d" % self._next_id,)
-        )
-        self._extend_segment(first_id, self._next_id - 1, batch[0].time_ns, batch[-1].time_ns)
-
-    def _extend_segment(self, id_lo: int, id_hi: int, ts_min: int, ts_max: int) -> None:
-        last = self._segment
-        if last is not None and last[1] - last[0] + 1 < BATCH_EVENTS:
-            self._segment = (last[0], id_hi, min(last[2], ts_min), max(last[3], ts_max))
-        else:
-            self._segment = (id_lo, id_hi, ts_min, ts_max)
-        self._connection.exec_driver_sql(
-            "INSERT OR REPLACE INTO seg (id_lo, id_hi, ts_min, ts_max) VALUES (?, ?, ?, ?)", self._segment
-        )
-
-    def _clock(self, offset_ns: int) -> int:
-        known = self._clocks.get(offset_ns)
-        if known is None:
-            inserted = self._connection.execute(
-                schema.clock.insert().values(run_id=self._run_id, offset_ns=offset_ns)
-            )
-            key = inserted.inserted_primary_key
-            if key is None:
-                raise AssertionError("SQLite gave no rowid")
-            known = self._clocks[offset_ns] = int(key[0])
-        return known
 
     def _insert_gaps(self, gaps: Sequence[Gap]) -> None:
         self._connection.execute(
@@ -352,6 +213,7 @@ class Store:
                     "ts_to": gap.to_ns,
                     "reason": gap.reason.value,
                     "count": gap.count,
+                    "exits": gap.exits,
                 }
                 for gap in gaps
             ],

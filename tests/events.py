@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from hypothesis import strategies as st
 
-from execaudit.event import ExecEvent, Hole, Kind, Nanoseconds, Truncated
+from execaudit.event import (
+    End,
+    Ended,
+    ExecEvent,
+    ExecKey,
+    ExitEvent,
+    Gained,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+)
 from tests.histories import BOOT_ID, HOST
 
 MAX_ERRNO = 4095
@@ -38,8 +51,9 @@ def events(  # noqa: PLR0913  # each a kind of value
     texts: st.SearchStrategy[bytes] = texts,
     arguments: st.SearchStrategy[bytes] = texts,
     users: st.SearchStrategy[str | None] = users,
+    cgroups: st.SearchStrategy[bytes] = texts,
 ) -> ExecEvent:
-    """Draws an exec of the host and boot; where facts may be unknown, they sometimes are."""
+    """Draws an exec of the host and boot, without a parent; what may be unknown sometimes is."""
     kind = draw(st.sampled_from(Kind))
     truncated = draw(st.none() | st.sampled_from(Truncated))
     words = draw(st.lists(arguments, max_size=4))
@@ -74,4 +88,85 @@ def events(  # noqa: PLR0913  # each a kind of value
         holes=missing,
         truncated=truncated,
         errno=draw(st.none() | st.integers(1, MAX_ERRNO)) if kind is Kind.FAILED else None,
+        parent_comm=draw(st.none() | texts),
+        auid=draw(st.none() | numbers),
+        session=draw(st.none() | numbers),
+        login_user=draw(users),
+        tty=draw(st.none() | texts),
+        cgroup=draw(st.none() | cgroups),
+        interpreter=draw(st.none() | texts),
+        inode=draw(st.none() | st.integers(0, 2**63 - 1)),
+        device=draw(st.none() | numbers),
+        nlink=draw(st.none() | numbers),
+        privileged=draw(st.none() | st.builds(Gained, st.integers(0, 7))),
     )
+
+
+class Batch(NamedTuple):
+    """What one run stores."""
+
+    host: str
+    events: list[ExecEvent]
+    exits: list[ExitEvent]
+
+
+@st.composite
+def lineages(draw: st.DrawFn, events_of: dict[str, st.SearchStrategy[ExecEvent]]) -> list[Batch]:
+    """Draws batches of a boot, each of a host, whose execs descend from earlier ones and end, in any order.
+
+    Boot clocks are those of the batches' places: 0 to 4, 5 to 9 and so on.
+    """
+    batches: list[Batch] = []
+    alive: list[ExecEvent] = []
+    dead: list[ExecEvent] = []
+    for place, host in enumerate(draw(st.lists(st.sampled_from(sorted(events_of)), max_size=4))):
+        batch = Batch(host, [], [])
+        for number, event in enumerate(draw(st.lists(events_of[host], max_size=5))):
+            boot_ns = 5 * place + number
+            placed = event._replace(
+                time_ns=Nanoseconds(event.time_ns - event.boot_ns + boot_ns), boot_ns=Nanoseconds(boot_ns)
+            )
+            parent = draw(st.none() | st.sampled_from(alive + dead)) if alive or dead else None
+            replaces = parent in alive and event.kind is Kind.EXEC and draw(st.booleans())
+            if parent is not None:
+                placed = placed._replace(parent=parent.key, replaces=replaces)
+            if replaces and parent is not None:
+                alive.remove(parent)
+                dead.append(parent)
+            batch.events.append(placed)
+            if placed.kind is not Kind.FAILED:
+                alive.append(placed)
+        for ended in draw(st.lists(st.sampled_from(alive), unique=True)) if alive else []:
+            alive.remove(ended)
+            dead.append(ended)
+            boot_ns = 5 * place + 5
+            status = draw(st.sampled_from((0, 1 << 8, 255 << 8, 9, 11 | 128)))
+            batch.exits.append(
+                ExitEvent(ended.key, Nanoseconds(boot_ns + 7), Nanoseconds(boot_ns), ended.pid, status)
+            )
+        batches.append(batch._replace(events=draw(st.permutations(batch.events))))
+    return batches
+
+
+def with_ends(batches: list[Batch], otherwise: Ended = Ended.UNKNOWN) -> list[ExecEvent]:
+    """Returns the execs of batches in the order of their rows, with their ends, as they are read."""
+    everything = [
+        event for batch in batches for event in sorted(batch.events, key=lambda event: event.boot_ns)
+    ]
+    ends: dict[ExecKey, End] = {}
+    for event in everything:
+        if event.replaces and event.parent is not None:
+            duration = event.boot_ns - event.parent.boot_ns
+            ends[event.parent] = End(Ended.REPLACED, duration_ns=duration, replaced_by=event.key)
+    for batch in batches:
+        for ended in batch.exits:
+            duration = ended.boot_ns - ended.exec.boot_ns
+            if ended.status & 127:
+                end = End(Ended.SIGNALED, signal=ended.status & 127, duration_ns=duration)
+            else:
+                end = End(Ended.EXITED, code=ended.status >> 8, duration_ns=duration)
+            ends[ended.exec] = end
+    return [
+        event._replace(end=None if event.kind is Kind.FAILED else ends.get(event.key, End(otherwise)))
+        for event in everything
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from execaudit.event import ExecEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gap, GapReason, Kind, Nanoseconds
 from execaudit.store import Run, Store
 
 if TYPE_CHECKING:
@@ -56,18 +56,25 @@ def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecE
     return ExecEvent(**{**fields, **overrides})
 
 
-def make_gap(begin: float, end: float, count: int | None = 7) -> Gap:
+def make_exit(ended: ExecKey, seconds: float, status: int = 0) -> ExitEvent:
+    """Returns the end of a program so many seconds after START."""
+    return ExitEvent(ended, at(seconds), Nanoseconds(at(seconds) - _BOOTED_NS), ended.task, status)
+
+
+def make_gap(begin: float, end: float, count: int | None = 7, exits: int = 0) -> Gap:
     """Returns a gap between two numbers of seconds after START."""
-    return Gap(HOST, at(begin), at(end), GapReason.RING_FULL, count)
+    return Gap(HOST, at(begin), at(end), GapReason.RING_FULL, count, exits)
 
 
-def make_history(path: Path, events: Iterable[ExecEvent], gaps: Sequence[Gap] = ()) -> Path:
-    """Stores events, a run for each change of host, and the gaps of the first. Returns the path."""
+def make_history(
+    path: Path, events: Iterable[ExecEvent], gaps: Sequence[Gap] = (), exits: Iterable[ExitEvent] = ()
+) -> Path:
+    """Stores events, a run for each change of host, and gaps and ends with the first. Returns the path."""
     with Store(path) as store:
         for host, of_host in groupby(events, lambda event: event.host):
             begin_run(store, host)
-            store.append(of_host, gaps)
-            gaps = ()
+            store.append(of_host, gaps, exits)
+            gaps, exits = (), ()
             store.end_run(at(1000))
     return path
 

@@ -21,26 +21,39 @@ LAYERS: dict[str, set[str]] = {
     "notify": set(),
     "logs": set(),
     "schema": set(),
+    "procfs": set(),
     "codes": {"event"},
     "clock": {"event"},
     "location": {"errors"},
     "settings": {"errors"},
     "lock": {"errors"},
+    "container": {"text"},
     "times": {"errors", "event", "text"},
     "wire": {"errors"},
     "assemble": {"event", "wire"},
+    "snapshot": {"event", "procfs"},
     "btf": {"errors"},
     "ringbuf": {"btf", "errors"},
     "probe": {"btf", "errors", "ringbuf"},
     "doctor": {"errors", "probe", "text"},
-    "record": {"event", "text", "times"},
+    "record": {"container", "event", "text", "times"},
     "render": {"event", "record", "text", "times"},
+    "family": set(),
+    "draw": {"family"},
+    "brief": {"draw", "event", "record", "text", "times"},
     # The write side and the read side: neither knows the other, but for what SQLite files are.
     "reader": {"errors", "revision"},
-    "query": {"codes", "errors", "event"},
-    "store": {"codes", "errors", "event", "location", "lock", "reader", "schema"},
+    "keys": {"codes", "event"},
+    "rows": {"codes", "event"},
+    "filters": {"codes", "event", "rows"},
+    "matching": {"container", "errors", "filters"},
+    "query": {"errors", "event", "filters", "keys", "lock", "matching", "rows"},
+    "interned": set(),
+    "inserts": {"codes", "event", "interned", "keys", "schema"},
+    "store": {"errors", "event", "inserts", "location", "lock", "reader", "schema"},
     "sinks": {"errors", "event", "record", "render", "store"},
-    "recorder": {"assemble", "clock", "errors", "event", "probe", "sinks", "wire"},
+    "recorder": {"assemble", "clock", "errors", "event", "probe", "sinks", "snapshot", "wire"},
+    "start": {"clock", "probe", "procfs", "recorder", "snapshot", "wire"},
 }
 
 # The only users of what is heavy, or of the distribution's.
@@ -49,12 +62,15 @@ OWNERS = {
     "bcc": {"probe"},
     "click": {"cli"},
     "ctypes": {"btf", "probe", "ringbuf"},
-    "sqlalchemy": {"schema", "store"},
-    "structlog": {"logs", "recorder", "sinks"},
+    "sqlalchemy": {"inserts", "interned", "schema", "store"},
+    "structlog": {"logs", "recorder", "sinks", "start"},
 }
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
-PURE = ("assemble", "codes", "errors", "event", "location", "record", "render", "text", "times", "wire")
+PURE = (
+    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "keys",
+    "location", "record", "render", "rows", "snapshot", "text", "times", "wire",
+)  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 
 
@@ -105,11 +121,12 @@ def test_a_pure_module_cannot_reach_the_world(name: str) -> None:
     assert set() == imports(MODULES[name])[1] & IMPURE
 
 
-def test_a_query_imports_nothing_slow(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["query", "--comm", "x"], ["show", "0" * 22], ["tree", "--pid", "1"]])
+def test_reading_imports_nothing_slow(arguments: list[str], tmp_path: Path) -> None:
     """Asking the history loads neither SQLAlchemy nor Alembic, structlog or BCC."""
     program = (
         "import sys; from execaudit.cli import run;"
-        f"assert run(['--db', {str(tmp_path / 'none.db')!r}, 'query', '--comm', 'x']) == 1;"
+        f"assert run(['--db', {str(tmp_path / 'none.db')!r}, *{arguments!r}]) == 1;"
         f"print(sorted({set(OWNERS) - {'click', 'ctypes'}!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

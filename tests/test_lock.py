@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from execaudit.errors import StoreError
-from execaudit.lock import WriterLock
+from execaudit.lock import WriterLock, is_held
+from tests.nobody import as_nobody, public_folder
 
 CHECKOUT = Path(__file__).parent.parent
 _HOLD = """
@@ -96,3 +98,54 @@ def test_a_file_that_cannot_be_locked_is_said_in_one_line(tmp_path: Path) -> Non
     with pytest.raises(StoreError, match=r"^cannot lock [^\n]*--db$"):
         WriterLock(tmp_path / "x.db")
     assert opened == len(list(descriptors.iterdir()))
+
+
+def test_whether_it_is_held_can_be_asked(tmp_path: Path) -> None:
+    """Before, while and after; asking neither makes a file nor takes the lock."""
+    path = tmp_path / "x.db"
+    assert not is_held(path)
+    assert not list(tmp_path.iterdir())
+    lock = WriterLock(path)
+    assert is_held(path)
+    assert not is_held(tmp_path / "y.db")
+    lock.release()
+    assert not is_held(path)
+    WriterLock(path).release()
+
+
+def test_asking_needs_no_permission() -> None:
+    """Who may not read the lock's file hears it from the kernel; who may not even look is told no."""
+    with public_folder() as folder:
+        path = folder / "x.db"
+        lock = WriterLock(path)
+        (folder / "other.lock").touch()
+        for mode in (0o644, 0o600):
+            (folder / "x.db.lock").chmod(mode)
+            assert as_nobody(lambda: is_held(path))
+        folder.chmod(0o700)
+        assert not as_nobody(lambda: is_held(path))
+        folder.chmod(0o755)
+        lock.release()
+        assert not as_nobody(lambda: is_held(path))
+
+
+def test_who_asks_does_not_keep_a_writer_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that meets somebody who asks tries again."""
+    path = tmp_path / "x.db"
+    WriterLock(path).release()
+    asking = os.open(tmp_path / "x.db.lock", os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr("execaudit.lock.time.sleep", lambda _: fcntl.flock(asking, fcntl.LOCK_UN))
+
+    WriterLock(path).release()
+    os.close(asking)
+
+
+def test_links_lead_to_one_lock(tmp_path: Path) -> None:
+    """Two names of a database are one database."""
+    (tmp_path / "link.db").symlink_to("x.db")
+    lock = WriterLock(tmp_path / "link.db")
+    assert is_held(tmp_path / "x.db")
+    with pytest.raises(StoreError, match="another execaudit"):
+        WriterLock(tmp_path / "x.db")
+    lock.release()

@@ -11,17 +11,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from execaudit import schema, store
+from execaudit import query, schema, store
 from execaudit.errors import StoreError
+from execaudit.event import (
+    End,
+    Ended,
+    ExecKey,
+    ExitEvent,
+    GapReason,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+)
+from execaudit.query import Filter, Found
 from execaudit.reader import open_history, revision_of
 from execaudit.revision import REVISION
 from execaudit.store import Store, migrations_dir
-from tests.histories import make_event, make_gap, make_history
+from tests.histories import at, begin_run, make_event, make_gap, make_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,8 +126,8 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
 _FAILING = """
 from alembic import op
 import sqlalchemy as sa
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "HEAD"
 def upgrade():
     op.create_table("half", sa.Column("id", sa.Integer, primary_key=True))
     op.add_column("run", sa.Column("half", sa.Integer))
@@ -128,8 +141,8 @@ def add_failing_migration(folder: Path, patched: pytest.MonkeyPatch) -> Path:
     """Puts one more migration at the end of a copy of the chain. Returns its file."""
     shutil.copytree(migrations_dir(), folder)
     patched.setattr(store, "migrations_dir", lambda: folder)
-    file = folder / "versions" / "0002_failing.py"
-    file.write_text(_FAILING)
+    file = folder / "versions" / "9999_failing.py"
+    file.write_text(_FAILING.replace("HEAD", REVISION))
     return file
 
 
@@ -167,6 +180,76 @@ def test_a_new_history_gets_the_whole_chain_or_nothing(
     failing.unlink()
     Store(path).close()
     assert revision_of(path) == REVISION
+
+
+# What execaudit 0.1 wrote: an exec with all that it knew, a cut and failed one, a gap, two runs.
+_FIRST_HISTORY = """
+INSERT INTO run VALUES (1, '11111111-2222-4333-8444-555555555555', 'web1', '0', 1, 2);
+INSERT INTO run VALUES (2, '11111111-2222-4333-8444-555555555555', 'web1', '0', 3, NULL);
+INSERT INTO clock VALUES (1, 1, 1000);
+INSERT INTO clock VALUES (2, 2, 1000);
+INSERT INTO comm VALUES (1, x'6c73');
+INSERT INTO path VALUES (1, x'2f62696e2f6c73');
+INSERT INTO path VALUES (2, x'2f');
+INSERT INTO argv VALUES (1, x'6c7300');
+INSERT INTO user VALUES (1, x'726f6f74');
+INSERT INTO exec VALUES (1, 1005, 1, 0, 7, 7, 6, 0, 0, 0, 1, 1, 1, 1, 2, 1, NULL, NULL);
+INSERT INTO exec VALUES (2, 1006, 1, 1, 7, 8, 6, 0, 0, 0, NULL, 1, 1, 1, 2, 1, 2, 0);
+INSERT INTO argv_cut VALUES (2, 9, NULL, '[[3, null]]');
+INSERT INTO seg VALUES (1, 2, 1005, 1006);
+INSERT INTO gap VALUES (1, 1, 1005, 1010, 'ring_full', 4);
+UPDATE meta SET value = x'33' WHERE key = 'next_id';
+"""
+
+
+@pytest.fixture
+def first_history(tmp_path: Path) -> Path:
+    """A history as the first schema had it, made by that schema's migration."""
+    path = tmp_path / "first.db"
+    config = Config()
+    config.set_main_option("script_location", str(migrations_dir()))
+    engine = sa.create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_FIRST_HISTORY)
+    return path
+
+
+def test_the_first_histories_are_kept(first_history: Path) -> None:
+    """After the migration each exec and gap is as it was; what it did not know is unknown."""
+    assert "0001" == revision_of(first_history)
+    Store(first_history).close()
+
+    program = make_event(
+        b"ls", time_ns=Nanoseconds(1005), boot_ns=5, pid=7, ppid=6, comm=b"ls",
+        filename=b"/bin/ls", exe=b"/bin/ls", end=End(Ended.UNKNOWN),
+    )  # fmt: skip
+    failed = program._replace(
+        kind=Kind.FAILED, time_ns=Nanoseconds(1006), boot_ns=Nanoseconds(6), tid=8, user=None, errno=2,
+        argc=9, argv_bytes=None, holes=(Hole(3, None),), truncated=Truncated.LIMIT, end=None,
+    )  # fmt: skip
+    with open_history(first_history) as connection:
+        found = [Found(1, program, None), Found(2, failed, None)]
+        assert found == list(query.find(connection, Filter()))
+        assert [GapReason.RING_FULL] == [gap.reason for gap in query.gaps(connection, Filter())]
+        assert [(4, 0)] == [(gap.count, gap.exits) for gap in query.gaps(connection, Filter())]
+        assert 1 == query.locate(connection, program.key)
+
+
+def test_the_first_histories_go_on(first_history: Path) -> None:
+    """What was recorded by the first version can have children and an end."""
+    parent = ExecKey(0x1111111, 5, 7)
+    with Store(first_history) as opened:
+        begin_run(opened)
+        opened.append([make_event(b"a", parent=parent)], (), [ExitEvent(parent, at(1), Nanoseconds(9), 7, 0)])
+
+    with open_history(first_history) as connection:
+        assert [3] == [found.number for found in query.find(connection, Filter(under=(1,)))]
+        (first,) = query.fetch(connection, [1])
+        assert End(Ended.EXITED, code=0, duration_ns=4) == first.event.end
 
 
 def test_revisions_sort_as_they_run() -> None:

@@ -12,14 +12,25 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from execaudit import query, store
-from execaudit.errors import DamagedStoreError, FilterError
-from execaudit.event import ExecEvent, Hole, Kind, Nanoseconds, Truncated
-from execaudit.query import Filter, UserMatch
+from execaudit import filters, inserts, interned, keys, query
+from execaudit.errors import DamagedStoreError, FilterError, StoreError
+from execaudit.event import (
+    End,
+    Ended,
+    ExecEvent,
+    ExecKey,
+    Gap,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+)
+from execaudit.query import Filter, Found, UserMatch
 from execaudit.reader import open_history
 from execaudit.store import Store
-from tests.events import events
-from tests.histories import at, begin_run, make_event, make_gap, make_history
+from tests.events import Batch, events, lineages, with_ends
+from tests.histories import at, begin_run, make_event, make_exit, make_gap, make_history
+from tests.nobody import as_nobody, public_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,28 +49,35 @@ _PATTERN = (
 _REGEXES = (
     b"^a", b"b$", b"a.b", rb"a\sb", b"^$", b"\xff", b"a|b$", b"^a b", b"(?i)A", b"(?m)^$", b" $", rb"\0", b".", b"",
 )  # fmt: skip
+_ID, _OTHER_ID = "ab" * 32, "abac" * 16
+_CGROUPS: dict[bytes, str | None] = {
+    b"/": None,
+    b"/user.slice": None,
+    b"/\xff": None,
+    f"/system.slice/docker-{_ID}.scope".encode(): _ID,
+    f"/docker/{_OTHER_ID}/init.scope".encode(): _OTHER_ID,
+    b"/machine.slice/systemd-nspawn@abab.service/payload": "abab",
+    b"/machine.slice/machine-a.scope": "a",
+}
 _few = st.integers(0, 3)
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[tuple[str, list[ExecEvent]]]:
-    """Draws batches, each of a host, of execs that have much in common, with stepped clocks."""
-    hosts = draw(st.lists(st.sampled_from(HOSTS), max_size=4))
-    return [(host, draw(st.lists(similar_events(host), max_size=5))) for host in hosts]
 
 
 def similar_events(host: str) -> st.SearchStrategy[ExecEvent]:
     """Returns a strategy for execs of few values."""
     return events(
         host=host,
-        boot_clock=st.integers(0, 10),
+        boot_clock=st.just(0),
         offsets=st.sampled_from((0, 5, 10)),
         tasks=_few,
         numbers=_few,
         texts=st.sampled_from(_NAMES),
         arguments=st.sampled_from(_WORDS),
         users=st.sampled_from((None, "a", "b", "\udcff")),
+        cgroups=st.sampled_from(sorted(_CGROUPS)),
     )
+
+
+histories = lineages({host: similar_events(host) for host in HOSTS})
 
 
 def some(values: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]]:
@@ -68,7 +86,7 @@ def some(values: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, .
 
 
 globs = st.lists(st.sampled_from(_PATTERN), max_size=4).map(b"".join)
-moments = st.integers(0, 21) | st.just(2**63 - 1)
+moments = st.integers(0, 31) | st.just(2**63 - 1)
 texts = st.lists(st.sampled_from((b"a", b"b", b" ", b"-l", b"\xff", b"\n")), max_size=4).map(b"".join)
 FIELDS: dict[str, st.SearchStrategy[object]] = {
     "since_ns": moments,
@@ -84,7 +102,15 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
         st.builds(UserMatch, st.none(), _few)
         | st.builds(UserMatch, st.sampled_from(("a", "b", "\udcff", "c")), st.none() | _few)
     ),
+    "login_users": some(
+        st.builds(UserMatch, st.none(), _few)
+        | st.builds(UserMatch, st.sampled_from(("a", "b", "\udcff", "c")), st.none() | _few)
+    ),
+    "ttys": some(st.sampled_from(_NAMES)),
+    "cgroups": some(st.sampled_from((b"*", b"/", b"/*.scope", b"/?", b"/[!a-z]", b"*\xff", b"nowhere"))),
+    "containers": some(st.sampled_from((_ID, _OTHER_ID, "abab", "aba", "abac", "a", "abab" * 17, ""))),
     "hosts": some(st.sampled_from((*HOSTS, "nowhere"))),
+    "under": some(st.integers(1, 9)),
     "failed": st.just(True),  # noqa: FBT003  # its value
     "truncated": st.just(True),  # noqa: FBT003
     "limit": st.integers(0, 6) | st.sampled_from((2**63, 2**70)),
@@ -98,15 +124,27 @@ def filter_of(chosen: list[dict[str, Any]]) -> Filter:
     return Filter(**{name: value for each in chosen for name, value in each.items()})
 
 
-filters = st.lists(alone, max_size=3).map(filter_of)
+wanted_filters = st.lists(alone, max_size=3).map(filter_of)
 
 
 def reference(history: list[ExecEvent], wanted: Filter) -> list[ExecEvent]:
     """Says the same as query.find, slowly and in other words."""
-    found = [event for event in history if is_wanted(event, wanted)]
+    found = [event for event in history if is_wanted(event, wanted) and is_under(event, wanted, history)]
     if wanted.limit is not None:
         found = found[max(0, len(found) - wanted.limit) :]
     return found[::-1] if wanted.reverse else found
+
+
+def is_under(event: ExecEvent, wanted: Filter, history: list[ExecEvent]) -> bool:
+    """Says whether an exec descends from one of those that are asked for, walking up."""
+    if not wanted.under:
+        return True
+    roots = {history[number - 1].key for number in wanted.under if number <= len(history)}
+    parents = {each.key: each.parent for each in history if each.kind is not Kind.FAILED}
+    above = event.parent
+    while above is not None and above not in roots:
+        above = parents[above]
+    return above is not None
 
 
 def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
@@ -123,7 +161,12 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.cwds or any(glob_matches(glob, event.cwd) for glob in wanted.cwds),
             not wanted.args or any(text in line for text in wanted.args),
             not wanted.args_regex or any(re.search(text, line, re.DOTALL) for text in wanted.args_regex),
-            not wanted.users or any(is_user(event, match) for match in wanted.users),
+            not wanted.users or any(is_user(event.user, event.uid, match) for match in wanted.users),
+            not wanted.login_users
+            or any(is_user(event.login_user, event.auid, match) for match in wanted.login_users),
+            not wanted.ttys or event.tty in wanted.ttys,
+            not wanted.cgroups or any(glob_matches(glob, event.cgroup) for glob in wanted.cgroups),
+            not wanted.containers or any(is_in(event.cgroup, text) for text in wanted.containers),
             not wanted.hosts or event.host in wanted.hosts,
             not wanted.failed or event.kind is Kind.FAILED,
             not wanted.truncated or event.truncated is not None,
@@ -131,13 +174,21 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
     )
 
 
-def is_user(event: ExecEvent, match: UserMatch) -> bool:
+def is_user(name: str | None, uid: int | None, match: UserMatch) -> bool:
     """Says whether an exec was the user's."""
     if match.name is None:
-        return event.uid == match.uid
-    if event.user is None:
-        return match.uid is not None and event.uid == match.uid
-    return event.user == match.name
+        return uid == match.uid
+    if name is None:
+        return match.uid is not None and uid == match.uid
+    return name == match.name
+
+
+def is_in(cgroup: bytes | None, text: str) -> bool:
+    """Says whether a cgroup is in the container that a text names."""
+    container = None if cgroup is None else _CGROUPS[cgroup]
+    if container in {_ID, _OTHER_ID}:
+        return len(text) >= 4 and str(container)[: len(text)] == text
+    return container == text
 
 
 def searched_text(event: ExecEvent) -> bytes:
@@ -186,20 +237,22 @@ class Stored(NamedTuple):
 
 
 @contextlib.contextmanager
-def stored(folder: Path, batches: list[tuple[str, list[ExecEvent]]]) -> Iterator[Stored]:
+def stored(folder: Path, batches: list[Batch]) -> Iterator[Stored]:
     """Stores batches, a run each, in a store that remembers little, and opens the history."""
     path = folder / "history.db"
-    everything: list[ExecEvent] = []
     with pytest.MonkeyPatch.context() as patched, Store(path) as opened:
-        patched.setattr(store, "_REMEMBERED", 2)
-        patched.setattr(store, "BATCH_EVENTS", 4)
-        for host, batch in batches:
-            begin_run(opened, host)
-            opened.append(batch)
-            for start in range(0, len(batch), 4):
-                everything += sorted(batch[start : start + 4], key=lambda event: event.time_ns)
+        patched.setattr(interned, "_REMEMBERED", 2)
+        patched.setattr(inserts, "BATCH_EVENTS", 4)
+        for batch in batches:
+            begin_run(opened, batch.host)
+            opened.append(batch.events, (), batch.exits)
     with open_history(path) as connection:
-        yield Stored(connection, everything)
+        yield Stored(connection, with_ends(batches))
+
+
+def in_batch(*events: ExecEvent) -> list[Batch]:
+    """Returns the batch that stores these."""
+    return [Batch("web1", list(events), [])]
 
 
 def found(connection: sqlite3.Connection, wanted: Filter, after: int | None = None) -> list[ExecEvent]:
@@ -208,20 +261,20 @@ def found(connection: sqlite3.Connection, wanted: Filter, after: int | None = No
 
 
 @settings(deadline=None, max_examples=120)
-@given(histories(), st.lists(filters, min_size=1, max_size=20))
+@given(histories, st.lists(wanted_filters, min_size=1, max_size=20))
 @example(
-    [("web1", [make_event(b"ab", holes=(Hole(1, 5),), truncated=Truncated.LIMIT, argc=1, argv_bytes=8)])],
+    in_batch(make_event(b"ab", holes=(Hole(1, 5),), truncated=Truncated.LIMIT, argc=1, argv_bytes=8)),
     [Filter(args=(b"ab",)), Filter(args_regex=(b"ab",)), Filter(args_regex=(b"^b",)), Filter(args=(b"b",))],
 )
 @example(
-    [("web1", [make_event(b"ls", argv=b"l", holes=(Hole(1, 2),), truncated=Truncated.LOST)])],
+    in_batch(make_event(b"ls", argv=b"l", holes=(Hole(1, 2),), truncated=Truncated.LOST)),
     [Filter(args_regex=(b"l$",)), Filter(args_regex=(b"^l",)), Filter(args=(b"l",))],
 )
-@example([("web1", [make_event(b"ls")])], [Filter(args=(b"ls ",)), Filter(args_regex=(b"s $",))])
-@example([("web1", [make_event(b"a", comm=b"\xfe")])], [Filter(comms=(b"*\xff",)), Filter(comms=(b"?",))])
-@example([("web1", [make_event(b"a", comm=b"[x")])], [Filter(comms=(b"[x",)), Filter(comms=(b"[*",))])
+@example(in_batch(make_event(b"ls")), [Filter(args=(b"ls ",)), Filter(args_regex=(b"s $",))])
+@example(in_batch(make_event(b"a", comm=b"\xfe")), [Filter(comms=(b"*\xff",)), Filter(comms=(b"?",))])
+@example(in_batch(make_event(b"a", comm=b"[x")), [Filter(comms=(b"[x",)), Filter(comms=(b"[*",))])
 def test_a_filter_finds_what_it_says(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[tuple[str, list[ExecEvent]]], asked: list[Filter]
+    tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], asked: list[Filter]
 ) -> None:
     """Whatever the history and the filter, just the execs that pass are found, in order, and counted."""
     with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
@@ -233,10 +286,10 @@ def test_a_filter_finds_what_it_says(
 
 
 @settings(deadline=None, max_examples=40)
-@given(histories(), st.lists(filters, min_size=1, max_size=10), st.integers(1, 3), st.integers(0, 12))
+@given(histories, st.lists(wanted_filters, min_size=1, max_size=10), st.integers(1, 3), st.integers(0, 12))
 def test_pages_do_not_show(
     tmp_path_factory: pytest.TempPathFactory,
-    batches: list[tuple[str, list[ExecEvent]]],
+    batches: list[Batch],
     asked: list[Filter],
     rows: int,
     size: int,
@@ -252,18 +305,20 @@ def test_pages_do_not_show(
 
 
 @settings(deadline=None, max_examples=40)
-@given(histories(), filters, st.integers(0, 21))
+@given(histories, wanted_filters, st.integers(0, 21))
 def test_reading_goes_on_after_a_number(
     tmp_path_factory: pytest.TempPathFactory,
-    batches: list[tuple[str, list[ExecEvent]]],
+    batches: list[Batch],
     wanted: Filter,
     after: int,
 ) -> None:
     """`after` leaves out the execs up to that number, or from it on when the newest come first."""
     with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
         follows = everything[: max(0, after - 1)] if wanted.reverse else everything[after:]
+        whole = reference(everything, replace(wanted, limit=None, reverse=False))
+        expected = reference([event for event in whole if event in follows], replace(wanted, under=()))
 
-        assert reference(follows, wanted) == found(connection, wanted, after)
+        assert expected == found(connection, wanted, after)
 
 
 @pytest.fixture
@@ -279,7 +334,7 @@ def history(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def plan(connection: sqlite3.Connection, wanted: Filter) -> str:
     """Returns how SQLite goes about a page of what is wanted."""
     query.prepare(connection, wanted)
-    sql, parameters = query.statement(wanted)
+    sql, parameters = filters.statement(wanted)
     return "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
 
 
@@ -293,6 +348,8 @@ def plan(connection: sqlite3.Connection, wanted: Filter) -> str:
         (Filter(pids=(7, 8)), "SEARCH e USING INDEX ix_exec_pid (pid=?"),
         (Filter(since_ns=at(9)), "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (Filter(until_ns=at(9)), "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (Filter(under=(1,)), "SEARCH e USING INTEGER PRIMARY KEY (rowid=?)"),
+        (Filter(under=(1,), since_ns=at(9)), "SEARCH h USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (
             Filter(since_ns=at(9), until_ns=at(20), args=(b"x",)),
             "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
@@ -334,15 +391,21 @@ def test_values_are_bound() -> None:
         args=(word, b"zqx y"),
         args_regex=(b"zqx$",),
         users=(UserMatch(name, number + 4), UserMatch(None, number + 5)),
+        login_users=(UserMatch(name, number + 4), UserMatch(None, number + 5)),
+        ttys=(word,),
+        cgroups=(glob, b"zqx*"),
+        containers=(name,),
         hosts=("zqx.example",),
     )
     for sql, parameters in (
-        query.statement(wanted, after=number + 6, most=number + 7),
-        query.newest_statement(wanted, number + 8),
+        filters.statement(wanted, after=number + 6, most=number + 7),
+        filters.newest_statement(wanted, number + 8),
     ):
         assert not re.search(r"zqx|98765432|['\"]", sql)
         assert set(re.findall(r":(p\d+)", sql)) == set(parameters)
-        for value in (word, glob, b"zqx*", b"zqx y", b"zqx$", "zqx.example", *range(number, number + 6)):
+        for value in (
+            word, glob, b"zqx*", b"zqx y", b"zqx$", name, "zqx.example", *range(number, number + 6)
+        ):  # fmt: skip
             assert value in parameters.values()
 
 
@@ -446,11 +509,15 @@ def test_gaps_that_overlap_the_range_are_told(
 
 
 def test_the_summary_adds_up(tmp_path: Path) -> None:
-    """Execs, times, gaps, missed execs and runs of a history are as they were stored."""
+    """Execs, times, gaps, what is missing, ends and runs of a history are as they were stored."""
     made = [make_event(b"a", seconds=5), make_event(b"b", seconds=2), make_event(b"c", seconds=9, host="db1")]
-    make_history(tmp_path / "h.db", made, [make_gap(1, 2, count=3), make_gap(2, 3, count=None)])
+    gaps = [make_gap(1, 2, count=3, exits=5), make_gap(2, 3, count=None, exits=6)]
+    exits = [make_exit(made[0].key, 6), make_exit(ExecKey(0, 1, 2), 6), make_exit(ExecKey(0, 1, 3), 6)]
+    make_history(tmp_path / "h.db", made, gaps, exits)
     with open_history(tmp_path / "h.db") as connection:
-        assert query.Summary(3, at(2), at(9), gaps=2, missed=3, runs=2) == query.summary(connection)
+        assert query.Summary(
+            3, at(2), at(9), gaps=2, missed=3, runs=2, exits=1, stray_exits=2, missed_exits=11
+        ) == query.summary(connection)
         assert query.last_number(connection) == 3
 
 
@@ -458,9 +525,228 @@ def test_an_empty_history_is_a_history(tmp_path: Path) -> None:
     """Before the first exec every question has an answer."""
     make_history(tmp_path / "h.db", [])
     with open_history(tmp_path / "h.db") as connection:
-        assert query.Summary(0, None, None, gaps=0, missed=0, runs=0) == query.summary(connection)
+        assert query.Summary(
+            0, None, None, gaps=0, missed=0, runs=0, exits=0, stray_exits=0, missed_exits=0
+        ) == query.summary(connection)
         assert [] == found(connection, Filter(since_ns=at(0), limit=5))
+        assert [] == found(connection, Filter(under=(1,)))
         assert query.last_number(connection) == 0
+        assert query.locate(connection, make_event().key) is None
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories, st.lists(st.integers(0, 22), max_size=8))
+def test_execs_are_fetched_by_number(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], numbers: list[int]
+) -> None:
+    """Those that are there, in the order asked for, with the numbers of their parents."""
+    with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
+        places = {
+            event.key: number for number, event in enumerate(everything, 1) if event.kind is not Kind.FAILED
+        }
+        expected = [
+            Found(number, event, None if event.parent is None else places[event.parent])
+            for number, event in enumerate(everything, 1)
+        ]
+
+        assert [expected[n - 1] for n in numbers if 0 < n <= len(expected)] == query.fetch(
+            connection, numbers
+        )
+        assert expected == list(query.find(connection, Filter()))
+
+
+def test_more_execs_are_fetched_than_a_statement_takes(
+    history: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are asked for, all come, each as often as it was asked for."""
+    monkeypatch.setattr(query, "_PAGE_ROWS", 3)
+    numbers = [7, 3, 1000, 7, 5000, 1, 2]
+
+    assert [7, 3, 1000, 7, 1, 2] == [each.number for each in query.fetch(history, numbers)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories)
+def test_an_exec_is_located_by_its_id(tmp_path_factory: pytest.TempPathFactory, batches: list[Batch]) -> None:
+    """Its key leads to its number, whatever the wall clock was then; no other key leads anywhere."""
+    with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
+        for number, event in enumerate(everything, 1):
+            assert number == query.locate(connection, event.key)
+            for other in (
+                event.key._replace(boot=event.key.boot ^ 1),
+                event.key._replace(boot_ns=event.boot_ns + 100),
+                event.key._replace(task=4),
+            ):
+                assert query.locate(connection, other) is None
+
+
+def test_an_exec_is_located_without_reading_the_others(history: sqlite3.Connection) -> None:
+    """The pid is searched for among the few that the time leaves."""
+    for sql, step in (
+        (keys.FIND_EXEC, "SEARCH e USING INDEX ix_exec_pid (pid=? AND rowid>? AND rowid<?)"),
+        (keys.FIND_FAILED, "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+    ):
+        parameters = keys.parameters(make_event().key)
+        assert step in [row[3] for row in history.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+
+@contextlib.contextmanager
+def recording(path: Path, *appended: Any) -> Iterator[sqlite3.Connection]:  # noqa: ANN401  # what append takes
+    """Keeps a store open that has stored this, and opens its history."""
+    with Store(path) as opened:
+        begin_run(opened)
+        opened.append(*appended)
+        with open_history(path) as connection:
+            yield connection
+
+
+def ends(connection: sqlite3.Connection) -> list[End | None]:
+    """Returns how the execs ended."""
+    return [each.event.end for each in query.find(connection, Filter())]
+
+
+def test_what_has_not_ended_is_running(tmp_path: Path) -> None:
+    """While it is recorded: an exec without an end runs, a failed one has none."""
+    events = [
+        make_event(b"a", pid=1, seconds=1),
+        make_event(b"b", pid=2, seconds=2, kind=Kind.FAILED, errno=2),
+        make_event(b"c", pid=3, seconds=3, kind=Kind.SNAPSHOT),
+        make_event(b"d", pid=4, seconds=4),
+    ]
+    with recording(tmp_path / "h.db", events, (), [make_exit(events[3].key, 5, 256)]) as connection:
+        exited = End(Ended.EXITED, code=1, duration_ns=1_000_000_000)
+        assert [End(Ended.RUNNING), None, End(Ended.RUNNING), exited] == ends(connection)
+
+
+def test_what_ended_when_nobody_recorded_is_unknown(tmp_path: Path) -> None:
+    """After the recorder's end, orderly or not, nobody knows; nor of a run before the one that goes on."""
+    path = tmp_path / "h.db"
+    with Store(path) as opened:
+        begin_run(opened)
+        opened.append([make_event(b"a")])
+    with open_history(path) as connection:
+        assert [End(Ended.UNKNOWN)] == ends(connection)
+    with recording(path, [make_event(b"b", seconds=1)]) as connection:
+        assert [End(Ended.UNKNOWN), End(Ended.RUNNING)] == ends(connection)
+    with Store(path) as opened:
+        begin_run(opened)
+        opened.append([make_event(b"c", seconds=2)])
+        opened.end_run(at(3))
+        with open_history(path) as connection:
+            assert [End(Ended.UNKNOWN)] * 3 == ends(connection)
+
+
+@pytest.mark.parametrize(
+    ("gap", "expected"),
+    [
+        (make_gap(0, 4, count=0, exits=1), Ended.RUNNING),
+        (make_gap(0, 5, count=0, exits=1), Ended.RUNNING),
+        (make_gap(0, 6, count=0, exits=1), Ended.UNKNOWN),
+        (make_gap(6, 7, count=0, exits=1), Ended.UNKNOWN),
+        (make_gap(6, 7, count=9, exits=0), Ended.RUNNING),
+    ],
+)
+def test_an_end_that_may_have_been_lost_is_unknown(tmp_path: Path, gap: Gap, expected: Ended) -> None:
+    """When ends were missed after an exec, its own may have been among them."""
+    with recording(tmp_path / "h.db", [make_event(b"a", seconds=5)], [gap]) as connection:
+        assert [End(expected)] == ends(connection)
+
+
+def test_a_database_elsewhere_is_not_being_recorded(tmp_path: Path) -> None:
+    """A copy of a history that goes on stands still."""
+    with recording(tmp_path / "h.db", [make_event(b"a")]) as connection:
+        assert [End(Ended.RUNNING)] == ends(connection)
+        with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as copy:
+            connection.backup(copy)
+    with open_history(tmp_path / "copy.db") as connection:
+        assert [End(Ended.UNKNOWN)] == ends(connection)
+
+
+def test_a_link_to_a_database_leads_to_its_recorder(tmp_path: Path) -> None:
+    """Whether the recorder or the reader was given a link, there is one lock."""
+    (tmp_path / "link.db").symlink_to("h.db")
+    with recording(tmp_path / "h.db", [make_event(b"a")]), open_history(tmp_path / "link.db") as connection:
+        assert [End(Ended.RUNNING)] == ends(connection)
+    with recording(tmp_path / "link.db", [make_event(b"b", seconds=1)]):
+        with open_history(tmp_path / "h.db") as connection:
+            assert End(Ended.RUNNING) == ends(connection)[1]
+        with pytest.raises(StoreError, match="another execaudit"):
+            Store(tmp_path / "h.db")
+
+
+def test_who_may_not_write_sees_what_runs() -> None:
+    """Neither write permission nor leave to read the lock's file is needed."""
+    with public_folder() as folder:
+        path = folder / "h.db"
+        path.touch(0o644)
+        with recording(path, [make_event(b"a")]):
+            for mode in (0o644, 0o600):
+                (folder / "h.db.lock").chmod(mode)
+                assert [End(Ended.RUNNING)] == as_nobody(lambda: ends_of(path))
+        assert [End(Ended.UNKNOWN)] == as_nobody(lambda: ends_of(path))
+
+
+def ends_of(path: Path) -> list[End | None]:
+    """Returns how the execs of a history ended."""
+    with open_history(path) as connection:
+        return ends(connection)
+
+
+@settings(deadline=None, max_examples=40)
+@given(histories, some(st.integers(1, 9)), st.sets(st.integers(0, 4)))
+def test_descendants_that_come_later_are_found_too(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], under: tuple[int, ...], asked: set[int]
+) -> None:
+    """Asked again and again while it is recorded, each answer is right."""
+    path = tmp_path_factory.mktemp("history") / "history.db"
+    wanted = Filter(under=under)
+    with Store(path) as opened, open_history(path) as connection:
+        for number, batch in enumerate(batches):
+            begin_run(opened, batch.host)
+            opened.append(batch.events)
+            if number in asked:
+                assert count_under(batches[: number + 1], under) == query.count(connection, wanted)
+        assert count_under(batches, under) == query.count(connection, wanted)
+
+
+def count_under(batches: list[Batch], under: tuple[int, ...]) -> int:
+    """Returns how many descendants there are."""
+    return len(reference(with_ends(batches), Filter(under=under)))
+
+
+def test_descendants_are_found_by_the_index(history: sqlite3.Connection) -> None:
+    """From parent to child by the index alone; only what is new is looked at one by one."""
+    query.prepare(history, Filter(under=(7, 8)))
+    steps = {}
+    for known in (None, 990):
+        sql, parameters = filters.descendants_statement((7, 8), known=known, last=1000)
+        steps[known] = [row[3] for row in history.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+    from_parent = "SEARCH e USING COVERING INDEX ix_exec_parent (parent_id=? AND rowid>? AND rowid<?)"
+    assert from_parent in steps[None]
+    assert "SEARCH e USING COVERING INDEX ix_exec_parent (parent_id=? AND rowid<?)" in steps[None]
+    assert from_parent in steps[990]
+    assert "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" in steps[990]
+    assert not [step for each in steps.values() for step in each if step.startswith("SCAN e")]
+    assert "SCAN e\n" not in f"{plan(history, Filter(under=(7, 8), comms=(b'ls',)))}\n"
+
+
+def test_a_damaged_lineage_has_an_end(tmp_path: Path) -> None:
+    """Execs that are made each other's ancestors are no endless search, and no wrong answer."""
+    path = make_history(tmp_path / "h.db", [make_event(b"%d" % n, pid=n, seconds=n) for n in range(1, 5)])
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE exec SET parent_id = CASE id WHEN 1 THEN 4 ELSE id - 1 END")
+    with open_history(path) as connection:
+        assert [3, 4] == [each.number for each in query.find(connection, Filter(under=(2,)))]
+        assert [2, 3, 4] == [each.number for each in query.find(connection, Filter(under=(1, 2)))]
+
+
+def test_the_history_stays_read_only(history: sqlite3.Connection) -> None:
+    """The table of descendants is the connection's own; nothing else can be written."""
+    list(query.find(history, Filter(under=(1,))))
+
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        history.execute("DELETE FROM exec")
 
 
 @pytest.mark.parametrize(

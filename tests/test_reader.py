@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from execaudit import query
 from execaudit.errors import DamagedStoreError, StoreError
-from execaudit.event import Hole, Truncated
+from execaudit.event import End, Ended, Hole, Truncated
 from execaudit.query import Filter
 from execaudit.reader import open_history, revision_of
 from execaudit.revision import REVISION
@@ -138,7 +138,7 @@ def test_a_log_without_its_index_asks_for_help() -> None:
 
         with pytest.raises(StoreError, match=rf"^cannot read {path}: [^\n]*: [^\n]*--db$"):
             as_nobody(lambda: read(path))
-        assert [make_event(b"a")] == read(path)
+        assert [make_event(b"a", end=End(Ended.UNKNOWN))] == read(path)
 
 
 def test_a_reader_cannot_write(tmp_path: Path) -> None:

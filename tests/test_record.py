@@ -9,7 +9,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from execaudit.event import ExecEvent, Gap, GapReason, Hole, Kind, Nanoseconds, Truncated
+from execaudit.event import (
+    End,
+    Ended,
+    ExecEvent,
+    ExecKey,
+    Gained,
+    Gap,
+    GapReason,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+    encode_id,
+)
 from execaudit.record import (
     FIELDS,
     Arguments,
@@ -44,6 +57,18 @@ EVENT = ExecEvent(
     holes=(),
     truncated=None,
     errno=None,
+    parent=ExecKey(0x8F6A1C2, 4_100_000_000_000, 4200),
+    parent_comm=b"bash",
+    auid=1000,
+    session=3,
+    login_user="alice",
+    tty=b"pts/3",
+    cgroup=f"/system.slice/docker-{'ab' * 32}.scope".encode(),
+    interpreter=b"/bin/sh",
+    inode=1_234_567,
+    device=8 << 20 | 1,
+    nlink=1,
+    privileged=Gained.SETUID | Gained.CAPABILITIES,
 )
 ARGS = st.lists(st.binary().map(lambda raw: raw.replace(b"\0", b"")))
 
@@ -52,6 +77,7 @@ def test_record_is_as_documented() -> None:
     """An ordinary exec's record has the documented keys, order and values."""
     expected = {
         "id": EVENT.id,
+        "parent_id": encode_id(ExecKey(0x8F6A1C2, 4_100_000_000_000, 4200)),
         "time": "2026-11-22T14:05:07.123456789Z",
         "host": "web-1",
         "boot_id": "8f6a1c2e-1111-4222-8333-444455556666",
@@ -62,10 +88,20 @@ def test_record_is_as_documented() -> None:
         "uid": 1000,
         "euid": 0,
         "gid": 100,
+        "auid": 1000,
+        "session": 3,
         "user": "alice",
+        "login_user": "alice",
+        "tty": "pts/3",
         "comm": "ls",
+        "parent_comm": "bash",
         "filename": "./ls",
+        "interpreter": "/bin/sh",
         "exe": "/usr/bin/ls",
+        "inode": 1_234_567,
+        "device": "8:1",
+        "nlink": 1,
+        "privileged": "setuid,capabilities",
         "cwd": "/home/al ice",
         "argv": ["ls", "-l", "my file"],
         "argc": 3,
@@ -74,9 +110,61 @@ def test_record_is_as_documented() -> None:
         "truncated": None,
         "argv_missing": None,
         "errno": None,
+        "cgroup": f"/system.slice/docker-{'ab' * 32}.scope",
+        "container_id": "ab" * 32,
+        "ended": None,
+        "exit_code": None,
+        "exit_signal": None,
+        "duration_ns": None,
+        "replaced_by": None,
     }
 
     assert list(expected.items()) == list(to_record(EVENT).items())
+
+
+NEXT = ExecKey(0x8F6A1C2, 4_300_000_000_000, 4242)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (End(Ended.EXITED, code=0, duration_ns=5), ["exited", 0, None, 5, None]),
+        (End(Ended.SIGNALED, signal=9, duration_ns=5), ["signaled", None, 9, 5, None]),
+        (End(Ended.REPLACED, duration_ns=5, replaced_by=NEXT), ["replaced", None, None, 5, encode_id(NEXT)]),
+        (End(Ended.RUNNING), ["running", None, None, None, None]),
+        (End(Ended.UNKNOWN), ["unknown", None, None, None, None]),
+        (None, [None] * 5),
+    ],
+)
+def test_how_it_ended(end: End | None, expected: list[object]) -> None:
+    """A record says how its program ended, and nothing that this way of ending does not have."""
+    record = to_record(EVENT._replace(end=end))
+    names = ("ended", "exit_code", "exit_signal", "duration_ns", "replaced_by")
+
+    assert expected == [record[name] for name in names]
+
+
+@pytest.mark.parametrize(
+    ("gained", "expected"),
+    [
+        (None, None),
+        (Gained(0), None),
+        (Gained.SETUID, "setuid"),
+        (Gained.SETGID | Gained.SETUID, "setuid,setgid"),
+        (Gained(7), "setuid,setgid,capabilities"),
+    ],
+)
+def test_what_the_file_gave(gained: Gained | None, expected: str | None) -> None:
+    """Reasons in one order; nothing gained is null, as nothing known is."""
+    assert expected == to_record(EVENT._replace(privileged=gained))["privileged"]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(8 << 20 | 1, "8:1"), (0, "0:0"), (4095 << 20 | 0xFFFFF, "4095:1048575")]
+)
+def test_a_device_is_two_numbers(number: int, text: str) -> None:
+    """Major and minor, as mountinfo has them."""
+    assert text == to_record(EVENT._replace(device=number))["device"]
 
 
 def test_record_of_a_failed_and_cut_exec() -> None:
@@ -103,10 +191,15 @@ def test_record_of_a_failed_and_cut_exec() -> None:
 
 def test_unknown_is_null() -> None:
     """What nobody knows is null, never an empty text or 0."""
-    names = ("ppid", "uid", "euid", "gid", "user", "comm", "filename", "exe", "cwd", "argc", "argv_bytes")
-    record = to_record(EVENT._replace(**dict.fromkeys(names)))  # type: ignore[arg-type]
+    names = (
+        "ppid", "uid", "euid", "gid", "user", "comm", "filename", "exe", "cwd", "argc", "argv_bytes",
+        "parent_comm", "auid", "session", "login_user", "tty", "cgroup", "interpreter", "inode", "device",
+        "nlink", "privileged",
+    )  # fmt: skip
+    record = to_record(EVENT._replace(parent=None, **dict.fromkeys(names)))  # type: ignore[arg-type]
 
     assert dict.fromkeys(names) == {name: record[name] for name in names}
+    assert (None, None) == (record["parent_id"], record["container_id"])
 
 
 def test_fields_are_the_keys_in_order() -> None:
@@ -240,7 +333,7 @@ def test_errors_have_the_names_of_the_manual(number: int, name: str) -> None:
 
 def test_a_gap_is_a_record_too() -> None:
     """A gap's record says when, where, why and how many, and that it is no exec."""
-    gap = Gap("web-1", Nanoseconds(0), Nanoseconds(1_500_000_000), GapReason.RING_FULL, None)
+    gap = Gap("web-1", Nanoseconds(0), Nanoseconds(1_500_000_000), GapReason.RING_FULL, None, 4)
 
     assert {
         "kind": "gap",
@@ -249,4 +342,5 @@ def test_a_gap_is_a_record_too() -> None:
         "host": "web-1",
         "reason": "ring_full",
         "count": None,
+        "exits": 4,
     } == gap_record(gap)

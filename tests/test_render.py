@@ -8,10 +8,22 @@ import json
 from datetime import timedelta, timezone
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from execaudit.event import ExecEvent, Gap, GapReason, Hole, Kind, Nanoseconds, Truncated
+from execaudit.event import (
+    End,
+    Ended,
+    ExecEvent,
+    ExecKey,
+    Gained,
+    Gap,
+    GapReason,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+)
 from execaudit.record import FIELDS, to_record
 from execaudit.render import TABLE_HEADER, csv_text, gap_line, jsonl, table, table_row
 from execaudit.text import printable
@@ -41,6 +53,7 @@ EVENT = ExecEvent(
     truncated=None,
     errno=None,
 )
+SNAPSHOT = EVENT._replace(kind=Kind.SNAPSHOT, filename=None)
 FAILED = EVENT._replace(
     kind=Kind.FAILED, filename=b"/no/such", argv=b"such", holes=(Hole(4, None),), uid=7, user=None, errno=2
 )
@@ -52,6 +65,11 @@ NASTY = EVENT._replace(
     exe=b"\tx",
     cwd="\uff1d\u202e".encode(),
     argv=SPECIAL.encode(),
+    login_user="@\u202e",
+    tty=b"-\x1b",
+    parent_comm=b"=\n",
+    cgroup=b"+\x9b",
+    interpreter=b"@\r",
 )
 TEXTS = st.text(SPECIAL) | st.text()
 # The kernel's strings end at a NUL, and Python 3.10's csv cannot write one.
@@ -60,6 +78,8 @@ PATHS = (
     | TEXTS.map(lambda text: text.replace("\0", "").encode())
     | st.binary().map(lambda raw: raw.replace(b"\0", b""))
 )
+SMALL = st.none() | st.integers(0, 255)
+KEYS = st.builds(ExecKey, *[st.integers(0, 9)] * 3)
 EVENTS = st.builds(
     EVENT._replace,
     kind=st.sampled_from(Kind),
@@ -74,6 +94,15 @@ EVENTS = st.builds(
     holes=st.just(()) | st.just((Hole(1, 5), Hole(3, None))),
     truncated=st.none() | st.sampled_from(Truncated),
     errno=st.none() | st.integers(1, 600),
+    parent=st.none() | KEYS,
+    login_user=st.none() | TEXTS,
+    parent_comm=PATHS,
+    tty=PATHS,
+    cgroup=PATHS,
+    interpreter=PATHS,
+    device=st.none() | st.integers(0, 2**32 - 1),
+    privileged=st.none() | st.builds(Gained, st.integers(0, 7)),
+    end=st.none() | st.builds(End, st.sampled_from(Ended), SMALL, SMALL, SMALL, st.none() | KEYS),
 )
 
 
@@ -89,12 +118,14 @@ def plain(value: object) -> str:
     return "" if value is None else str(value)
 
 
+@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=3))
 def test_json_lines_carry_the_record(events: list[ExecEvent]) -> None:
     """Each line is one JSON object, equal to the exec's record."""
     assert [to_record(event) for event in events] == [json.loads(line) for line in jsonl(events)]
 
 
+@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_json_lines_are_safe_to_show(event: ExecEvent) -> None:
@@ -106,6 +137,7 @@ def test_json_lines_are_safe_to_show(event: ExecEvent) -> None:
     assert line[:-1].isprintable()
 
 
+@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=3))
 @example([NASTY])
 def test_raw_csv_is_lossless(events: list[ExecEvent]) -> None:
@@ -120,6 +152,7 @@ def test_raw_csv_is_lossless(events: list[ExecEvent]) -> None:
         assert {name: plain(record.get(name)) for name in cells} == cells
 
 
+@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_the_csv_guard_is_reversible(event: ExecEvent) -> None:
@@ -135,6 +168,7 @@ def test_the_csv_guard_is_reversible(event: ExecEvent) -> None:
             assert plain(value) == cell
 
 
+@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_no_csv_cell_is_a_formula_or_obeyed(event: ExecEvent) -> None:
@@ -150,13 +184,15 @@ def test_no_csv_cell_is_a_formula_or_obeyed(event: ExecEvent) -> None:
 def test_csv_is_as_documented() -> None:
     """Unknown is an empty cell, argv is JSON, a formula is guarded, a number is not."""
     event = EVENT._replace(argv=b"=1+1\0a,b\0", cwd=None, exe=b"=cmd|' /C calc'!A0", ppid=-1)
+    event = event._replace(device=8 << 20 | 1, nlink=0, privileged=Gained.SETUID | Gained.SETGID)
+    event = event._replace(end=End(Ended.EXITED, code=3, duration_ns=5))
     header, row = csv_text([event], raw=False)
 
     assert ",".join(FIELDS) + "\n" == header
     assert (
-        f"{event.id},2026-11-22T14:05:07.123456789Z,web-1,8f6a1c2e-1111-4222-8333-444455556666,exec,"
-        "4242,4242,-1,1000,1000,1000,alice,ls,/bin/ls,'=cmd|' /C calc'!A0,,"
-        '"[""=1+1"",""a,b""]",3,14,"\'\'=1+1\' a,b",,,,\n'
+        f"{event.id},,2026-11-22T14:05:07.123456789Z,web-1,8f6a1c2e-1111-4222-8333-444455556666,exec,"
+        "4242,4242,-1,1000,1000,1000,,,alice,,,ls,,/bin/ls,,'=cmd|' /C calc'!A0,,8:1,0,\"setuid,setgid\",,"
+        '"[""=1+1"",""a,b""]",3,14,"\'\'=1+1\' a,b",,,,,,exited,3,,5,,\n'
     ) == row
 
 
@@ -167,8 +203,8 @@ def test_csv_of_nothing_is_its_header(raw: bool) -> None:  # noqa: FBT001 - a ca
 
 
 def test_the_table_is_for_people() -> None:
-    """Golden table: columns in line, failed execs with their error and the path asked for."""
-    found = "".join(table([EVENT, FAILED], zone=UTC))
+    """Golden table: columns in line, failed execs with error and path asked for, what ran before."""
+    found = "".join(table([EVENT, FAILED, SNAPSHOT], zone=UTC))
 
     assert (
         "TIME                        PID    PPID USER       RESULT  EXE                      COMMAND\n"
@@ -176,6 +212,8 @@ def test_the_table_is_for_people() -> None:
         "ls -l 'my file'\n"
         "2026-11-22 14:05:07.123    4242    4200 7          ENOENT  /no/such                 "
         "such [...unknown number of bytes missing...]\n"
+        "2026-11-22 14:05:07.123    4242    4200 alice      already /usr/bin/ls              "
+        "ls -l 'my file'\n"
     ) == found
 
 
@@ -205,6 +243,7 @@ def test_a_path_cannot_pass_for_other_columns() -> None:
     assert " ok      '/tmp/x  /bin/true'      ls" in table_row(EVENT._replace(exe=b"/tmp/x  /bin/true"), UTC)
 
 
+@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_table_rows_are_safe_to_show(event: ExecEvent) -> None:
@@ -222,12 +261,21 @@ def test_a_huge_command_is_cut_and_says_so(length: int, more: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "counted"), [(120, "120 execs"), (1, "1 exec"), (None, "an unknown number of execs")]
+    ("count", "exits", "counted"),
+    [
+        (120, 0, "120 execs"),
+        (1, 0, "1 exec"),
+        (None, 0, "an unknown number of execs"),
+        (0, 1, "1 end of a program"),
+        (0, 12, "12 ends of programs"),
+        (5, 12, "5 execs and 12 ends of programs"),
+        (None, 1, "an unknown number of execs and 1 end of a program"),
+    ],
 )
-def test_a_gap_is_one_line(count: int | None, counted: str) -> None:
-    """A gap says how many execs, when (rounded outward) and why."""
+def test_a_gap_is_one_line(count: int | None, exits: int, counted: str) -> None:
+    """A gap says how many execs and ends, when (rounded outward) and why."""
     start, end = 1_795_356_307_123_999_999, 1_795_356_307_300_000_001
-    gap = Gap("web-1", Nanoseconds(start), Nanoseconds(end), GapReason.RING_FULL, count)
+    gap = Gap("web-1", Nanoseconds(start), Nanoseconds(end), GapReason.RING_FULL, count, exits)
 
     assert (
         f"gap: {counted} missed between 2026-11-22 14:05:07.123 and 2026-11-22 14:05:07.301 (ring_full)"

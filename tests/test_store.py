@@ -18,21 +18,21 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from execaudit import query, store
+from execaudit import inserts, interned, query
 from execaudit.errors import DamagedStoreError, StoreError
-from execaudit.event import ExecEvent, Nanoseconds
+from execaudit.event import ExecEvent, Gained, Kind, Nanoseconds
 from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.store import Run, Store
 from tests.events import events
-from tests.histories import begin_run, make_event, make_gap, make_history
+from tests.histories import SECOND, at, begin_run, make_event, make_exit, make_gap, make_history
 from tests.nobody import as_nobody, public_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parent.parent
-_TABLES = ("comm", "path", "argv", "user")
+_TABLES = ("comm", "path", "argv", "user", "origin", "image")
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def recording_to(path: Path) -> Iterator[Store]:
 
 
 def stored(path: Path, after: int | None = None) -> list[ExecEvent]:
-    """Returns the execs of a history, read as a user does."""
+    """Returns the execs of a history, read as a user does, as they were before they ended."""
     with open_history(path) as connection:
-        return [found.event for found in query.find(connection, Filter(), after=after)]
+        return [found.event._replace(end=None) for found in query.find(connection, Filter(), after=after)]
 
 
 def open_and_close(path: Path) -> None:
@@ -82,14 +82,32 @@ def execute(path: Path, *statements: str) -> None:
             connection.execute(sql)
 
 
-def in_time_order(batch: list[ExecEvent]) -> list[ExecEvent]:
+def in_boot_order(batch: list[ExecEvent]) -> list[ExecEvent]:
     """Returns the execs as the store orders those of one batch."""
-    return sorted(batch, key=lambda event: event.time_ns)
+    return sorted(batch, key=lambda event: event.boot_ns)
 
 
 def files(path: Path) -> set[str]:
     """Returns the names of the files in its folder."""
     return {file.name for file in path.parent.iterdir()}
+
+
+def from_somewhere(seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
+    """Returns an exec of which everything is known but its parent."""
+    facts: dict[str, Any] = {
+        "parent_comm": b"bash",
+        "auid": 1000,
+        "session": 3,
+        "login_user": "alice",
+        "tty": b"pts/3",
+        "cgroup": b"/user.slice",
+        "interpreter": b"/bin/sh",
+        "inode": 7,
+        "device": 8 << 20 | 1,
+        "nlink": 1,
+        "privileged": Gained.SETUID,
+    }
+    return make_event(b"a", seconds=seconds, **{**facts, **overrides})
 
 
 batches = st.lists(events(), max_size=5)
@@ -100,14 +118,14 @@ POISON = make_event(b"poison", pid=2**63)
 @settings(deadline=None)
 @given(batches)
 def test_what_is_stored_is_found_again(shared: tuple[Store, Path], batch: list[ExecEvent]) -> None:
-    """Any execs are found as they were, each fact, hole and byte, in order of time."""
+    """Any execs are found as they were, each fact, hole and byte, in the order of the boot clock."""
     opened, path = shared
     with open_history(path) as connection:
         before = query.last_number(connection)
 
     opened.append(batch)
 
-    assert in_time_order(batch) == stored(path, after=before)
+    assert in_boot_order(batch) == stored(path, after=before)
 
 
 def test_runs_belong_to_their_hosts_and_boots(path: Path) -> None:
@@ -136,8 +154,8 @@ def test_a_run_that_did_not_stop_says_so(path: Path) -> None:
 
 
 def test_gaps_are_kept(path: Path) -> None:
-    """Gaps come back with host, times and count, also an unknown one, with or without execs."""
-    gaps = [make_gap(1, 2), make_gap(2, 3, count=None)]
+    """Gaps come back with host, times and counts, also an unknown one, with or without execs."""
+    gaps = [make_gap(1, 2, exits=3), make_gap(2, 3, count=None)]
     with recording_to(path) as opened:
         opened.append([], gaps[:1])
         opened.append([make_event(b"a")], gaps[1:])
@@ -189,7 +207,7 @@ def test_a_batch_is_stored_whole_or_not_at_all(
 
 def test_a_long_batch_is_stored_whole_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Execs that are inserted in several goes are still one batch."""
-    monkeypatch.setattr(store, "BATCH_EVENTS", 2)
+    monkeypatch.setattr(inserts, "BATCH_EVENTS", 2)
     with recording_to(path) as opened:
         with pytest.raises(OverflowError):
             opened.append([*[make_event(b"a")] * 4, POISON])
@@ -212,24 +230,25 @@ def test_a_refused_gap_takes_its_execs_with_it(path: Path) -> None:
     assert [(1,)] == rows(path, "SELECT count(*) FROM gap")
 
 
-@pytest.mark.parametrize("table", ["comm", "argv", "user", "exec", "meta", "seg"])
+@pytest.mark.parametrize("table", ["comm", "argv", "user", "origin", "image", "exec", "meta", "seg", "exit"])
 def test_a_failure_that_lasts_leaves_nothing_behind(path: Path, table: str) -> None:
     """When even the counters cannot be read after a failure, the batch after the mending is right."""
     with recording_to(path) as opened:
         execute(path, f"ALTER TABLE {table} RENAME TO away")
         for _ in range(2):
             with pytest.raises(StoreError, match=f"no such table: {table}"):
-                opened.append([make_event(b"a", seconds=1)])
+                opened.append([from_somewhere(1)], (), [make_exit(from_somewhere(1).key, 2)])
         execute(path, f"ALTER TABLE away RENAME TO {table}")
-        opened.append([make_event(b"a", seconds=2)])
+        opened.append([from_somewhere(2)], (), [make_exit(from_somewhere(2).key, 3)])
 
-    assert [make_event(b"a", seconds=2)] == stored(path)
+    assert [from_somewhere(2)] == stored(path)
+    assert [(1, SECOND, 0, None)] == rows(path, "SELECT * FROM exit")
 
 
 def test_what_is_forgotten_is_stored_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few values the store remembers, every exec keeps its own."""
-    monkeypatch.setattr(store, "_REMEMBERED", 2)
-    monkeypatch.setattr(store, "_LONGEST_REMEMBERED", 3)
+    monkeypatch.setattr(interned, "_REMEMBERED", 2)
+    monkeypatch.setattr(interned, "_LONGEST_REMEMBERED", 3)
     values = [b"a", b"bb", b"ccc", b"dddd", b"a", b"dddd", b"bb", b"", b"a"]
     execs = [
         make_event(v, comm=v, exe=v, filename=v, user=v.decode(), seconds=n) for n, v in enumerate(values)
@@ -248,7 +267,7 @@ def test_equal_values_are_stored_once(path: Path) -> None:
         opened.append([make_event(b"a")])
 
     # filename, exe and cwd differ in make_event
-    assert [(1, 3, 1, 1, 1)] == rows(
+    assert [(1, 3, 1, 1, 0, 0, 1)] == rows(
         path, f"SELECT {', '.join(f'(SELECT count(*) FROM {table})' for table in (*_TABLES, 'clock'))}"
     )
 
@@ -266,7 +285,7 @@ def test_segments_cover_all_execs(
     """Each id is in one segment, and each segment knows its first and last time, whatever clocks did."""
     path = tmp_path_factory.mktemp("segments") / "history.db"
     with pytest.MonkeyPatch.context() as patched, contextlib.ExitStack() as stack:
-        patched.setattr(store, "BATCH_EVENTS", 4)
+        patched.setattr(inserts, "BATCH_EVENTS", 4)
         opened = stack.enter_context(recording_to(path))
         for number, clocks in enumerate(plan):
             if number in reopened:
@@ -286,6 +305,181 @@ def test_segments_cover_all_execs(
         " GROUP BY id_lo ORDER BY id_lo",
     )
     assert len(segments) <= 1 + total / 4
+
+
+def test_where_execs_come_from_is_stored_once(path: Path) -> None:
+    """Origins and images that the store remembers have one row; those of which nothing is known none."""
+    with recording_to(path) as opened:
+        opened.append([from_somewhere(n) for n in range(3)])
+        opened.append([from_somewhere(4, tty=None), from_somewhere(5, nlink=0), make_event(b"a", seconds=6)])
+
+    assert [(2, 2)] == rows(path, "SELECT (SELECT count(*) FROM origin), (SELECT count(*) FROM image)")
+    assert [(None, None)] == rows(path, "SELECT origin_id, image_id FROM exec WHERE id = 6")
+
+
+def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is stored, the store holds some values of each kind, and the latest."""
+    monkeypatch.setattr(interned, "_REMEMBERED", 100)
+    with recording_to(path) as opened:
+        for start in range(0, 2000, 20):
+            values = [b"%d" % number for number in range(start, start + 20)]
+            opened.append(
+                from_somewhere(n, comm=v, exe=v, user=v.decode(), argv=v + b"\0", tty=v, inode=n, pid=n)
+                for n, v in enumerate(values, start)
+            )
+        known = opened._inserts
+        sizes = [len(each.known) + len(each._older) for each in (*known._tables, known._execs)]
+
+    assert all(50 <= size <= 120 for size in sizes)
+
+
+def child_of(parent: ExecEvent, seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
+    """Returns an exec that another one led to, of a process with the seconds as its pid."""
+    return make_event(b"child", seconds=seconds, **{"pid": int(seconds), "parent": parent.key, **overrides})
+
+
+def parents(path: Path) -> list[tuple[Any, ...]]:
+    """Returns each exec's row number and its parent's."""
+    return rows(path, "SELECT id, parent_id FROM exec ORDER BY id")
+
+
+def test_a_parent_is_found_in_its_batch_and_in_earlier_ones(path: Path) -> None:
+    """Parents stand before their children, in whatever order they come, and whatever the clock did."""
+    first = make_event(b"a", seconds=1)
+    stepped = make_event(b"b", seconds=2, parent=first.key, pid=2)
+    stepped = stepped._replace(time_ns=Nanoseconds(first.time_ns - 500 * SECOND))
+    with recording_to(path) as opened:
+        opened.append([child_of(stepped, 3), stepped, first])
+        opened.append([child_of(stepped, 5), child_of(first, 4)])
+
+    assert [(1, None), (2, 1), (3, 2), (4, 1), (5, 2)] == parents(path)
+
+
+def test_what_ran_at_the_beginning_keeps_its_order(path: Path) -> None:
+    """Snapshot rows have the same time, and each stands after its parent's when they come."""
+    init = make_event(b"init", seconds=1, pid=1, kind=Kind.SNAPSHOT)
+    shells = [child_of(init, 1, pid=pid, kind=Kind.SNAPSHOT) for pid in (9, 5, 7)]
+    with recording_to(path) as opened:
+        opened.append([child_of(shells[1], 3), init, *shells])
+
+    assert [(1, None), (2, 1), (3, 1), (4, 1), (5, 3)] == parents(path)
+
+
+def test_a_forgotten_parent_is_looked_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The history knows what the store forgot, of earlier recorders of this boot too; not of another."""
+    monkeypatch.setattr(interned, "_REMEMBERED", 2)
+    other_boot = "99999999-2222-4333-8444-555555555555"
+    with Store(path) as opened:
+        opened.begin_run(Run(boot_id=other_boot, host="web1", version="0", started_ns=at(0)))
+        opened.append([make_event(b"other", seconds=1, boot_id=other_boot)])
+    with recording_to(path) as opened:
+        opened.append([make_event(b"a", seconds=1)])
+    with recording_to(path) as opened:
+        opened.append([make_event(b"b", seconds=2 + n, pid=n) for n in range(9)])
+        opened.append([child_of(make_event(b"a", seconds=1), 20)])
+        opened.append([child_of(make_event(b"b", seconds=2, pid=0), 21)])
+        opened.append([child_of(make_event(b"b", seconds=2, pid=1), 22)])
+
+    assert [(12, 2), (13, 3), (14, None)] == parents(path)[-3:]
+
+
+def test_a_failed_exec_is_no_parent(path: Path) -> None:
+    """Nothing ran: what has the same key, as one of a thread has, is not found for a parent."""
+    failed = make_event(b"a", seconds=1, kind=Kind.FAILED, errno=2)
+    for _ in range(2):
+        with recording_to(path) as opened:
+            opened.append([failed, child_of(failed, 2)])
+        failed = failed._replace(argv=b"b\0")
+
+    assert [(1, None), (2, None), (3, None), (4, None)] == parents(path)
+
+
+def test_a_parent_that_is_not_there_is_unknown(path: Path) -> None:
+    """A lost parent leaves its children without one; when it comes late, the next ones have it."""
+    lost = make_event(b"lost", seconds=1)
+    with recording_to(path) as opened:
+        opened.append([child_of(lost, 2), child_of(lost, 3, replaces=True)])
+        opened.append([lost])
+        opened.append([child_of(lost, 4)])
+
+    assert [(1, None), (2, None), (3, None), (4, 3)] == parents(path)
+    assert [] == rows(path, "SELECT * FROM exit")
+
+
+def test_a_parent_that_was_not_stored_is_not_remembered(path: Path) -> None:
+    """What a failed batch would have been is nobody's parent, and its number somebody else's."""
+    with recording_to(path) as opened:
+        with pytest.raises(OverflowError):
+            opened.append([make_event(b"a", seconds=1), POISON])
+        opened.append([make_event(b"b", seconds=2), child_of(make_event(b"a", seconds=1), 3)])
+
+    assert [(1, None), (2, None)] == parents(path)
+
+
+def test_ends_are_stored_with_their_execs(path: Path) -> None:
+    """An end is found in its exec's batch, in a later one, and by a later recorder of the boot."""
+    execs = [make_event(b"%d" % n, seconds=n, pid=n) for n in range(1, 5)]
+    with recording_to(path) as opened:
+        opened.append(execs, (), [make_exit(execs[0].key, 5.5, 256)])
+        opened.append([], (), [make_exit(execs[1].key, 6, 9)])
+    with recording_to(path) as opened:
+        opened.append([], (), [make_exit(execs[2].key, 7, 139)])
+
+    assert [(1, 4_500_000_000, 256, None), (2, 4 * SECOND, 9, None), (3, 4 * SECOND, 139, None)] == rows(
+        path, "SELECT exec_id, duration_ns, status, replaced_by FROM exit ORDER BY exec_id"
+    )
+
+
+def test_being_replaced_is_an_end(path: Path) -> None:
+    """The next exec of a process ends the one before, also one of an earlier batch; a fork's does not."""
+    first = make_event(b"a", seconds=1)
+    second = child_of(first, 2, replaces=True)
+    with recording_to(path) as opened:
+        opened.append([first, second])
+        opened.append([child_of(second, 5, replaces=True)])
+        opened.append([child_of(second, 6)])
+
+    assert [(1, SECOND, None, 2), (2, 3 * SECOND, None, 3)] == rows(
+        path, "SELECT exec_id, duration_ns, status, replaced_by FROM exit ORDER BY exec_id"
+    )
+
+
+def test_a_second_end_is_ignored(path: Path) -> None:
+    """The first one holds, and the batch is stored all the same."""
+    event = make_event(b"a", seconds=1)
+    with recording_to(path) as opened:
+        opened.append([event], (), [make_exit(event.key, 2, 0), make_exit(event.key, 3, 9)])
+        opened.append([make_event(b"b", seconds=4)], (), [make_exit(event.key, 5, 9)])
+
+    assert [(1, SECOND, 0)] == rows(path, "SELECT exec_id, duration_ns, status FROM exit")
+    assert 2 == len(stored(path))
+
+
+def test_the_end_of_a_lost_exec_is_kept_apart(path: Path) -> None:
+    """What ended, when, and after how long is known, though not what it was; a failed exec cannot end."""
+    lost, failed = make_event(b"lost", seconds=1, pid=7), make_event(b"a", seconds=2, kind=Kind.FAILED)
+    with recording_to(path) as opened:
+        opened.append([failed], (), [make_exit(lost.key, 3.5, 9), make_exit(failed.key, 4)])
+
+    assert [(at(3.5), 7, 2_500_000_000, 9), (at(4), 4242, 2 * SECOND, 0)] == rows(
+        path, "SELECT ts, pid, duration_ns, status FROM stray_exit ORDER BY id"
+    )
+    assert [] == rows(path, "SELECT * FROM exit")
+
+
+def test_a_refused_end_takes_its_execs_with_it(path: Path) -> None:
+    """Execs and ends are stored together, so that they can be tried again together."""
+    event, more = make_event(b"a", seconds=1), make_exit(make_event(b"lost").key, 3)
+    with recording_to(path) as opened:
+        execute(path, "ALTER TABLE stray_exit RENAME TO away")
+        with pytest.raises(StoreError, match="no such table: stray_exit"):
+            opened.append([event], (), [make_exit(event.key, 2), more])
+        assert [] == stored(path)
+        execute(path, "ALTER TABLE away RENAME TO stray_exit")
+        opened.append([event], (), [make_exit(event.key, 2), more])
+
+    assert [event] == stored(path)
+    assert [(1, 1)] == rows(path, "SELECT (SELECT count(*) FROM exit), (SELECT count(*) FROM stray_exit)")
 
 
 def test_a_second_writer_is_refused(path: Path) -> None:
@@ -356,7 +550,9 @@ def test_a_reader_does_not_keep_the_store_open() -> None:
                 connection = stack.enter_context(open_history(path))
                 begun = query.find(connection, Filter())
                 next(begun)
-            assert [make_event(b"a")] == [found.event for found in query.find(connection, Filter())]
+            assert [make_event(b"a")] == [
+                found.event._replace(end=None) for found in query.find(connection, Filter())
+            ]
             assert [make_event(b"a")] == as_nobody(lambda: stored(path))
 
         assert [make_event(b"a")] == as_nobody(lambda: stored(path))

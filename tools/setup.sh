@@ -1,5 +1,6 @@
 #!/bin/sh
-# Install what this checkout needs: `tools/setup.sh setup`, `record` or `test` (see the Makefile).
+# Install what this checkout needs: `tools/setup.sh setup`, `record`, `test` or `test-kernels`
+# (see the Makefile).
 # Says what it installs; silent and quick when nothing is missing. No kernel headers: the few
 # that BCC needs are in bpf/include.
 set -eu
@@ -30,16 +31,19 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 packages='python3-bpfcc python3-venv'
 extra='[dev]'
 case $purpose in
-setup | test)
+setup | test | test-kernels)
 	# strace says what was started, gcc makes the programs that start things, and systemd has
 	# the systemd-analyze that reads the unit.
 	packages="$packages strace gcc libc6-dev systemd"
+	# What makes and runs virtual machines, with the keys of all of Debian's releases.
+	[ "$purpose" != test-kernels ] ||
+		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"
 	;;
 record)
 	extra=
 	;;
 *)
-	fail 'usage: tools/setup.sh setup|record|test'
+	fail 'usage: tools/setup.sh setup|record|test|test-kernels'
 	;;
 esac
 [ "$purpose" = setup ] || is_root || fail "the probe needs root: run \`sudo make $purpose\`"
@@ -117,7 +121,7 @@ make_database() {
 install_packages
 install_execaudit
 case $purpose in
-test)
+test | test-kernels)
 	mount_tracefs
 	;;
 record)

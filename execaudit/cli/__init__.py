@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-_COMMANDS = ("record", "query", "export", "doctor", "db")
+_COMMANDS = ("record", "query", "export", "show", "tree", "doctor", "db")
 _USAGE, _BUG, _INTERRUPTED = 2, 3, 130
 _LONGEST_LINE = 1000
 

@@ -49,7 +49,7 @@ def upgrade(state: State) -> None:
 @db_option
 @click.pass_obj
 def info(state: State, fmt: str) -> None:
-    """What the database holds: its size, times, gaps and recorder runs."""
+    """What the database holds: its size, times, ends, gaps and recorder runs."""
     from execaudit.render import json_text  # noqa: PLC0415  # `--help` needs none of it
 
     facts = _facts(state)
@@ -82,7 +82,10 @@ def _facts(state: State) -> dict[str, object]:
             "execs": summary.execs,
             "first": None if summary.first_ns is None else utc_text(summary.first_ns),
             "last": None if summary.last_ns is None else utc_text(summary.last_ns),
+            "exits": summary.exits,
+            "stray_exits": summary.stray_exits,
             "gaps": summary.gaps,
             "missed": summary.missed,
+            "missed_exits": summary.missed_exits,
             "recorder_runs": summary.runs,
         }

@@ -56,7 +56,7 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
     if str(output) == "-":
         output = None
     with state.history() as connection:
-        wanted = build_filter(values, lambda text: query.user_match(connection, text))
+        wanted = build_filter(values, connection)
         warn_of_gaps(connection, wanted)
         events = (found.event for found in query.find(connection, wanted))
         progress: contextlib.AbstractContextManager[Iterable[ExecEvent]] = contextlib.nullcontext(events)

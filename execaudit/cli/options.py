@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from execaudit import times
-from execaudit.errors import FilterError
+from execaudit.errors import ExecauditError, FilterError
+from execaudit.event import ExecKey, decode_id, encode_id
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
 
     from execaudit.event import Nanoseconds
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
     _TimeType = click.ParamType[Nanoseconds]
     _TextType = click.ParamType[str]
+    _KeyType = click.ParamType[ExecKey]
 else:
-    _TimeType = _TextType = click.ParamType  # generic since click 8.5 only
+    _TimeType = _TextType = _KeyType = click.ParamType  # generic since click 8.5 only
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 _LAST_PID = 2**22  # PID_MAX_LIMIT
@@ -75,6 +78,28 @@ class _User(_TextType):
         return text
 
 
+class _Terminal(_TextType):
+    name = "terminal"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's
+        return str(value).removeprefix("/dev/")
+
+
+class ExecId(_KeyType):
+    """An exec's own id, as records have it."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ExecKey:
+        """Returns what the id says."""
+        key = decode_id(str(value))
+        if key is None:
+            self.fail(
+                f"{value!r} is no exec id: those have 22 characters, as in `query --format jsonl`", param, ctx
+            )
+        return key
+
+
 _PID = click.IntRange(0, _LAST_PID)
 _FILTERS = (
     click.option(
@@ -98,7 +123,34 @@ _FILTERS = (
         help="Found in the command line: Python's syntax.",
     ),
     click.option("--user", "users", type=_User(), multiple=True, metavar="NAME|UID", help="Who ran it."),
+    click.option(
+        "--login-user",
+        "login_users",
+        type=_User(),
+        multiple=True,
+        metavar="NAME|UID",
+        help="Who logged in, whatever sudo or su did since.",
+    ),
+    click.option(
+        "--tty", "ttys", type=_Terminal(), multiple=True, metavar="TEXT", help="On this terminal: pts/3."
+    ),
     click.option("--cwd", "cwds", multiple=True, metavar="GLOB", help="Working directory."),
+    click.option("--cgroup", "cgroups", multiple=True, metavar="GLOB", help="Path of the cgroup."),
+    click.option(
+        "--container",
+        "containers",
+        multiple=True,
+        metavar="ID",
+        help="In this container: its id, 4 digits of it or more, or a machine's name.",
+    ),
+    click.option(
+        "--under",
+        "under",
+        type=ExecId(),
+        multiple=True,
+        metavar="ID",
+        help="Descendants of this exec, however far.",
+    ),
     click.option("--failed", is_flag=True, help="Only execs that the kernel refused."),
     click.option("--truncated", is_flag=True, help="Only execs whose arguments are not whole."),
     click.option("--host", "hosts", multiple=True, metavar="NAME", help="Recorded on this host."),
@@ -114,12 +166,12 @@ def filter_options(function: _Function) -> _Function:
     return function
 
 
-def build_filter(values: dict[str, Any], user_match: Callable[[str], Any]) -> Filter:
-    """Returns the filter that the options ask for.
+def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filter:
+    """Returns the filter that the options ask for; users and execs are looked up in the history.
 
-    `user_match` looks a user up. Raises FilterError.
+    Raises FilterError; ExecauditError for an exec that is not in the history.
     """
-    from execaudit.query import Filter  # noqa: PLC0415  # `record --help` needs no query
+    from execaudit import query  # noqa: PLC0415  # `record --help` needs no query
 
     since, until = values["since"], values["until"]
     if since is not None and until is not None and since >= until:
@@ -130,7 +182,7 @@ def build_filter(values: dict[str, Any], user_match: Callable[[str], Any]) -> Fi
     def raw(name: str) -> tuple[bytes, ...]:
         return tuple(os.fsencode(text) for text in values[name])
 
-    return Filter(
+    return query.Filter(
         since_ns=since,
         until_ns=until,
         pids=values["pids"],
@@ -140,11 +192,34 @@ def build_filter(values: dict[str, Any], user_match: Callable[[str], Any]) -> Fi
         cwds=raw("cwds"),
         args=raw("args"),
         args_regex=raw("args_regex"),
-        users=tuple(user_match(text) for text in values["users"]),
-        # No host has a name that is not UTF-8, and SQLite takes none.
-        hosts=tuple(os.fsencode(host).decode("utf-8", "backslashreplace") for host in values["hosts"]),
+        users=tuple(query.user_match(connection, text) for text in values["users"]),
+        login_users=tuple(
+            query.user_match(connection, text, option="--login-user") for text in values["login_users"]
+        ),
+        ttys=raw("ttys"),
+        cgroups=raw("cgroups"),
+        # No container and no host has a name that is not UTF-8, and SQLite takes none.
+        containers=tuple(_utf8(text) for text in values["containers"]),
+        under=tuple(number_of(connection, key) for key in values["under"]),
+        hosts=tuple(_utf8(text) for text in values["hosts"]),
         failed=values["failed"],
         truncated=values["truncated"],
         limit=None if values["limit"] is None else min(values["limit"], _MOST),
         reverse=values["reverse"],
     )
+
+
+def number_of(connection: sqlite3.Connection, key: ExecKey) -> int:
+    """Returns the row number of an exec. Raises ExecauditError if it is not in the history."""
+    from execaudit import query  # noqa: PLC0415  # see build_filter
+
+    number = query.locate(connection, key)
+    if number is None:
+        raise ExecauditError(
+            f"there is no exec {encode_id(key)} in this history: take an id from `query`, or name another --db"
+        )
+    return number
+
+
+def _utf8(text: str) -> str:
+    return os.fsencode(text).decode("utf-8", "backslashreplace")

@@ -50,7 +50,7 @@ def command(state: State, /, fmt: str | None, *, follow: bool, raw: bool, **valu
         raise click.UsageError("--follow and --reverse exclude each other")
     chosen = render.Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
     with state.history() as connection:
-        wanted = build_filter(values, lambda text: query.user_match(connection, text))
+        wanted = build_filter(values, connection)
         gaps = warn_of_gaps(connection, wanted)
         if follow:
             events = _follow(connection, wanted, gaps)
@@ -72,7 +72,7 @@ def write(fmt: render.Format, events: Iterator[ExecEvent], *, raw: bool) -> Iter
 
 
 def warn_of_gaps(connection: sqlite3.Connection, wanted: Filter, *, known: int = 0) -> int:
-    """Says on stderr where execs are missing, after the first `known` gaps. Returns their number."""
+    """Says on stderr where execs or ends are missing, after the first `known` gaps. Returns their number."""
     found = query.gaps(connection, wanted)
     for gap in found[known:]:
         click.echo(render.gap_line(gap, None), err=True)

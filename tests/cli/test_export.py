@@ -76,7 +76,7 @@ def test_an_existing_file_is_replaced(history: Path, tmp_path: Path) -> None:
         execaudit("--db", history, "export", "-o", out)
 
         assert "old\n" * 100_000 == old.read()
-    assert out.read_text().startswith("id,time,")
+    assert out.read_text().startswith("id,parent_id,time,")
     assert 0o640 == stat.S_IMODE(out.stat().st_mode)
 
 
@@ -98,7 +98,7 @@ def test_a_link_stays_a_link(history: Path, tmp_path: Path) -> None:
     execaudit("--db", history, "export", "-o", tmp_path / "link")
 
     assert "target" == str((tmp_path / "link").readlink())
-    assert (tmp_path / "target").read_text().startswith("id,time,")
+    assert (tmp_path / "target").read_text().startswith("id,parent_id,time,")
 
 
 @pytest.mark.parametrize("redirected", ["> out", ">> out", "| cat > out"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from execaudit.event import Kind
 from execaudit.store import Store
 from tests.commands import PATIENCE, Terminal, execaudit, line_of, running
 from tests.histories import START, begin_run, make_event, make_gap, make_history
@@ -53,6 +54,21 @@ def test_filters_hold_for_what_comes(path: Path) -> None:
         store.append([make_event(b"new", seconds=20, pid=1), make_event(b"new", seconds=21, pid=0)])
 
         assert 0 == pid_of(process)
+
+
+def test_descendants_that_come(path: Path) -> None:
+    """--under follows a family: each new member once, what ran already included, and nobody else."""
+    root = make_event(b"old", seconds=3, pid=3)
+    with running("--db", path, "query", "--follow", "--under", root.id) as process, Store(path) as store:
+        begin_run(store)
+        child = make_event(b"new", seconds=20, pid=100, parent=root.key)
+        store.append([child, make_event(b"new", seconds=20, pid=5), make_event(b"new", seconds=21, pid=6)])
+        assert 100 == pid_of(process)
+        for pid, kind in ((101, Kind.SNAPSHOT), (102, Kind.EXEC)):
+            child = make_event(b"new", seconds=pid, pid=pid, parent=child.key, kind=kind)
+            store.append([make_event(b"new", seconds=pid, pid=7), child])
+
+            assert pid == pid_of(process)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,25 @@ FILTERS: dict[str, list[int]] = {
     "--args-regex '^curl .*(http|ftp)://'": [100],
     "--args-regex '(?i)SPLASH'": [1],
     "--args-regex ^ls --args-regex ^id$": [103, 200],
+    "--login-user alice": [100, 101],
+    "--login-user 1000 --login-user 4242": [100, 101, 102],
+    "--login-user root": [],
+    "--tty pts/3": [100],
+    "--tty /dev/pts/3 --tty pts/4": [100, 101],
+    "--tty pts/": [],
+    "--cgroup /user.slice/a": [100],
+    "--cgroup '/user.slice/*' --cgroup /init.scope": [1, 100, 101],
+    "--cgroup '*.scope'": [1, 102],
+    "--container 9ec39ec3": [102],
+    "--container 9ec3 --container web": [102, 103],
+    "--container 9ec": [],
+    "--under [1]": [100, 101, 102],
+    "--under [100]": [101],
+    "--under [100] --under [102]": [101],
+    "--under [101]": [],
+    "--under [1] --failed": [101],
+    "--under [1] --limit 2 --reverse": [102, 101],
+    "--under [1] --since @{3}": [101, 102],
     "--host db1": [200],
     "--host web1 --host db1 --limit 3": [103, 104, 200],
     "--host nowhere": [],
@@ -70,8 +89,17 @@ FILTERS: dict[str, list[int]] = {
 }
 
 
+# When the execs that have descendants, or could have, happened.
+_SECONDS = {1: 0, 100: 2, 101: 3, 102: 4}
+
+
 def words(options: str) -> list[str]:
-    """Returns the arguments that options are; `{2}` is two seconds after the history's start."""
+    """Returns the arguments that options are.
+
+    `{2}` is two seconds after the history's start, `[100]` the id of the exec with that pid.
+    """
+    for pid, seconds in _SECONDS.items():
+        options = options.replace(f"[{pid}]", make_event(pid=pid, seconds=seconds).id)
     return shlex.split(options.format(*range(START, START + 901)))
 
 
@@ -83,6 +111,57 @@ def test_filters(options: str, history: Path) -> None:
     done = execaudit("--db", history, "query", *words(options))
 
     assert (0, FILTERS[options]) == (done.status, done.pids())
+
+
+def test_an_id_that_is_none_is_wrong_usage(history: Path) -> None:
+    """
+    --under takes an id, and says what one is.
+    """
+    for text in ("", "1", "i" * 22, "u" * 22, make_event().id + "0"):
+        done = execaudit("--db", history, "query", "--under", text)
+
+        assert 2 == done.status
+        assert done.failed_in_one_line()
+        assert b"no exec id: those have 22 characters" in done.err
+
+
+def test_an_id_of_nothing_is_no_empty_answer(history: Path) -> None:
+    """
+    --under an exec that this history does not have fails; one of which nothing came finds nothing.
+    """
+    text = make_event(pid=999).id
+    for command in ("query", "export"):
+        done = execaudit("--db", history, command, "--under", text)
+
+        assert 1 == done.status
+        assert done.failed_in_one_line()
+        assert f"there is no exec {text} in this history: ".encode() in done.err
+    assert (
+        execaudit("--db", history, "query", "--under", make_event(pid=101, seconds=3).id.upper()).status == 0
+    )
+
+
+def test_a_login_user_that_nobody_knows(history: Path) -> None:
+    """
+    A name that is known nowhere is a mistake, and the message names the option.
+    """
+    done = execaudit("--db", history, "query", "--login-user", "nobody-at-all")
+
+    assert 2 == done.status
+    assert done.failed_in_one_line()
+    assert b"--login-user: nobody is called" in done.err
+
+
+def test_lineage_and_end_are_in_the_record(history: Path) -> None:
+    """
+    A record names its parent, and says how its program ended.
+    """
+    init, curl = execaudit("--db", history, "query", "--pid", "1", "--pid", "100").rows()
+
+    assert (None, init["id"]) == (init["parent_id"], curl["parent_id"])
+    assert ["snapshot", "exec"] == [init["kind"], curl["kind"]]
+    assert ["unknown", None, None] == [init[name] for name in ("ended", "exit_code", "duration_ns")]
+    assert ["exited", 1, 7_000_000_000] == [curl[name] for name in ("ended", "exit_code", "duration_ns")]
 
 
 def test_json_lines_when_piped(history: Path) -> None:
@@ -155,13 +234,13 @@ def test_finding_nothing_is_no_failure(history: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "warned"),
     [
-        ("", ["7 execs", "an unknown number of execs"]),
-        ("--since @{3}", ["7 execs", "an unknown number of execs"]),
-        ("--until @{6}", ["7 execs"]),
+        ("", ["7 execs and 3 ends of programs", "an unknown number of execs"]),
+        ("--since @{3}", ["7 execs and 3 ends of programs", "an unknown number of execs"]),
+        ("--until @{6}", ["7 execs and 3 ends of programs"]),
         ("--since @{6}", ["an unknown number of execs"]),
         ("--since @{4} --until @{6}", []),
         ("--until @{3}", []),
-        ("--pid 0", ["7 execs", "an unknown number of execs"]),
+        ("--pid 0", ["7 execs and 3 ends of programs", "an unknown number of execs"]),
         ("--host db1", []),
     ],
 )

@@ -79,7 +79,7 @@ def test_a_format_in_the_file(history: Path, tmp_path: Path) -> None:
     query = execaudit("--db", history, "--config", tmp_path / "config.toml", "query", "--limit", "1")
     export = execaudit("--db", history, "--config", tmp_path / "config.toml", "export", "--limit", "1")
 
-    assert query.out.startswith(b"id,time,")
+    assert query.out.startswith(b"id,parent_id,time,")
     assert [200] == export.pids()
 
 

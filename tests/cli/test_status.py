@@ -129,7 +129,9 @@ def test_info(history: Path) -> None:
     [facts] = execaudit("--db", history, "db", "info", "--format", "json").rows()
 
     assert b"execs          8\n" in text.out
+    assert b"stray exits    1\n" in text.out
     assert (8, 2, 7, 2) == (facts["execs"], facts["gaps"], facts["missed"], facts["recorder_runs"])
+    assert (1, 1, 3) == (facts["exits"], facts["stray_exits"], facts["missed_exits"])
     assert ("2026-11-22T18:08:39.000000000Z", "2026-11-22T18:08:46.000000000Z") == (
         facts["first"],
         facts["last"],

@@ -157,3 +157,9 @@ def argv_of(row: Row) -> bytes:
 def text(raw: bytes) -> str:
     r"""Returns bytes as the record shows them: what is not UTF-8 as `\xNN`."""
     return raw.decode("utf-8", "backslashreplace")
+
+
+def without_end(row: Row) -> Row:
+    """Returns a record as the JSON log has it: written at the exec, when its end was to come."""
+    ends = ("ended", "exit_code", "exit_signal", "duration_ns", "replaced_by")
+    return {**row, **dict.fromkeys(ends)}

@@ -90,7 +90,7 @@ def test_without_failed_execs_only_they_are_missing(stage: Stage, tmp_path: Path
         stage.run(Start("no-failed", _PADDED))
     rows = recorded.rows()
 
-    assert {"exec"} == {row["kind"] for row in rows}
+    assert {"exec", "snapshot"} == {row["kind"] for row in rows}
     assert [row["kind"] for row in rows if row["pid"] == refused.pid] == ["exec"]
     assert argv_of(_by_start(rows, stage)["no-failed"]) == _PADDED
 

@@ -1,0 +1,272 @@
+"""Which execs are wanted, and the statements that find them. Pure: nothing is run here.
+
+A statement is text with named parameters: sqlite3 takes it as it is, and SQLAlchemy's
+text() would, for a database that is not SQLite. It calls functions that `matching` makes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.codes import KINDS
+from execaudit.event import Kind, Nanoseconds
+from execaudit.rows import COLUMNS, FROM, FROM_DESCENDANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAGE_ROWS = 2000
+# Of SQLite's integers; as a time, in the year 2262.
+_LARGEST = 2**63 - 1
+
+
+class UserMatch(NamedTuple):
+    """A user as a filter names one."""
+
+    name: str | None
+    """Matches the name that was recorded; None when a uid was asked for."""
+    uid: int | None
+    """Matches the uid: of all execs if it was asked for, else of those without a name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which execs. Fields combine with AND, the values of one with OR; empty or None: all."""
+
+    since_ns: Nanoseconds | None = None
+    """Wall clock, inclusive."""
+    until_ns: Nanoseconds | None = None
+    """Wall clock, exclusive."""
+    pids: tuple[int, ...] = ()
+    ppids: tuple[int, ...] = ()
+    comms: tuple[bytes, ...] = ()
+    """Globs."""
+    exes: tuple[bytes, ...] = ()
+    """Globs; of a failed exec, the caller's image."""
+    cwds: tuple[bytes, ...] = ()
+    """Globs."""
+    args: tuple[bytes, ...] = ()
+    """Substrings of the command line, its arguments joined by single spaces; none spans a hole."""
+    args_regex: tuple[bytes, ...] = ()
+    r"""Python regular expressions, searched in the same text; a hole is a `\0` there."""
+    users: tuple[UserMatch, ...] = ()
+    login_users: tuple[UserMatch, ...] = ()
+    ttys: tuple[bytes, ...] = ()
+    """Below /dev: `pts/3`."""
+    cgroups: tuple[bytes, ...] = ()
+    """Globs."""
+    containers: tuple[str, ...] = ()
+    """Ids, the first four digits of one or more, or names of machines."""
+    hosts: tuple[str, ...] = ()
+    under: tuple[int, ...] = ()
+    """Row numbers of execs whose descendants are wanted; they themselves are not."""
+    failed: bool = False
+    """Only failed execs."""
+    truncated: bool = False
+    """Only execs whose argv is not whole."""
+    limit: int | None = None
+    """The newest so many."""
+    reverse: bool = False
+    """Newest first; otherwise in the order of recording."""
+
+
+class Statement(NamedTuple):
+    """SQL text and the values of its named parameters."""
+
+    sql: str
+    parameters: dict[str, object]
+
+
+class _Where:
+    """Collects conditions and their parameters."""
+
+    def __init__(self, parameters: dict[str, object] | None = None) -> None:
+        """`parameters` are those of the statement that this is a part of."""
+        self.conditions: list[str] = []
+        self.parameters: dict[str, object] = {} if parameters is None else parameters
+
+    def bind(self, value: object) -> str:
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return f":{name}"
+
+    def any_of(self, conditions: Sequence[str]) -> None:
+        if conditions:
+            self.conditions.append("(" + " OR ".join(conditions) + ")")
+
+    def one_of(self, column: str, values: Sequence[object]) -> None:
+        if values:
+            self.conditions.append(f"{column} IN ({', '.join(self.bind(value) for value in values)})")
+
+    def matching(self, column: str, dictionary: str, globs: Sequence[bytes]) -> None:
+        """Interned texts: the dictionary is searched, not the execs."""
+        self.any_of(
+            [
+                f"{column} IN (SELECT id FROM {dictionary} WHERE {self.glob('v', glob)})"  # noqa: S608  # ours
+                for glob in globs
+            ]
+        )
+
+    def glob(self, column: str, glob: bytes) -> str:
+        if not re.search(rb"[*?\[]", glob):
+            return f"{column} = {self.bind(glob)}"
+        if glob.isascii() and not re.search(rb"[?\[]", glob):
+            # The common ones, in a fifth of the time. SQLite knows no single bytes that are no
+            # UTF-8, but a star passes over any. On Debian it never finds a BLOB.
+            return f"CAST({column} AS TEXT) GLOB CAST({self.bind(glob)} AS TEXT)"
+        return f"matches_glob({self.bind(glob)}, {column})"
+
+    def text(self) -> str:
+        return f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
+
+
+def _where(wanted: Filter) -> _Where:
+    where, number = _Where(), _number(wanted)
+    if wanted.since_ns is not None or wanted.until_ns is not None:
+        since = where.bind(0 if wanted.since_ns is None else wanted.since_ns)
+        until = where.bind(_LARGEST if wanted.until_ns is None else wanted.until_ns)
+        overlap = f"FROM seg WHERE ts_max >= {since} AND ts_min < {until}"
+        where.conditions += [
+            f"{number} >= (SELECT min(id_lo) {overlap})",
+            f"{number} <= (SELECT max(id_hi) {overlap})",
+            f"e.ts >= {since} AND e.ts < {until}",
+        ]
+    where.one_of("e.pid", wanted.pids)
+    where.one_of("e.ppid", wanted.ppids)
+    where.matching("e.comm_id", "comm", wanted.comms)
+    where.matching("e.exe_id", "path", wanted.exes)
+    where.matching("e.cwd_id", "path", wanted.cwds)
+    where.any_of([_args_condition(where, text) for text in wanted.args])
+    where.any_of([f"args_search({where.bind(text)}, a.v, t.holes)" for text in wanted.args_regex])
+    where.any_of([_user_condition(where, match, "u.v", "e.uid", "e.user_id") for match in wanted.users])
+    where.conditions += _origin_conditions(where, wanted)
+    where.any_of([f"r.host = {where.bind(host)}" for host in wanted.hosts])
+    if wanted.failed:
+        where.conditions.append(f"e.kind = {KINDS.index(Kind.FAILED)}")
+    if wanted.truncated:
+        where.conditions.append("e.truncated IS NOT NULL")
+    return where
+
+
+def _number(wanted: Filter) -> str:
+    """Returns the column by which an answer is read on and put in order."""
+    return "h.id" if wanted.under else "e.id"
+
+
+def _from(wanted: Filter) -> str:
+    return FROM_DESCENDANTS.format(table=descendants_table(wanted.under)) if wanted.under else FROM
+
+
+def _args_condition(where: _Where, text: bytes) -> str:
+    words = [word for word in text.split(b" ") if word]
+    # instr is C and exact on bytes; what spans arguments or holes is looked at again, joined.
+    found = [f"instr(a.v, {where.bind(word)}) > 0" for word in words]
+    joined = f"args_contain({where.bind(text)}, a.v, t.holes)"
+    found.append(joined if b" " in text else f"(e.truncated IS NULL OR {joined})")
+    return "(" + " AND ".join(found) + ")"
+
+
+def _user_condition(where: _Where, match: UserMatch, name: str, uid: str, name_id: str) -> str:
+    """Returns the condition for a user, given the columns that say who it was."""
+    if match.name is None:
+        return f"{uid} = {where.bind(match.uid)}"
+    by_name = f"{name} = {where.bind(match.name.encode('utf-8', 'surrogateescape'))}"
+    if match.uid is None:
+        return by_name
+    return f"({by_name} OR ({name_id} IS NULL AND {uid} = {where.bind(match.uid)}))"
+
+
+def _origin_conditions(outer: _Where, wanted: Filter) -> list[str]:
+    """Where execs come from: the few origins are searched, not the execs."""
+    where = _Where(outer.parameters)
+    where.any_of(
+        [_user_condition(where, match, "ou.v", "o.auid", "o.login_user_id") for match in wanted.login_users]
+    )
+    where.one_of("o.tty", wanted.ttys)
+    where.any_of([where.glob("og.v", glob) for glob in wanted.cgroups])
+    where.any_of([f"in_container({where.bind(text)}, og.v)" for text in wanted.containers])
+    if not where.conditions:
+        return []
+    joined = (
+        "origin AS o LEFT JOIN user AS ou ON ou.id = o.login_user_id"
+        " LEFT JOIN path AS og ON og.id = o.cgroup_id"
+    )
+    return [f"e.origin_id IN (SELECT o.id FROM {joined}{where.text()})"]  # noqa: S608  # values are bound
+
+
+def statement(wanted: Filter, *, after: int | None = None, most: int = PAGE_ROWS) -> Statement:
+    """Returns the statement for one page of what is wanted, of at most `most` execs.
+
+    `after` is the number of the last exec of the page before, in the direction of reading.
+    """
+    where, number = _where(wanted), _number(wanted)
+    if after is not None:
+        where.conditions.append(f"{number} {'<' if wanted.reverse else '>'} {where.bind(after)}")
+    order = "DESC" if wanted.reverse else "ASC"
+    page = f"ORDER BY {number} {order} LIMIT {where.bind(most)}"
+    return Statement(f"SELECT {COLUMNS}{_from(wanted)}{where.text()} {page}", where.parameters)
+
+
+def newest_statement(wanted: Filter, limit: int) -> Statement:
+    """Returns the statement for the number of the oldest among the newest `limit` execs."""
+    where, number = _where(wanted), _number(wanted)
+    most = where.bind(min(limit, _LARGEST))
+    inner = f"SELECT {number} AS id{_from(wanted)}{where.text()} ORDER BY {number} DESC LIMIT {most}"
+    return Statement(f"SELECT min(id) FROM ({inner})", where.parameters)  # noqa: S608  # values are bound
+
+
+def count_statement(wanted: Filter) -> Statement:
+    """Returns the statement for how many execs are wanted, but for the limit."""
+    where = _where(wanted)
+    return Statement(f"SELECT count(*){_from(wanted)}{where.text()}", where.parameters)
+
+
+def numbers_statement(numbers: Sequence[int]) -> Statement:
+    """Returns the statement for the execs of these numbers, in any order."""
+    where = _Where()
+    where.one_of("e.id", numbers)
+    return Statement(f"SELECT {COLUMNS}{FROM}{where.text()}", where.parameters)
+
+
+def gaps_statement(wanted: Filter) -> Statement:
+    """Returns the statement for the gaps in the range asked for, on the hosts asked for."""
+    where = _Where()
+    if wanted.since_ns is not None:
+        where.conditions.append(f"g.ts_to >= {where.bind(wanted.since_ns)}")
+    if wanted.until_ns is not None:
+        where.conditions.append(f"g.ts_from < {where.bind(wanted.until_ns)}")
+    where.any_of([f"r.host = {where.bind(host)}" for host in wanted.hosts])
+    columns = "SELECT r.host, g.ts_from, g.ts_to, g.reason, g.count, g.exits FROM gap AS g"
+    joined = f"{columns} LEFT JOIN run AS r ON r.id = g.run_id"
+    return Statement(f"{joined}{where.text()} ORDER BY g.id", where.parameters)
+
+
+def descendants_table(roots: Sequence[int]) -> str:
+    """Returns the name of the temporary table for the numbers of all descendants of `roots`."""
+    return f"temp.under_{'_'.join(str(int(root)) for root in roots)}"
+
+
+def descendants_statement(roots: Sequence[int], *, known: int | None, last: int) -> Statement:
+    """Returns the statement that puts descendants of `roots` into their table, up to the number `last`.
+
+    `known` is the `last` of the time before, if there was one: those are in the table already.
+    """
+    table = descendants_table(roots)
+    where = _Where()
+    where.one_of("e.parent_id", roots)
+    upto = where.bind(last)
+    of_roots, new = where.conditions[0], ""
+    if known is not None:
+        # Few are new: each is looked at. The index would find the old ones as well.
+        of_roots = f"({of_roots} OR e.parent_id IN (SELECT id FROM {table}))"  # noqa: S608  # ours
+        new = f"NOT INDEXED WHERE e.id > {where.bind(known)} AND"
+    # A parent's number is smaller. That it is asked for ends the search of a damaged history.
+    return Statement(
+        f"INSERT OR IGNORE INTO {table} WITH RECURSIVE down(id) AS ("  # noqa: S608  # values are bound
+        f"SELECT e.id FROM exec AS e {new or 'WHERE'} {of_roots} AND e.id > e.parent_id AND e.id <= {upto}"
+        " UNION ALL SELECT e.id FROM down AS h CROSS JOIN exec AS e ON e.parent_id = h.id"
+        f" WHERE e.id > h.id AND e.id <= {upto}) SELECT id FROM down",
+        where.parameters,
+    )

@@ -1,0 +1,93 @@
+"""The live tests on Debian's kernels: the recorder is loaded there, by the verifier of that time."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernels.kernels import SERIES
+
+if TYPE_CHECKING:
+    from tests.kernels.conftest import RunTests
+    from tests.kernels.outcome import Outcome
+
+# Slow is no failure, where processors are emulated and those that do it are shared; to hang is one.
+_SECONDS = 3600
+# Two, because there is order to keep between processors, and the threads that rewrite an argv while the
+# kernel copies it never meet it on one.
+_CPUS = 2
+_CHOSEN = os.environ.get("EXECAUDIT_TEST_KERNELS", " ".join(SERIES)).split()
+
+_ARGUMENTS = (
+    "tests/live",
+    # It needs a compiler, strace and a package to build, and takes a minute of a real machine.
+    "--ignore=tests/live/test_build.py",
+    # These try what the command does, not what the kernel does, and start a recorder each, which
+    # takes half a minute of an emulated processor; `make test` has them.
+    "--ignore=tests/live/test_record_command.py",
+    *(
+        f"--deselect=tests/live/test_record_cli.py::{name}"
+        for name in (
+            "test_a_terminal_shows_execs",
+            "test_quiet_on_a_terminal",
+            "test_without_tracefs",
+            "test_no_failed_needs_no_tracefs",
+        )
+    ),
+)
+
+# What the kernels differ in, or what is likely to be the first to break: tail calls, their bounds, the
+# syscalls' tracepoints, mounts and namespaces, and a ring that is full. Being left out is no success.
+_TELLING = {
+    *(
+        f"test_starts::test_start_is_in_the_history_once_byte_for_byte[{name}]"
+        for name in (
+            "ordinary", "5-MB", "2-MB-not-UTF-8", "55002-arguments", "100000-arguments", "20000-empty-arguments",
+            "270319-bytes", "thread", "two-threads-often", "cold-pages", "overlay", "user-namespace", "core",
+        )
+    ),
+    "test_starts::test_too_deep_cwd_is_cut_at_its_root_and_says_so",
+    "test_starts::test_nothing_was_missed",
+    "test_refusals::test_refusal_has_the_argv_of_the_call[empty-arguments]",
+    "test_refusals::test_walk_over_too_many_arguments_stops_and_says_so",
+    "test_refusals::test_refusals_in_a_row_are_recorded_in_their_order",
+    "test_limits::test_argv_larger_than_the_ring_says_what_is_lost",
+    "test_storm::test_storm_is_stored_whole",
+    "test_storm::test_stored_and_missed_are_all[4096]",
+    "test_record_cli::test_a_killed_recorder_leaves_a_good_history",
+}  # fmt: skip
+
+
+def test_the_kernels_asked_for_are_known() -> None:
+    """Neither a name that is none, nor none at all, leaves a kernel out by accident."""
+    assert _CHOSEN
+    assert set(_CHOSEN) <= set(SERIES)
+
+
+@pytest.fixture(scope="module", params=[series for series in SERIES if series in _CHOSEN])
+def outcome(request: pytest.FixtureRequest, run_tests: RunTests) -> Outcome:
+    """The live tests, run in one guest."""
+    return run_tests(request.param, _ARGUMENTS, cpus=_CPUS, seconds=_SECONDS)
+
+
+def test_the_guest_is_the_one_that_was_meant(outcome: Outcome, request: pytest.FixtureRequest) -> None:
+    """It ran that kernel, on so many processors."""
+    series = request.node.callspec.params["outcome"]
+
+    assert outcome.answer.release.startswith(f"{series}.")
+    assert _CPUS == outcome.answer.cpus
+
+
+def test_all_live_tests_passed(outcome: Outcome) -> None:
+    """None failed, none was skipped, and pytest ended well."""
+    others = outcome.others()
+
+    assert not others, others
+    assert 0 == outcome.answer.status
+
+
+def test_the_telling_ones_were_among_them(outcome: Outcome) -> None:
+    """Those that a kernel may differ in were run, and passed."""
+    assert set() == _TELLING - outcome.passed()
