@@ -836,6 +836,11 @@ int on_exit(struct ea_sys_exit *ctx)
 		s->argv = saved.argv;
 		e->dirfd = saved.dirfd;
 		n = bpf_probe_read_user_str(&s->raw[sizeof(*e)], EA_PATH_MAX, (void *)saved.filename);
+		/* As with arguments: before Linux 6.13 an empty string has the length 0. */
+		if (n == 0) {
+			s->raw[sizeof(*e)] = 0;
+			n = 1;
+		}
 		if (n > 0) {
 			e->str_len[EA_STR_FILENAME] = n;
 			s->pos = sizeof(*e) + n;
@@ -945,7 +950,12 @@ int on_exit_argv(struct ea_sys_exit *ctx)
 		OPAQUE(pos);
 		pos &= EA_LOW - 1;
 		n = bpf_probe_read_user_str(&s->raw[pos], EA_PIECE, (void *)from);
-		if (n <= 0) {
+		/* Before Linux 6.13 an empty string has the length 0: its NUL is not counted. */
+		if (n == 0) {
+			s->raw[pos] = 0;
+			n = 1;
+		}
+		if (n < 0) {
 			/* Its length is unknown; the arguments after it may be readable. */
 			h->flags |= EA_FAULT;
 			h->missing = EA_UNKNOWN;
