@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
-TABLES = ("record", "query", "export")
+TABLES = ("record", "query", "export", "show", "tree")
 """Each has the options of the command of its name."""
 # No settings are as long as this; a device has no end.
 _LARGEST = 1_000_000
