@@ -62,7 +62,10 @@ def test_only_the_default_may_be_missing(tmp_path: Path, config: Path, place: st
         (b"query = 5", r"{path}: query must be a table: \[query\]"),
         (b"[[record]]", r"{path}: record must be a table: \[record\]"),
         (b"[recrod]", r"{path}: unknown setting 'recrod' at the top: did you mean record\?"),
-        (b"zzz = 1", r"{path}: unknown setting 'zzz' at the top: there are db, export, query, record, show, tree"),
+        (
+            b"zzz = 1",
+            r"{path}: unknown setting 'zzz' at the top: there are db, export, query, record, show, tree",
+        ),
         (b"#" * 1_000_001, r"{path} is no configuration: it has more than 1000000 bytes"),
     ],
 )
