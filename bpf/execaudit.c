@@ -8,21 +8,26 @@
  *   execve, execveat, 32-bit callers, programs that the kernel starts itself.
  *   The bytes there are the ones that run; no other thread can reach them yet.
  *   Failed execs at the exit of the execve and execveat syscalls, from the
- *   caller's memory, by the pointers that the enter hook saved.
+ *   caller's memory, by the pointers that the enter hook saved. EA_KPROBES: the
+ *   same, where the functions behind these syscalls are entered and returned from.
+ *   EA_RETURN_EXECS: successful ones there too, where raw tracepoints cannot be used.
  *   What led to an exec, and how it ended: a map from process to the exec that
  *   it runs is kept at fork, exec and exit. Forks cross to user space in no
  *   other way; exits of programs do.
  *
  * Not traced
  *   execveat with AT_EXECVE_CHECK (it runs nothing), code that is mapped or
- *   interpreted without an exec, failed execs of 32-bit callers (the kernel
- *   does not trace compat syscalls).
+ *   interpreted without an exec. With syscall tracepoints, failed execs of 32-bit
+ *   callers (the kernel does not trace compat syscalls). With kprobes, what a filter
+ *   of system calls refuses: the function is never entered. With EA_RETURN_EXECS,
+ *   programs that the kernel starts itself, and interpreters of scripts.
  *
  * Built by execaudit/probe.py, which passes as -D flags:
  *   EA_RING_PAGES   pages of the ring buffer, a power of two
  *   EA_WAKE_BYTES   the reader is woken when one CPU has written this much
  *   EA_MAX_ARGV     bytes of a command line to keep, EA_UNKNOWN for all
  *   EA_PROCESSES    processes whose lineage can be kept at a time
+ *   EA_FAILED_EXECS, EA_KPROBES, EA_RETURN_EXECS   if defined: see above
  *   EA_OFF_s__m     offset of member m in struct s, from the kernel's BTF
  *   EA_ENUM_e__n    value of n in enum e, from there too
  */
@@ -46,6 +51,34 @@
 #define EA_KERNFS_PARENT EA_OPT(kernfs_node, __parent) /* since 6.15 */
 #else
 #define EA_KERNFS_PARENT EA_OPT(kernfs_node, parent)
+#endif
+
+/* What a system call was given, and returned, by its place. Kernels of x86 and of ARM have
+ * kept all of it in struct pt_regs since 4.19. */
+#if EA_OPT(pt_regs, di) >= 0 /* x86-64 */
+#define EA_REG_RETURN    EA_OPT(pt_regs, ax)
+#define EA_REG_FIRST     EA_OPT(pt_regs, di)
+#define EA_REG_SECOND    EA_OPT(pt_regs, si)
+#define EA_REG_THIRD     EA_OPT(pt_regs, dx)
+#define EA_REG_FIFTH     EA_OPT(pt_regs, r8)
+#define EA_COMPAT_FIRST  EA_OPT(pt_regs, bx)
+#define EA_COMPAT_SECOND EA_OPT(pt_regs, cx)
+#define EA_COMPAT_THIRD  EA_OPT(pt_regs, dx)
+#define EA_COMPAT_FIFTH  EA_OPT(pt_regs, di)
+#else /* arm64: x0, x1, ... and r0, r1, ... are the same */
+#define EA_REG_RETURN    EA_OPT(pt_regs, regs)
+#define EA_REG_FIRST     EA_OPT(pt_regs, regs)
+#define EA_REG_SECOND    (EA_OPT(pt_regs, regs) + 8)
+#define EA_REG_THIRD     (EA_OPT(pt_regs, regs) + 16)
+#define EA_REG_FIFTH     (EA_OPT(pt_regs, regs) + 32)
+#define EA_COMPAT_FIRST  EA_REG_FIRST
+#define EA_COMPAT_SECOND EA_REG_SECOND
+#define EA_COMPAT_THIRD  EA_REG_THIRD
+#define EA_COMPAT_FIFTH  EA_REG_FIFTH
+#endif
+
+#if defined(EA_FAILED_EXECS) || defined(EA_RETURN_EXECS)
+#define EA_CALLS
 #endif
 
 #define EA_AT_FDCWD (-100)
@@ -107,14 +140,18 @@ struct ea_state {
 	__u32 cut_to;
 	__u32 argc;
 	__u32 sent;       /* the first record is out: a loss is no longer a loss of the exec */
+	__u32 compat;     /* failed: the caller's pointers have 32 bits */
 };
 
+/* What a system call was entered with. */
 struct ea_call {
 	__u64 filename;
 	__u64 argv;
 	__u64 mm;
 	__s32 dirfd;
 	__u32 flags;
+	__u32 tid;    /* a successful exec comes back with its leader's */
+	__u32 compat; /* argv is an array of 32-bit pointers */
 };
 
 /* What a process runs: its image key, and whether it started that itself. */
@@ -134,6 +171,16 @@ BPF_PERCPU_ARRAY(unwoken, u64, 1);
 BPF_HASH(images, u64, struct ea_image, EA_PROCESSES);
 /* The boot clock when all hooks were attached; 0 until then. */
 BPF_ARRAY(attached, u64, 1);
+
+#ifdef EA_CALLS
+/* Keyed by the task: its address stays the same when a thread takes over its
+ * leader's pid. An LRU, so that tasks that die inside the call do not leak. */
+BPF_TABLE("lru_hash", u64, struct ea_call, calls, 10240);
+#endif
+#ifdef EA_KPROBES
+/* Whether each call meets both of its hooks: not while they are attached and detached. */
+BPF_ARRAY(following, u32, 1);
+#endif
 
 /* Each hook has its own memory: a preemptible kernel may run one hook on a CPU
  * while another one is half done there (the same hook it skips, and counts). */
@@ -205,6 +252,40 @@ static __always_inline int send_more(struct ea_state *s, u32 n)
 	return 0;
 }
 
+/* ---- kprobes ------------------------------------------------------------- */
+
+#ifdef EA_KPROBES
+
+static __always_inline u64 register_of(struct pt_regs *ctx, int offset)
+{
+	return *(u64 *)((char *)ctx + offset);
+}
+
+static __always_inline int is_following(void)
+{
+	u32 zero = 0, *follows = following.lookup(&zero);
+
+	return follows && *follows;
+}
+
+/* The kernel follows a bounded number of calls to their return, and lets the others go by
+ * without a word: their hook on the return never runs. What was kept at the entry is then
+ * still there when the same task calls again, or ends, since it is in one call at a time.
+ * (A success drops it at sched_process_exec, so what is left has no record.) */
+static __always_inline void count_unreturned(u64 task)
+{
+	u32 zero = 0;
+	struct ea_loss *loss;
+
+	if (!calls.lookup(&task) || !is_following())
+		return;
+	loss = losses.lookup(&zero);
+	if (loss)
+		loss->returns++;
+}
+
+#endif
+
 /* ---- lineage ------------------------------------------------------------- */
 
 /* Returns whether a process without an entry was there before the probe, and so has none. */
@@ -247,10 +328,9 @@ static __always_inline void keep_image(u64 signal, struct ea_image *image)
 		loss->images++;
 }
 
-/* args: the forking task, its child */
-int on_fork(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int forked(u64 task, u64 child)
 {
-	u64 task = ctx->args[0], child = ctx->args[1], signal = 0, child_signal = 0;
+	u64 signal = 0, child_signal = 0;
 	struct ea_image image;
 
 	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
@@ -263,15 +343,18 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* args: task */
-int on_process_exit(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int ended(u64 task)
 {
-	u64 task = ctx->args[0], signal = 0, leader = 0;
+	u64 signal = 0, leader = 0;
 	struct ea_image image, *known;
 	struct ea_exit out = {};
 	u32 live = 0, flags = 0, zero = 0;
 	struct ea_loss *loss;
 
+#ifdef EA_KPROBES
+	count_unreturned(task);
+	calls.delete(&task);
+#endif
 	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
 	KERNEL_READ(live, signal, EA_OFF(signal_struct, live));
 	if (live)
@@ -309,6 +392,37 @@ int on_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+#ifdef EA_RETURN_EXECS
+
+/* wake_up_new_task(child): the forking task goes from the raw tracepoint right to it. */
+int on_fork(struct pt_regs *ctx)
+{
+	return forked(bpf_get_current_task(), register_of(ctx, EA_REG_FIRST));
+}
+
+/* exit_fs(task): just before or behind the raw tracepoint. A fork that fails calls it for the
+ * child too, whose process is then not over: its signal->live is not 0. */
+int on_process_exit(struct pt_regs *ctx)
+{
+	return ended(register_of(ctx, EA_REG_FIRST));
+}
+
+#else
+
+/* args: the forking task, its child */
+int on_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	return forked(ctx->args[0], ctx->args[1]);
+}
+
+/* args: task */
+int on_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	return ended(ctx->args[0]);
+}
+
+#endif
+
 /* ---- facts --------------------------------------------------------------- */
 
 /* Appends a kernel string of at most `most` bytes, its NUL counted. */
@@ -325,6 +439,29 @@ static __always_inline void append_text(struct ea_state *s, u32 which, u64 text,
 		return;
 	e->str_len[which] = n;
 	s->pos = pos + n;
+}
+
+/* Reads a string of the process, and returns its length, the NUL counted. Before 6.13 the
+ * kernel says 0 of an empty one, and writes nothing. */
+static __always_inline long read_user_text(char *to, u32 most, u64 text)
+{
+	long n;
+
+	*to = 0;
+	n = bpf_probe_read_user_str(to, most, (void *)text);
+	return n ? n : 1;
+}
+
+/* Reads the first of the strings out of the memory of the process. */
+static __always_inline void read_filename(struct ea_state *s, u64 text)
+{
+	struct ea_exec *e = (void *)s->raw;
+	long n = read_user_text(&s->raw[sizeof(*e)], EA_PATH_MAX, text);
+
+	if (n < 0)
+		return;
+	e->str_len[EA_STR_FILENAME] = n;
+	s->pos = sizeof(*e) + n;
 }
 
 static __always_inline void append_tty(struct ea_state *s, u64 signal)
@@ -591,23 +728,17 @@ static __always_inline struct ea_state *exec_mine(void)
 	return exec_state.lookup(&zero);
 }
 
-/* args: task, old pid of the thread that called, struct linux_binprm */
-int on_exec(struct bpf_raw_tracepoint_args *ctx)
+/* The new image's facts and the range of its command line. */
+static __always_inline void fill_exec(struct ea_state *s, u32 caller_tid)
 {
-	struct ea_state *s = exec_mine();
-	struct ea_exec *e;
-	u64 bprm = ctx->args[2], task = bpf_get_current_task(), mm = 0, arg_end = 0;
-	u64 name = 0, interp = 0;
+	struct ea_exec *e = (void *)s->raw;
+	u64 mm = 0, arg_end = 0;
 
-	if (!s)
-		return 0;
-	e = (void *)s->raw;
 	fill_facts(s, EA_EXEC);
-	e->caller_tid = ctx->args[1];
-	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
+	e->caller_tid = caller_tid;
+	KERNEL_READ(mm, bpf_get_current_task(), EA_OFF(task_struct, mm));
 	KERNEL_READ(s->argv, mm, EA_OFF(mm_struct, arg_start));
 	KERNEL_READ(arg_end, mm, EA_OFF(mm_struct, arg_end));
-	KERNEL_READ(e->head.argc, bprm, EA_OFF(linux_binprm, argc));
 	s->total = arg_end - s->argv;
 	e->head.total = s->total;
 	s->cut_from = s->cut_to = s->total;
@@ -620,7 +751,27 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	e->cut_to = s->cut_to;
 	if (!s->cut_from)
 		s->off = s->cut_to; /* nothing is to be kept */
+}
 
+#ifndef EA_RETURN_EXECS
+
+/* args: task, old pid of the thread that called, struct linux_binprm */
+int on_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ea_state *s = exec_mine();
+	struct ea_exec *e;
+	u64 bprm = ctx->args[2], name = 0, interp = 0;
+
+	if (!s)
+		return 0;
+#ifdef EA_KPROBES
+	u64 task = bpf_get_current_task();
+
+	calls.delete(&task);
+#endif
+	e = (void *)s->raw;
+	fill_exec(s, ctx->args[1]);
+	KERNEL_READ(e->head.argc, bprm, EA_OFF(linux_binprm, argc));
 	KERNEL_READ(name, bprm, EA_OFF(linux_binprm, filename));
 	append_text(s, EA_STR_FILENAME, name, EA_PATH_MAX);
 	/* The same text, not a copy, when the file itself is what runs. */
@@ -633,7 +784,35 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-int on_exec_cwd(struct bpf_raw_tracepoint_args *ctx)
+#else
+
+/* The system call has returned 0: the new image is there, and has not run yet. Of its stack
+ * the kernel writes the filename first, so that it stands right behind the environment
+ * (fs/exec.c), and argc last (create_elf_tables in fs/binfmt_elf.c). */
+static __always_inline void exec_returned(struct pt_regs *ctx, u32 caller_tid)
+{
+	struct ea_state *s = exec_mine();
+	struct ea_exec *e;
+	u64 mm = 0, env_end = 0, stack = 0;
+
+	if (!s)
+		return;
+	e = (void *)s->raw;
+	fill_exec(s, caller_tid);
+	KERNEL_READ(mm, bpf_get_current_task(), EA_OFF(task_struct, mm));
+	KERNEL_READ(stack, mm, EA_OFF(mm_struct, start_stack));
+	if (bpf_probe_read_user(&e->head.argc, sizeof(e->head.argc), (void *)stack) < 0)
+		e->head.argc = EA_UNKNOWN;
+	KERNEL_READ(env_end, mm, EA_OFF(mm_struct, env_end));
+	read_filename(s, env_end);
+	append_origin(s);
+	exec_stages.call(ctx, EXEC_STAGE_CWD);
+	count_loss(1);
+}
+
+#endif
+
+int on_exec_cwd(void *ctx)
 {
 	struct ea_state *s = exec_mine();
 
@@ -662,7 +841,7 @@ static __always_inline u8 advance(struct ea_state *s, u32 n)
 	return s->off < s->total ? 0 : EA_LAST;
 }
 
-int on_exec_exe(struct bpf_raw_tracepoint_args *ctx)
+int on_exec_exe(void *ctx)
 {
 	struct ea_state *s = exec_mine();
 	struct ea_exec *e;
@@ -696,7 +875,7 @@ int on_exec_exe(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-int on_exec_more(struct bpf_raw_tracepoint_args *ctx)
+int on_exec_more(void *ctx)
 {
 	struct ea_state *s = exec_mine();
 	struct ea_head *h;
@@ -731,26 +910,70 @@ int on_exec_more(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* ---- failed execs -------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------- */
 
-#ifdef EA_FAILED_EXECS
+#ifdef EA_CALLS
 
-/* Keyed by the task: its address stays the same when a thread takes over its
- * leader's pid. An LRU, so that tasks that die inside the call do not leak. */
-BPF_TABLE("lru_hash", u64, struct ea_call, calls, 10240);
-BPF_PERCPU_ARRAY(fail_state, struct ea_state, 1);
-BPF_PROG_ARRAY(fail_stages, 3);
-
-#define FAIL_STAGE_CWD  0
-#define FAIL_STAGE_EXE  1
-#define FAIL_STAGE_ARGV 2
-
-static __always_inline struct ea_state *fail_mine(void)
+static __always_inline int enter(u64 filename, u64 argv, s32 dirfd, u32 flags, u32 compat)
 {
-	u32 zero = 0;
+	u64 task = bpf_get_current_task();
+	struct ea_call call = {};
 
-	return fail_state.lookup(&zero);
+	call.filename = filename;
+	call.argv = argv;
+	call.dirfd = dirfd;
+	call.flags = flags;
+	call.tid = bpf_get_current_pid_tgid();
+	call.compat = compat;
+	KERNEL_READ(call.mm, task, EA_OFF(task_struct, mm));
+#ifdef EA_KPROBES
+	count_unreturned(task);
+#endif
+	calls.update(&task, &call);
+	return 0;
 }
+
+#ifdef EA_KPROBES
+
+#define EA_EXIT_CONTEXT pt_regs
+#define EA_RESULT(ctx)  register_of(ctx, EA_REG_RETURN)
+
+/* The function's only argument is the address of the caller's registers. */
+static __always_inline u64 given(struct pt_regs *ctx, int offset)
+{
+	u64 value = 0;
+
+	KERNEL_READ(value, register_of(ctx, EA_REG_FIRST), offset);
+	return value;
+}
+
+int on_enter_execve(struct pt_regs *ctx)
+{
+	return enter(given(ctx, EA_REG_FIRST), given(ctx, EA_REG_SECOND), EA_AT_FDCWD, 0, 0);
+}
+
+int on_enter_execveat(struct pt_regs *ctx)
+{
+	return enter(given(ctx, EA_REG_SECOND), given(ctx, EA_REG_THIRD), given(ctx, EA_REG_FIRST),
+		     given(ctx, EA_REG_FIFTH), 0);
+}
+
+/* Of 32-bit calls the upper halves of the registers mean nothing. */
+int on_enter_compat_execve(struct pt_regs *ctx)
+{
+	return enter((u32)given(ctx, EA_COMPAT_FIRST), (u32)given(ctx, EA_COMPAT_SECOND), EA_AT_FDCWD, 0, 1);
+}
+
+int on_enter_compat_execveat(struct pt_regs *ctx)
+{
+	return enter((u32)given(ctx, EA_COMPAT_SECOND), (u32)given(ctx, EA_COMPAT_THIRD),
+		     given(ctx, EA_COMPAT_FIRST), given(ctx, EA_COMPAT_FIFTH), 1);
+}
+
+#else
+
+#define EA_EXIT_CONTEXT ea_sys_exit
+#define EA_RESULT(ctx)  ((ctx)->ret)
 
 /* The syscall tracepoints' records (events/syscalls/sys_*_execve/format). */
 struct ea_sys_enter {
@@ -765,28 +988,33 @@ struct ea_sys_exit {
 	s64 ret;
 };
 
-static __always_inline int enter(u64 filename, u64 argv, s32 dirfd, u32 flags)
-{
-	u64 task = bpf_get_current_task();
-	struct ea_call call = {};
-
-	call.filename = filename;
-	call.argv = argv;
-	call.dirfd = dirfd;
-	call.flags = flags;
-	KERNEL_READ(call.mm, task, EA_OFF(task_struct, mm));
-	calls.update(&task, &call);
-	return 0;
-}
-
 int on_enter_execve(struct ea_sys_enter *ctx)
 {
-	return enter(ctx->args[0], ctx->args[1], EA_AT_FDCWD, 0);
+	return enter(ctx->args[0], ctx->args[1], EA_AT_FDCWD, 0, 0);
 }
 
 int on_enter_execveat(struct ea_sys_enter *ctx)
 {
-	return enter(ctx->args[1], ctx->args[2], ctx->args[0], ctx->args[4]);
+	return enter(ctx->args[1], ctx->args[2], ctx->args[0], ctx->args[4], 0);
+}
+
+#endif
+
+#ifdef EA_FAILED_EXECS
+
+BPF_PERCPU_ARRAY(fail_state, struct ea_state, 1);
+BPF_PROG_ARRAY(fail_stages, 4);
+
+#define FAIL_STAGE_CWD  0
+#define FAIL_STAGE_EXE  1
+#define FAIL_STAGE_ARGV 2
+#define FAIL_STAGE_COMPAT_ARGV 3
+
+static __always_inline struct ea_state *fail_mine(void)
+{
+	u32 zero = 0;
+
+	return fail_state.lookup(&zero);
 }
 
 /* Returns whether a thread is being ended because another one execs or ends the process.
@@ -802,29 +1030,20 @@ static __always_inline int is_being_ended(u64 task)
 	return execs || flags & EA_SIGNAL_GROUP_EXIT;
 }
 
-int on_exit(struct ea_sys_exit *ctx)
+/* call: what the call was entered with; 0 in mm if nobody saw that. */
+static __always_inline void exec_failed(void *ctx, u64 task, struct ea_call *call, s64 ret)
 {
 	struct ea_state *s = fail_mine();
 	struct ea_exec *e;
-	u64 task = bpf_get_current_task(), mm = 0;
-	struct ea_call *call = calls.lookup(&task), saved = {};
-	s64 ret = ctx->ret;
-	long n;
+	u64 mm = 0;
 
 	if (!s)
-		return 0;
+		return;
 	e = (void *)s->raw;
-	if (call) {
-		saved = *call;
-		calls.delete(&task);
-	}
-	if (ret >= 0 || saved.flags & EA_AT_EXECVE_CHECK)
-		return 0;
 	if (ret <= -EA_RESTART_FIRST && ret >= -EA_RESTART_LAST)
-		return 0;
+		return;
 	if (ret == -EA_E2BIG && is_being_ended(task))
-		return 0;
-
+		return;
 	fill_facts(s, EA_FAILED);
 	e->ret = ret;
 	e->head.total = EA_UNKNOWN;
@@ -832,19 +1051,11 @@ int on_exit(struct ea_sys_exit *ctx)
 	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
 	/* An exec that fails past its point of no return has a new, empty image: the
 	 * caller's pointers mean nothing there. */
-	if (call && mm == saved.mm) {
-		s->argv = saved.argv;
-		e->dirfd = saved.dirfd;
-		n = bpf_probe_read_user_str(&s->raw[sizeof(*e)], EA_PATH_MAX, (void *)saved.filename);
-		/* As with arguments: before Linux 6.13 an empty string has the length 0. */
-		if (n == 0) {
-			s->raw[sizeof(*e)] = 0;
-			n = 1;
-		}
-		if (n > 0) {
-			e->str_len[EA_STR_FILENAME] = n;
-			s->pos = sizeof(*e) + n;
-		}
+	if (mm == call->mm) {
+		s->argv = call->argv;
+		s->compat = call->compat;
+		e->dirfd = call->dirfd;
+		read_filename(s, call->filename);
 		/* A NULL argv is an empty one. */
 		if (!s->argv)
 			e->head.argc = 0;
@@ -852,10 +1063,45 @@ int on_exit(struct ea_sys_exit *ctx)
 	append_origin(s);
 	fail_stages.call(ctx, FAIL_STAGE_CWD);
 	count_loss(1);
+}
+
+#endif
+
+int on_exit(struct EA_EXIT_CONTEXT *ctx)
+{
+	u64 task = bpf_get_current_task();
+	struct ea_call *known = calls.lookup(&task), call = {};
+	s64 ret = EA_RESULT(ctx);
+
+	if (known) {
+		call = *known;
+		calls.delete(&task);
+	}
+	if (call.flags & EA_AT_EXECVE_CHECK)
+		return 0;
+#ifdef EA_RETURN_EXECS
+	if (!ret)
+		exec_returned(ctx, known ? call.tid : (u32)bpf_get_current_pid_tgid());
+#endif
+#ifdef EA_FAILED_EXECS
+#ifdef EA_KPROBES
+	/* It was on its way when the hooks came, or they are going: it is not of this recording. */
+	if (!known && !is_following())
+		return 0;
+#endif
+	if (ret < 0)
+		exec_failed(ctx, task, &call, ret);
+#endif
 	return 0;
 }
 
-int on_exit_cwd(struct ea_sys_exit *ctx)
+#endif
+
+/* ---- failed execs -------------------------------------------------------- */
+
+#ifdef EA_FAILED_EXECS
+
+int on_exit_cwd(void *ctx)
 {
 	struct ea_state *s = fail_mine();
 
@@ -867,7 +1113,7 @@ int on_exit_cwd(struct ea_sys_exit *ctx)
 	return 0;
 }
 
-int on_exit_exe(struct ea_sys_exit *ctx)
+int on_exit_exe(void *ctx)
 {
 	struct ea_state *s = fail_mine();
 	struct ea_head *h;
@@ -877,7 +1123,7 @@ int on_exit_exe(struct ea_sys_exit *ctx)
 	h = (void *)s->raw;
 	walk(s, EA_STR_EXE, s->exe);
 	if (s->argv) {
-		fail_stages.call(ctx, FAIL_STAGE_ARGV);
+		fail_stages.call(ctx, s->compat ? FAIL_STAGE_COMPAT_ARGV : FAIL_STAGE_ARGV);
 		count_loss(1);
 		return 0;
 	}
@@ -913,8 +1159,9 @@ static __always_inline int flush(struct ea_state *s)
 }
 
 /* One argument, or a piece of a long one, each time round. The kernel does not
- * say how many there are; the walk does, when it meets the NULL at the end. */
-int on_exit_argv(struct ea_sys_exit *ctx)
+ * say how many there are; the walk does, when it meets the NULL at the end. The width of
+ * the pointers is known to the compiler: the verifier would follow both all the way. */
+static __always_inline int walk_argv(void *ctx, u32 width, u32 stage)
 {
 	struct ea_state *s = fail_mine();
 	struct ea_head *h;
@@ -928,7 +1175,7 @@ int on_exit_argv(struct ea_sys_exit *ctx)
 		long n;
 
 		if (!from) {
-			n = bpf_probe_read_user(&from, sizeof(from), (void *)(s->argv + 8 * (u64)s->argc));
+			n = bpf_probe_read_user(&from, width, (void *)(s->argv + width * (u64)s->argc));
 			if (n < 0) {
 				h->flags |= EA_FAULT;
 				h->missing = EA_UNKNOWN;
@@ -949,12 +1196,7 @@ int on_exit_argv(struct ea_sys_exit *ctx)
 		pos = s->pos;
 		OPAQUE(pos);
 		pos &= EA_LOW - 1;
-		n = bpf_probe_read_user_str(&s->raw[pos], EA_PIECE, (void *)from);
-		/* Before Linux 6.13 an empty string has the length 0: its NUL is not counted. */
-		if (n == 0) {
-			s->raw[pos] = 0;
-			n = 1;
-		}
+		n = read_user_text(&s->raw[pos], EA_PIECE, from);
 		if (n < 0) {
 			/* Its length is unknown; the arguments after it may be readable. */
 			h->flags |= EA_FAULT;
@@ -975,11 +1217,23 @@ int on_exit_argv(struct ea_sys_exit *ctx)
 		s->off += n;
 		h->len += n;
 	}
-	fail_stages.call(ctx, FAIL_STAGE_ARGV);
+	fail_stages.call(ctx, stage);
 	h->flags |= EA_LIMIT | EA_LAST;
 	h->total = s->off;
 	flush(s);
 	return 0;
 }
+
+int on_exit_argv(void *ctx)
+{
+	return walk_argv(ctx, sizeof(u64), FAIL_STAGE_ARGV);
+}
+
+#ifdef EA_KPROBES
+int on_exit_compat_argv(void *ctx)
+{
+	return walk_argv(ctx, sizeof(u32), FAIL_STAGE_COMPAT_ARGV);
+}
+#endif
 
 #endif

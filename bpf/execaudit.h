@@ -121,6 +121,7 @@ struct ea_loss {
 	__u64 records; /* argv records refused: their exec is in the history, marked lost */
 	__u64 exits;   /* ends of programs that could not be sent */
 	__u64 images;  /* processes of which the lineage could not be kept */
+	__u64 returns; /* execs whose end the kernel did not show to the probe: like `execs` */
 };
 
 #endif

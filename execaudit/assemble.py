@@ -245,7 +245,12 @@ class Assembler:
                     self.late += 1
                     continue
                 # Nearly every exec is one record.
-                if facts is not None and piece.flags == _ONLY and piece.total == len(piece.argv):
+                if (
+                    facts is not None
+                    and piece.flags == _ONLY
+                    and piece.total == len(piece.argv)
+                    and piece.argc != UNKNOWN
+                ):
                     whole = _CommandLine(piece.argv, (), None, piece.argc, piece.total)
                     yield self._event(piece, facts, wall_offset_ns, whole)
                     continue

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from execaudit import probe
+from execaudit import kprobes, probe
 from execaudit.errors import ProbeError
 from execaudit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from execaudit.sight import Sight
 
 # The BPF ring buffer came with 5.8.
 _OLDEST_KERNEL = (5, 8)
@@ -26,10 +28,7 @@ _SYS_ADMIN, _PERFMON, _BPF = 21, 38, 39
 # Above this the kernels of Debian (3) and Ubuntu (4) let only CAP_SYS_ADMIN open a perf event,
 # which attaching to a syscall tracepoint takes; upstream knows no such values.
 _PARANOID_UPSTREAM = 2
-_SYSCALLS = tuple(
-    f"syscalls/sys_{edge}_{call}" for call in ("execve", "execveat") for edge in ("enter", "exit")
-)
-_TRACEPOINTS = ("sched/sched_process_exec", *_SYSCALLS)
+_TRACEPOINTS = (probe.SUCCESS, *probe.SYSCALLS)
 
 
 @dataclass(frozen=True)
@@ -160,9 +159,12 @@ def tracepoints(environment: Environment) -> Check:
             return Check(name, ok=False, detail="cannot be seen by this user", fix="run it with `sudo`")
         if not lacking:
             return Check(name, ok=True, detail=f"all {len(_TRACEPOINTS)} are there")
+        if probe.SUCCESS not in lacking and kprobes.can_probe(folder):
+            detail = f"this kernel has no {', '.join(lacking)}, but kprobes: they see failed execs"
+            return Check(name, ok=True, detail=detail)
         if len(lacking) < len(_TRACEPOINTS):
             fix = "record with --no-failed, or boot a kernel built with CONFIG_FTRACE_SYSCALLS=y"
-            if set(lacking) - set(_SYSCALLS):
+            if probe.SUCCESS in lacking:
                 fix = "boot a kernel built with CONFIG_TRACEPOINTS=y"
             return Check(name, ok=False, detail=f"this kernel has no {', '.join(lacking)}", fix=fix)
     return Check(name, ok=False, detail="cannot be seen without tracefs", fix=_mounting(environment))
@@ -191,9 +193,14 @@ def as_text(checks: Sequence[Check]) -> Iterator[str]:
             yield f"{'':<4}  {'':<{width}}  -> {printable(check.fix)}"
 
 
-def as_json(checks: Sequence[Check]) -> str:
-    """Returns a JSON list of objects with the fields of Check."""
-    return json.dumps([dataclasses.asdict(check) for check in checks])
+def as_json(checks: Sequence[Check], sights: Sequence[Sight]) -> str:
+    """Returns a JSON object: `checks` with the fields of Check, `probes` with those of Sight."""
+    return json.dumps(
+        {
+            "checks": [dataclasses.asdict(check) for check in checks],
+            "probes": [dataclasses.asdict(sight) for sight in sights],
+        }
+    )
 
 
 def _tried(name: str, attempt: Callable[[], None], well: str) -> Check:

@@ -48,6 +48,8 @@ class GapReason(str, Enum):
 
     RING_FULL = "ring_full"
     """The recorder was too slow, and the kernel's ring buffer had no room."""
+    RECURSION = "recursion"
+    """The kernel left the probe out: with kprobes, because it followed too many execs at a time."""
 
 
 class Gained(IntFlag):

@@ -7,6 +7,7 @@ it must refuse. So no disk, however slow, stalls the capture, and nothing is los
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 from collections import deque
@@ -63,7 +64,7 @@ class _Captured(NamedTuple):
     at_ns: int
     """Steady clock: an exec that waits in the queue is not late."""
     wall_offset_ns: int
-    gap: Gap | None
+    gaps: list[Gap]
 
 
 class Begun(NamedTuple):
@@ -123,7 +124,7 @@ class Recorder:
         self._capturing = self._storing = True
         self._failure: Exception | None = None
         self._execs = self._missed = 0
-        self._enqueue(begun.records, None)
+        self._enqueue(begun.records, [])
 
     def run(self, should_stop: Callable[[], bool]) -> Totals:
         """Records until `should_stop` says so (asked ten times a second) or storing fails.
@@ -166,30 +167,37 @@ class Recorder:
         step = self._offset.check()
         if step:
             log.warning("clock_stepped", by_seconds=step / 1e9)
-        gap = self._new_gap()
-        if not records and gap is None:
+        gaps = self._new_gaps()
+        if not records and not gaps:
             return False
-        self._enqueue(records, gap)
+        self._enqueue(records, gaps)
         return bool(records)
 
-    def _enqueue(self, records: list[bytes], gap: Gap | None) -> None:
+    def _enqueue(self, records: list[bytes], gaps: list[Gap]) -> None:
         size = sum(map(len, records))
         with self._changed:
-            self._queue.append(_Captured(records, size, time.monotonic_ns(), self._offset.ns, gap))
+            self._queue.append(_Captured(records, size, time.monotonic_ns(), self._offset.ns, gaps))
             self._queued_bytes += size
             self._changed.notify_all()
 
-    def _new_gap(self) -> Gap | None:
-        """Returns the execs and ends that were refused since the last look."""
+    def _new_gaps(self) -> list[Gap]:
+        """Returns the execs and ends that were missed since the last look: a gap for each reason."""
         losses, before = self._source.losses(), self._losses
         since, now = self._looked_ns, clock.wall_ns()
         self._losses, self._looked_ns = losses, now
-        missed, exits = losses.execs - before.execs, losses.exits - before.exits
-        if losses.images > before.images:
-            log.warning("lineage_lost", processes=losses.images - before.images)
-        if not missed and not exits:
-            return None
-        return Gap(self._host, min(since, now), max(since, now), GapReason.RING_FULL, missed, exits)
+        new = Losses(*map(operator.sub, losses, before))
+        if new.images:
+            log.warning("lineage_lost", processes=new.images)
+        missed = (
+            (GapReason.RING_FULL, new.execs, new.exits),
+            # Known when the task calls again, or ends: the gap is about then, and no earlier.
+            (GapReason.RECURSION, new.returns, 0),
+        )
+        return [
+            Gap(self._host, min(since, now), max(since, now), reason, execs, exits)
+            for reason, execs, exits in missed
+            if execs or exits
+        ]
 
     def _store_all(self) -> None:
         """The storing thread. What it cannot handle ends the recorder, not the thread alone."""
@@ -211,8 +219,7 @@ class Recorder:
             captured = self._next()
             if captured is not None:
                 self._assemble(captured, batch)
-                if captured.gap is not None:
-                    batch.gaps.append(captured.gap)
+                batch.gaps += captured.gaps
             now_ns = time.monotonic_ns() if captured is None else captured.at_ns
             batch.add(self._assembler.expire(now_ns=now_ns))
             done = captured is None and not self._capturing and not self._queue

@@ -8,6 +8,7 @@ that decodes and stores, and wait its switch interval (5 ms) for every single re
 from __future__ import annotations
 
 import ctypes
+import os
 import select
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,8 @@ class RingBuffer:
             raise ProbeError(
                 f"cannot map the ring buffer (errno {ctypes.get_errno()}): is another program short of locked memory?"
             )
-        self._poll = select.epoll.fromfd(lib.ring_buffer__epoll_fd(self._ring))
+        # A copy: both libbpf and the object close theirs, the object whenever it is collected.
+        self._poll = select.epoll.fromfd(os.dup(lib.ring_buffer__epoll_fd(self._ring)))
 
     def _take(self, _context: int, address: int, size: int) -> int:
         # An exception here would be printed and swallowed, so: nothing that can raise.
@@ -74,6 +76,7 @@ class RingBuffer:
 
     def close(self) -> None:
         """Unmaps the ring. Records that were not read are gone."""
+        self._poll.close()
         self._lib.ring_buffer__free(self._ring)
 
     def __enter__(self) -> RingBuffer:

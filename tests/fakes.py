@@ -28,10 +28,12 @@ class FakeSource:
         batches: Iterable[list[bytes]],
         losses: Iterable[int] = (),
         lost_exits: Iterable[int] = (),
+        lost_returns: int = 0,
     ) -> None:
         self._batches = list(batches)
         self._losses, self._lost_exits = list(losses), list(lost_exits)
         self._lost = self._exits_lost = 0
+        self._returns = lost_returns
         self.looks = 0
         self.emptied = threading.Event()
         self.detached = False
@@ -53,7 +55,7 @@ class FakeSource:
             self._lost += self._losses.pop(0)
         if self._lost_exits:
             self._exits_lost += self._lost_exits.pop(0)
-        return Losses(execs=self._lost, records=0, exits=self._exits_lost, images=0)
+        return Losses(execs=self._lost, records=0, exits=self._exits_lost, images=0, returns=self._returns)
 
     def detach(self) -> None:
         """Notes it."""

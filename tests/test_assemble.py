@@ -418,6 +418,14 @@ def test_arguments_that_could_not_be_read_keep_their_place() -> None:
     assert (4, None) == (event.argc, event.argv_bytes)
 
 
+def test_a_number_of_arguments_that_could_not_be_read_is_unknown() -> None:
+    """Of a successful exec too, which is whole all the same."""
+    head = Head(total=2, argc=UNKNOWN, flags=LAST)
+    (event,) = assemble([first(EXEC, head, Facts(cut_from=2, cut_to=2), b"a\0")])
+
+    assert (b"a\0", None, 2, None) == (event.argv, event.argc, event.argv_bytes, event.truncated)
+
+
 def test_the_probes_own_limit_is_stated() -> None:
     """A failed exec with more arguments than the probe walks is cut at a limit, totals unknown."""
     head = Head(total=2, argc=UNKNOWN, flags=LIMIT | LAST)

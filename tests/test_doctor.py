@@ -248,6 +248,18 @@ def test_missing_tracepoint(machine: Machine) -> None:
     assert str(check.fix).startswith("record with --no-failed")
 
 
+def test_kprobes_stand_in_for_missing_tracepoints(machine: Machine) -> None:
+    """Without syscall tracepoints kprobes see what fails, so nothing is to be mended."""
+    syscalls = machine.sys / "kernel/tracing/events/syscalls"
+    syscalls.rename(machine.sys / "elsewhere")
+    machine.write(machine.sys / "kernel/tracing/kprobe_events", "")
+
+    check = doctor.tracepoints(machine.environment())
+
+    assert check.ok
+    assert "but kprobes" in check.detail
+
+
 def test_bcc_is_missing(machine: Machine) -> None:
     """The reason may have colons of its own; the fix is the last part."""
     broken = fails_with(
@@ -289,6 +301,7 @@ def test_json() -> None:
     """One document with the exact values."""
     checks = [Check("kernel", ok=False, detail="4.19\x1b", fix="reboot")]
 
-    assert [{"name": "kernel", "ok": False, "detail": "4.19\x1b", "fix": "reboot"}] == json.loads(
-        doctor.as_json(checks)
-    )
+    assert {
+        "checks": [{"name": "kernel", "ok": False, "detail": "4.19\x1b", "fix": "reboot"}],
+        "probes": [],
+    } == json.loads(doctor.as_json(checks, []))

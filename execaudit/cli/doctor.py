@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit import doctor
+from execaudit import doctor, probe, sight
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import StoreError
 from execaudit.reader import revision_of
@@ -31,15 +31,21 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, fmt: str) -> None:
     """Say whether this machine can record, check by check, with what mends each failure.
 
-    Exits with 1 when a check failed.
+    Then what each probe would see here. Exits with 1 when a check failed.
     """
     path = ctx.find_object(State).database()  # type: ignore[union-attr]  # the group makes it
     checks = doctor.run(doctor.Environment(), lambda: _database(path))
+    folder = probe.tracefs()  # without it, or permission to look there, nothing can be said of them
+    sights = [] if folder is None else sight.look(folder, probe.KALLSYMS)
     if fmt == "json":
-        click.echo(doctor.as_json(checks))
+        click.echo(doctor.as_json(checks, sights))
     else:
         for line in doctor.as_text(checks):
             click.echo(line)
+        if sights:
+            click.echo()
+            for line in sight.as_text(sights):
+                click.echo(line)
     if not all(check.ok for check in checks):
         ctx.exit(1)
 

@@ -111,7 +111,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
         sinks: list[Sink] = [StoreSink(store), *_further_sinks(json_log, quiet=quiet)]
         for sink in sinks:
             stack.callback(sink.close)
-        options = ProbeOptions(failed=not no_failed, max_argv=max_argv, ring_bytes=ring_size)
+        options = ProbeOptions(ProbeKind(probe), not no_failed, max_argv, ring_size)
         user_of = UserNames().name_of
         source, begun = start(lambda: Probe(options), host=host, boot_id=boot_id, user_of=user_of)
         stack.callback(source.close)
@@ -121,7 +121,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
         stop = stack.enter_context(_Stop.on_signals())
         logs.log.info(
             "recording",
-            probe=ProbeKind.TRACEPOINT.value if probe == ProbeKind.AUTO.value else probe,
+            probe=source.uses,
             failed=options.failed,
             db=printable(str(path)),
             json_log=None if json_log is None else printable(json_log),

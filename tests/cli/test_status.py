@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -167,7 +168,17 @@ def test_another_schema(revision: str, word: bytes, history: Path, tmp_path: Pat
 def test_doctor(tmp_path: Path) -> None:
     """`doctor` checks this machine: all is well here but that there is no history yet, which is 1."""
     done = execaudit("--db", tmp_path / "none.db", "doctor", "--format", "json")
-    checks = json.loads(done.out)
+    said = json.loads(done.out)
 
     assert (1, b"") == (done.status, done.err)
-    assert ["database"] == [check["name"] for check in checks if not check["ok"]]
+    assert ["database"] == [check["name"] for check in said["checks"] if not check["ok"]]
+    assert ["tracepoint", "kprobe"] == [probe["probe"] for probe in said["probes"]]
+    assert [True] == [probe["successful"] for probe in said["probes"] if probe["automatic"]]
+
+
+def test_doctor_says_what_each_probe_sees(tmp_path: Path) -> None:
+    """A person gets the same as a table."""
+    done = execaudit("--db", tmp_path / "none.db", "doctor")
+
+    assert re.search(rb"^ +tracepoint +kprobe$", done.out, re.MULTILINE)
+    assert re.search(rb"^successful execs +yes", done.out, re.MULTILINE)

@@ -18,6 +18,7 @@ from tests.truth.refusals import (
     REFUSALS,
     check_only,
     filter_with_success,
+    refuse_32_bits,
     refuse_at_random,
     refuse_with_cold_pages,
 )
@@ -53,6 +54,8 @@ class History(NamedTuple):
     """Runs of check_only."""
     through_32_bits: int
     """The pid of what was started so."""
+    refused_32_bits: int
+    """The pid of what was refused so."""
     by_start: dict[str, list[Row]]
     """Successful execs of witnesses."""
     by_pid: dict[int, list[Row]]
@@ -96,6 +99,7 @@ def history(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> History:
         start_as_core_helper(stage)
         start_through_binfmt_misc(stage)
         pid = start_through_32_bits(stage)
+        refused_32 = refuse_32_bits(stage)
         refused = {name: refusal.run(stage) for name, refusal in REFUSALS.items()}
         refused[AT_RANDOM] = refuse_at_random(stage)
         refused[COLD] = refuse_with_cold_pages(stage)
@@ -105,7 +109,7 @@ def history(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> History:
     witnesses = witnessed.read(stage.programs.truths)
     ours = _without_strangers(rows, stage.programs.folder, {truth.pid for truth in witnesses})
     return History(
-        recorded, rows, recorded.logged(), (began, _utc_second()), starts, refused, checks, pid,
+        recorded, rows, recorded.logged(), (began, _utc_second()), starts, refused, checks, pid, refused_32,
         *_grouped(ours), _witnessed_by_start(witnesses),
     )  # fmt: skip
 

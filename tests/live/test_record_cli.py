@@ -26,6 +26,18 @@ WITHOUT_TRACEFS = (
 )  # fmt: skip
 
 
+# As much of a tracefs as says that there are no kprobes.
+WITHOUT_KPROBES = (
+    "unshare", "--mount", "sh", "-c",
+    (
+        "at=/sys/kernel/tracing; mount -t tmpfs none $at; for call in execve execveat; do "
+        'mkdir -p $at/events/syscalls/sys_enter_$call $at/events/syscalls/sys_exit_$call; done; exec "$@"'
+    ),
+    "sh",
+    *EXECAUDIT,
+)  # fmt: skip
+
+
 def ended(process: subprocess.Popen[bytes], how: signal.Signals) -> Finished:
     """Returns what a recorder said after it was asked to stop."""
     process.send_signal(how)
@@ -210,6 +222,16 @@ def test_without_tracefs(tmp_path: Path) -> None:
     assert 5 == done.status
     assert done.failed_in_one_line()
     assert b"mount -t tracefs" in done.err
+
+
+def test_probe_that_the_kernel_does_not_have(tmp_path: Path) -> None:
+    """A kernel without kprobes is told from one that refuses them: one line says what to use, status 5."""
+    done = execaudit("--db", tmp_path / "x.db", "record", "--probe", "kprobe", before=WITHOUT_KPROBES)
+
+    assert 5 == done.status
+    assert done.failed_in_one_line()
+    assert b"no kprobes" in done.err
+    assert b"--probe tracepoint" in done.err
 
 
 def test_no_failed_needs_no_tracefs(tmp_path: Path) -> None:

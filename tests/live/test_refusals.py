@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import platform
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from tests.live.conftest import AT_RANDOM as RANDOM_RUN
 from tests.live.conftest import COLD, FILTERED
 from tests.live.recording import argv_of
 from tests.truth import lines
-from tests.truth.refusals import AT_RANDOM, HALF, LINE, PARTLY_KNOWN, REFUSALS, TOO_MANY
+from tests.truth.refusals import AT_RANDOM, HALF, LINE, NOWHERE_32_BITS, PARTLY_KNOWN, REFUSALS, TOO_MANY
 from tests.truth.starts import NOBODY
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 _CHECK_SINCE = (6, 14)  # the first kernel that knows AT_EXECVE_CHECK
 _OPENS_FIRST_SINCE = (6, 8)  # the first that looks for the file before it copies the arguments
 
-refusals = pytest.mark.parametrize("refusal", REFUSALS.values(), ids=lambda refusal: refusal.name)
+# Kprobes stand in the functions behind the system calls: what a filter refuses never comes there.
+_BY_KPROBE = os.environ.get("EXECAUDIT_TEST_PROBE") == "kprobe"
+_FILTERED = "filtered"
+_SEEN = [refusal for refusal in REFUSALS.values() if not (_BY_KPROBE and refusal.name == _FILTERED)]
+
+refusals = pytest.mark.parametrize("refusal", _SEEN, ids=lambda refusal: refusal.name)
 
 
 def _kernel() -> tuple[int, ...]:
@@ -36,7 +42,7 @@ def _only(history: History, name: str) -> Row:
     return row
 
 
-@refusals
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=lambda refusal: refusal.name)
 def test_refusal_happened(history: History, refusal: Refusal) -> None:
     """The kernel refused, for the reason that the caller was after."""
     attempt = history.refused[refusal.name]
@@ -59,7 +65,7 @@ def test_refusal_is_in_the_history_once(history: History, refusal: Refusal) -> N
 
 @pytest.mark.parametrize(
     "refusal",
-    [refusal for refusal in REFUSALS.values() if refusal.name not in PARTLY_KNOWN],
+    [refusal for refusal in _SEEN if refusal.name not in PARTLY_KNOWN],
     ids=lambda refusal: refusal.name,
 )
 def test_refusal_has_the_argv_of_the_call(history: History, refusal: Refusal) -> None:
@@ -145,6 +151,21 @@ def test_arguments_that_nobody_has_read_are_there_or_said_to_be_missing(history:
     else:
         assert row["truncated"] is None
         assert argv_of(row) == LINE
+
+
+def test_refusal_by_a_filter_is_seen_by_tracepoints_alone(history: History) -> None:
+    """A filter of system calls stands before the function behind the call."""
+    assert (0 if _BY_KPROBE else 1) == len(history.failed(history.refused[_FILTERED].pid))
+
+
+def test_refusals_of_32_bit_programs_are_seen_by_kprobes_alone(history: History) -> None:
+    """The kernel has no tracepoints for their system calls."""
+    expected = [("ENOENT", NOWHERE_32_BITS[0], NOWHERE_32_BITS, 3, None)] * 2 if _BY_KPROBE else []
+
+    assert expected == [
+        tuple(row[key] for key in ("errno", "filename", "argv", "argc", "truncated"))
+        for row in history.failed(history.refused_32_bits)
+    ]
 
 
 def test_success_without_an_exec_is_no_exec(history: History) -> None:

@@ -27,6 +27,7 @@ class Programs(NamedTuple):
     storm: Path
     noop: Path
     hop32: Path
+    refused32: Path
     acts: Path
     introspect: Path
     forest: Path
@@ -75,6 +76,7 @@ def build(folder: Path, at: Path | None = None) -> Programs:
         cc("storm", *_ORDINARY),
         cc("noop", *_BARE),
         cc("hop32", "-m32", *_BARE),
+        cc("refused32", "-m32", *_BARE),
         cc("acts", *_ORDINARY),
         cc("introspect", *_ORDINARY),
         cc("forest", *_ORDINARY),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -199,6 +200,8 @@ REFUSALS = {
     )
 }  # fmt: skip
 
+NOWHERE_32_BITS = [str(_NOWHERE), "", "two words"]
+"""What a 32-bit program asks for, twice."""
 AT_RANDOM = lines.at_random(count=200, seed=20_261_122)
 
 
@@ -221,6 +224,13 @@ def filter_with_success(stage: Stage) -> Attempt:
 def refuse_many(stage: Stage, count: int) -> Attempt:
     """As many refusals as fast as one process can ask for them."""
     return stage.launch("many", LINE, Place(_NOWHERE, extra=str(count)), refused=True)
+
+
+def refuse_32_bits(stage: Stage) -> int:
+    """A 32-bit program is refused by execve and by execveat; returns its pid."""
+    with subprocess.Popen([stage.programs.refused32, *NOWHERE_32_BITS]) as child:
+        assert child.wait(timeout=10) == errno.ENOENT
+    return child.pid
 
 
 def check_only(stage: Stage, program: Path) -> Attempt:
