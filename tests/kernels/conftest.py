@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -21,25 +20,30 @@ if TYPE_CHECKING:
 
 _SUMMARY = pytest.StashKey[list[str]]()
 # Of the tests within, and of the machine that they share with others.
-_SETTINGS = {"EXECAUDIT_TEST_PATIENCE": "900", "EXECAUDIT_TEST_STORM_SHARE": "20"}
+_SETTINGS = {
+    "EXECAUDIT_TEST_PATIENCE": "900",
+    "EXECAUDIT_TEST_STORM_SHARE": "20",
+    "TRUTH_PERCENT": "10",
+}
 _PROBE = "EXECAUDIT_TEST_PROBE"
 
 
 class RunTests(Protocol):
     """Runs pytest in a guest."""
 
-    def __call__(self, series: str, arguments: Sequence[str], *, cpus: int, seconds: float) -> Outcome:
+    def __call__(
+        self, series: str, arguments: Sequence[str], *, probe: str, cpus: int, seconds: float
+    ) -> Outcome:
         """Returns what it said."""
 
 
 @pytest.fixture(scope="session")
 def run_tests(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> RunTests:
-    """Runs pytest in a guest, with the probe that the environment asks for."""
+    """Runs pytest in a guest, its recorders with one of the probes."""
 
-    def run(series: str, arguments: Sequence[str], *, cpus: int, seconds: float) -> Outcome:
-        folder = tmp_path_factory.mktemp(f"linux-{series}-")
-        probe = os.environ.get(_PROBE)
-        settings = {**_SETTINGS, **({_PROBE: probe} if probe else {})}
+    def run(series: str, arguments: Sequence[str], *, probe: str, cpus: int, seconds: float) -> Outcome:
+        folder = tmp_path_factory.mktemp(f"linux-{series}-{probe}-")
+        settings = {**_SETTINGS, _PROBE: probe}
         job.write_tests(arguments, settings, folder / "job.tar")
         try:
             answer = guest.run(kernel(series), folder / "job.tar", folder, cpus=cpus, seconds=seconds)
@@ -47,7 +51,7 @@ def run_tests(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
         except (MakingFailed, GuestFailed) as failed:
             pytest.fail(f"Linux {series}: {failed}", pytrace=False)
         request.config.stash[_SUMMARY].append(
-            f"{answer.release}, {answer.cpus} CPUs, probe {probe or 'by default'}: "
+            f"{answer.release}, {answer.cpus} CPUs, {probe}: "
             f"{len(said.passed())} of {len(said.cases)} passed in {answer.seconds:.0f} s, "
             f"of processors' time {answer.cpu_seconds:.0f} s"
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.kernels.conftest import RunTests
 
@@ -18,9 +20,10 @@ _ARGUMENTS = (
 _CASES = 12
 
 
-def test_the_recorder_works_there(run_tests: RunTests) -> None:
+@pytest.mark.parametrize("probe", ["tracepoint", "kprobe"])
+def test_the_recorder_works_there(run_tests: RunTests, probe: str) -> None:
     """Command lines at a limit, and far above it, of execs and of refusals."""
-    outcome = run_tests(_SERIES, _ARGUMENTS, cpus=1, seconds=_SECONDS)
+    outcome = run_tests(_SERIES, _ARGUMENTS, probe=probe, cpus=1, seconds=_SECONDS)
 
     assert not outcome.others(), outcome.others()
     assert outcome.answer.release.startswith(f"{_SERIES}.")
