@@ -79,6 +79,8 @@ def running(command: list[str], folder: Path, ready: Callable[[str], bool]) -> I
             while not ready(said.read_text(errors="replace")):
                 if process.poll() is not None:
                     sys.exit(f"{command[0]} ended: {said.read_text(errors='replace')}")
+                # The peer's header stays in a buffer until enough execs have followed it.
+                subprocess.run(["true"], check=True)
                 time.sleep(0.05)
             yield process.pid
         finally:
