@@ -28,7 +28,7 @@ from execaudit.wire import UNKNOWN, RecordFlag, decode, decode_exit, is_exit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from execaudit.wire import Facts, Image, Piece
+    from execaudit.wire import Exit, Facts, Image, Piece
 
 # The records of one exec are written one after the other by one program run: what is not
 # there two seconds later was refused.
@@ -233,7 +233,12 @@ class Assembler:
         """
         for record in records:
             if is_exit(record):
-                yield from self._exit(record, wall_offset_ns)
+                ended = decode_exit(record)
+                if self._waiting and ended.image in self._waiting:
+                    yield self._give_up(ended.image)
+                exit_ = self._exit(ended, wall_offset_ns)
+                if exit_ is not None:
+                    yield exit_
                 continue
             piece, facts = decode(record)
             if self._waiting and facts is not None and facts.parent in self._waiting:
@@ -261,14 +266,12 @@ class Assembler:
             else:
                 self._waiting[key] = partial
 
-    def _exit(self, record: bytes, wall_offset_ns: int) -> Iterator[ExecEvent | ExitEvent]:
-        ended = decode_exit(record)
-        if ended.image in self._waiting:
-            yield self._give_up(ended.image)
-        key = self._key(ended.image, None)
-        if key is not None:
-            time_ns = Nanoseconds(ended.boot_ns + wall_offset_ns)
-            yield ExitEvent(key, time_ns, Nanoseconds(ended.boot_ns), ended.pid, ended.status)
+    def _exit(self, ended: Exit, wall_offset_ns: int) -> ExitEvent | None:
+        boot_ns, pid, image, status = ended
+        key = self._key(image, None)
+        if key is None:
+            return None
+        return ExitEvent(key, Nanoseconds(boot_ns + wall_offset_ns), Nanoseconds(boot_ns), pid, status)
 
     def _key(self, image: Image, ppid: int | None) -> ExecKey | None:
         if image.boot_ns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 from typing import NamedTuple
 
 from execaudit.errors import ExecauditError
@@ -255,17 +256,21 @@ def at_path(dirfd: int, filename: bytes) -> bytes:
     return b"/dev/fd/%d/%s" % (dirfd, filename) if filename else b"/dev/fd/%d" % dirfd
 
 
+# The same few come again and again.
+@lru_cache(maxsize=1024)  # of 4 KB each at most
 def path(components: bytes, flags: int) -> bytes | None:
     """Returns a path from its components, the last one first, each ended by a NUL.
 
     As /proc/PID/exe and /proc/PID/cwd show it, ` (deleted)` included. A path of which the
     root end is missing starts with `(cut)/`, as getcwd(2) marks one with `(unreachable)`.
     """
-    if flags & PathFlag.NONE:
-        return None
     names = components.split(b"\0")
     names.reverse()  # the empty end of the split becomes the root
     text = b"/".join(names) if len(names) > 1 else b"/"
+    if not flags:
+        return text
+    if flags & PathFlag.NONE:
+        return None
     if flags & PathFlag.PSEUDO:
         return text + b" (deleted)"
     if flags & PathFlag.CUT:

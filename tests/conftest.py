@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+import contextlib
 
-# How long an example takes says more of the machine than of the code: bench/ measures.
-settings.register_profile("execaudit", deadline=None)
-settings.load_profile("execaudit")
+with contextlib.suppress(ImportError):  # the guests of tests/kernels run no such tests
+    from hypothesis import settings
+
+    # How long an example takes says more of the machine than of the code: bench/ measures.
+    settings.register_profile("execaudit", deadline=None)
+    settings.load_profile("execaudit")
