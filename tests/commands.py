@@ -139,17 +139,20 @@ class Terminal:
     def await_text(self, text: bytes) -> None:
         """Returns when a text was written."""
         while text not in self._written:
-            assert select.select([self._ours], [], [], PATIENCE)[0], self._written
-            self._written += os.read(self._ours, 65536)
+            self._written += self._next()
 
     def read(self) -> bytes:
         """Returns all that was written, once nobody else has it open."""
         os.close(self.theirs)
         with contextlib.suppress(OSError):  # how Linux says that nobody has it open
-            while chunk := os.read(self._ours, 65536):
+            while chunk := self._next():
                 self._written += chunk
         os.close(self._ours)
         return self._written
+
+    def _next(self) -> bytes:
+        assert select.select([self._ours], [], [], PATIENCE)[0], self._written
+        return os.read(self._ours, 65536)
 
 
 def on_terminal(
