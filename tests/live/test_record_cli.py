@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -55,6 +56,15 @@ def open_files(pid: int) -> set[str]:
     return {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
 
 
+def ancestors_in_proc(pid: int) -> list[int]:
+    """Returns a running process and its ancestors, the first process last."""
+    found = []
+    while pid:
+        found.append(pid)
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
 class Session(NamedTuple):
     """What was seen around one recorder that SIGINT ended."""
 
@@ -95,6 +105,20 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 def test_an_exec_can_be_found_while_it_records(session: Session) -> None:
     """Another process finds an exec in the history without the recorder having stopped."""
     assert [SECRET] == [row["argv"][1] for row in session.while_recording]
+
+
+def test_its_family_goes_up_to_the_first_process(session: Session) -> None:
+    """`show` and `tree` know the processes that ran before, as /proc has them."""
+    truth = [*reversed(ancestors_in_proc(os.getpid())), session.while_recording[0]["pid"]]
+    key = session.while_recording[0]["id"]
+
+    shown = json.loads(execaudit("--db", session.database, "show", key, "--format", "json").out)
+    [*above, drawn] = execaudit("--db", session.database, "tree", "--id", key, "--format", "jsonl").rows()
+
+    assert truth == [*(row["pid"] for row in reversed(shown["ancestors"])), shown["exec"]["pid"]]
+    assert {"snapshot"} == {row["kind"] for row in shown["ancestors"]}
+    assert truth == [*(row["pid"] for row in above), drawn["pid"]]
+    assert ([*range(len(truth))], key) == ([*(row["depth"] for row in above), drawn["depth"]], drawn["id"])
 
 
 def test_sigint_stops_in_order(session: Session) -> None:

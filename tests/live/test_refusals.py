@@ -13,7 +13,16 @@ from tests.live.conftest import AT_RANDOM as RANDOM_RUN
 from tests.live.conftest import COLD, FILTERED
 from tests.live.recording import argv_of
 from tests.truth import lines
-from tests.truth.refusals import AT_RANDOM, HALF, LINE, NOWHERE_32_BITS, PARTLY_KNOWN, REFUSALS, TOO_MANY
+from tests.truth.refusals import (
+    AS_THE_PLACE,
+    AT_RANDOM,
+    HALF,
+    LINE,
+    NOWHERE_32_BITS,
+    PARTLY_KNOWN,
+    REFUSALS,
+    TOO_MANY,
+)
 from tests.truth.starts import NOBODY
 
 if TYPE_CHECKING:
@@ -84,8 +93,10 @@ def test_refusal_has_the_argv_of_the_call(history: History, refusal: Refusal) ->
 @refusals
 def test_refusal_has_the_name_of_the_call(history: History, refusal: Refusal) -> None:
     """The file name is what execve was given, or null where it could not be read."""
-    name = str(history.refused[refusal.name].program) if refusal.filename == "" else refusal.filename
-    # pathlib drops the "./" that the launcher was given.
+    name = refusal.filename
+    if name == AS_THE_PLACE:
+        # pathlib drops the "./" that the launcher was given.
+        name = str(history.refused[refusal.name].program)
     assert name == _only(history, refusal.name)["filename"]
 
 

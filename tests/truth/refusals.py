@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _NOWHERE = Path("/nonexistent/execaudit-test")
 LINE = lines.line(b"program", b"one", b"", b"two words", b"\xff\x1b[2J")
 """What most of them pass."""
+AS_THE_PLACE = "the place's program"
 
 
 class Refusal(NamedTuple):
@@ -29,8 +30,8 @@ class Refusal(NamedTuple):
     method: str = "each"
     place: Callable[[Stage], Place] | None = None
     """By default a file that does not exist."""
-    filename: str | None = ""
-    """As execve was given it; "": the place's program. None: it could not be read."""
+    filename: str | None = AS_THE_PLACE
+    """As execve was given it; None: it could not be read."""
     argv: bytes | None = None
     """What can be captured; None: the whole line."""
     argc: int | None = -1
@@ -168,6 +169,7 @@ REFUSALS = {
         Refusal("null-argv", "ENOENT", line=b"", method="null-argv"),
         Refusal("too-long-argument", "E2BIG", line=_TOO_LONG, place=_noop),
         Refusal("too-long-in-all", "E2BIG", line=_TOO_MUCH, place=_noop),
+        Refusal("empty-filename", "ENOENT", method="empty-filename", filename=""),
         Refusal("bad-filename", "EFAULT", method="bad-filename", filename=None),
         Refusal(
             "bad-argv", "EFAULT", method="bad-argv", place=_noop,

@@ -35,6 +35,12 @@ static int bad_filename(void)
 	return execve_args();
 }
 
+static int empty_filename(void)
+{
+	program = "";
+	return execve_args();
+}
+
 static int bad_argv(void)
 {
 	args = (char **)8;
@@ -140,6 +146,7 @@ static const struct method METHODS[] = {
 	{ "null-argv", null_argv },
 	{ "each", each },
 	{ "bad-filename", bad_filename },
+	{ "empty-filename", empty_filename },
 	{ "bad-argv", bad_argv },
 	{ "bad-argument", bad_argument },
 	{ "half-readable", half_readable },
