@@ -162,7 +162,8 @@ struct ea_image {
 };
 
 BPF_RINGBUF_OUTPUT(events, EA_RING_PAGES);
-BPF_PERCPU_ARRAY(losses, struct ea_loss, 1);
+/* One for each CPU that there may be; the reader maps them, and needs no system call. */
+BPF_F_TABLE("array", u32, struct ea_loss, losses, EA_CPUS, BPF_F_MMAPABLE);
 BPF_PERCPU_ARRAY(unwoken, u64, 1);
 
 /* Keyed by signal_struct, of which a process has one from its fork to the end of its last
@@ -179,7 +180,7 @@ BPF_TABLE("lru_hash", u64, struct ea_call, calls, 10240);
 #endif
 #ifdef EA_KPROBES
 /* Whether each call meets both of its hooks: not while they are attached and detached. */
-BPF_ARRAY(following, u32, 1);
+BPF_F_TABLE("array", u32, u32, following, 1, BPF_F_MMAPABLE);
 #endif
 
 /* Each hook has its own memory: a preemptible kernel may run one hook on a CPU
@@ -193,17 +194,17 @@ BPF_PROG_ARRAY(exec_stages, 3);
 /* Keeps clang from dropping a mask that it thinks is redundant and the verifier needs. */
 #define OPAQUE(n) asm volatile("" : "+r"(n))
 
-static __always_inline void count_loss(u32 whole_exec)
-{
-	u32 zero = 0;
-	struct ea_loss *loss = losses.lookup(&zero);
+/* Adds one to a member of this CPU's losses, whoever interrupts whom there. (BCC does not
+ * look for its maps inside macros.) */
+#define COUNT_LOSS(member) count_loss(__builtin_offsetof(struct ea_loss, member))
 
-	if (!loss)
-		return;
-	if (whole_exec)
-		loss->execs++;
-	else
-		loss->records++;
+static __always_inline void count_loss(u32 offset)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct ea_loss *loss = losses.lookup(&cpu);
+
+	if (loss)
+		__sync_fetch_and_add((u64 *)((u64)loss + offset), 1);
 }
 
 /* Flags to send n bytes with. The reader comes by ten times a second and is woken
@@ -236,7 +237,7 @@ static __always_inline int send(struct ea_state *s, u32 n)
 static __always_inline int send_first(struct ea_state *s)
 {
 	if (send(s, s->pos) < 0) {
-		count_loss(1);
+		COUNT_LOSS(execs);
 		return -1;
 	}
 	s->sent = 1;
@@ -246,7 +247,7 @@ static __always_inline int send_first(struct ea_state *s)
 static __always_inline int send_more(struct ea_state *s, u32 n)
 {
 	if (send(s, n) < 0) {
-		count_loss(0);
+		COUNT_LOSS(records);
 		return -1;
 	}
 	return 0;
@@ -274,14 +275,8 @@ static __always_inline int is_following(void)
  * (A success drops it at sched_process_exec, so what is left has no record.) */
 static __always_inline void count_unreturned(u64 task)
 {
-	u32 zero = 0;
-	struct ea_loss *loss;
-
-	if (!calls.lookup(&task) || !is_following())
-		return;
-	loss = losses.lookup(&zero);
-	if (loss)
-		loss->returns++;
+	if (calls.lookup(&task) && is_following())
+		COUNT_LOSS(returns);
 }
 
 #endif
@@ -318,14 +313,8 @@ static __always_inline struct ea_image image_of(u64 task, u64 signal)
 
 static __always_inline void keep_image(u64 signal, struct ea_image *image)
 {
-	u32 zero = 0;
-	struct ea_loss *loss;
-
-	if (!images.update(&signal, image))
-		return;
-	loss = losses.lookup(&zero);
-	if (loss)
-		loss->images++;
+	if (images.update(&signal, image))
+		COUNT_LOSS(images);
 }
 
 static __always_inline int forked(u64 task, u64 child)
@@ -348,8 +337,7 @@ static __always_inline int ended(u64 task)
 	u64 signal = 0, leader = 0;
 	struct ea_image image, *known;
 	struct ea_exit out = {};
-	u32 live = 0, flags = 0, zero = 0;
-	struct ea_loss *loss;
+	u32 live = 0, flags = 0;
 
 #ifdef EA_KPROBES
 	count_unreturned(task);
@@ -384,11 +372,8 @@ static __always_inline int ended(u64 task)
 		KERNEL_READ(leader, task, EA_OFF(task_struct, group_leader));
 		KERNEL_READ(out.status, leader, EA_OFF(task_struct, exit_code));
 	}
-	if (events.ringbuf_output(&out, sizeof(out), wake_for(sizeof(out))) < 0) {
-		loss = losses.lookup(&zero);
-		if (loss)
-			loss->exits++;
-	}
+	if (events.ringbuf_output(&out, sizeof(out), wake_for(sizeof(out))) < 0)
+		COUNT_LOSS(exits);
 	return 0;
 }
 
@@ -780,7 +765,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 		append_text(s, EA_STR_INTERP, interp, EA_INTERP_MAX);
 	append_origin(s);
 	exec_stages.call(ctx, EXEC_STAGE_CWD);
-	count_loss(1);
+	COUNT_LOSS(execs);
 	return 0;
 }
 
@@ -807,7 +792,7 @@ static __always_inline void exec_returned(struct pt_regs *ctx, u32 caller_tid)
 	read_filename(s, env_end);
 	append_origin(s);
 	exec_stages.call(ctx, EXEC_STAGE_CWD);
-	count_loss(1);
+	COUNT_LOSS(execs);
 }
 
 #endif
@@ -820,7 +805,7 @@ int on_exec_cwd(void *ctx)
 		return 0;
 	walk_cwd(s);
 	exec_stages.call(ctx, EXEC_STAGE_EXE);
-	count_loss(1);
+	COUNT_LOSS(execs);
 	return 0;
 }
 
@@ -871,7 +856,7 @@ int on_exec_exe(void *ctx)
 	if (send_first(s) < 0 || e->head.flags & EA_LAST)
 		return 0;
 	exec_stages.call(ctx, EXEC_STAGE_MORE);
-	count_loss(0);
+	COUNT_LOSS(records);
 	return 0;
 }
 
@@ -906,7 +891,7 @@ int on_exec_more(void *ctx)
 			return 0;
 	}
 	exec_stages.call(ctx, EXEC_STAGE_MORE);
-	count_loss(0);
+	COUNT_LOSS(records);
 	return 0;
 }
 
@@ -1062,7 +1047,7 @@ static __always_inline void exec_failed(void *ctx, u64 task, struct ea_call *cal
 	}
 	append_origin(s);
 	fail_stages.call(ctx, FAIL_STAGE_CWD);
-	count_loss(1);
+	COUNT_LOSS(execs);
 }
 
 #endif
@@ -1109,7 +1094,7 @@ int on_exit_cwd(void *ctx)
 		return 0;
 	walk_cwd(s);
 	fail_stages.call(ctx, FAIL_STAGE_EXE);
-	count_loss(1);
+	COUNT_LOSS(execs);
 	return 0;
 }
 
@@ -1124,7 +1109,7 @@ int on_exit_exe(void *ctx)
 	walk(s, EA_STR_EXE, s->exe);
 	if (s->argv) {
 		fail_stages.call(ctx, s->compat ? FAIL_STAGE_COMPAT_ARGV : FAIL_STAGE_ARGV);
-		count_loss(1);
+		COUNT_LOSS(execs);
 		return 0;
 	}
 	if (h->argc == EA_UNKNOWN) {

@@ -7,9 +7,12 @@ kernel's format (Documentation/bpf/btf.rst).
 from __future__ import annotations
 
 import ctypes
+import os
+from pathlib import Path
 
 from execaudit.errors import ProbeError
 
+_BTF = Path("/sys/kernel/btf/vmlinux")
 _KIND_STRUCT, _KIND_UNION, _KIND_ENUM = 4, 5, 6
 # typedef, volatile, const, restrict, type_tag: names or qualifiers of another type.
 _KINDS_SEEN_THROUGH = frozenset({8, 9, 10, 11, 18})
@@ -68,9 +71,10 @@ class KernelTypes:
         self._btf = lib.btf__load_vmlinux_btf()
         # libbpf before 1.0 returns a small negative number as a pointer.
         if not self._btf or self._btf > 2**64 - 4096:
-            raise ProbeError(
-                "this kernel has no BTF (/sys/kernel/btf/vmlinux): boot one built with CONFIG_DEBUG_INFO_BTF=y"
-            )
+            if _BTF.exists():
+                why = os.strerror(ctypes.get_errno())
+                raise ProbeError(f"the kernel's types in {_BTF} cannot be read: {why}")
+            raise ProbeError(f"this kernel has no BTF ({_BTF}): boot one built with CONFIG_DEBUG_INFO_BTF=y")
 
     def __enter__(self) -> KernelTypes:
         return self

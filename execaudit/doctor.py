@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from execaudit import kprobes, probe
+from execaudit import kprobes, loader, means, probe
 from execaudit.errors import ProbeError
 from execaudit.text import printable
 
@@ -28,7 +28,7 @@ _SYS_ADMIN, _PERFMON, _BPF = 21, 38, 39
 # Above this the kernels of Debian (3) and Ubuntu (4) let only CAP_SYS_ADMIN open a perf event,
 # which attaching to a syscall tracepoint takes; upstream knows no such values.
 _PARANOID_UPSTREAM = 2
-_TRACEPOINTS = (probe.SUCCESS, *probe.SYSCALLS)
+_TRACEPOINTS = (means.SUCCESS, *means.SYSCALLS)
 
 
 @dataclass(frozen=True)
@@ -44,16 +44,16 @@ class Check:
 
 
 def _resolve_members() -> None:
-    source = (probe.source_dir() / "execaudit.c").read_text(encoding="utf-8")
-    probe.compile_flags(source, probe.ProbeOptions(), cpus=1)
+    source = (loader.source_dir() / "execaudit.c").read_text(encoding="utf-8")
+    loader.compile_flags(source, means.ProbeOptions(), cpus=1)
 
 
 def _import_bcc() -> None:
-    probe.import_bcc()
+    loader.import_bcc()
 
 
 def _load_probe() -> None:
-    probe.Probe(probe.ProbeOptions()).close()
+    probe.Probe(means.ProbeOptions()).close()
 
 
 @dataclass(frozen=True)
@@ -159,12 +159,12 @@ def tracepoints(environment: Environment) -> Check:
             return Check(name, ok=False, detail="cannot be seen by this user", fix="run it with `sudo`")
         if not lacking:
             return Check(name, ok=True, detail=f"all {len(_TRACEPOINTS)} are there")
-        if probe.SUCCESS not in lacking and kprobes.can_probe(folder):
+        if means.SUCCESS not in lacking and kprobes.can_probe(folder):
             detail = f"this kernel has no {', '.join(lacking)}, but kprobes: they see failed execs"
             return Check(name, ok=True, detail=detail)
         if len(lacking) < len(_TRACEPOINTS):
             fix = "record with --no-failed, or boot a kernel built with CONFIG_FTRACE_SYSCALLS=y"
-            if probe.SUCCESS in lacking:
+            if means.SUCCESS in lacking:
                 fix = "boot a kernel built with CONFIG_TRACEPOINTS=y"
             return Check(name, ok=False, detail=f"this kernel has no {', '.join(lacking)}", fix=fix)
     return Check(name, ok=False, detail="cannot be seen without tracefs", fix=_mounting(environment))
@@ -214,7 +214,7 @@ def _tried(name: str, attempt: Callable[[], None], well: str) -> Check:
 
 
 def _tracefs_folders(environment: Environment) -> Iterator[Path]:
-    for folder in probe.TRACEFS:
+    for folder in means.TRACEFS:
         yield environment.sys / folder.relative_to("/sys")
 
 

@@ -75,12 +75,15 @@ def _functions(symbols: Path) -> Iterator[str]:
             yield line.split()[2]
 
 
-def sweep(tracefs: Path) -> None:
-    """Takes away the kprobes of recorders that were killed: the kernel keeps them, and their memory."""
+def sweep(tracefs: Path, *, of: int | None = None) -> None:
+    """Takes away the kprobes of recorders that have ended: the kernel keeps them, and their memory.
+
+    Those were attached by processes that are gone, or by process `of`, if its pid is in use again.
+    """
     listed = tracefs / "kprobe_events"
     for name, pid in _EVENT.findall(listed.read_text(encoding="utf-8")):
-        if not Path("/proc", pid).exists():
-            # Busy: somebody's in a pid namespace that is not ours.
+        if pid == str(of) or not Path("/proc", pid).exists():
+            # Busy: in use by a recorder, which outlives the process that attached them.
             with contextlib.suppress(OSError):
                 _command(listed, f"-:kprobes/{name}\n")
 

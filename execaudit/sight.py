@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from execaudit import kprobes
 from execaudit.errors import ProbeError
-from execaudit.probe import SUCCESS, ProbeKind, ProbeOptions, settle
+from execaudit.means import SUCCESS, ProbeKind, ProbeOptions, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -35,9 +35,12 @@ LAYERS: dict[str, set[str]] = {
     "btf": {"errors"},
     "ringbuf": {"btf", "errors"},
     "kprobes": {"errors"},
-    "probe": {"btf", "errors", "kprobes", "ringbuf"},
-    "sight": {"errors", "kprobes", "probe"},
-    "doctor": {"errors", "kprobes", "probe", "sight", "text"},
+    "means": {"errors", "kprobes"},
+    "loader": {"btf", "errors", "kprobes", "means"},
+    "handover": set(),
+    "probe": {"errors", "handover", "kprobes", "loader", "means", "ringbuf"},
+    "sight": {"errors", "kprobes", "means"},
+    "doctor": {"errors", "kprobes", "loader", "means", "probe", "sight", "text"},
     "record": {"container", "event", "text", "times"},
     "render": {"event", "record", "text", "times"},
     "family": set(),
@@ -61,9 +64,9 @@ LAYERS: dict[str, set[str]] = {
 # The only users of what is heavy, or of the distribution's.
 OWNERS = {
     "alembic": {"store"},
-    "bcc": {"probe"},
+    "bcc": {"loader"},
     "click": {"cli"},
-    "ctypes": {"btf", "probe", "ringbuf"},
+    "ctypes": {"btf", "loader", "ringbuf"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
     "structlog": {"logs", "recorder", "sinks", "start"},
 }

@@ -9,7 +9,7 @@ import pytest
 
 from execaudit import sight
 from execaudit.errors import ProbeError
-from execaudit.probe import SUCCESS, SYSCALLS, ProbeKind, ProbeOptions, settle
+from execaudit.means import SUCCESS, SYSCALLS, ProbeKind, ProbeOptions, settle
 
 if TYPE_CHECKING:
     from pathlib import Path

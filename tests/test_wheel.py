@@ -77,7 +77,7 @@ def test_program_runs(installed: Path) -> None:
 
 def test_program_finds_its_files(installed: Path) -> None:
     """The probe's sources and the migrations are those of the installation."""
-    code = "from execaudit import probe, store\nprint(probe.source_dir())\nprint(store.migrations_dir())\n"
+    code = "from execaudit import loader, store\nprint(loader.source_dir())\nprint(store.migrations_dir())\n"
 
     found = run(installed, "-c", code).splitlines()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from execaudit import wire
 from execaudit.event import Gained
-from execaudit.probe import source_dir
+from execaudit.loader import source_dir
 from tests import wirebytes
 from tests.wirebytes import Facts, Head
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit import doctor, probe, sight
+from execaudit import doctor, loader, means, sight
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import StoreError
 from execaudit.reader import revision_of
@@ -35,8 +35,8 @@ def command(ctx: click.Context, fmt: str) -> None:
     """
     path = ctx.find_object(State).database()  # type: ignore[union-attr]  # the group makes it
     checks = doctor.run(doctor.Environment(), lambda: _database(path))
-    folder = probe.tracefs()  # without it, or permission to look there, nothing can be said of them
-    sights = [] if folder is None else sight.look(folder, probe.KALLSYMS)
+    folder = means.tracefs()  # without it, or permission to look there, nothing can be said of them
+    sights = [] if folder is None else sight.look(folder, loader.KALLSYMS)
     if fmt == "json":
         click.echo(doctor.as_json(checks, sights))
     else:

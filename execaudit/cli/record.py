@@ -20,7 +20,7 @@ from execaudit import __version__
 from execaudit.cli.options import Duration
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
-from execaudit.probe import DEFAULT_RING_BYTES, ProbeKind
+from execaudit.means import DEFAULT_RING_BYTES, ProbeKind
 from execaudit.text import printable
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
 
     from execaudit import clock, logs, notify  # noqa: PLC0415  # `--help` and refusals need none of these
     from execaudit.assemble import Assembler, Origin  # noqa: PLC0415
-    from execaudit.probe import Probe, ProbeOptions  # noqa: PLC0415
+    from execaudit.means import ProbeOptions  # noqa: PLC0415
+    from execaudit.probe import Probe  # noqa: PLC0415
     from execaudit.recorder import Recorder  # noqa: PLC0415
     from execaudit.sinks import StoreSink  # noqa: PLC0415
     from execaudit.start import start  # noqa: PLC0415

@@ -10,7 +10,8 @@ import pytest
 
 from execaudit.assemble import Assembler, Origin
 from execaudit.event import ExecEvent, ExitEvent
-from execaudit.probe import Probe, ProbeKind, ProbeOptions
+from execaudit.means import ProbeKind, ProbeOptions
+from execaudit.probe import Probe
 from tests.kernels.inside.calls import in_child
 
 if TYPE_CHECKING:

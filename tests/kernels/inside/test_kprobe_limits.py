@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from execaudit import kprobes, probe
-from execaudit.probe import ProbeKind, ProbeOptions
+from execaudit import kprobes, loader
+from execaudit.means import ProbeKind, ProbeOptions
 from tests.kernels.inside.calls import execve, execve_each, held_in_exec
 from tests.kernels.inside.conftest import ALONE, WITH_TRACEPOINT, capturing
 
@@ -45,7 +45,7 @@ def test_what_the_kernel_does_not_follow_is_counted(
 
 def test_raw_tracepoints_that_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kprobes take over, and it is said."""
-    monkeypatch.setattr(probe, "_HOOKS", ((b"no_such_tracepoint", b"on_exec"),))
+    monkeypatch.setattr(loader, "_HOOKS", ((b"no_such_tracepoint", b"on_exec"),))
     with capturing(ProbeOptions()) as capture:
         assert "kprobe-only" == capture.probe.uses
         assert 1 == len(capture.of(lambda: execve(TRUE, [b"1"])).execs)

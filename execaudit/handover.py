@@ -1,0 +1,90 @@
+"""Have a forked child do something, and take over the descriptors that it leaves.
+
+What the child allocates and imports goes with it. A fork, and no new interpreter: what runs
+is the code that runs here, whatever folder this is called in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+# The kernel passes at most this many descriptors at a time (SCM_MAX_FD).
+_MOST_DESCRIPTORS = 253
+_MOST_BYTES = 65536
+
+
+class Left(NamedTuple):
+    """What a child left."""
+
+    facts: dict[str, Any]
+    descriptors: list[int]
+
+
+class ChildDiedError(Exception):
+    """The child ended without a word; the text says how."""
+
+
+def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output: Path) -> Left:
+    """Returns what `work` returned in a child: facts, which JSON can carry, and descriptors, ours now.
+
+    What the child writes to its standard output and error goes to the file `output`. `work`
+    must not raise. Raises ChildDiedError when the child ended otherwise. To be called while
+    there is one thread.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        child = os.fork()
+        if child == 0:
+            _be_the_child(work, output, theirs)
+        theirs.close()
+        status = None
+        try:
+            text, descriptors, _, _ = socket.recv_fds(ours, _MOST_BYTES, _MOST_DESCRIPTORS)
+            for descriptor in descriptors:  # flags that would do it are ignored by recv_fds
+                os.set_inheritable(descriptor, False)  # noqa: FBT003  # its only form
+            _, status = os.waitpid(child, 0)
+        finally:
+            if status is None:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+    if not text:
+        raise ChildDiedError(_how(os.waitstatus_to_exitcode(status)))
+    return Left(json.loads(text), descriptors)
+
+
+def _be_the_child(
+    work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output: Path, channel: socket.socket
+) -> None:
+    """Never returns: nothing of what the parent has open is to be closed in order twice."""
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        file = os.open(output, os.O_WRONLY | os.O_APPEND)
+        for standard in (1, 2):
+            os.dup2(file, standard)
+        facts, descriptors = work()
+        socket.send_fds(channel, [json.dumps(facts).encode()], list(descriptors))
+        status = 0
+    except BaseException:  # noqa: BLE001  # whatever it is, the parent hears of it by our end
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
+
+
+def _how(exit_code: int) -> str:
+    if exit_code >= 0:
+        return f"ended with status {exit_code}"
+    try:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"was killed by signal {-exit_code}"

@@ -1,0 +1,109 @@
+"""A child does something and leaves descriptors: those, its words, and its ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from execaudit.handover import ChildDiedError, from_child
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """Where the child writes."""
+    path = tmp_path / "output"
+    path.touch()
+    return path
+
+
+def test_facts_and_descriptors_come_over(output: Path) -> None:
+    """In their order; the child is gone, and what it left works."""
+
+    def work() -> tuple[dict[str, Any], Sequence[int]]:
+        (first, to_first), (second, to_second) = os.pipe(), os.pipe()
+        os.write(to_first, b"first")
+        os.write(to_second, b"second")
+        return {"pid": os.getpid(), "list": [1, "ä"]}, [first, second]
+
+    left = from_child(work, output)
+
+    assert [1, "ä"] == left.facts["list"]
+    assert [b"first", b"second"] == [os.read(each, 10) for each in left.descriptors]
+    assert [False, False] == [os.get_inheritable(each) for each in left.descriptors]
+    with pytest.raises(ProcessLookupError):
+        os.kill(left.facts["pid"], 0)
+    for each in left.descriptors:
+        os.close(each)
+
+
+def test_nothing_but_the_descriptors_is_left(output: Path) -> None:
+    """Neither of the channel, nor of a child that failed."""
+    before = sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208  # of numbers
+    from_child(lambda: ({}, ()), output)
+    with pytest.raises(ChildDiedError):
+        from_child(lambda: os._exit(7), output)
+
+    assert before == sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def test_what_the_child_prints_is_in_the_file(output: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever it prints with, and not in ours."""
+
+    def work() -> tuple[dict[str, Any], Sequence[int]]:
+        os.write(1, b"one\n")
+        os.system("echo two >&2")  # what a library does
+        return {}, ()
+
+    from_child(work, output)
+
+    assert "one\ntwo\n" == output.read_text()
+    assert ("", "") == capfd.readouterr()
+
+
+def test_a_bug_of_the_child(output: Path) -> None:
+    """It says so, and its output has the traceback."""
+
+    def work() -> tuple[dict[str, Any], Sequence[int]]:
+        raise LookupError("deep in a library")
+
+    with pytest.raises(ChildDiedError, match="ended with status 1"):
+        from_child(work, output)
+    assert "LookupError: deep in a library\n" == output.read_text().splitlines(keepends=True)[-1]
+
+
+def test_a_child_that_is_killed(output: Path) -> None:
+    """The text names the signal: the kernel kills so when memory is short."""
+
+    def work() -> tuple[dict[str, Any], Sequence[int]]:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return {}, ()
+
+    with pytest.raises(ChildDiedError, match="was killed by SIGKILL"):
+        from_child(work, output)
+
+
+def test_a_parent_that_is_interrupted(output: Path) -> None:
+    """It does not leave the child behind."""
+    before = set(_children())
+
+    def work() -> tuple[dict[str, Any], Sequence[int]]:
+        os.kill(os.getppid(), signal.SIGINT)
+        signal.pause()
+        return {}, ()
+
+    with pytest.raises(KeyboardInterrupt):
+        from_child(work, output)
+    assert before == set(_children())
+
+
+def _children() -> list[str]:
+    # Those of this thread, which is the one that forks.
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:  # noqa: PTH123
+        return file.read().split()
