@@ -50,6 +50,8 @@ class Probe:
     """CLOCK_BOOTTIME before anything was attached: no record is older."""
     attached_ns: int
     """CLOCK_BOOTTIME when the hooks of all but failed execs were attached."""
+    loader: int
+    """Pid of the child that did it, as this pid namespace has it; it has ended."""
 
     def __init__(self, options: ProbeOptions) -> None:
         """Has a child compile, load and attach, which takes about a second, and takes over from it.
@@ -73,7 +75,7 @@ class Probe:
         self.uses, self.began_ns, self.attached_ns = facts["uses"], facts["began_ns"], facts["attached_ns"]
         self._maps = dict(zip(facts["maps"], descriptors, strict=False))
         self._links = descriptors[len(self._maps) :]
-        self._loader = facts["pid"]
+        self.loader = facts["pid"]
         self._losses = _Counters(self._maps["losses"], facts["cpus"])
         self._ring = RingBuffer(self._maps["events"], batch_bytes=_BATCH_BYTES)
 
@@ -103,7 +105,7 @@ class Probe:
         self.detach()
         folder = tracefs()
         if "following" in self._maps and folder is not None:
-            kprobes.sweep(folder, of=self._loader)
+            kprobes.sweep(folder, of=self.loader)
         self._ring.close()
         self._losses.close()
         while self._maps:

@@ -124,8 +124,10 @@ class Roots:
     All kernel threads are one row, kthreadd's: they run nothing, and what they start is its.
     """
 
-    def __init__(self, settled: Settled, beginning: Beginning) -> None:
+    def __init__(self, settled: Settled, beginning: Beginning, *, loader: int | None = None) -> None:
+        """`loader` attached the probe, a fork of the recorder that ran no program: it has neither row nor end."""
         self._beginning = beginning
+        self._loader = loader
         self._boot = boot_prefix(beginning.boot_id)
         everyone = {**settled.lazy, **{process.pid: process for process in settled.running}}
         self._threads = {process.pid for process in everyone.values() if process.kernel_thread}
@@ -141,12 +143,14 @@ class Roots:
         """Returns the rows of those that surely ran, each after its parent's."""
         return self._events
 
-    def key_of(self, pid: int, ppid: int | None = None) -> ExecKey:
+    def key_of(self, pid: int, ppid: int | None = None) -> ExecKey | None:
         """Returns what process `pid` ran when the hooks were attached.
 
         For one that no scan has seen, or that may have ended, take_referred() has the row then.
         `ppid` is whose child it is, if that is known.
         """
+        if pid == self._loader:
+            return None
         row = self._row_of(pid)
         if row not in self._lazy and row not in self._started:
             self._lazy[row] = _unseen(row, ppid)

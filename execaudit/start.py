@@ -46,7 +46,8 @@ def start(
     except BaseException:
         probe.close()
         raise
-    return probe, Begun(records, snapshot.Roots(settled, beginning), since_ns)
+    roots = snapshot.Roots(settled, beginning, loader=probe.loader if visible else None)
+    return probe, Begun(records, roots, since_ns)
 
 
 def _read_for(probe: Probe, nanoseconds: int) -> list[bytes]:

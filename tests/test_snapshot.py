@@ -77,10 +77,10 @@ def settled(
     return settle(looks(*before), looks(*after), execed, ATTACHED_NS, TICKS)
 
 
-def make_roots(running: Iterable[Running], lazy: Iterable[Running] = ()) -> Roots:
+def make_roots(running: Iterable[Running], lazy: Iterable[Running] = (), loader: int | None = None) -> Roots:
     """Returns the rows of these."""
     beginning = Beginning(HOST, BOOT_ID, {1000: "ann", 1: "bob"}.get, ATTACHED_NS, WALL_OFFSET_NS)
-    return Roots(Settled(list(running), looks(*lazy)), beginning)
+    return Roots(Settled(list(running), looks(*lazy)), beginning, loader=loader)
 
 
 def key(pid: int) -> ExecKey:
@@ -507,3 +507,11 @@ def test_any_history_has_its_roots(
             images.add(host.at_attach[pid].image)
         assert row_of[pid].key == meant
         assert row_of[pid].inode in images
+
+
+def test_the_loader_is_no_program() -> None:
+    """What attached the probe and ended has no row, and its end is none."""
+    roots = make_roots([], loader=77)
+
+    assert roots.key_of(77) is None
+    assert [] == roots.take_referred()
