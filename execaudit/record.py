@@ -28,9 +28,11 @@ FIELDS = (
 # Of the numbers with two names, the one that strace and the manual pages of execve show.
 _ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
 
-_PRIVILEGED = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
+PRIVILEGED = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
+"""The words for each Gained."""
 _MINOR_BITS = 20
-_shared_id = lru_cache(maxsize=4096)(encode_id)
+shared_id = lru_cache(maxsize=4096)(encode_id)
+"""encode_id, of what comes again: many execs share a parent, and an id is dear."""
 
 
 class Missing(NamedTuple):
@@ -87,6 +89,16 @@ def command_line(arguments: Arguments) -> str:
     return " ".join(words)
 
 
+def decoded(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
+    """Returns the parts as text, and whether all of them are valid UTF-8."""
+    # In one go, because this is done for every exec. The NULs keep the parts apart: bytes
+    # on the two sides of a hole may be valid together and not alone.
+    try:
+        return (b"\0".join(parts).decode().split("\0") if parts else []), True
+    except UnicodeDecodeError:
+        return [exact(part) for part in parts], False
+
+
 def errno_name(number: int) -> str:
     """Returns the name of a positive error number: `ENOENT`, or `E524` if it has none."""
     return _ERRNO.get(number) or f"E{number}"
@@ -104,11 +116,10 @@ def to_record(event: ExecEvent) -> dict[str, object]:
         interpreter, inode, device, nlink, privileged, end,
     ) = event  # fmt: skip
     arguments = split_argv(argv, holes)
-    texts, all_utf8 = _texts(arguments.parts)
+    texts, all_utf8 = decoded(arguments.parts)
     record: dict[str, object] = {
         "id": event.id,
-        # Many execs share a parent, and an id is dear.
-        "parent_id": None if parent is None else _shared_id(parent),
+        "parent_id": None if parent is None else shared_id(parent),
         "time": utc_text(time_ns),
         "host": host,
         "boot_id": boot_id,
@@ -132,7 +143,7 @@ def to_record(event: ExecEvent) -> dict[str, object]:
         "inode": inode,
         "device": None if device is None else device_text(device),
         "nlink": nlink,
-        "privileged": None if privileged is None else _PRIVILEGED[privileged],
+        "privileged": None if privileged is None else PRIVILEGED[privileged],
         "cwd": None if cwd is None else exact(cwd),
         "argv": texts,
         "argc": argc,
@@ -150,8 +161,13 @@ def to_record(event: ExecEvent) -> dict[str, object]:
         "replaced_by": None if end is None or end.replaced_by is None else encode_id(end.replaced_by),
     }
     if not all_utf8:
-        record["argv_base64"] = b64encode(argv).decode("ascii")
+        record["argv_base64"] = base64_text(argv)
     return record
+
+
+def base64_text(raw: bytes) -> str:
+    """Returns bytes as base64."""
+    return b64encode(raw).decode("ascii")
 
 
 @lru_cache(maxsize=1024)
@@ -185,13 +201,3 @@ def _marker(size: int | None) -> str:
     if size is None:
         return "[...unknown number of bytes missing...]"
     return f"[...{size} {'byte' if size == 1 else 'bytes'} missing...]"
-
-
-def _texts(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
-    """Returns the parts as text, and whether all of them are valid UTF-8."""
-    # In one go, because this is done for every exec. The NULs keep the parts apart: bytes
-    # on the two sides of a hole may be valid together and not alone.
-    try:
-        return (b"\0".join(parts).decode().split("\0") if parts else []), True
-    except UnicodeDecodeError:
-        return [exact(part) for part in parts], False

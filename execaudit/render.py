@@ -8,6 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from execaudit.event import Kind
+from execaudit.jsonline import json_line
 from execaudit.record import FIELDS, command_line, errno_name, split_argv, to_record
 from execaudit.text import printable, shell_quote
 from execaudit.times import zone_text
@@ -41,7 +42,7 @@ class Format(str, Enum):
 def jsonl(events: Iterable[ExecEvent]) -> Iterator[str]:
     """Yields a line of JSON per exec: ASCII without controls, so a terminal is safe from it."""
     for event in events:
-        yield json_text(to_record(event)) + "\n"
+        yield json_line(event) + "\n"
 
 
 def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:

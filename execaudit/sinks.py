@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import structlog
@@ -11,7 +12,8 @@ import structlog
 from execaudit import render
 from execaudit.errors import ExecauditError
 from execaudit.event import Kind
-from execaudit.record import gap_record, to_record
+from execaudit.jsonline import json_line
+from execaudit.record import gap_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent, ExitEvent, Gap
     from execaudit.store import Store
+
+
+# Lines that are handed to structlog at a time; command lines can have megabytes.
+_LINES = 64
 
 
 class Sink(Protocol):
@@ -61,12 +67,9 @@ class _LineWriter:
     info = msg
 
 
-def _drop_event(
-    _logger: object, _method: str, record: structlog.types.EventDict
-) -> structlog.types.EventDict:
-    """The line is the record of the contract, which has no `event`: each line is an exec or a gap."""
-    del record["event"]
-    return record
+def _as_it_is(_logger: object, _method: str, record: structlog.types.EventDict) -> str:
+    """The event is the lines: each is the record of the contract, which has no other keys."""
+    return str(record["event"])
 
 
 class JsonLogSink:
@@ -82,19 +85,16 @@ class JsonLogSink:
         self._file = file
         self._log = structlog.wrap_logger(
             _LineWriter(file),
-            processors=[
-                _drop_event,
-                structlog.processors.JSONRenderer(lambda record, **_: render.json_text(record)),
-            ],
+            processors=[_as_it_is],
             wrapper_class=structlog.make_filtering_bound_logger("info"),
         )
 
     def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:  # noqa: ARG002  # see the class
         """In the file (not yet on the disk) when it returns."""
-        for event in events:
-            self._log.info("exec", **to_record(event))
-        for gap in gaps:
-            self._log.info("gap", **gap_record(gap))
+        lines = chain(map(json_line, events), map(render.json_text, map(gap_record, gaps)))
+        # structlog takes longer for a line than its writing does.
+        while some := "\n".join(islice(lines, _LINES)):
+            self._log.info(some)
         self._file.flush()
 
     def close(self) -> None:

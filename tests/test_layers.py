@@ -42,7 +42,8 @@ LAYERS: dict[str, set[str]] = {
     "sight": {"errors", "kprobes", "means"},
     "doctor": {"errors", "kprobes", "loader", "means", "probe", "sight", "text"},
     "record": {"container", "event", "text", "times"},
-    "render": {"event", "record", "text", "times"},
+    "jsonline": {"container", "event", "record", "text", "times"},
+    "render": {"event", "jsonline", "record", "text", "times"},
     "family": set(),
     "draw": {"family"},
     "brief": {"draw", "event", "record", "text", "times"},
@@ -56,7 +57,7 @@ LAYERS: dict[str, set[str]] = {
     "interned": set(),
     "inserts": {"codes", "event", "interned", "keys", "schema"},
     "store": {"errors", "event", "inserts", "location", "lock", "reader", "schema"},
-    "sinks": {"errors", "event", "record", "render", "store"},
+    "sinks": {"errors", "event", "jsonline", "record", "render", "store"},
     "recorder": {"assemble", "clock", "errors", "event", "probe", "sinks", "snapshot", "wire"},
     "start": {"clock", "probe", "procfs", "recorder", "snapshot", "wire"},
 }
@@ -73,8 +74,8 @@ OWNERS = {
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
-    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "keys",
-    "location", "record", "render", "rows", "snapshot", "text", "times", "wire",
+    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "jsonline",
+    "keys", "location", "record", "render", "rows", "snapshot", "text", "times", "wire",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 

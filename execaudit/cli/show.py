@@ -13,6 +13,7 @@ from execaudit.cli.options import ExecId, number_of
 from execaudit.cli.query import warn_of_gaps
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.event import Kind, Nanoseconds
+from execaudit.jsonline import json_line
 from execaudit.record import to_record
 from execaudit.render import json_text
 from execaudit.text import printable
@@ -107,7 +108,7 @@ def _warn(connection: sqlite3.Connection, event: ExecEvent) -> None:
 
 
 def _json(found: _Relatives) -> Iterator[str]:
-    yield f'{{"exec":{json_text(to_record(found.event))}'
+    yield f'{{"exec":{json_line(found.event)}'
     ancestors = [kin.number for kin in reversed(found.lineage)]
     for name, numbers in (
         ("ancestors", ancestors),
@@ -116,7 +117,7 @@ def _json(found: _Relatives) -> Iterator[str]:
     ):
         yield f',"{name}":['
         for place, each in enumerate(found.read(numbers)):
-            yield ("," if place else "") + json_text(to_record(each.event))
+            yield ("," if place else "") + json_line(each.event)
         yield "]"
     yield f',"more_children":{json_text(found.more_children)}}}\n'
 

@@ -19,7 +19,7 @@ from execaudit.cli.options import ExecId, build_filter, filter_options, number_o
 from execaudit.cli.query import warn_of_gaps
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.event import Nanoseconds
-from execaudit.record import to_record
+from execaudit.jsonline import json_line
 from execaudit.render import json_text
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _read(connection: sqlite3.Connection, places: Iterator[Place]) -> Iterator[t
 def _jsonl(connection: sqlite3.Connection, asked: _Asked, forest: draw.Forest) -> Iterator[str]:
     for place, event in _read(connection, forest.walk()):
         matched = asked.role(place.number) is Role.MATCH
-        yield json_text({**to_record(event), "depth": place.depth, "matched": matched}) + "\n"
+        yield f'{json_line(event)[:-1]},"depth":{place.depth},"matched":{json_text(matched)}}}\n'
 
 
 def _text(connection: sqlite3.Connection, asked: _Asked, forest: draw.Forest) -> Iterator[str]:

@@ -1,0 +1,142 @@
+"""An exec's record as a line of JSON, straight from the event. Pure.
+
+The text that the record of `to_record` has as JSON, at a fraction of the price: the recorder
+writes one per exec. What many execs have in common is put into words once, and remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING
+
+from execaudit import record
+from execaudit.container import container_id
+from execaudit.event import Kind, encode_id
+from execaudit.text import exact
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from execaudit.event import End, ExecEvent, Hole
+
+# Arguments, each ended by a NUL, that neither a shell nor JSON quotes; the first is no setting.
+_PLAIN = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
+_NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
+# Of each of these a host has few at a time; the largest have a few paths of 4 KB.
+_REMEMBERED = 1024
+
+
+def json_line(event: ExecEvent) -> str:
+    """Returns the record of one exec: ASCII without controls, no line end."""
+    (
+        kind, host, boot_id, time_ns, _, pid, tid, ppid, uid, euid, gid, user,
+        comm, filename, exe, cwd, argv, argc, argv_bytes, holes, truncated, errno,
+        parent, _, parent_comm, auid, session, login_user, tty, cgroup,
+        interpreter, inode, device, nlink, privileged, end,
+    ) = event  # fmt: skip
+    # Plain values where their own hash is slow: that of an Enum's member is.
+    where = _where(host, boot_id, "exec" if kind is Kind.EXEC else kind.value)
+    who = _who(uid, euid, gid, auid, session, user, login_user, tty)
+    gained = None if privileged is None else int(privileged)
+    what = _what(comm, parent_comm, filename, interpreter, exe, inode, device, nlink, gained, cwd)
+    words, command, missing, encoded = _arguments(argv, holes)
+    return (
+        f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else record.shared_id(parent))},'
+        f'"time":"{utc_text(time_ns)}",{where},"pid":{pid},"tid":{tid},'
+        f'"ppid":{"null" if ppid is None else ppid},{who},{what},'
+        f'"argv":{words},"argc":{"null" if argc is None else argc},'
+        f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
+        f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
+        f'"errno":{"null" if errno is None else quoted(record.errno_name(errno))},'
+        f"{_group(cgroup)},{_NO_END if end is None else _end(end)}{encoded}}}"
+    )
+
+
+def _text(value: bytes | None) -> str:
+    return "null" if value is None else quoted(exact(value))
+
+
+def _word(value: str | None) -> str:
+    return "null" if value is None else quoted(value)
+
+
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)
+
+
+def _arguments(argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
+    """Returns the values of argv, command and argv_missing, and what goes to the end of the record."""
+    if not holes and _PLAIN(argv):
+        plain = argv[:-1].decode("ascii")
+        return f'["{plain.replace(chr(0), _BETWEEN)}"]', f'"{plain.replace(chr(0), " ")}"', "null", ""
+    arguments = record.split_argv(argv, holes)
+    texts, all_utf8 = record.decoded(arguments.parts)
+    missing = ",".join(f"[{each.before},{_number(each.size)}]" for each in arguments.missing)
+    return (
+        f"[{','.join(map(quoted, texts))}]",
+        quoted(record.command_line(arguments)),
+        f"[{missing}]" if missing else "null",
+        "" if all_utf8 else f',"argv_base64":"{record.base64_text(argv)}"',
+    )
+
+
+_BETWEEN = '","'
+
+
+@lru_cache(_REMEMBERED)
+def _where(host: str, boot_id: str, kind: str) -> str:
+    return f'"host":{quoted(host)},"boot_id":{quoted(boot_id)},"kind":{quoted(kind)}'
+
+
+@lru_cache(_REMEMBERED)
+def _who(  # noqa: PLR0913, PLR0917  # one a field, by position because it is faster
+    uid: int | None,
+    euid: int | None,
+    gid: int | None,
+    auid: int | None,
+    session: int | None,
+    user: str | None,
+    login_user: str | None,
+    tty: bytes | None,
+) -> str:
+    return (
+        f'"uid":{_number(uid)},"euid":{_number(euid)},"gid":{_number(gid)},"auid":{_number(auid)},'
+        f'"session":{_number(session)},"user":{_word(user)},"login_user":{_word(login_user)},'
+        f'"tty":{_text(tty)}'
+    )
+
+
+@lru_cache(_REMEMBERED)
+def _what(  # noqa: PLR0913, PLR0917  # see _who
+    comm: bytes | None,
+    parent_comm: bytes | None,
+    filename: bytes | None,
+    interpreter: bytes | None,
+    exe: bytes | None,
+    inode: int | None,
+    device: int | None,
+    nlink: int | None,
+    gained: int | None,
+    cwd: bytes | None,
+) -> str:
+    return (
+        f'"comm":{_text(comm)},"parent_comm":{_text(parent_comm)},"filename":{_text(filename)},'
+        f'"interpreter":{_text(interpreter)},"exe":{_text(exe)},"inode":{_number(inode)},'
+        f'"device":{_word(None if device is None else record.device_text(device))},"nlink":{_number(nlink)},'
+        f'"privileged":{_word(None if gained is None else record.PRIVILEGED[gained])},"cwd":{_text(cwd)}'
+    )
+
+
+@lru_cache(_REMEMBERED)
+def _group(cgroup: bytes | None) -> str:
+    return f'"cgroup":{_text(cgroup)},"container_id":{_word(container_id(cgroup))}'
+
+
+def _end(end: End) -> str:
+    how, code, signal, duration_ns, replaced_by = end
+    return (
+        f'"ended":{quoted(how.value)},"exit_code":{_number(code)},"exit_signal":{_number(signal)},'
+        f'"duration_ns":{_number(duration_ns)},'
+        f'"replaced_by":{_word(None if replaced_by is None else encode_id(replaced_by))}'
+    )
