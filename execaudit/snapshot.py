@@ -125,7 +125,7 @@ class Roots:
     """
 
     def __init__(self, settled: Settled, beginning: Beginning, *, loader: int | None = None) -> None:
-        """`loader` attached the probe, a fork of the recorder that ran no program: it has neither row nor end."""
+        """`loader` attached the probe: a fork of the recorder that ran no program, and so has no row."""
         self._beginning = beginning
         self._loader = loader
         self._boot = boot_prefix(beginning.boot_id)
