@@ -56,7 +56,7 @@ LAYERS: dict[str, set[str]] = {
     "query": {"errors", "event", "filters", "keys", "lock", "matching", "rows"},
     "interned": set(),
     "inserts": {"codes", "event", "interned", "keys", "schema"},
-    "store": {"errors", "event", "inserts", "location", "lock", "reader", "schema"},
+    "store": {"errors", "event", "inserts", "location", "lock", "reader", "revision", "schema"},
     "sinks": {"errors", "event", "jsonline", "record", "render", "store"},
     "recorder": {"assemble", "clock", "errors", "event", "probe", "sinks", "snapshot", "wire"},
     "start": {"clock", "probe", "procfs", "recorder", "snapshot", "wire"},

@@ -141,6 +141,7 @@ def add_failing_migration(folder: Path, patched: pytest.MonkeyPatch) -> Path:
     """Puts one more migration at the end of a copy of the chain. Returns its file."""
     shutil.copytree(migrations_dir(), folder)
     patched.setattr(store, "migrations_dir", lambda: folder)
+    patched.setattr(store, "REVISION", "9999")
     file = folder / "versions" / "9999_failing.py"
     file.write_text(_FAILING.replace("HEAD", REVISION))
     return file

@@ -32,9 +32,9 @@ packages='python3-bpfcc python3-venv'
 extra='[dev]'
 case $purpose in
 setup | test | test-kernels)
-	# strace says what was started, gcc makes the programs that start things, and systemd has
-	# the systemd-analyze that reads the unit.
-	packages="$packages strace gcc libc6-dev systemd"
+	# strace says what was started, gcc makes the programs that start things, sudo starts some of
+	# them, and systemd has the systemd-analyze that reads the unit.
+	packages="$packages strace gcc libc6-dev sudo systemd"
 	# What makes and runs virtual machines, with the keys of all of Debian's releases.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"

@@ -22,7 +22,7 @@ PYTHONPATH = "/opt/python"
 """Where the Python packages are in a guest."""
 _CODENAME, _PYTHON = "bookworm", "3.11"
 # No kernel headers: none are needed, which is one of the things that are tested.
-_PACKAGES = ("python3-bpfcc", "iproute2", "procps")
+_PACKAGES = ("python3-bpfcc", "iproute2", "procps", "sudo")
 _OF_THE_TESTS = ("pytest",)
 # Debian's caches and texts, which nobody reads there.
 _LEFT_OUT = ("man", "doc", "locale", "info", "lintian")

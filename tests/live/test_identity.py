@@ -151,6 +151,7 @@ def test_guises_were_what_they_seemed(disguised: Disguised) -> None:
     """Each guise had the one fact that it is there for."""
     facts = {
         "setpriv": disguised.who("setpriv").uid == 1,
+        "sudo": disguised.who("sudo").uid == NOBODY,
         "login": disguised.who("login").auid == LOGGED_IN,
         "login-without-name": disguised.who("login-without-name").auid == NO_NAME,
         "terminal": disguised.who("terminal").tty is not None,

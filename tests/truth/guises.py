@@ -150,6 +150,10 @@ def _su(guises: Guises, name: str) -> Play:
     return play("su", "-s", guises.copy(name), "nobody")
 
 
+def _sudo(guises: Guises, name: str) -> Play:
+    return play("sudo", "--user=nobody", guises.copy(name))
+
+
 def _login(guises: Guises, name: str) -> Play:
     uid = str(NO_NAME if name == "login-without-name" else LOGGED_IN)
     # Who started it has the login, not the program alone.
@@ -384,14 +388,14 @@ def _after_failure(guises: Guises, name: str) -> Play:
 AFTER_FAILURE = "after-failure"
 IN_CONTAINER = "in-container"
 IN_USER_NAMESPACE = "in-user-namespace"
-_SU = [Guise("su", _su)] if shutil.which("su") else []
 GUISES = {
     guise.name: guise
     for guise in (
         Guise("plain", _plain),
         Guise("nobody", _nobody),
         Guise("setpriv", _setpriv),
-        *_SU,
+        Guise("su", _su),
+        Guise("sudo", _sudo),
         Guise("login", _login),
         Guise("login-without-name", _login),
         Guise("login-then-other-user", _login_then_su),
