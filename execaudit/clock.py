@@ -20,6 +20,11 @@ def wall_ns() -> Nanoseconds:
     return Nanoseconds(time.time_ns())
 
 
+def boot_ns() -> Nanoseconds:
+    """Returns the boot clock, ns since the machine was started, sleep counted."""
+    return Nanoseconds(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
 def boot_id() -> str:
     """Returns the kernel's boot id, a UUID."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

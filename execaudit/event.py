@@ -51,6 +51,10 @@ class GapReason(str, Enum):
     """The recorder was too slow, and the kernel's ring buffer had no room."""
     RECURSION = "recursion"
     """The kernel left the probe out: with kprobes, because it followed too many execs at a time."""
+    RECORDER_STOPPED = "recorder_stopped"
+    """No recorder ran, after one had in the same boot: it was stopped, or killed."""
+    CLOCK = "clock"
+    """The wall clock was stepped, between these times: nothing is missing, but times mislead."""
 
 
 class Gained(IntFlag):

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from execaudit import clock
-from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind
+from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
 from execaudit.probe import Losses
+from execaudit.sinks import Finished
 from execaudit.wire import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from execaudit.assemble import Assembler
-    from execaudit.event import Nanoseconds
     from execaudit.sinks import Sink
     from execaudit.snapshot import Roots
 
@@ -38,6 +38,8 @@ _FLUSH_SECONDS = 0.25
 _FLUSH_EVENTS = 2000
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
+# How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
+_IDLE_NS = 60_000_000_000
 
 
 class Source(Protocol):
@@ -65,6 +67,8 @@ class _Captured(NamedTuple):
     """Steady clock: an exec that waits in the queue is not late."""
     wall_offset_ns: int
     gaps: list[Gap]
+    seen_ns: Nanoseconds
+    """Wall clock: what happened before is here, or was."""
 
 
 class Begun(NamedTuple):
@@ -76,6 +80,10 @@ class Begun(NamedTuple):
     """The running processes."""
     since_ns: Nanoseconds
     """Wall clock before the probe was attached."""
+    until_ns: Nanoseconds
+    """Wall clock when all of it was."""
+    stopped_ns: Nanoseconds | None = None
+    """Wall clock until which the recorder before this one has recorded; None if there was none."""
 
 
 class _Batch:
@@ -85,6 +93,8 @@ class _Batch:
         self.events: list[ExecEvent] = []
         self.exits: list[ExitEvent] = []
         self.gaps: list[Gap] = []
+        self.says_idle = False
+        """Nothing happened, and that is to be noted."""
 
     def add(self, events: Iterable[ExecEvent | ExitEvent]) -> None:
         """Takes what the assembler gives."""
@@ -108,7 +118,13 @@ class Recorder:
     """Records from construction of the source until it is told to stop."""
 
     def __init__(
-        self, source: Source, assembler: Assembler, sinks: Sequence[Sink], *, host: str, begun: Begun
+        self,
+        source: Source,
+        assembler: Assembler,
+        sinks: Sequence[Sink],
+        *,
+        host: str,
+        begun: Begun,
     ) -> None:
         self._source = source
         self._roots = begun.roots
@@ -124,7 +140,12 @@ class Recorder:
         self._capturing = self._storing = True
         self._failure: Exception | None = None
         self._execs = self._missed = 0
-        self._enqueue(begun.records, [])
+        # Of the storing thread: what it has taken from the queue.
+        self._seen_ns = begun.since_ns
+        gaps = []
+        if begun.stopped_ns is not None:
+            gaps.append(_gap(host, GapReason.RECORDER_STOPPED, (begun.stopped_ns, begun.until_ns), None))
+        self._enqueue(begun.records, gaps, begun.since_ns)
 
     def run(self, should_stop: Callable[[], bool]) -> Totals:
         """Records until `should_stop` says so (asked ten times a second) or storing fails.
@@ -163,20 +184,24 @@ class Recorder:
 
     def _capture(self) -> bool:
         """Moves what the ring holds into the queue. Returns whether there was anything."""
+        now_ns = clock.wall_ns()
         records = self._source.read()
+        gaps = self._new_gaps()
         step = self._offset.check()
         if step:
             log.warning("clock_stepped", by_seconds=step / 1e9)
-        gaps = self._new_gaps()
-        if not records and not gaps:
+            after_ns = Nanoseconds(clock.boot_ns() + self._offset.ns)
+            gaps.append(_gap(self._host, GapReason.CLOCK, (Nanoseconds(after_ns - step), after_ns), 0))
+        if not records and not gaps and time.monotonic_ns() - self._enqueued_ns < _IDLE_NS:
             return False
-        self._enqueue(records, gaps)
+        self._enqueue(records, gaps, now_ns)
         return bool(records)
 
-    def _enqueue(self, records: list[bytes], gaps: list[Gap]) -> None:
+    def _enqueue(self, records: list[bytes], gaps: list[Gap], seen_ns: Nanoseconds) -> None:
         size = sum(map(len, records))
+        self._enqueued_ns = time.monotonic_ns()
         with self._changed:
-            self._queue.append(_Captured(records, size, time.monotonic_ns(), self._offset.ns, gaps))
+            self._queue.append(_Captured(records, size, self._enqueued_ns, self._offset.ns, gaps, seen_ns))
             self._queued_bytes += size
             self._changed.notify_all()
 
@@ -194,7 +219,7 @@ class Recorder:
             (GapReason.RECURSION, new.returns, 0),
         )
         return [
-            Gap(self._host, min(since, now), max(since, now), reason, execs, exits)
+            _gap(self._host, reason, (since, now), execs, exits)
             for reason, execs, exits in missed
             if execs or exits
         ]
@@ -220,6 +245,8 @@ class Recorder:
             if captured is not None:
                 self._assemble(captured, batch)
                 batch.gaps += captured.gaps
+                batch.says_idle |= not captured.records and not captured.gaps
+                self._seen_ns = captured.seen_ns
             now_ns = time.monotonic_ns() if captured is None else captured.at_ns
             batch.add(self._assembler.expire(now_ns=now_ns))
             done = captured is None and not self._capturing and not self._queue
@@ -257,15 +284,16 @@ class Recorder:
 
     def _flush(self, batch: _Batch) -> None:
         events, exits, gaps = batch.events, batch.exits, merged(batch.gaps)
-        if not events and not exits and not gaps:
+        if not events and not exits and not gaps and not batch.says_idle:
             return
+        finished = Finished(events, gaps, exits, self._seen_ns)
         for gap in gaps:
             log.warning("execs_missed", count=gap.count, exits=gap.exits, reason=gap.reason.value)
             self._missed += gap.count or 0
         self._execs += sum(event.kind is not Kind.SNAPSHOT for event in events)
         for sink in list(self._sinks):
             try:
-                sink.accept(events, gaps, exits)
+                sink.accept(finished)
             except Exception as exc:  # noqa: BLE001  # raised again by run(), bugs too
                 # The other sinks still get what was captured until the recorder has stopped.
                 self._sinks.remove(sink)
@@ -275,6 +303,13 @@ class Recorder:
     def _fail(self, failure: Exception) -> None:
         if self._failure is None:
             self._failure = failure
+
+
+def _gap(
+    host: str, reason: GapReason, between: tuple[Nanoseconds, Nanoseconds], count: int | None, exits: int = 0
+) -> Gap:
+    """Returns a gap between two times of the wall clock, which may have been stepped back between them."""
+    return Gap(host, min(between), max(between), reason, count, exits)
 
 
 def merged(gaps: Sequence[Gap]) -> list[Gap]:

@@ -7,7 +7,7 @@ import json
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from execaudit.event import Kind
+from execaudit.event import GapReason, Kind
 from execaudit.jsonline import json_line
 from execaudit.record import FIELDS, command_line, errno_name, split_argv, to_record
 from execaudit.text import printable, shell_quote
@@ -94,6 +94,10 @@ def gap_line(gap: Gap, zone: tzinfo | None) -> str:
 
     Its times are rounded outward to milliseconds.
     """
+    start = zone_text(gap.from_ns, zone)
+    end = zone_text(gap.to_ns + 999_999, zone)
+    if gap.reason is GapReason.CLOCK:
+        return f"gap: the clock was stepped between {start} and {end}: times around it mislead (clock)"
     missed = []
     if gap.count is None:
         missed.append("an unknown number of execs")
@@ -101,8 +105,6 @@ def gap_line(gap: Gap, zone: tzinfo | None) -> str:
         missed.append(f"{gap.count} {'exec' if gap.count == 1 else 'execs'}")
     if gap.exits:
         missed.append(f"{gap.exits} {'end of a program' if gap.exits == 1 else 'ends of programs'}")
-    start = zone_text(gap.from_ns, zone)
-    end = zone_text(gap.to_ns + 999_999, zone)
     return f"gap: {' and '.join(missed)} missed between {start} and {end} ({gap.reason.value})"
 
 

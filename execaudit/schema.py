@@ -33,6 +33,8 @@ run = Table(
     Column("started_ns", Integer, nullable=False),
     # Wall clock of the orderly stop. NULL: it still records, or it was killed.
     Column("stopped_ns", Integer),
+    # Wall clock until which all that it captured is stored; a minute late at most where nothing happens.
+    Column("seen_ns", Integer),
     sqlite_strict=True,
 )
 

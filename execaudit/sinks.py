@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from itertools import chain, islice
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 import structlog
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from execaudit.event import ExecEvent, ExitEvent, Gap
+    from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
     from execaudit.store import Store
 
 
@@ -27,13 +27,23 @@ if TYPE_CHECKING:
 _LINES = 64
 
 
+class Finished(NamedTuple):
+    """What the recorder finished since it last said so."""
+
+    events: Sequence[ExecEvent]
+    gaps: Sequence[Gap]
+    exits: Sequence[ExitEvent]
+    seen_ns: Nanoseconds
+    """Wall clock: with this, all that was captured until then is finished."""
+
+
 class Sink(Protocol):
     """Takes what the recorder finished."""
 
     name: str
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:
-        """Keeps a batch. Raises ExecauditError or OSError when it cannot."""
+    def accept(self, batch: Finished) -> None:
+        """Keeps a batch, which is empty at times. Raises ExecauditError or OSError when it cannot."""
 
     def close(self) -> None:
         """Flushes, and frees what it holds."""
@@ -47,9 +57,9 @@ class StoreSink:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:
+    def accept(self, batch: Finished) -> None:
         """Durable when it returns."""
-        self._store.append(events, gaps, exits)
+        self._store.append(batch.events, batch.gaps, batch.exits, seen_ns=batch.seen_ns)
 
     def close(self) -> None:
         """The store belongs to who opened it."""
@@ -89,9 +99,9 @@ class JsonLogSink:
             wrapper_class=structlog.make_filtering_bound_logger("info"),
         )
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:  # noqa: ARG002  # see the class
+    def accept(self, batch: Finished) -> None:
         """In the file (not yet on the disk) when it returns."""
-        lines = chain(map(json_line, events), map(render.json_text, map(gap_record, gaps)))
+        lines = chain(map(json_line, batch.events), map(render.json_text, map(gap_record, batch.gaps)))
         # structlog takes longer for a line than its writing does.
         while some := "\n".join(islice(lines, _LINES)):
             self._log.info(some)
@@ -130,12 +140,12 @@ class LiveSink:
         self._file = file
         self._begun = False
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:  # noqa: ARG002  # see the class
+    def accept(self, batch: Finished) -> None:
         """Prints a row per exec."""
         lines = [] if self._begun else [render.TABLE_HEADER]
         self._begun = True
-        lines += [render.table_row(event, None) for event in events if event.kind is not Kind.SNAPSHOT]
-        lines += [render.gap_line(gap, None) for gap in gaps]
+        lines += [render.table_row(event, None) for event in batch.events if event.kind is not Kind.SNAPSHOT]
+        lines += [render.gap_line(gap, None) for gap in batch.gaps]
         self._file.write("".join(f"{line}\n" for line in lines).encode())
         self._file.flush()
 

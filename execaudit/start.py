@@ -37,6 +37,7 @@ def start(
     before = procfs.scan() if visible else {}
     since_ns = clock.wall_ns()
     probe = attach()
+    until_ns = clock.wall_ns()
     try:
         after = procfs.scan() if visible else {}
         records = _read_for(probe, snapshot.SETTLING_NS)
@@ -47,7 +48,7 @@ def start(
         probe.close()
         raise
     roots = snapshot.Roots(settled, beginning, loader=probe.loader if visible else None)
-    return probe, Begun(records, roots, since_ns)
+    return probe, Begun(records, roots, since_ns, until_ns)
 
 
 def _read_for(probe: Probe, nanoseconds: int) -> list[bytes]:

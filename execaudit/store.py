@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from execaudit import schema
 from execaudit.errors import StoreError, store_error
+from execaudit.event import Nanoseconds
 from execaudit.inserts import Inserts
 from execaudit.location import DEFAULT_DATABASE
 from execaudit.lock import WriterLock
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+    from execaudit.event import ExecEvent, ExitEvent, Gap
 
 _PRAGMAS = (
     # Readers never make the recorder wait, and the reverse.
@@ -36,6 +37,8 @@ _PRAGMAS = (
     "PRAGMA journal_size_limit = 67108864",
 )
 _BUSY_SECONDS = 5
+_RUN = schema.run.c
+_SEEN = "UPDATE run SET seen_ns = ? WHERE id = ?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +181,19 @@ class Store:
             self._inserts.load()
         self._loaded = True
 
-    def begin_run(self, run: Run) -> None:
-        """Notes that a recorder starts; its events come next."""
+    def begin_run(self, run: Run) -> Nanoseconds | None:
+        """Notes that a recorder starts; its events come next.
+
+        Returns until when (wall clock) the last one of the same boot has stored what it captured,
+        None if there was none.
+        """
         with translated(f"cannot write {self._path}"), self._connection.begin():
+            last = self._connection.execute(
+                sa.select(sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns, _RUN.started_ns))
+                .where(_RUN.boot_id == run.boot_id)
+                .order_by(_RUN.id.desc())
+                .limit(1)
+            ).scalar()
             inserted = self._connection.execute(
                 schema.run.insert().values(
                     boot_id=run.boot_id, host=run.host, version=run.version, started_ns=run.started_ns
@@ -191,13 +204,20 @@ class Store:
             raise AssertionError("SQLite gave no rowid")
         self._run_id = int(key[0])
         self._inserts.begin_run(self._run_id, run.boot_id)
+        return None if last is None else Nanoseconds(last)
 
     def append(
-        self, events: Iterable[ExecEvent], gaps: Sequence[Gap] = (), exits: Iterable[ExitEvent] = ()
+        self,
+        events: Iterable[ExecEvent],
+        gaps: Sequence[Gap] = (),
+        exits: Iterable[ExitEvent] = (),
+        *,
+        seen_ns: Nanoseconds | None = None,
     ) -> None:
         """Stores events, gaps and ends of the run, durable when it returns, all of them or none.
 
-        Raises StoreError; the caller may try the same again.
+        `seen_ns`: with them, all that was captured until then (wall clock) is stored. Raises
+        StoreError; the caller may try the same again.
         """
         with translated(f"cannot write {self._path}"):
             if not self._loaded:
@@ -208,6 +228,8 @@ class Store:
                 self._inserts.insert(events, exits)
                 if gaps:
                     self._insert_gaps(gaps)
+                if seen_ns is not None:
+                    self._connection.exec_driver_sql(_SEEN, (seen_ns, self._run_id))
             self._loaded = True
 
     def _insert_gaps(self, gaps: Sequence[Gap]) -> None:

@@ -19,7 +19,7 @@ from execaudit.procfs import Running
 from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.recorder import Begun, Recorder, Totals, merged
-from execaudit.sinks import JsonLogSink, StoreSink, open_json_log
+from execaudit.sinks import Finished, JsonLogSink, StoreSink, open_json_log
 from execaudit.snapshot import Beginning, Roots, Settled
 from execaudit.store import Run, Store
 from execaudit.wire import WireError
@@ -27,7 +27,7 @@ from tests.fakes import FakeRing, FakeSource, exec_record
 from tests.wirebytes import EXEC, EXEC_MORE, LAST, Facts, Head, ended, first, more
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from execaudit.sinks import Sink
@@ -44,20 +44,22 @@ class KeepingSink:
         self.events: list[ExecEvent] = []
         self.gaps: list[Gap] = []
         self.exits: list[ExitEvent] = []
+        self.seen_ns: list[int] = []
         self.go_on = threading.Event()
         self.go_on.set()
         self.entered = threading.Event()
         self.failure: Exception | None = None
 
-    def accept(self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]) -> None:
+    def accept(self, batch: Finished) -> None:
         """Keeps a batch."""
         self.entered.set()
         self.go_on.wait(30)
         if self.failure is not None:
             raise self.failure
-        self.events += events
-        self.gaps += gaps
-        self.exits += exits
+        self.events += batch.events
+        self.gaps += batch.gaps
+        self.exits += batch.exits
+        self.seen_ns.append(batch.seen_ns)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -69,6 +71,7 @@ def record(
     should_stop: Callable[[], bool] | None = None,
     begun_with: list[bytes] | None = None,
     roots: Roots | None = None,
+    stopped_ns: Nanoseconds | None = None,
 ) -> Totals:
     """Records until told to stop, or until a source that can be is empty."""
     if should_stop is None:
@@ -77,7 +80,7 @@ def record(
     if roots is None:
         roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
     assembler = Assembler(Origin("host", BOOT, lambda uid: f"u{uid}", roots.key_of))
-    begun = Begun(begun_with or [], roots, clock.wall_ns())
+    begun = Begun(begun_with or [], roots, clock.wall_ns(), clock.wall_ns(), stopped_ns)
     return Recorder(source, assembler, sinks, host="host", begun=begun).run(should_stop)
 
 
@@ -297,13 +300,11 @@ def test_waiting_in_the_queue_does_not_make_an_exec_late(monkeypatch: pytest.Mon
     class SlowSink(KeepingSink):
         """Takes a minute for each batch, while the recorder reads on."""
 
-        def accept(
-            self, events: Sequence[ExecEvent], gaps: Sequence[Gap], exits: Sequence[ExitEvent]
-        ) -> None:
+        def accept(self, batch: Finished) -> None:
             nonlocal now_ns
             source.emptied.wait(30)
             now_ns += 60_000_000_000
-            super().accept(events, gaps, exits)
+            super().accept(batch)
 
     sink = SlowSink()
     record(source, sink)
@@ -333,8 +334,37 @@ def test_a_clock_that_is_set_moves_later_execs_alone(tmp_path: Path, monkeypatch
     with open_history(tmp_path / "x.db") as connection:
         before, after = sorted((f.event for f in query.find(connection, Filter())), key=lambda e: e.boot_ns)
 
+        gaps = query.gaps(connection, Filter())
+
     assert (1, 2) == (before.boot_ns, after.boot_ns)
     assert abs(after.time_ns - before.time_ns + 3_600_000_000_000) < 1_000_000_000
+    # The step itself is in the history, between the two times that the clock had then.
+    assert [(GapReason.CLOCK, 0)] == [(gap.reason, gap.count) for gap in gaps]
+    assert 3_600_000_000_000 == gaps[0].to_ns - gaps[0].from_ns
+    assert abs(gaps[0].to_ns - time.time_ns()) < 60_000_000_000
+
+
+def test_the_time_before_it_is_a_gap() -> None:
+    """From when the last recorder stopped until this one was attached nobody can say what was missed."""
+    sink = KeepingSink()
+    stopped_ns = clock.wall_ns()
+    record(FakeSource([[exec_record(1)]]), sink, stopped_ns=stopped_ns)
+
+    [gap] = sink.gaps
+    assert (GapReason.RECORDER_STOPPED, None) == (gap.reason, gap.count)
+    assert stopped_ns == gap.from_ns <= gap.to_ns <= sink.seen_ns[0] + 1_000_000_000
+
+
+def test_what_was_seen_is_said_when_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now and then the sinks hear until when all is stored, for the gap that the next recorder may find."""
+    monkeypatch.setattr(recorder, "_IDLE_NS", 1)
+    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0)
+    sink = KeepingSink()
+    record(FakeRing(1 << 20), sink, should_stop=lambda: len(sink.seen_ns) > 3)
+
+    assert [] == sink.events
+    assert sorted(sink.seen_ns) == sink.seen_ns
+    assert sink.seen_ns[-1] > sink.seen_ns[0]
 
 
 @pytest.mark.parametrize(

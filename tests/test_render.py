@@ -282,6 +282,17 @@ def test_a_gap_is_one_line(count: int | None, exits: int, counted: str) -> None:
     ) == gap_line(gap, UTC)
 
 
+def test_a_step_of_the_clock_is_no_loss() -> None:
+    """Nothing was missed, but times are not what they seem."""
+    start, end = 1_795_356_307_123_999_999, 1_795_356_307_300_000_001
+    gap = Gap("web-1", Nanoseconds(start), Nanoseconds(end), GapReason.CLOCK, 0)
+
+    assert (
+        "gap: the clock was stepped between 2026-11-22 14:05:07.123 and 2026-11-22 14:05:07.301: "
+        "times around it mislead (clock)"
+    ) == gap_line(gap, UTC)
+
+
 def test_the_header_fits_the_rows() -> None:
     """The live view prints the same header as the table."""
     assert TABLE_HEADER + "\n" == next(table([], zone=UTC))

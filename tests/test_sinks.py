@@ -7,11 +7,11 @@ import json
 from typing import TYPE_CHECKING
 
 from execaudit import query
-from execaudit.event import End, Ended, Kind
+from execaudit.event import End, Ended, Kind, Nanoseconds
 from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.record import gap_record, to_record
-from execaudit.sinks import JsonLogSink, LiveSink, StoreSink
+from execaudit.sinks import Finished, JsonLogSink, LiveSink, StoreSink
 from execaudit.store import Store
 from tests.histories import begin_run, make_event, make_exit, make_gap
 
@@ -22,6 +22,7 @@ RAN = make_event(b"init", pid=1, kind=Kind.SNAPSHOT)
 EXEC = make_event(b"a", pid=2, seconds=1, parent=RAN.key)
 GAP = make_gap(2, 3)
 EXIT = make_exit(EXEC.key, 4)
+ALL = Finished([RAN, EXEC], [GAP], [EXIT], Nanoseconds(1))
 
 
 def test_the_history_gets_everything(tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_the_history_gets_everything(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
     with Store(path) as store:
         begin_run(store)
-        StoreSink(store).accept([RAN, EXEC], [GAP], [EXIT])
+        StoreSink(store).accept(ALL)
 
     with open_history(path) as connection:
         assert [End(Ended.UNKNOWN), End(Ended.EXITED, code=0, duration_ns=3_000_000_000)] == [
@@ -42,8 +43,8 @@ def test_the_log_has_a_line_for_each_exec(tmp_path: Path) -> None:
     """What ran already has a line too; an end has none, because no line is written twice."""
     path = tmp_path / "x.jsonl"
     sink = JsonLogSink(path.open("ab"))
-    sink.accept([RAN, EXEC], [GAP], [EXIT])
-    sink.accept([], [], [EXIT])
+    sink.accept(ALL)
+    sink.accept(Finished([], [], [EXIT], Nanoseconds(2)))
     sink.close()
 
     expected = [to_record(RAN), to_record(EXEC), gap_record(GAP)]
@@ -54,8 +55,8 @@ def test_the_terminal_shows_what_happens() -> None:
     """A header, once, then execs and gaps; neither what ran already nor ends."""
     file = io.BytesIO()
     sink = LiveSink(file)
-    sink.accept([RAN, EXEC], [GAP], [EXIT])
-    sink.accept([], [], [EXIT])
+    sink.accept(ALL)
+    sink.accept(Finished([], [], [EXIT], Nanoseconds(2)))
     header, row, gap = file.getvalue().decode().splitlines()
 
     assert header.startswith("TIME ")

@@ -25,7 +25,7 @@ from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.store import Run, Store
 from tests.events import events
-from tests.histories import SECOND, at, begin_run, make_event, make_exit, make_gap, make_history
+from tests.histories import BOOT_ID, SECOND, at, begin_run, make_event, make_exit, make_gap, make_history
 from tests.nobody import as_nobody, public_folder
 
 if TYPE_CHECKING:
@@ -763,3 +763,23 @@ def test_a_relative_path_is_the_working_folders(tmp_path: Path, monkeypatch: pyt
     make_history(Path("history.db"), [make_event(b"a")])
 
     assert [make_event(b"a")] == stored(tmp_path / "history.db")
+
+
+def test_a_run_knows_until_when_the_last_one_recorded(tmp_path: Path) -> None:
+    """Its stop, or what it has stored last, or its start; of the same boot alone."""
+    path = tmp_path / "x.db"
+    boots = [BOOT_ID, BOOT_ID, BOOT_ID, BOOT_ID, BOOT_ID.replace("1", "2")]
+    runs = [
+        Run(boot_id=boot, host="web1", version="0", started_ns=at(10 * n)) for n, boot in enumerate(boots)
+    ]
+    with Store(path) as opened:
+        assert opened.begin_run(runs[0]) is None
+        assert at(0) == opened.begin_run(runs[1])
+        opened.append([make_event(b"a")], seen_ns=at(11))
+        opened.append([], seen_ns=at(12))
+        assert at(12) == opened.begin_run(runs[2])
+        opened.append([], seen_ns=at(21))
+        opened.end_run(at(22))
+    with Store(path) as opened:
+        assert at(22) == opened.begin_run(runs[3])
+        assert opened.begin_run(runs[4]) is None

@@ -116,7 +116,8 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
         user_of = UserNames().name_of
         source, begun = start(lambda: Probe(options), host=host, boot_id=boot_id, user_of=user_of)
         stack.callback(source.close)
-        store.begin_run(Run(boot_id=boot_id, host=host, version=__version__, started_ns=clock.wall_ns()))
+        run = Run(boot_id=boot_id, host=host, version=__version__, started_ns=begun.until_ns)
+        begun = begun._replace(stopped_ns=store.begin_run(run))
         assembler = Assembler(Origin(host, boot_id, user_of, begun.roots.key_of), max_argv=max_argv)
         recorder = Recorder(source, assembler, sinks, host=host, begun=begun)
         stop = stack.enter_context(_Stop.on_signals())

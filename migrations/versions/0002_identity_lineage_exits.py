@@ -54,4 +54,5 @@ def upgrade() -> None:
         sa.Column("status", sa.Integer, nullable=False),
         sqlite_strict=True,
     )
+    op.add_column("run", sa.Column("seen_ns", sa.Integer))
     op.add_column("gap", sa.Column("exits", sa.Integer, nullable=False, server_default="0"))

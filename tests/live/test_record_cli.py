@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from pathlib import Path
@@ -217,12 +218,13 @@ def test_quiet_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_a_killed_recorder_leaves_a_good_history(tmp_path: Path) -> None:
-    """After kill -9, what was stored can be read, and the next recorder goes on."""
+    """After kill -9, what was stored can be read; the next recorder goes on, and says what it cannot know."""
     marked = program(tmp_path, "marked")
     with recorder("--db", tmp_path / "x.db", "record") as process:
         subprocess.run([marked, "1"], check=True)
         while not found(tmp_path / "x.db", "--exe", marked):
             pass
+        killed_ns = time.time_ns()
         process.kill()
         process.wait(PATIENCE)
     after = found(tmp_path / "x.db", "--exe", marked)
@@ -230,7 +232,16 @@ def test_a_killed_recorder_leaves_a_good_history(tmp_path: Path) -> None:
 
     assert 0 == again.status
     assert ["1"] == [row["argv"][1] for row in after]
-    assert ["1", "2"] == [row["argv"][1] for row in found(tmp_path / "x.db", "--exe", marked)]
+    first, second = execaudit("--db", tmp_path / "x.db", "query", "--exe", marked).rows()
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as history:
+        [(begin_ns, end_ns, reason, count)] = history.execute(
+            'SELECT ts_from, ts_to, reason, "count" FROM gap'
+        )
+        times = [ts for (ts,) in history.execute("SELECT ts FROM exec WHERE kind = 0 ORDER BY id")]
+
+    assert ["1", "2"] == [first["argv"][1], second["argv"][1]]
+    assert ("recorder_stopped", None) == (reason, count)
+    assert killed_ns - PATIENCE * 1e9 < begin_ns < killed_ns < end_ns < max(times)
 
 
 def test_without_tracefs(tmp_path: Path) -> None:
