@@ -65,7 +65,7 @@ class Probe:
             facts, descriptors = handover.from_child(lambda: _load(options), log)
         except handover.ChildDiedError as exc:
             raise ProbeError(
-                f"the process that compiles and loads the probe {exc}: see {log}; is there memory enough, 300 MB?"
+                f"the process that compiles and loads the probe {exc}: see {log}, and have 300 MB of memory free"
             ) from exc
         if "refused" in facts:
             raise ProbeError(f"{facts['refused']}: see {log}, then run `execaudit doctor`")

@@ -47,7 +47,7 @@ def test_a_loader_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError
 
     monkeypatch.setattr(loader, "load", load)
-    with pytest.raises(ProbeError, match=r"was killed by SIGKILL: see /.*-probe-.*\.log; ") as caught:
+    with pytest.raises(ProbeError, match=r"was killed by SIGKILL: see /.*-probe-.*\.log, ") as caught:
         Probe(ProbeOptions())
     log = Path(re.findall(r"/\S+\.log", str(caught.value))[0])
 
