@@ -58,10 +58,10 @@ def test_leaves_nothing_behind() -> None:
     os.write(descriptor, f"r1:kprobes/{killed} __x64_sys_execve\n".encode())
     os.close(descriptor)
     before = EVENTS.read_text()
-    with capturing(ProbeOptions(ProbeKind.KPROBE)):
+    with capturing(ProbeOptions(ProbeKind.KPROBE)) as capture:
         meanwhile = EVENTS.read_text()
 
     assert killed in before
     assert killed not in meanwhile
-    assert f"_bcc_{os.getpid()} " in meanwhile
+    assert f"_bcc_{capture.probe.loader} " in meanwhile
     assert "" == EVENTS.read_text()
