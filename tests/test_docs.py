@@ -11,6 +11,7 @@ import pytest
 
 from execaudit import errors
 from execaudit.cli import cli
+from execaudit.event import GapReason
 from execaudit.record import FIELDS
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def test_the_readme_describes_a_command(name: str) -> None:
 
 def test_the_readme_describes_the_record() -> None:
     """Each key of the record is explained, and no other."""
-    table = README[README.index("## The record") : README.index("## The database")]
+    table = README[README.index("## The record") : README.index("### Gaps")]
     keys = [
         key
         for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
@@ -68,6 +69,13 @@ def test_the_readme_describes_the_record() -> None:
     ]
 
     assert sorted(FIELDS) == sorted(keys)
+
+
+def test_the_readme_explains_every_reason_of_a_gap() -> None:
+    """What a gap may say, and nothing that none says."""
+    table = README[README.index("### Gaps") : README.index("## The database")]
+
+    assert sorted(GapReason) == sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
 
 
 def test_the_readme_lists_the_exit_statuses() -> None:
