@@ -20,8 +20,12 @@ _SECONDS = 3600
 _CPUS = 2
 _CHOSEN = os.environ.get("EXECAUDIT_TEST_KERNELS", " ".join(SERIES)).split()
 
+# Whether two threads really meet is chance where processors are emulated: `make test` looks.
+_BY_CHANCE = "--deselect=tests/live/test_starts.py::test_rewriting_threads_were_at_work"
+
 _WITH_TRACEPOINT = (
     "tests/live",
+    _BY_CHANCE,
     # It needs a compiler, strace and a package to build, and takes a minute of a real machine.
     "--ignore=tests/live/test_build.py",
     # These try what the command does, not what the kernel does, and start a recorder each, which
@@ -45,6 +49,7 @@ _WITH_KPROBE = (
     "tests/live/test_starts.py",
     "tests/live/test_refusals.py",
     "tests/live/test_limits.py",
+    _BY_CHANCE,
 )
 _ARGUMENTS = {"tracepoint": _WITH_TRACEPOINT, "kprobe": _WITH_KPROBE}
 

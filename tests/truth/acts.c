@@ -283,8 +283,9 @@ static int do_one(const char *name, int count, char **word)
 	else if (!count)
 		return 0;
 	else if (!strcmp(name, "await"))
+		/* Twenty who look each millisecond leave an emulated machine no time for the recorder. */
 		while (access(word[0], F_OK))
-			usleep(1000);
+			usleep(20000);
 	else if (!strcmp(name, "touch"))
 		write_file(word[0], "");
 	else if (!strcmp(name, "name"))
