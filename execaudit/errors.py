@@ -25,6 +25,14 @@ class StoreError(ExecauditError):
     """The database cannot be opened, read or written."""
 
 
+class FullStoreError(StoreError):
+    """There is no room for the database to grow."""
+
+
+class LockedStoreError(StoreError):
+    """Another program holds the database."""
+
+
 class DamagedStoreError(StoreError):
     """The database is damaged."""
 
@@ -43,12 +51,17 @@ def store_error(doing: str, reason: str) -> StoreError:
         return DamagedStoreError(
             f"{doing}: {reason}: keep a copy, then restore a backup or start a new database"
         )
+    if "full" in reason:
+        return FullStoreError(f"{doing}: {reason}: make room on the disk")
+    if "locked" in reason:
+        return LockedStoreError(
+            f"{doing}: {reason}: another program holds the database; end it, then try again"
+        )
     steps = {
         "not a database": "it is some other file; name the history with --db",
         "unable to open": "does the folder exist, and may you use it? name another file with --db",
         "readonly": "you may not write there; run it as root, or name another file with --db",
-        "locked": "another program holds the database; end it, then try again",
-        "full": "make room on the disk, then start again",
+        "I/O error": "look for errors of the disk in the kernel's log (`dmesg`)",
     }
     step = next((step for word, step in steps.items() if word in reason), "see `execaudit doctor`")
     return StoreError(f"{doing}: {reason}: {step}")

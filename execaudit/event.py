@@ -51,6 +51,8 @@ class GapReason(str, Enum):
     """The recorder was too slow, and the kernel's ring buffer had no room."""
     RECURSION = "recursion"
     """The kernel left the probe out: with kprobes, because it followed too many execs at a time."""
+    STORE_FULL = "store_full"
+    """The history, or the log, could not be written for longer than memory sufficed."""
     RECORDER_STOPPED = "recorder_stopped"
     """No recorder ran, after one had in the same boot: it was stopped, or killed."""
     CLOCK = "clock"

@@ -11,15 +11,15 @@ import operator
 import threading
 import time
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 
 from execaudit import clock
+from execaudit.backlog import Finished, merged
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.health import Health
 from execaudit.probe import Losses
-from execaudit.sinks import Finished
 from execaudit.wire import WireError
 
 if TYPE_CHECKING:
@@ -139,13 +139,18 @@ class Recorder:
         self._changed = threading.Condition()
         self._capturing = self._storing = True
         self._failure: Exception | None = None
-        self._execs = self._missed = 0
+        self._execs = self._exits = self._missed = self._gaps = 0
         # Of the storing thread: what it has taken from the queue.
         self._seen_ns = begun.since_ns
         gaps = []
         if begun.stopped_ns is not None:
             gaps.append(_gap(host, GapReason.RECORDER_STOPPED, (begun.stopped_ns, begun.until_ns), None))
         self._enqueue(begun.records, gaps, begun.since_ns)
+
+    def health(self) -> Health:
+        """Returns how it is now."""
+        waiting = tuple(sink.name for sink in self._sinks if sink.waits())
+        return Health(self._execs, self._exits, self._missed, self._gaps, self._queued_bytes, waiting)
 
     def run(self, should_stop: Callable[[], bool]) -> Totals:
         """Records until `should_stop` says so (asked ten times a second) or storing fails.
@@ -258,6 +263,7 @@ class Recorder:
                 batch = _Batch()
                 flushed = time.monotonic()
             if done:
+                self._finish()
                 return
 
     def _next(self) -> _Captured | None:
@@ -284,20 +290,28 @@ class Recorder:
 
     def _flush(self, batch: _Batch) -> None:
         events, exits, gaps = batch.events, batch.exits, merged(batch.gaps)
-        if not events and not exits and not gaps and not batch.says_idle:
+        if not (events or exits or gaps or batch.says_idle or any(sink.waits() for sink in self._sinks)):
             return
         finished = Finished(events, gaps, exits, self._seen_ns)
         for gap in gaps:
             log.warning("execs_missed", count=gap.count, exits=gap.exits, reason=gap.reason.value)
             self._missed += gap.count or 0
+        self._gaps += len(gaps)
+        self._exits += len(exits)
         self._execs += sum(event.kind is not Kind.SNAPSHOT for event in events)
+        self._for_each_sink(lambda sink: sink.accept(finished))
+
+    def _finish(self) -> None:
+        self._for_each_sink(lambda sink: sink.finish())
+
+    def _for_each_sink(self, act: Callable[[Sink], None]) -> None:
         for sink in list(self._sinks):
             try:
-                sink.accept(finished)
+                act(sink)
             except Exception as exc:  # noqa: BLE001  # raised again by run(), bugs too
                 # The other sinks still get what was captured until the recorder has stopped.
                 self._sinks.remove(sink)
-                log.error("sink_failed", sink=sink.name, reason=str(exc), execs=len(events))
+                log.error("sink_failed", sink=sink.name, reason=str(exc))
                 self._fail(exc)
 
     def _fail(self, failure: Exception) -> None:
@@ -310,16 +324,3 @@ def _gap(
 ) -> Gap:
     """Returns a gap between two times of the wall clock, which may have been stepped back between them."""
     return Gap(host, min(between), max(between), reason, count, exits)
-
-
-def merged(gaps: Sequence[Gap]) -> list[Gap]:
-    """Returns one gap for neighbours of the same reason."""
-    joined: list[Gap] = []
-    for gap in gaps:
-        last = joined[-1] if joined else None
-        if last is not None and last.reason is gap.reason and last.to_ns == gap.from_ns:
-            count = None if last.count is None or gap.count is None else last.count + gap.count
-            joined[-1] = replace(last, to_ns=gap.to_ns, count=count, exits=last.exits + gap.exits)
-        else:
-            joined.append(gap)
-    return joined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
 TABLES = ("record", "query", "export", "show", "tree")
 """Each has the options of the command of its name."""
+SECTIONS = ("store", "retention", "json_log", "metrics")
+"""What a recorder looks after by itself: see upkeep.py."""
 # No settings are as long as this; a device has no end.
 _LARGEST = 1_000_000
 
@@ -27,6 +29,8 @@ class Settings:
     path: Path = Path(DEFAULT_CONFIG)
     db: str | None = None
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_default: bool = field(default=False, compare=False)
+    """The file was not named: it need not be there."""
 
     def refuse(self, why: str) -> NoReturn:
         """Raises ConfigError, naming the file."""
@@ -53,11 +57,16 @@ def load(path: Path) -> Settings:
 def load_default(path: Path = Path(DEFAULT_CONFIG)) -> Settings:
     """Returns the settings of the file that need not be there."""
     try:
-        return _parsed(path, _content(path))
+        return replace(_parsed(path, _content(path)), is_default=True)
     except (FileNotFoundError, NotADirectoryError):
-        return Settings()
+        return Settings(is_default=True)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}: name another file with --config") from exc
+
+
+def reload(settings: Settings) -> Settings:
+    """Returns what their file says now. Raises ConfigError."""
+    return load_default(settings.path) if settings.is_default else load(settings.path)
 
 
 def scalars(value: object) -> list[str] | None:
@@ -88,9 +97,9 @@ def _parsed(path: Path, content: bytes) -> Settings:
         raise ConfigError(f"{path} is not UTF-8 text (byte {exc.start}): correct it") from exc
     except (ValueError, RecursionError) as exc:  # TOMLDecodeError, and int() of too many digits
         raise ConfigError(f"{path} is not TOML: {exc}: correct it") from exc
-    tables = {name: value for name, value in config.items() if name in TABLES}
+    tables = {name: value for name, value in config.items() if name in (*TABLES, *SECTIONS)}
     settings = Settings(path, config.get("db"), tables)
-    settings.check_keys("at the top", config, ("db", *TABLES))
+    settings.check_keys("at the top", config, ("db", *TABLES, *SECTIONS))
     if not isinstance(config.get("db", ""), str):
         settings.refuse("db must be a string: a path, or sqlite:///PATH")
     for name, table in tables.items():

@@ -1,40 +1,39 @@
-"""Where finished events go: the history, the JSON log, the terminal."""
+"""Where finished events go: the history, the JSON log, the terminal.
+
+What cannot be written now waits in memory, up to a bound, and what is beyond that is counted:
+see backlog.py. Only a damaged database, or a reader of standard output that is gone, is final.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
+import threading
+import time
 from itertools import chain, islice
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import structlog
 
 from execaudit import render
-from execaudit.errors import ExecauditError
-from execaudit.event import Kind
+from execaudit.backlog import Backlog, Finished
+from execaudit.errors import DamagedStoreError, ExecauditError, FullStoreError, StoreError
+from execaudit.event import Gap, GapReason, Kind
 from execaudit.jsonline import json_line
 from execaudit.record import gap_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
-    from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+    from execaudit.ballast import Ballast
+    from execaudit.logfile import LogFile
     from execaudit.store import Store
 
+log = structlog.get_logger()
 
-# Lines that are handed to structlog at a time; command lines can have megabytes.
+# Bytes of events that may wait for a sink, each.
+_BACKLOG_BYTES = 32 * 1024 * 1024
+_RETRY_SECONDS = 1.0
+# Lines that are made at a time; command lines can have megabytes.
 _LINES = 64
-
-
-class Finished(NamedTuple):
-    """What the recorder finished since it last said so."""
-
-    events: Sequence[ExecEvent]
-    gaps: Sequence[Gap]
-    exits: Sequence[ExitEvent]
-    seen_ns: Nanoseconds
-    """Wall clock: with this, all that was captured until then is finished."""
 
 
 class Sink(Protocol):
@@ -43,10 +42,16 @@ class Sink(Protocol):
     name: str
 
     def accept(self, batch: Finished) -> None:
-        """Keeps a batch, which is empty at times. Raises ExecauditError or OSError when it cannot."""
+        """Keeps a batch, which is empty at times. Raises what makes further batches pointless."""
+
+    def waits(self) -> bool:
+        """Says whether there are batches that it could not write yet: it wants to be called again."""
+
+    def finish(self) -> None:
+        """The last batch has come. Returns when all is written; raises ExecauditError when that cannot be."""
 
     def close(self) -> None:
-        """Flushes, and frees what it holds."""
+        """Frees what it holds."""
 
 
 class StoreSink:
@@ -54,25 +59,98 @@ class StoreSink:
 
     name = "database"
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(
+        self,
+        store: Store,
+        *,
+        host: str,
+        ballast: Ballast | None = None,
+        make_room: Callable[[], bool] | None = None,
+        most_bytes: int = _BACKLOG_BYTES,
+    ) -> None:
+        """`ballast` is given up, and `make_room` asked to delete what is old, when the disk is full."""
+        self._store, self._host = store, host
+        self._ballast, self._make_room = ballast, make_room
+        self._backlog = Backlog(host, most_bytes)
+        self._missing: Gap | None = None
+        """What a database that took the place of ours does not have."""
+        self._waits_since: float | None = None
+        self._next_try = 0.0
 
     def accept(self, batch: Finished) -> None:
-        """Durable when it returns."""
-        self._store.append(batch.events, batch.gaps, batch.exits, seen_ns=batch.seen_ns)
+        """Durable when it returns, or waiting. Raises DamagedStoreError."""
+        self._backlog.add(batch)
+        if self._waits_since is None or time.monotonic() >= self._next_try:
+            self._try()
+
+    def waits(self) -> bool:
+        """Says whether the database could not be written."""
+        return self._waits_since is not None
+
+    def finish(self) -> None:
+        """Tries for the last time. Raises StoreError with how many execs are not in the history."""
+        failure = self._try() if self._backlog else None
+        if failure is not None and self._ballast is not None:
+            self._ballast.give_up()
+            failure = self._try()
+        if failure is not None:
+            raise StoreError(f"{failure} ({self._backlog.execs()} execs are not in the history)") from failure
 
     def close(self) -> None:
         """The store belongs to who opened it."""
 
+    def _try(self) -> StoreError | None:
+        """Writes what waits. Returns why it still waits."""
+        try:
+            self._write()
+        except DamagedStoreError:
+            raise
+        except StoreError as exc:
+            self._failed(exc)
+            return exc
+        if self._waits_since is not None:
+            log.warning("database_goes_on", seconds=round(time.monotonic() - self._waits_since, 1))
+            self._waits_since = None
+        if self._ballast is not None:
+            self._ballast.restore()
+        return None
+
+    def _write(self) -> None:
+        if not self._store.is_current():
+            self._reopen()
+        if self._missing is not None:
+            self._store.append([], [self._missing])
+            self._missing = None
+        while (batch := self._backlog.first()) is not None:
+            self._store.append(batch.events, batch.gaps, batch.exits, seen_ns=batch.seen_ns)
+            self._backlog.written()
+
+    def _reopen(self) -> None:
+        missing = self._store.reopen()
+        if missing is not None:
+            log.error("database_replaced", todo="what was recorded before is in the file that was there")
+            self._missing = Gap(self._host, *missing, GapReason.RECORDER_STOPPED, None)
+
+    def _failed(self, exc: StoreError) -> None:
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
+            log.error("database_waits", reason=str(exc))
+        self._next_try = time.monotonic() + _RETRY_SECONDS
+        if isinstance(exc, FullStoreError) and self._make_room is not None:
+            if self._ballast is not None:
+                self._ballast.give_up()
+            if self._make_room():
+                self._next_try = 0.0
+
 
 class _LineWriter:
-    """What structlog writes to: a buffered file, flushed once a batch instead of each line."""
+    """What structlog writes to: whole batches at a time."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._write = file.write
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
 
-    def msg(self, line: str) -> None:
-        self._write(line.encode("ascii") + b"\n")
+    def msg(self, lines: str) -> None:
+        self._write(lines.encode("ascii") + b"\n")
 
     info = msg
 
@@ -82,53 +160,82 @@ def _as_it_is(_logger: object, _method: str, record: structlog.types.EventDict) 
     return str(record["event"])
 
 
-class JsonLogSink:
-    """One JSON line per exec, or per gap, with the record of the documentation.
+class _Lines:
+    """Says each exec and each gap in a line of JSON, with the record of the documentation.
 
     Written when the exec happened and never again: ends make no line, and how the exec ended
     is null in it.
     """
 
-    name = "json log"
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, write: Callable[[bytes], object]) -> None:
         self._log = structlog.wrap_logger(
-            _LineWriter(file),
+            _LineWriter(write),
             processors=[_as_it_is],
             wrapper_class=structlog.make_filtering_bound_logger("info"),
         )
 
-    def accept(self, batch: Finished) -> None:
-        """In the file (not yet on the disk) when it returns."""
+    def write(self, batch: Finished) -> None:
         lines = chain(map(json_line, batch.events), map(render.json_text, map(gap_record, batch.gaps)))
         # structlog takes longer for a line than its writing does.
         while some := "\n".join(islice(lines, _LINES)):
             self._log.info(some)
-        self._file.flush()
+
+
+class JsonLogSink:
+    """The JSON log, in a file."""
+
+    name = "json log"
+
+    def __init__(self, file: LogFile) -> None:
+        self._file = file
+        self._lines: list[bytes] = []
+        self._said = _Lines(self._lines.append)
+
+    def accept(self, batch: Finished) -> None:
+        """In the file (not yet on the disk) when it returns.
+
+        Raises OSError, ExecauditError: then none of it is.
+        """
+        self._file.prepare()
+        self._lines.clear()
+        self._said.write(batch)
+        self._file.write(b"".join(self._lines))
+
+    def waits(self) -> bool:
+        """It writes at once or not at all."""
+        return False
+
+    def finish(self) -> None:
+        """All is written."""
 
     def close(self) -> None:
-        """Closes the file, standard output excepted."""
-        if self._file is not sys.stdout.buffer:
-            self._file.close()
+        """Closes the file."""
+        self._file.close()
 
 
-def open_json_log(path: Path) -> BinaryIO:
-    """Opens a log for appending, after ending a line that a dead recorder left half written.
+class JsonStreamSink:
+    """The JSON log, on standard output: who reads it sets the pace, and may go away."""
 
-    Raises ExecauditError.
-    """
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        file = os.fdopen(handle, "ab")
-        size = os.fstat(handle).st_size
-        if size and os.pread(handle, 1, size - 1) != b"\n":
-            file.write(b"\n")
-    except OSError as exc:
-        raise ExecauditError(
-            f"cannot write the JSON log {path}: {exc.strerror}: make its folder, or name another file with --json-log"
-        ) from exc
-    return file
+    name = "json log"
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lines = _Lines(file.write)
+
+    def accept(self, batch: Finished) -> None:
+        """With the reader when it returns. Raises OSError."""
+        self._lines.write(batch)
+        self._file.flush()
+
+    def waits(self) -> bool:
+        """It has written all that it has."""
+        return False
+
+    def finish(self) -> None:
+        """All is written."""
+
+    def close(self) -> None:
+        """Standard output stays open."""
 
 
 class LiveSink:
@@ -149,5 +256,107 @@ class LiveSink:
         self._file.write("".join(f"{line}\n" for line in lines).encode())
         self._file.flush()
 
+    def waits(self) -> bool:
+        """It has written all that it has."""
+        return False
+
+    def finish(self) -> None:
+        """All is written."""
+
     def close(self) -> None:
         """Standard output stays open."""
+
+
+class Detached:
+    """A sink with a thread of its own: nobody waits for it. It catches up, or is told what it missed."""
+
+    def __init__(self, sink: Sink, *, host: str, patient: bool, most_bytes: int = _BACKLOG_BYTES) -> None:
+        """`patient`: what cannot be written is tried again each second. Else a failure is final."""
+        self.name = sink.name
+        self._sink, self._patient = sink, patient
+        self._backlog = Backlog(host, most_bytes)
+        self._changed = threading.Condition()
+        self._finishing = False
+        self._failure: Exception | None = None
+        self._waits_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name=sink.name, daemon=True)
+        self._thread.start()
+
+    def accept(self, batch: Finished) -> None:
+        """Returns at once. Raises what the sink raised before, if that was final."""
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            if batch.events or batch.gaps:
+                self._backlog.add(batch)
+                self._changed.notify_all()
+
+    def waits(self) -> bool:
+        """Says whether it could not write; its thread looks after that."""
+        return self._waits_since is not None
+
+    def finish(self) -> None:
+        """Returns when everything is written. Raises ExecauditError, or what was final."""
+        with self._changed:
+            self._finishing = True
+            self._changed.notify_all()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Frees what the sink holds; what is not written by then is not."""
+        with self._changed:
+            self._finishing = True
+            self._changed.notify_all()
+        self._thread.join()
+        self._sink.close()
+
+    def _run(self) -> None:
+        while (batch := self._next()) is not None:
+            try:
+                self._sink.accept(batch)
+            except (OSError, ExecauditError) as exc:
+                if not self._failed(exc):
+                    return
+            except Exception as exc:  # noqa: BLE001  # a bug: raised again where others see it
+                self._failure = exc
+                return
+            else:
+                self._wrote()
+
+    def _next(self) -> Finished | None:
+        """Returns what is to be written next; None when all is, and no more comes."""
+        with self._changed:
+            while True:
+                if (first := self._backlog.first()) is not None:
+                    return first
+                if self._finishing:
+                    return None
+                self._changed.wait()
+
+    def _wrote(self) -> None:
+        with self._changed:
+            self._backlog.written()
+        if self._waits_since is not None:
+            log.warning(
+                "sink_goes_on", sink=self.name, seconds=round(time.monotonic() - self._waits_since, 1)
+            )
+            self._waits_since = None
+
+    def _failed(self, exc: Exception) -> bool:
+        """Returns when it is time to try again, or says that it is of no use."""
+        if not self._patient:
+            self._failure = exc
+            return False
+        if self._waits_since is None:
+            self._waits_since = time.monotonic()
+            log.error("sink_waits", sink=self.name, reason=str(exc))
+        with self._changed:
+            if self._finishing:
+                self._failure = ExecauditError(
+                    f"{exc} ({self._backlog.execs()} execs are not in the {self.name})"
+                )
+                return False
+            self._changed.wait_for(lambda: self._finishing, _RETRY_SECONDS)
+        return True

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from execaudit import schema
-from execaudit.errors import StoreError, store_error
+from execaudit import clock, schema
+from execaudit.errors import FullStoreError, LockedStoreError, StoreError, store_error
 from execaudit.event import Nanoseconds
 from execaudit.inserts import Inserts
 from execaudit.location import DEFAULT_DATABASE
@@ -36,7 +36,11 @@ _PRAGMAS = (
     # The WAL shrinks back to this after a long read kept it from being checkpointed.
     "PRAGMA journal_size_limit = 67108864",
 )
+# Neither does a power cut then, for the price of waiting for the disk in each transaction.
+_DURABLE = "PRAGMA synchronous = FULL"
 _BUSY_SECONDS = 5
+# While recording, batches wait in memory for a lock to be released, and not the thread.
+_WRITE_BUSY = "PRAGMA busy_timeout = 1000"
 _RUN = schema.run.c
 _SEEN = "UPDATE run SET seen_ns = ? WHERE id = ?"
 
@@ -67,7 +71,7 @@ def translated(doing: str) -> Iterator[None]:
         raise store_error(doing, "malformed text") from exc
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path.absolute(),  # no name is special then, not even :memory:
         timeout=_BUSY_SECONDS,
@@ -77,7 +81,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     try:
         _refuse_others(connection, path)
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, _DURABLE) if durable else _PRAGMAS:
             connection.execute(pragma)
     except BaseException:
         connection.close()
@@ -91,14 +95,20 @@ def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"{path} is no execaudit history but another program's: name another file with --db")
 
 
-def _engine(path: Path) -> sa.Engine:
-    engine = sa.create_engine("sqlite://", creator=lambda: _connect(path), poolclass=sa.pool.NullPool)
+def _engine(path: Path, *, durable: bool) -> sa.Engine:
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: _connect(path, durable=durable), poolclass=sa.pool.NullPool
+    )
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def migrations_dir() -> Path:
@@ -129,29 +139,43 @@ def migrate(connection: sa.Connection) -> None:
 class Store:
     """The history, open for writing by this process alone."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
         """Opens or makes the database, locks out a second writer, migrates.
 
-        Raises StoreError, DamagedStoreError.
+        `durable`: what append() has stored survives a power cut as well. Raises StoreError,
+        DamagedStoreError.
         """
         self._path = path
+        self._durable = durable
+        self._run: Run | None = None
         self._run_id: int | None = None
+        self._is_broken = False
+        self._opened = self._open()
+
+    def _open(self) -> contextlib.ExitStack:
         self._check_place()
         with contextlib.ExitStack() as opened:
-            lock = WriterLock(path)
+            lock = WriterLock(self._path)
             opened.callback(lock.release)
             try:
                 # Command lines hold secrets; SQLite would make a file that everybody reads.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+                self._identity = _identity(os.fstat(fd))
+                os.close(fd)
             except OSError as exc:
-                raise StoreError(f"cannot write {path}: {exc.strerror}: name another file with --db") from exc
-            with translated(f"cannot open {path}"):
-                self._connection = _engine(path).connect()
+                raise StoreError(
+                    f"cannot write {self._path}: {exc.strerror}: name another file with --db"
+                ) from exc
+            with translated(f"cannot open {self._path}"):
+                self._connection = _engine(self._path, durable=self._durable).connect()
                 opened.callback(self._disconnect)
                 self._migrate()
                 self._inserts = Inserts(self._connection)
                 self._load()
-            self._opened = opened.pop_all()
+                self._connection.exec_driver_sql(_WRITE_BUSY)
+                self._connection.rollback()
+            self._is_broken = False
+            return opened.pop_all()
 
     def _check_place(self) -> None:
         path = self._path
@@ -188,12 +212,7 @@ class Store:
         None if there was none.
         """
         with translated(f"cannot write {self._path}"), self._connection.begin():
-            last = self._connection.execute(
-                sa.select(sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns, _RUN.started_ns))
-                .where(_RUN.boot_id == run.boot_id)
-                .order_by(_RUN.id.desc())
-                .limit(1)
-            ).scalar()
+            last = self._last_seen(run.boot_id)
             inserted = self._connection.execute(
                 schema.run.insert().values(
                     boot_id=run.boot_id, host=run.host, version=run.version, started_ns=run.started_ns
@@ -202,8 +221,23 @@ class Store:
         key = inserted.inserted_primary_key
         if key is None:
             raise AssertionError("SQLite gave no rowid")
-        self._run_id = int(key[0])
+        self._run, self._run_id = run, int(key[0])
         self._inserts.begin_run(self._run_id, run.boot_id)
+        return last
+
+    def _last_seen(self, boot_id: str) -> Nanoseconds | None:
+        """Returns until when recorders of a boot have stored what they captured."""
+        of_boot = sa.select(sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns)).where(_RUN.boot_id == boot_id)
+        # One that was killed before it stored anything has not even stored the gap before it.
+        last = self._connection.execute(
+            of_boot.where(_RUN.stopped_ns.is_not(None) | _RUN.seen_ns.is_not(None))
+            .order_by(_RUN.id.desc())
+            .limit(1)
+        ).scalar()
+        if last is None:
+            last = self._connection.execute(
+                sa.select(sa.func.min(_RUN.started_ns)).where(_RUN.boot_id == boot_id)
+            ).scalar()
         return None if last is None else Nanoseconds(last)
 
     def append(
@@ -217,8 +251,24 @@ class Store:
         """Stores events, gaps and ends of the run, durable when it returns, all of them or none.
 
         `seen_ns`: with them, all that was captured until then (wall clock) is stored. Raises
-        StoreError; the caller may try the same again.
+        StoreError; the caller may try the same again, after reopen() if it is not current then.
         """
+        try:
+            self._append(events, gaps, exits, seen_ns)
+        except (FullStoreError, LockedStoreError):
+            raise  # that goes away by itself
+        except StoreError:
+            # What a file system did to open files does not.
+            self._is_broken = True
+            raise
+
+    def _append(
+        self,
+        events: Iterable[ExecEvent],
+        gaps: Sequence[Gap],
+        exits: Iterable[ExitEvent],
+        seen_ns: Nanoseconds | None,
+    ) -> None:
         with translated(f"cannot write {self._path}"):
             if not self._loaded:
                 self._load()
@@ -231,6 +281,43 @@ class Store:
                 if seen_ns is not None:
                     self._connection.exec_driver_sql(_SEEN, (seen_ns, self._run_id))
             self._loaded = True
+
+    def is_current(self) -> bool:
+        """Says whether the next append goes to the file that is at the path."""
+        return not self._is_broken and self._is_at_its_path()
+
+    def _is_at_its_path(self) -> bool:
+        try:
+            return _identity(self._path.stat()) == self._identity
+        except OSError:
+            return False
+
+    def reopen(self) -> tuple[Nanoseconds, Nanoseconds] | None:
+        """Opens what is at the path now, or makes it. The run goes on: there, or as a new one.
+
+        Returns the times (wall clock) between which the run's execs are not in that history;
+        None if it is the one that was open. Raises StoreError; then to be called again.
+        """
+        self._is_broken = True
+        run, run_id, identity = self._run, self._run_id, self._identity
+        self._opened.close()
+        self._opened = self._open()
+        if run is None:
+            return None
+        with translated(f"cannot read {self._path}"):
+            known = self._connection.execute(
+                sa.select(_RUN.id, sa.func.coalesce(_RUN.seen_ns, _RUN.started_ns)).where(
+                    _RUN.id == run_id, _RUN.boot_id == run.boot_id, _RUN.started_ns == run.started_ns
+                )
+            ).first()
+            self._connection.rollback()
+        now_ns = clock.wall_ns()
+        if known is not None:
+            self._inserts.begin_run(known[0], run.boot_id)
+            # A copy of an earlier day knows the run, and not all of it.
+            return None if self._identity == identity else (Nanoseconds(known[1]), now_ns)
+        since_ns = self.begin_run(replace(run, started_ns=now_ns))
+        return (run.started_ns if since_ns is None else since_ns), now_ns
 
     def _insert_gaps(self, gaps: Sequence[Gap]) -> None:
         self._connection.execute(
@@ -263,7 +350,10 @@ class Store:
         """
         driver = self._connection.connection.driver_connection
         with contextlib.suppress(sqlite3.DatabaseError):
-            if driver is not None:  # past SQLAlchemy, which would begin a transaction around it
+            # Of a file that was replaced, it would take the WAL of the one that is there now.
+            if (
+                driver is not None and self._is_at_its_path()
+            ):  # past SQLAlchemy, which would begin a transaction around it
                 driver.execute("PRAGMA journal_mode = DELETE")
         self._connection.close()
 

@@ -56,9 +56,27 @@ LAYERS: dict[str, set[str]] = {
     "query": {"errors", "event", "filters", "keys", "lock", "matching", "rows"},
     "interned": set(),
     "inserts": {"codes", "event", "interned", "keys", "schema"},
-    "store": {"errors", "event", "inserts", "location", "lock", "reader", "revision", "schema"},
-    "sinks": {"errors", "event", "jsonline", "record", "render", "store"},
-    "recorder": {"assemble", "clock", "errors", "event", "probe", "sinks", "snapshot", "wire"},
+    "store": {"clock", "errors", "event", "inserts", "location", "lock", "reader", "revision", "schema"},
+    "backlog": {"event"},
+    "ballast": set(),
+    "logfile": {"errors", "event", "text"},
+    "sizes": {"errors", "text"},
+    "upkeep": {"errors", "event", "logfile", "settings", "sizes", "times"},
+    "health": set(),
+    "monitor": {"health", "notify"},
+    "sinks": {"backlog", "ballast", "errors", "event", "jsonline", "logfile", "record", "render", "store"},
+    "recorder": {
+        "assemble",
+        "backlog",
+        "clock",
+        "errors",
+        "event",
+        "health",
+        "probe",
+        "sinks",
+        "snapshot",
+        "wire",
+    },
     "start": {"clock", "probe", "procfs", "recorder", "snapshot", "wire"},
 }
 
@@ -69,7 +87,7 @@ OWNERS = {
     "click": {"cli"},
     "ctypes": {"btf", "loader", "ringbuf"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
-    "structlog": {"logs", "recorder", "sinks", "start"},
+    "structlog": {"logfile", "logs", "monitor", "recorder", "sinks", "start"},
 }
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.

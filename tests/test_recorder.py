@@ -13,13 +13,15 @@ import pytest
 
 from execaudit import clock, query, recorder, render
 from execaudit.assemble import Assembler, Origin
+from execaudit.backlog import Finished, merged
 from execaudit.errors import StoreError
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.logfile import LogFile
 from execaudit.procfs import Running
 from execaudit.query import Filter
 from execaudit.reader import open_history
-from execaudit.recorder import Begun, Recorder, Totals, merged
-from execaudit.sinks import Finished, JsonLogSink, StoreSink, open_json_log
+from execaudit.recorder import Begun, Recorder, Totals
+from execaudit.sinks import JsonLogSink, StoreSink
 from execaudit.snapshot import Beginning, Roots, Settled
 from execaudit.store import Run, Store
 from execaudit.wire import WireError
@@ -60,6 +62,13 @@ class KeepingSink:
         self.gaps += batch.gaps
         self.exits += batch.exits
         self.seen_ns.append(batch.seen_ns)
+
+    def waits(self) -> bool:
+        """It keeps all at once."""
+        return False
+
+    def finish(self) -> None:
+        """All is kept."""
 
     def close(self) -> None:
         """Nothing to free."""
@@ -190,8 +199,8 @@ def test_history_and_json_log_say_the_same(tmp_path: Path) -> None:
     """A line of the JSON log is the line that a query prints for the same exec, but for its end."""
     source = FakeSource([[exec_record(n, b"\xff\x1b", b"") for n in range(1, 50)]])
     with opened_store(tmp_path / "x.db") as store:
-        log = JsonLogSink(open_json_log(tmp_path / "x.jsonl"))
-        record(source, StoreSink(store), log)
+        log = JsonLogSink(LogFile(tmp_path / "x.jsonl"))
+        record(source, StoreSink(store, host="host"), log)
         log.close()
     with open_history(tmp_path / "x.db") as connection:
         printed = "".join(render.jsonl(found.event for found in query.find(connection, Filter())))
@@ -330,7 +339,7 @@ def test_a_clock_that_is_set_moves_later_execs_alone(tmp_path: Path, monkeypatch
             return super().read()
 
     with opened_store(tmp_path / "x.db") as store:
-        record(SteppingSource([[exec_record(1)], [exec_record(2)]]), StoreSink(store))
+        record(SteppingSource([[exec_record(1)], [exec_record(2)]]), StoreSink(store, host="host"))
     with open_history(tmp_path / "x.db") as connection:
         before, after = sorted((f.event for f in query.find(connection, Filter())), key=lambda e: e.boot_ns)
 
@@ -433,7 +442,7 @@ def test_a_line_that_was_half_written_is_ended(tmp_path: Path) -> None:
     """After a crash in the middle of a line, the next recorder's lines are whole."""
     log = tmp_path / "x.jsonl"
     log.write_bytes(b'{"id": "whole"}\n{"id": "ha')
-    sink = JsonLogSink(open_json_log(log))
+    sink = JsonLogSink(LogFile(log))
     record(FakeSource([[exec_record(1)]]), sink)
     sink.close()
     lines = log.read_bytes().split(b"\n")
@@ -444,7 +453,7 @@ def test_a_line_that_was_half_written_is_ended(tmp_path: Path) -> None:
 
 def test_gaps_are_lines_of_the_json_log(tmp_path: Path) -> None:
     """A reader of the log alone learns what was missed."""
-    sink = JsonLogSink(open_json_log(tmp_path / "x.jsonl"))
+    sink = JsonLogSink(LogFile(tmp_path / "x.jsonl"))
     record(FakeSource([[exec_record(1)]], losses=[3]), sink)
     sink.close()
     lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
@@ -454,6 +463,6 @@ def test_gaps_are_lines_of_the_json_log(tmp_path: Path) -> None:
 
 def test_the_json_log_is_not_for_everybody(tmp_path: Path) -> None:
     """Command lines hold secrets: others do not read the log."""
-    open_json_log(tmp_path / "x.jsonl").close()
+    LogFile(tmp_path / "x.jsonl").close()
 
     assert (tmp_path / "x.jsonl").stat().st_mode & 0o007 == 0

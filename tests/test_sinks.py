@@ -7,13 +7,15 @@ import json
 from typing import TYPE_CHECKING
 
 from execaudit import query
+from execaudit.backlog import Finished
 from execaudit.event import End, Ended, Kind, Nanoseconds
+from execaudit.logfile import LogFile
 from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.record import gap_record, to_record
-from execaudit.sinks import Finished, JsonLogSink, LiveSink, StoreSink
+from execaudit.sinks import JsonLogSink, LiveSink, StoreSink
 from execaudit.store import Store
-from tests.histories import begin_run, make_event, make_exit, make_gap
+from tests.histories import HOST, begin_run, make_event, make_exit, make_gap
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +32,7 @@ def test_the_history_gets_everything(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
     with Store(path) as store:
         begin_run(store)
-        StoreSink(store).accept(ALL)
+        StoreSink(store, host=HOST).accept(ALL)
 
     with open_history(path) as connection:
         assert [End(Ended.UNKNOWN), End(Ended.EXITED, code=0, duration_ns=3_000_000_000)] == [
@@ -42,7 +44,7 @@ def test_the_history_gets_everything(tmp_path: Path) -> None:
 def test_the_log_has_a_line_for_each_exec(tmp_path: Path) -> None:
     """What ran already has a line too; an end has none, because no line is written twice."""
     path = tmp_path / "x.jsonl"
-    sink = JsonLogSink(path.open("ab"))
+    sink = JsonLogSink(LogFile(path))
     sink.accept(ALL)
     sink.accept(Finished([], [], [EXIT], Nanoseconds(2)))
     sink.close()

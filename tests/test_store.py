@@ -645,8 +645,7 @@ def test_a_full_disk_is_said_in_one_line_and_costs_nothing_stored(tmp_path: Path
 
     assert not done.stderr
     assert error == (
-        f"StoreError cannot write {tmp_path}/history.db: database or disk is full:"
-        " make room on the disk, then start again"
+        f"FullStoreError cannot write {tmp_path}/history.db: database or disk is full: make room on the disk"
     )
     assert int(full.split()[0]) > 100
     assert {1} == {len(set(line.split())) for line in (full, *more)}

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from execaudit.event import Nanoseconds
+    from execaudit.logfile import LogFile
+    from execaudit.means import ProbeOptions
+    from execaudit.monitor import Monitor
+    from execaudit.recorder import Recorder
     from execaudit.sinks import Sink
+    from execaudit.store import Store
+    from execaudit.upkeep import Upkeep
 
 _NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128  # as a shell says it
 _LARGEST_RING = 2**30
@@ -96,34 +102,21 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     _check_json_log(json_log, path)
 
     from execaudit import clock, logs, notify  # noqa: PLC0415  # `--help` and refusals need none of these
-    from execaudit.assemble import Assembler, Origin  # noqa: PLC0415
     from execaudit.means import ProbeOptions  # noqa: PLC0415
-    from execaudit.probe import Probe  # noqa: PLC0415
-    from execaudit.recorder import Recorder  # noqa: PLC0415
-    from execaudit.sinks import StoreSink  # noqa: PLC0415
-    from execaudit.start import start  # noqa: PLC0415
-    from execaudit.store import Run, Store  # noqa: PLC0415
-    from execaudit.users import UserNames  # noqa: PLC0415
+    from execaudit.monitor import Monitor  # noqa: PLC0415
+    from execaudit.upkeep import upkeep  # noqa: PLC0415
 
     logs.configure()
-    host, boot_id = socket.gethostname(), clock.boot_id()
+    options = ProbeOptions(ProbeKind(probe), not no_failed, max_argv, ring_size)
+    wanted = upkeep(state.settings())
     with contextlib.ExitStack() as stack:
-        store = stack.enter_context(Store(path))
-        sinks: list[Sink] = [StoreSink(store), *_further_sinks(json_log, quiet=quiet)]
-        for sink in sinks:
-            stack.callback(sink.close)
-        options = ProbeOptions(ProbeKind(probe), not no_failed, max_argv, ring_size)
-        user_of = UserNames().name_of
-        source, begun = start(lambda: Probe(options), host=host, boot_id=boot_id, user_of=user_of)
-        stack.callback(source.close)
-        run = Run(boot_id=boot_id, host=host, version=__version__, started_ns=begun.until_ns)
-        begun = begun._replace(stopped_ns=store.begin_run(run))
-        assembler = Assembler(Origin(host, boot_id, user_of, begun.roots.key_of), max_argv=max_argv)
-        recorder = Recorder(source, assembler, sinks, host=host, begun=begun)
+        targets = _open_targets(stack, path, json_log, wanted, quiet=quiet)
+        recorder, uses = _attach(stack, options, targets)
+        monitor = Monitor(tuple(sink.name for sink in targets.sinks), wanted.textfile)
         stop = stack.enter_context(_Stop.on_signals())
         logs.log.info(
             "recording",
-            probe=source.uses,
+            probe=uses,
             failed=options.failed,
             db=printable(str(path)),
             json_log=None if json_log is None else printable(json_log),
@@ -134,31 +127,119 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             child = subprocess.Popen(cmd) if cmd else None  # noqa: S603  # what the user asked for
         except OSError as exc:
             refused = exc  # that is recorded too
+        is_over = _at_once if refused else _until(stop, duration, child)
+
+        def look() -> bool:
+            if stop.take_hangup():
+                _reload(state, targets.log_file, monitor)
+            monitor.beat(recorder.health())
+            return is_over()
+
         try:
-            totals = recorder.run((lambda: True) if refused else _until(stop, duration, child))
+            totals = recorder.run(look)
         except BaseException:
             if child is not None:
                 _wait(child, stop)  # only the recording has failed
             raise
         notify.notify("STOPPING=1")
-        store.end_run(clock.wall_ns())
+        targets.store.end_run(clock.wall_ns())
         logs.log.info("stopped", execs=totals.execs, missed=totals.missed)
         if refused:
             raise _CommandError(f"cannot run {cmd[0]}: {refused.strerror}: try it alone", _NOT_EXECUTABLE)
         return 0 if child is None else _finish(child, stop)
 
 
-def _further_sinks(json_log: str | None, *, quiet: bool) -> Iterator[Sink]:
-    from execaudit.sinks import JsonLogSink, LiveSink, open_json_log  # noqa: PLC0415  # see command
+class _Targets(NamedTuple):
+    """What is written to."""
+
+    store: Store
+    log_file: LogFile | None
+    sinks: list[Sink]
+    host: str
+
+
+def _open_targets(
+    stack: contextlib.ExitStack, path: Path, json_log: str | None, wanted: Upkeep, *, quiet: bool
+) -> _Targets:
+    """Opens what is written to; the stack closes it. Raises ExecauditError."""
+    from execaudit.ballast import Ballast  # noqa: PLC0415  # see command
+    from execaudit.sinks import StoreSink  # noqa: PLC0415
+    from execaudit.store import Store  # noqa: PLC0415
+
+    host = socket.gethostname()
+    store = stack.enter_context(Store(path, durable=wanted.durable))
+    ballast = Ballast(path)
+    # Given up before the database is closed, which takes room as well.
+    stack.callback(ballast.give_up)
+    log_file = _log_file(json_log, wanted)
+    sinks: list[Sink] = [
+        StoreSink(store, host=host, ballast=ballast),
+        *_further_sinks(log_file, host, json_log, quiet=quiet),
+    ]
+    for sink in sinks:
+        stack.callback(sink.close)
+    return _Targets(store, log_file, sinks, host)
+
+
+def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: _Targets) -> tuple[Recorder, str]:
+    """Returns what records from now on, and by which means. Raises ProbeError, StoreError."""
+    from execaudit import clock  # noqa: PLC0415  # see command
+    from execaudit.assemble import Assembler, Origin  # noqa: PLC0415
+    from execaudit.probe import Probe  # noqa: PLC0415
+    from execaudit.recorder import Recorder  # noqa: PLC0415
+    from execaudit.start import start  # noqa: PLC0415
+    from execaudit.store import Run  # noqa: PLC0415
+    from execaudit.users import UserNames  # noqa: PLC0415
+
+    host, boot_id, user_of = targets.host, clock.boot_id(), UserNames().name_of
+    source, begun = start(lambda: Probe(options), host=host, boot_id=boot_id, user_of=user_of)
+    stack.callback(source.close)
+    run = Run(boot_id=boot_id, host=host, version=__version__, started_ns=begun.until_ns)
+    begun = begun._replace(stopped_ns=targets.store.begin_run(run))
+    assembler = Assembler(Origin(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
+    return Recorder(source, assembler, targets.sinks, host=host, begun=begun), source.uses
+
+
+def _log_file(json_log: str | None, wanted: Upkeep) -> LogFile | None:
+    """Opens the JSON log, if it is a file."""
+    from execaudit.logfile import LogFile  # noqa: PLC0415  # see command
+
+    return None if json_log in (None, "-") else LogFile(Path(json_log), wanted.rotation)
+
+
+def _further_sinks(
+    log_file: LogFile | None, host: str, json_log: str | None, *, quiet: bool
+) -> Iterator[Sink]:
+    """Yields the sinks beside the history; nobody waits for them."""
+    from execaudit.sinks import Detached, JsonLogSink, JsonStreamSink, LiveSink  # noqa: PLC0415  # see command
 
     stdout: BinaryIO = sys.stdout.buffer
     if json_log == "-":
-        yield JsonLogSink(stdout)
+        yield Detached(JsonStreamSink(stdout), host=host, patient=False)
         return
-    if json_log is not None:
-        yield JsonLogSink(open_json_log(Path(json_log)))
+    if log_file is not None:
+        yield Detached(JsonLogSink(log_file), host=host, patient=True)
     if sys.stdout.isatty() and not quiet:
-        yield LiveSink(stdout)
+        yield Detached(LiveSink(stdout), host=host, patient=False)
+
+
+def _reload(state: State, log_file: LogFile | None, monitor: Monitor) -> None:
+    """After SIGHUP: opens the JSON log anew, and takes from the settings what can change while recording."""
+    from execaudit.logs import log  # noqa: PLC0415  # see command
+    from execaudit.settings import reload  # noqa: PLC0415
+    from execaudit.upkeep import upkeep  # noqa: PLC0415
+
+    try:
+        wanted = upkeep(reload(state.settings()))
+    except ExecauditError as exc:
+        log.error("configuration_refused", reason=str(exc), todo="correct it; until then the old one holds")
+    else:
+        monitor.textfile = wanted.textfile
+        if log_file is not None:
+            log_file.rotation = wanted.rotation
+    if log_file is not None:
+        log_file.reopen_soon()
+    log.info("reloaded")
 
 
 class _Stop:
@@ -167,24 +248,44 @@ class _Stop:
     def __init__(self) -> None:
         self.asked = 0
         self.terminate = False
+        self._hangup = False
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self.asked += 1
         self.terminate = self.terminate or number == signal.SIGTERM
 
+    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
+        if sys.stderr.isatty():
+            self._on_signal(number, frame)  # the terminal has gone
+        else:
+            self._hangup = True
+
+    def take_hangup(self) -> bool:
+        """Says whether a service was told to reload since it was last asked."""
+        hangup, self._hangup = self._hangup, False
+        return hangup
+
     @classmethod
     @contextlib.contextmanager
     def on_signals(cls) -> Iterator[_Stop]:
-        """Until the end, SIGINT and SIGTERM only ask."""
+        """Until the end, SIGINT and SIGTERM only ask, and SIGHUP reloads unless there is a terminal."""
         stop = cls()
-        before = {
-            number: signal.signal(number, stop._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
+            signal.SIGINT: stop._on_signal,
+            signal.SIGTERM: stop._on_signal,
         }
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1)
+            handlers[signal.SIGHUP] = stop._on_hangup
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield stop
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _at_once() -> bool:
+    return True
 
 
 def _until(

@@ -22,7 +22,9 @@ Row = dict[str, Any]
 
 _CHECKOUT = Path(__file__).parents[2]
 # This machine's settings must not reach into the tests.
-_EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
+_NO_SETTINGS = Path(os.devnull)
+_PROGRAM = (sys.executable, "-m", "execaudit", "--config")
+_EXECAUDIT = (*_PROGRAM, str(_NO_SETTINGS))
 # How execs are seen, where a machine offers more than one way; else the recorder's own choice.
 _PROBE = os.environ.get("EXECAUDIT_TEST_PROBE")
 
@@ -47,9 +49,10 @@ def _env() -> dict[str, str]:
 class Recorded:
     """What one run of the recorder left behind; complete when the recorder has stopped."""
 
-    def __init__(self, folder: Path) -> None:
-        self._db = folder / "history.db"
-        self._json_log = folder / "execs.jsonl"
+    def __init__(self, folder: Path, config: Path = _NO_SETTINGS) -> None:
+        self._config = config
+        self.db = folder / "history.db"
+        self.json_log = folder / "execs.jsonl"
         self._stderr = folder / "stderr.jsonl"
         self.moments_us: list[int] = []
         """CLOCK_BOOTTIME when the recorder was started, was ready, was told to stop, had stopped."""
@@ -62,7 +65,7 @@ class Recorded:
         """Returns the recorder's command line."""
         probe = ("--probe", _PROBE) if _PROBE else ()
         return [
-            *_EXECAUDIT, "--db", str(self._db), "record", "--json-log", str(self._json_log), "--quiet",
+            *_PROGRAM, str(self._config), "--db", str(self.db), "record", "--json-log", str(self.json_log), "--quiet",
             *probe, *options,
         ]  # fmt: skip
 
@@ -88,7 +91,7 @@ class Recorded:
 
     def query(self, *filters: str) -> subprocess.CompletedProcess[str]:
         """Asks the history."""
-        return execaudit("--db", str(self._db), "query", "--format", "jsonl", *filters)
+        return execaudit("--db", str(self.db), "query", "--format", "jsonl", *filters)
 
     def rows(self, *filters: str) -> list[Row]:
         """Returns the whole history, or what a query finds."""
@@ -98,7 +101,7 @@ class Recorded:
 
     def logged(self) -> list[Row]:
         """Returns the JSON log: execs and gaps."""
-        return [json.loads(text) for text in self._json_log.read_text().splitlines()]
+        return [json.loads(text) for text in self.json_log.read_text().splitlines()]
 
     def gaps(self) -> list[Row]:
         """Returns the gaps, of which the JSON log has lines too."""
@@ -106,10 +109,10 @@ class Recorded:
 
 
 @contextlib.contextmanager
-def recording(folder: Path, *options: str) -> Iterator[Recorded]:
+def recording(folder: Path, *options: str, config: Path = _NO_SETTINGS) -> Iterator[Recorded]:
     """Records while the body runs, from ready to SIGINT."""
     folder.mkdir(parents=True, exist_ok=True)
-    recorded = Recorded(folder)
+    recorded = Recorded(folder, config)
     with recorded.open_stderr() as stderr:
         recorder = subprocess.Popen(
             recorded.arguments(options), cwd=_CHECKOUT, env=_env(), stdin=subprocess.DEVNULL, stderr=stderr

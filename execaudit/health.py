@@ -1,0 +1,63 @@
+"""How a recorder is, in words for systemd and in numbers for Prometheus. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Health(NamedTuple):
+    """A recorder at a moment; counts are since it was started."""
+
+    execs: int
+    """Execs that went to the sinks."""
+    exits: int
+    """Ends of programs that did."""
+    missed: int
+    """Execs that are only counted, in gaps."""
+    gaps: int
+    queued_bytes: int
+    """Records that wait to be decoded."""
+    waiting: tuple[str, ...]
+    """Sinks that cannot write now."""
+
+
+# name, type, help; the last one has a label.
+_METRICS = (
+    ("execaudit_execs_total", "counter", "Execs recorded since the recorder was started."),
+    ("execaudit_exits_total", "counter", "Ends of programs recorded."),
+    ("execaudit_missed_execs_total", "counter", "Execs that were missed and are only counted, in gaps."),
+    ("execaudit_gaps_total", "counter", "Gaps declared."),
+    ("execaudit_queued_bytes", "gauge", "Bytes of records that wait to be decoded."),
+)
+
+
+def status(health: Health, per_second: float) -> str:
+    """Returns a line for `systemctl status`."""
+    parts = [
+        f"{health.execs} execs, {per_second:.1f}/s",
+        f"{health.gaps} gaps with {health.missed} execs missed" if health.gaps else "no gaps",
+    ]
+    if health.queued_bytes:
+        parts.append(f"{health.queued_bytes} bytes queued")
+    parts += [f"the {name} cannot be written" for name in health.waiting]
+    return "; ".join(parts)
+
+
+def metrics(health: Health, *, started_s: float, sinks: tuple[str, ...]) -> str:
+    """Returns the metrics in Prometheus's text format 0.0.4. `started_s`: seconds since 1970."""
+    lines: list[str] = []
+
+    def add(name: str, kind: str, text: str, *values: str) -> None:
+        lines.extend((f"# HELP {name} {text}", f"# TYPE {name} {kind}"))
+        lines.extend(f"{name}{value}" for value in values)
+
+    for (name, kind, text), value in zip(_METRICS, health[: len(_METRICS)], strict=True):
+        add(name, kind, text, f" {value}")
+    add("execaudit_start_time_seconds", "gauge", "When the recorder was started.", f" {started_s:.3f}")
+    add(
+        "execaudit_sink_waiting",
+        "gauge",
+        "Whether what is recorded cannot be written there now.",
+        *(f'{{sink="{name}"}} {int(name in health.waiting)}' for name in sinks),
+    )
+    return "\n".join((*lines, ""))

@@ -1,0 +1,455 @@
+"""What goes wrong under a recorder: everything is stored in the end, or declared in a gap."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from tests.commands import PATIENCE, execaudit
+from tests.live.recording import execaudit as ask
+from tests.live.recording import recording
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.live.recording import Recorded, Row
+    from tests.truth.programs import Programs
+
+_DISK_BYTES = 400 << 20  # room for all that runs here, in the database and in the log
+_PADDING = 100  # arguments of 1000 bytes, which make memory and disks full
+_DAY = 86_400
+
+
+class Disk(NamedTuple):
+    """A small file system, and how to fill it."""
+
+    folder: Path
+
+    def fill(self) -> None:
+        """Leaves no room."""
+        with (self.folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 20))
+        with (self.folder / "filler-2").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(512))
+
+    def empty(self) -> None:
+        """Gives the room back."""
+        for file in self.folder.glob("filler*"):
+            file.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """An ext4 in a file."""
+    image, folder = tmp_path / "image", tmp_path / "disk"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(_DISK_BYTES)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    try:
+        yield Disk(folder)
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+class Load:
+    """Programs that start one after the other, each with its number."""
+
+    def __init__(self, built: Programs) -> None:
+        self._built = built
+        self._jobs = 0
+        self.expected: set[str] = set()
+
+    def blow(self, count: int, padding: int = 0) -> list[str]:
+        """Starts so many, to their end. Returns their labels."""
+        job = self.start(count, padding)
+        assert job.communicate()[0] == b"%d\n" % count
+        return [f"job{self._jobs}-{number}" for number in range(count)]
+
+    def start(self, count: int, padding: int = 0) -> subprocess.Popen[bytes]:
+        """Begins to start so many."""
+        self._jobs += 1
+        self.expected |= {f"job{self._jobs}-{number}" for number in range(count)}
+        return subprocess.Popen(
+            [self._built.storm, self._built.noop, str(count), f"job{self._jobs}", str(padding)],
+            stdout=subprocess.PIPE,
+        )
+
+    def missing(self, rows: list[Row]) -> set[str]:
+        """Returns which of them rows do not have; none is there twice."""
+        there = [row["argv"][1] for row in rows if row.get("exe") == str(self._built.noop)]
+        assert len(set(there)) == len(there)
+        return self.expected - set(there)
+
+
+@pytest.fixture
+def load(built: Programs) -> Load:
+    """Nothing has run yet."""
+    return Load(built)
+
+
+def await_said(recorded: Recorded, event: str, times: int = 1) -> None:
+    """Returns when the recorder has said something so often."""
+    deadline = time.monotonic() + PATIENCE
+    while recorded.stderr().count(f'"event": "{event}"') < times:
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.02)
+
+
+def await_logged(recorded: Recorded, label: str) -> None:
+    """Returns when the JSON log has an exec, rotated since or not."""
+    deadline = time.monotonic() + PATIENCE
+    while f'"{label}"' not in recorded.json_log.read_text():
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.1)
+
+
+def lines_of(*logs: Path) -> list[Row]:
+    """Returns the lines of JSON logs; each is whole."""
+    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+
+
+def counted(rows: list[Row], reason: str) -> int:
+    """Returns how many execs gaps of a reason count."""
+    return sum(row["count"] or 0 for row in rows if row["kind"] == "gap" and row["reason"] == reason)
+
+
+def gaps_of(recorded: Recorded) -> list[Row]:
+    """Returns the gaps in the database, as the JSON log would have them."""
+    with contextlib.closing(sqlite3.connect(recorded.db)) as connection:
+        return [
+            {"kind": "gap", "from": low, "to": high, "reason": reason, "count": count}
+            for low, high, reason, count in connection.execute(
+                "SELECT ts_from, ts_to, reason, count FROM gap"
+            )
+        ]
+
+
+def is_sound(database: Path) -> bool:
+    """Says whether SQLite finds nothing wrong."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_full_disk_costs_nothing_that_fits_into_memory(disk: Disk, load: Load) -> None:
+    """Neither in the history nor in the log; both go on when there is room."""
+    with recording(disk.folder / "x") as recorded:
+        load.blow(20)
+        disk.fill()
+        load.blow(30, _PADDING)
+        await_said(recorded, "database_waits")
+        await_said(recorded, "sink_waits")
+        disk.empty()
+        await_said(recorded, "database_goes_on")
+        await_said(recorded, "sink_goes_on")
+        load.blow(20)
+    assert recorded.status == 0, recorded.stderr()
+    assert set() == load.missing(recorded.rows())
+    assert set() == load.missing(lines_of(recorded.json_log))
+    assert 0 == counted(gaps_of(recorded), "store_full") == counted(recorded.gaps(), "store_full")
+    # One line when it began, one when it was over; never an argument.
+    assert [1, 1] == [recorded.stderr().count(word) for word in ("database_waits", "database_goes_on")]
+    assert "job1-" not in recorded.stderr()
+    assert is_sound(recorded.db)
+
+
+def test_full_disk_costs_what_memory_cannot_hold_and_says_how_much(disk: Disk, load: Load) -> None:
+    """What is stored and what the gaps count is all that ran."""
+    with recording(disk.folder / "x") as recorded:
+        disk.fill()
+        load.blow(10, _PADDING)
+        await_said(recorded, "database_waits")
+        lost = load.blow(700, _PADDING)  # 70 MB, twice of what may wait
+        disk.empty()
+        await_said(recorded, "database_goes_on")
+        await_logged(recorded, load.blow(20)[-1])
+    assert recorded.status == 0, recorded.stderr()
+    for missing, gaps in (
+        (load.missing(recorded.rows()), gaps_of(recorded)),
+        (load.missing(lines_of(recorded.json_log)), recorded.gaps()),
+    ):
+        assert missing
+        assert missing < set(lost)
+        # Others start programs here as well.
+        assert len(missing) <= counted(gaps, "store_full") + counted(gaps, "ring_full")
+        assert 0 < counted(gaps, "store_full")
+    assert b"store_full" in ask("--db", str(recorded.db), "query", "--limit", "1").stderr.encode()
+
+
+def test_full_disk_at_the_end_is_said_with_what_is_lost(disk: Disk, load: Load) -> None:
+    """The history stays sound, the exit status is 1, and the next recorder declares the time."""
+    with recording(disk.folder / "x") as recorded:
+        stored = load.blow(20)
+        time.sleep(1)
+        disk.fill()
+        load.blow(80, _PADDING)
+        await_said(recorded, "database_waits")
+    assert recorded.status == 1
+    assert "make room on the disk" in recorded.stderr().splitlines()[-1]
+    assert "execs are not in the history)" in recorded.stderr().splitlines()[-1]
+    disk.empty()
+    assert is_sound(recorded.db)
+    missing = load.missing(recorded.rows())
+    assert not missing & set(stored)
+    with recording(disk.folder / "x") as again:
+        pass
+    assert ["recorder_stopped"] == [
+        gap["reason"] for gap in gaps_of(again) if gap["reason"] == "recorder_stopped"
+    ]
+    assert [] == list(recorded.db.parent.glob("*.ballast"))
+
+
+def test_lock_of_another_program_is_waited_for(tmp_path: Path, load: Load) -> None:
+    """For as long as it is held, everything waits in memory."""
+    with recording(tmp_path) as recorded:
+        load.blow(20)
+        other = sqlite3.connect(recorded.db, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        load.blow(200)
+        await_said(recorded, "database_waits")
+        load.blow(200)
+        # Nobody waits for the database but itself.
+        deadline = time.monotonic() + PATIENCE
+        while load.missing(lines_of(recorded.json_log)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert set() == load.missing(lines_of(recorded.json_log))
+        other.execute("COMMIT")
+        other.close()
+        await_said(recorded, "database_goes_on")
+        load.blow(20)
+    assert recorded.status == 0
+    assert "another program holds the database" in recorded.stderr()
+    assert set() == load.missing(recorded.rows())
+
+
+def test_deleted_database_is_begun_anew(tmp_path: Path, load: Load) -> None:
+    """What comes after is in a new file at the same place, which knows since when."""
+    with recording(tmp_path) as recorded:
+        before = load.blow(20)
+        time.sleep(1)
+        for file in tmp_path.glob("history.db*"):
+            file.unlink()
+        after = load.blow(20)
+        await_said(recorded, "database_replaced")
+    assert recorded.status == 0, recorded.stderr()
+    assert set(before) == load.missing(recorded.rows())
+    assert set(after).isdisjoint(load.missing(recorded.rows()))
+    assert ["recorder_stopped"] == [gap["reason"] for gap in gaps_of(recorded)]
+    assert set() == load.missing(lines_of(recorded.json_log))
+
+
+def test_database_that_was_put_back_is_gone_on_with(tmp_path: Path, load: Load) -> None:
+    """What was recorded between the backup and its return is a gap in it."""
+    with recording(tmp_path) as recorded:
+        load.blow(20)
+        time.sleep(1)
+        backup = tmp_path / "backup.db"
+        with (
+            contextlib.closing(sqlite3.connect(recorded.db)) as ours,
+            contextlib.closing(sqlite3.connect(backup)) as theirs,
+        ):
+            ours.backup(theirs)
+        between = load.blow(20)
+        time.sleep(1)
+        for name in ("-wal", "-shm"):
+            (tmp_path / f"history.db{name}").unlink()
+        backup.rename(recorded.db)
+        load.blow(20)
+        await_said(recorded, "database_replaced")
+        load.blow(20)
+    assert recorded.status == 0, recorded.stderr()
+    assert set(between) == load.missing(recorded.rows())
+    gaps = [gap for gap in gaps_of(recorded) if gap["reason"] == "recorder_stopped"]
+    times = {row["argv"][1]: row["time"] for row in lines_of(recorded.json_log) if row["argv"][1:]}
+    assert 1 == len(gaps)
+    from_, to = (ask_time(gaps[0][edge]) for edge in ("from", "to"))
+    assert all(from_ <= times[label] <= to for label in between)
+    assert is_sound(recorded.db)
+
+
+def ask_time(time_ns: int) -> str:
+    """Returns a moment as records have it."""
+    second, fraction = divmod(time_ns, 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{fraction:09d}Z"
+
+
+def test_disk_that_refuses_writes_is_said_and_waited_for(disk: Disk, load: Load) -> None:
+    """The recorder does not end by itself; when it is told to, it says what is missing."""
+    device = subprocess.check_output(["findmnt", "-no", "SOURCE", disk.folder], text=True).strip()
+    with recording(disk.folder / "x") as recorded:
+        load.blow(20)
+        time.sleep(1)
+        subprocess.run(["blockdev", "--setro", device], check=True)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not recorded.has_said("database_waits"):
+                load.blow(50, _PADDING)
+                os.sync()
+                assert time.monotonic() < deadline, recorded.stderr()
+        finally:
+            subprocess.run(["blockdev", "--setrw", device], check=True)
+    assert recorded.status == 1
+    assert "execs are not in the history)" in recorded.stderr()
+
+
+def test_reader_with_an_old_view_loses_nothing(tmp_path: Path, load: Load) -> None:
+    """It keeps what it sees, and the recorder goes on."""
+    with recording(tmp_path) as recorded:
+        load.blow(20)
+        time.sleep(1)
+        reader = sqlite3.connect(f"file:{recorded.db}?mode=ro", uri=True, isolation_level=None)
+        reader.execute("BEGIN")
+        count = "SELECT count(*) FROM exec"
+        seen = reader.execute(count).fetchone()
+        load.blow(3000)
+        time.sleep(1)
+        assert seen == reader.execute(count).fetchone()
+        reader.close()
+    assert recorded.status == 0
+    assert set() == load.missing(recorded.rows())
+
+
+def test_log_whose_disk_is_gone_does_not_harm_the_history(disk: Disk, tmp_path: Path, load: Load) -> None:
+    """The log goes on where its path leads then."""
+    log = disk.folder / "x.jsonl"
+    with recording(tmp_path / "db", "--json-log", str(log)) as recorded:
+        last = load.blow(20)[-1]
+        deadline = time.monotonic() + PATIENCE
+        while not log.exists() or f'"{last}"' not in log.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        shutil.copy(log, tmp_path / "seen.jsonl")
+        subprocess.run(["umount", "--lazy", disk.folder], check=True)
+        load.blow(200)
+    # For the fixture, which takes it away.
+    subprocess.run(["mount", "-t", "tmpfs", "none", disk.folder], check=True)
+    assert recorded.status == 0, recorded.stderr()
+    assert set() == load.missing(recorded.rows())
+    subprocess.run(["umount", disk.folder], check=True)
+    assert set() == load.missing(lines_of(tmp_path / "seen.jsonl", log))
+    subprocess.run(["mount", "-t", "tmpfs", "none", disk.folder], check=True)
+
+
+def test_hangups_lose_and_double_nothing(tmp_path: Path, load: Load) -> None:
+    """However many come, and whether the log was moved away or not."""
+    with recording(tmp_path) as recorded:
+        job = load.start(5000)
+        moved = 0
+        while job.poll() is None:
+            if moved < 10 and recorded.json_log.exists():
+                recorded.json_log.rename(tmp_path / f"old-{moved}.jsonl")
+                moved += 1
+            for _ in range(20):
+                os.kill(recorded.pid, signal.SIGHUP)
+            time.sleep(0.05)
+        assert job.communicate()[0] == b"5000\n"
+        await_said(recorded, "reloaded")
+    assert recorded.status == 0, recorded.stderr()
+    assert set() == load.missing(recorded.rows())
+    logs = [recorded.json_log, *tmp_path.glob("old-*.jsonl")]
+    assert moved > 2
+    assert set() == load.missing(lines_of(*logs))
+
+
+def test_settings_are_read_again(tmp_path: Path, load: Load) -> None:
+    """What they may change while recording, they change; a mistake in them is said, and changes nothing."""
+    config = tmp_path / "config.toml"
+    config.write_text("[json_log]\nmax_size = '10GB'\n")
+    metrics = tmp_path / "execaudit.prom"
+    with recording(tmp_path / "x", config=config) as recorded:
+        load.blow(20)
+        config.write_text("[json_logg]\n")
+        os.kill(recorded.pid, signal.SIGHUP)
+        await_said(recorded, "configuration_refused")
+        config.write_text(f"[json_log]\nmax_size = '1'\nkeep = 1000\n[metrics]\ntextfile = '{metrics}'\n")
+        os.kill(recorded.pid, signal.SIGHUP)
+        await_said(recorded, "reloaded", 2)
+        for _ in range(2):
+            label = load.blow(20)[-1]
+            await_logged(recorded, label)
+        deadline = time.monotonic() + PATIENCE
+        while not metrics.exists():
+            assert time.monotonic() < deadline, recorded.stderr()
+            time.sleep(0.1)
+    assert "did you mean json_log?" in recorded.stderr()
+    assert recorded.json_log.with_name(f"{recorded.json_log.name}.1.gz").exists()
+    assert "execaudit_execs_total" in metrics.read_text()
+
+
+# `make soak` has more of them.
+_KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "4"))
+
+
+def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
+    tmp_path: Path, load: Load
+) -> None:
+    """At whatever moment; between the neighbours of what is missing lies a gap."""
+    chance = random.Random(4)
+    job = load.start(200_000)
+    try:
+        for _ in range(_KILLS):
+            with recording(tmp_path) as recorded:
+                time.sleep(chance.uniform(0, 1.5))
+                os.kill(recorded.pid, signal.SIGKILL)
+                recorded.status = 0
+    except ProcessLookupError:
+        pass
+    finally:
+        job.kill()
+        job.communicate()
+    with recording(tmp_path) as recorded:
+        pass
+    assert is_sound(recorded.db)
+    rows = sorted(
+        (int(row["argv"][1].rpartition("-")[2]), row["time"])
+        for row in recorded.rows()
+        if row["argv"][1:] and row["argv"][1].startswith("job1-")
+    )
+    gaps = [(ask_time(gap["from"]), ask_time(gap["to"])) for gap in gaps_of(recorded)]
+    holes = [(before[1], after[1]) for before, after in pairwise(rows) if after[0] != before[0] + 1]
+    assert len(rows) == len({number for number, _ in rows})
+    # One that was killed before it stored anything is in the gap of the next one.
+    assert holes
+    # The time between the two that are there is a time of which nobody claims to know everything.
+    assert [] == [hole for hole in holes if not any(low <= hole[1] and hole[0] <= high for low, high in gaps)]
+
+
+@pytest.mark.parametrize("step", [30, -30])
+def test_stepped_clock_is_declared(tmp_path: Path, load: Load, step: int) -> None:
+    """And nothing is missing, before it, after it, or after it was put back."""
+
+    def set_by(seconds: float) -> None:
+        time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME) + seconds)
+
+    with recording(tmp_path) as recorded:
+        load.blow(20)
+        set_by(step)
+        try:
+            await_said(recorded, "clock_stepped")
+            load.blow(20)
+        finally:
+            set_by(-step)
+        await_said(recorded, "clock_stepped", 2)
+        load.blow(20)
+    gaps = [gap for gap in gaps_of(recorded) if gap["reason"] == "clock"]
+    rows = recorded.rows()
+
+    assert set() == load.missing(rows)
+    assert [30, 30] == [round((gap["to"] - gap["from"]) / 1e9) for gap in gaps]
+    assert [0, 0] == [gap["count"] for gap in gaps]
+    assert execaudit("--db", recorded.db, "query", "--limit", "1").err.count(b"(clock)") == 2
