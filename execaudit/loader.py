@@ -47,6 +47,16 @@ _HOOKED_FUNCTIONS = (
     (b"wake_up_new_task", b"on_fork"),
     (b"exit_fs", b"on_process_exit"),
 )
+# What is lost when the kernel leaves one of them out. Of one at the entry of a call it is a failed
+# exec, if the call fails.
+_HOOKS_OF = {
+    "execs": (
+        b"on_exec", b"on_exit", b"on_enter_execve", b"on_enter_execveat", b"on_enter_compat_execve",
+        b"on_enter_compat_execveat",
+    ),
+    "exits": (b"on_process_exit",),
+    "images": (b"on_fork",),
+}  # fmt: skip
 _EXEC_STAGES = (b"on_exec_cwd", b"on_exec_exe", b"on_exec_more")
 _FAIL_STAGES = (b"on_exit_cwd", b"on_exit_exe", b"on_exit_argv")
 _COMPAT_FAIL_STAGES = (*_FAIL_STAGES, b"on_exit_compat_argv")
@@ -158,6 +168,8 @@ class Loaded(NamedTuple):
     """How many count losses, each for itself."""
     maps: dict[str, int]
     """Descriptors of maps. A map of programs to go on in is emptied with the last of its."""
+    programs: dict[str, list[int]]
+    """Descriptors of the hooks' programs, by what is lost when the kernel leaves one out."""
     links: list[int]
     """Descriptors that keep the program attached, in the order in which it was."""
 
@@ -213,7 +225,11 @@ class _Loader:
             *(link for links in self._bpf.kprobe_fds.values() for link in links.values()),
             *self._bpf.tracepoint_fds.values(),
         ]
-        return Loaded(self._uses(), began_ns, attached_ns, self._cpus, maps, links)
+        programs = {
+            kind: [self._bpf.funcs[name].fd for name in names if name in self._bpf.funcs]
+            for kind, names in _HOOKS_OF.items()
+        }
+        return Loaded(self._uses(), began_ns, attached_ns, self._cpus, maps, programs, links)
 
     def _uses(self) -> str:
         if not self._options.kprobes:

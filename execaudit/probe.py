@@ -6,12 +6,14 @@ import mmap
 import os
 import struct
 import tempfile
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit import handover, kprobes, loader
 from execaudit.errors import ProbeError
 from execaudit.means import tracefs
+from execaudit.misses import Misses
 from execaudit.ringbuf import RingBuffer
 
 if TYPE_CHECKING:
@@ -39,6 +41,12 @@ class Losses(NamedTuple):
     """Processes whose lineage could not be kept: there were more of them than the map holds."""
     returns: int = 0
     """Execs whose end the kernel did not show to the probe: there were too many at a time for its kprobes."""
+    skipped: int = 0
+    """Execs at most, at which the kernel left a program out because it ran already on that processor."""
+    skipped_exits: int = 0
+    """Ends of programs, likewise."""
+    skipped_images: int = 0
+    """Forks whose lineage is lost, likewise."""
 
 
 class Probe:
@@ -74,9 +82,16 @@ class Probe:
             raise ProbeError(facts["wrong"])
         self.uses, self.began_ns, self.attached_ns = facts["uses"], facts["began_ns"], facts["attached_ns"]
         self._maps = dict(zip(facts["maps"], descriptors, strict=False))
-        self._links = descriptors[len(self._maps) :]
+        counts = [len(found) for found in facts["programs"].values()]
+        rest = iter(descriptors[len(self._maps) :])
+        programs = {
+            kind: list(islice(rest, count)) for kind, count in zip(facts["programs"], counts, strict=True)
+        }
+        self._programs = list(chain.from_iterable(programs.values()))
+        self._links = list(rest)
         self.loader = facts["pid"]
         self._losses = _Counters(self._maps["losses"], facts["cpus"])
+        self._misses = [Misses(programs[kind]) for kind in ("execs", "exits", "images")]
         self._ring = RingBuffer(self._maps["events"], batch_bytes=_BATCH_BYTES)
 
     def wait(self, timeout_s: float) -> None:
@@ -88,8 +103,8 @@ class Probe:
         return self._ring.read()
 
     def losses(self) -> Losses:
-        """Returns the loss counters."""
-        return Losses(*self._losses.read())
+        """Returns the counters of what was lost."""
+        return Losses(*self._losses.read(), *(misses.read() or 0 for misses in self._misses))
 
     def detach(self) -> None:
         """Stops capturing. What is in the ring can still be read."""
@@ -108,6 +123,8 @@ class Probe:
             kprobes.sweep(folder, of=self.loader)
         self._ring.close()
         self._losses.close()
+        while self._programs:
+            os.close(self._programs.pop())
         while self._maps:
             os.close(self._maps.popitem()[1])
 
@@ -145,4 +162,4 @@ def _load(options: ProbeOptions) -> tuple[dict[str, Any], Sequence[int]]:
     except ProbeError as exc:
         return {"wrong": str(exc)}, ()
     facts = {**loaded._asdict(), "maps": [*loaded.maps], "pid": os.getpid()}
-    return facts, [*loaded.maps.values(), *loaded.links]
+    return facts, [*loaded.maps.values(), *chain.from_iterable(loaded.programs.values()), *loaded.links]

@@ -216,12 +216,12 @@ class Recorder:
         since, now = self._looked_ns, clock.wall_ns()
         self._losses, self._looked_ns = losses, now
         new = Losses(*map(operator.sub, losses, before))
-        if new.images:
-            log.warning("lineage_lost", processes=new.images)
+        if new.images or new.skipped_images:
+            log.warning("lineage_lost", processes=new.images + new.skipped_images)
         missed = (
             (GapReason.RING_FULL, new.execs, new.exits),
             # Known when the task calls again, or ends: the gap is about then, and no earlier.
-            (GapReason.RECURSION, new.returns, 0),
+            (GapReason.RECURSION, new.returns + new.skipped, new.skipped_exits),
         )
         return [
             _gap(self._host, reason, (since, now), execs, exits)

@@ -29,11 +29,13 @@ class FakeSource:
         losses: Iterable[int] = (),
         lost_exits: Iterable[int] = (),
         lost_returns: int = 0,
+        skipped: tuple[int, int] = (0, 0),
     ) -> None:
         self._batches = list(batches)
         self._losses, self._lost_exits = list(losses), list(lost_exits)
         self._lost = self._exits_lost = 0
         self._returns = lost_returns
+        self._skipped = skipped
         self.looks = 0
         self.emptied = threading.Event()
         self.detached = False
@@ -55,7 +57,15 @@ class FakeSource:
             self._lost += self._losses.pop(0)
         if self._lost_exits:
             self._exits_lost += self._lost_exits.pop(0)
-        return Losses(execs=self._lost, records=0, exits=self._exits_lost, images=0, returns=self._returns)
+        return Losses(
+            execs=self._lost,
+            records=0,
+            exits=self._exits_lost,
+            images=0,
+            returns=self._returns,
+            skipped=self._skipped[0],
+            skipped_exits=self._skipped[1],
+        )
 
     def detach(self) -> None:
         """Notes it."""

@@ -38,7 +38,8 @@ LAYERS: dict[str, set[str]] = {
     "means": {"errors", "kprobes"},
     "loader": {"btf", "errors", "kprobes", "means"},
     "handover": set(),
-    "probe": {"errors", "handover", "kprobes", "loader", "means", "ringbuf"},
+    "misses": {"btf"},
+    "probe": {"errors", "handover", "kprobes", "loader", "means", "misses", "ringbuf"},
     "sight": {"errors", "kprobes", "means"},
     "doctor": {"errors", "kprobes", "loader", "means", "probe", "sight", "text"},
     "record": {"container", "event", "text", "times"},
@@ -85,7 +86,7 @@ OWNERS = {
     "alembic": {"store"},
     "bcc": {"loader"},
     "click": {"cli"},
-    "ctypes": {"btf", "loader", "ringbuf"},
+    "ctypes": {"btf", "loader", "misses", "ringbuf"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
     "structlog": {"logfile", "logs", "monitor", "recorder", "sinks", "start"},
 }

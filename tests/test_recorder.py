@@ -131,11 +131,11 @@ def test_everything_reaches_every_sink_in_order() -> None:
 def test_what_the_kernel_did_not_follow_is_a_gap_of_its_own() -> None:
     """Another reason than a full ring: a larger one would not help."""
     sink = KeepingSink()
-    totals = record(FakeSource([[exec_record(1)]], losses=[2], lost_returns=3), sink)
+    totals = record(FakeSource([[exec_record(1)]], losses=[2], lost_returns=3, skipped=(4, 5)), sink)
 
-    assert totals == Totals(execs=1, missed=5)
-    assert {(GapReason.RING_FULL, 2), (GapReason.RECURSION, 3)} == {
-        (gap.reason, gap.count) for gap in sink.gaps
+    assert totals == Totals(execs=1, missed=9)
+    assert {(GapReason.RING_FULL, 2, 0), (GapReason.RECURSION, 7, 5)} == {
+        (gap.reason, gap.count, gap.exits) for gap in sink.gaps
     }
 
 

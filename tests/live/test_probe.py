@@ -6,6 +6,7 @@ import gc
 import os
 import re
 import signal
+import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 
 from execaudit import loader
 from execaudit.errors import ProbeError
+from execaudit.handover import from_child
 from execaudit.means import ProbeOptions
+from execaudit.misses import Misses
 from execaudit.probe import Probe
 
 
@@ -36,6 +39,55 @@ def test_the_compiler_is_gone_when_it_records() -> None:
 
     assert "libbpf.so" in mapped
     assert "libbcc" not in mapped
+
+
+# The kernel prints for the first; that calls the second, which prints again, and so would call itself.
+_RECURSIVE = b"""
+int on_exec(void *ctx) { bpf_trace_printk("execaudit test"); return 0; }
+int on_print(void *ctx) { bpf_trace_printk("execaudit test, again"); return 0; }
+"""
+
+
+def test_what_the_kernel_left_out_is_counted(tmp_path: Path) -> None:
+    """Each time that a program would have interrupted itself is one, and no other program's."""
+
+    def load() -> tuple[dict[str, object], list[int]]:
+        bpf = loader.import_bcc().BPF(text=_RECURSIVE, cflags=[f"-I{loader.source_dir()}"])
+        bpf.attach_raw_tracepoint(tp=b"bpf_trace_printk", fn_name=b"on_print")
+        bpf.attach_raw_tracepoint(tp=b"sched_process_exec", fn_name=b"on_exec")
+        programs = [bpf.funcs[name].fd for name in (b"on_print", b"on_exec")]
+        return {}, [*programs, *bpf.raw_tracepoint_fds.values()]
+
+    (tmp_path / "log").touch()
+    descriptors = from_child(load, tmp_path / "log").descriptors
+    recursing, plain = (Misses([program]) for program in descriptors[:2])
+    try:
+        before = recursing.read()
+        for _ in range(5):
+            subprocess.run(["true"], check=True)
+        after = recursing.read()
+    finally:
+        for descriptor in descriptors[2:]:
+            os.close(descriptor)
+
+    assert recursing.known
+    assert plain.read() == 0
+    assert before is not None
+    assert after is not None
+    assert after - before >= 5
+    assert Misses(descriptors[:2]).read() == recursing.read()
+    for descriptor in descriptors[:2]:
+        os.close(descriptor)
+    assert recursing.read() is None
+
+
+def test_the_probe_says_what_was_left_out() -> None:
+    """Nothing, on a kernel that does not interrupt its programs."""
+    with Probe(ProbeOptions()) as probe:
+        subprocess.run(["true"], check=True)
+        losses = probe.losses()
+
+    assert (0, 0, 0) == (losses.skipped, losses.skipped_exits, losses.skipped_images)
 
 
 def test_a_loader_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

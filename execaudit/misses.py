@@ -1,0 +1,45 @@
+"""How often the kernel left a BPF program out, because it ran already on that processor."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+from execaudit.btf import load_libbpf
+
+# struct bpf_prog_info in include/uapi/linux/bpf.h: recursion_misses, since Linux 5.12.
+_INFO_BYTES, _AT = 232, 208
+_U64 = struct.Struct("=Q")
+
+
+class Misses:
+    """The counters of some programs."""
+
+    def __init__(self, programs: list[int]) -> None:
+        """Takes descriptors, which stay the caller's."""
+        lib = load_libbpf()
+        lib.bpf_obj_get_info_by_fd.argtypes = (
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.POINTER(ctypes.c_uint32),
+        )
+        self._lib = lib
+        self._programs = programs
+        self._info = ctypes.create_string_buffer(_INFO_BYTES)
+        self._length = ctypes.c_uint32()
+        self.known = bool(programs) and self.read() is not None
+        """Whether this kernel counts them, and tells this process."""
+
+    def read(self) -> int | None:
+        """Returns the sum; None where it cannot be known. Takes a microsecond for each program."""
+        total = 0
+        for program in self._programs:
+            # What it is given in the fields for arrays it takes for the caller's.
+            ctypes.memset(self._info, 0, _INFO_BYTES)
+            self._length.value = _INFO_BYTES
+            if self._lib.bpf_obj_get_info_by_fd(program, self._info, ctypes.byref(self._length)):
+                return None
+            if self._length.value < _AT + _U64.size:
+                return None
+            total += _U64.unpack_from(self._info, _AT)[0]
+        return total
