@@ -280,7 +280,7 @@ class Detached:
         self._failure: Exception | None = None
         self._waits_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=sink.name, daemon=True)
-        self._thread.start()
+        self._started = False
 
     def accept(self, batch: Finished) -> None:
         """Returns at once. Raises what the sink raised before, if that was final."""
@@ -290,6 +290,10 @@ class Detached:
             if batch.events or batch.gaps:
                 self._backlog.add(batch)
                 self._changed.notify_all()
+        # Not before: a thread keeps the privileges that the process had when it was started.
+        if not self._started:
+            self._started = True
+            self._thread.start()
 
     def waits(self) -> bool:
         """Says whether it could not write; its thread looks after that."""
@@ -300,7 +304,8 @@ class Detached:
         with self._changed:
             self._finishing = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._started:
+            self._thread.join()
         if self._failure is not None:
             raise self._failure
 
@@ -309,7 +314,8 @@ class Detached:
         with self._changed:
             self._finishing = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._started:
+            self._thread.join()
         self._sink.close()
 
     def _run(self) -> None:

@@ -21,6 +21,7 @@ LAYERS: dict[str, set[str]] = {
     "notify": set(),
     "logs": set(),
     "schema": set(),
+    "privileges": {"errors"},
     "procfs": set(),
     "codes": {"event"},
     "clock": {"event"},
@@ -86,7 +87,7 @@ OWNERS = {
     "alembic": {"store"},
     "bcc": {"loader"},
     "click": {"cli"},
-    "ctypes": {"btf", "loader", "misses", "ringbuf"},
+    "ctypes": {"btf", "loader", "misses", "privileges", "ringbuf"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
     "structlog": {"logfile", "logs", "monitor", "recorder", "sinks", "start"},
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import click
 
-from execaudit import __version__
+from execaudit import __version__, privileges
 from execaudit.cli.options import Duration
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
@@ -94,8 +94,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
 
     With a command, record the whole host while it runs, and exit with its status.
     """
-    if os.geteuid() != 0:
-        raise ProbeError("recording needs root: run it with sudo, or start execaudit.service")
+    _check_privileges()
     if cmd:
         _check_command(cmd[0])
     path = state.database_to_write()
@@ -109,9 +108,14 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     logs.configure()
     options = ProbeOptions(ProbeKind(probe), not no_failed, max_argv, ring_size)
     wanted = upkeep(state.settings())
+    # A command that is to be run gets the caller's rights, so the recorder beside it keeps them.
+    if not cmd:
+        privileges.become_owner(path.absolute().parent)
     with contextlib.ExitStack() as stack:
         targets = _open_targets(stack, path, json_log, wanted, quiet=quiet)
         recorder, uses = _attach(stack, options, targets)
+        if not cmd:
+            privileges.drop_all(_written(path, targets.log_file))
         monitor = Monitor(tuple(sink.name for sink in targets.sinks), wanted.textfile)
         stop = stack.enter_context(_Stop.on_signals())
         logs.log.info(
@@ -147,6 +151,13 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
         if refused:
             raise _CommandError(f"cannot run {cmd[0]}: {refused.strerror}: try it alone", _NOT_EXECUTABLE)
         return 0 if child is None else _finish(child, stop)
+
+
+def _check_privileges() -> None:
+    if missing := privileges.lacking():
+        raise ProbeError(
+            f"recording needs root, or {' and '.join(missing)}: run it with sudo, or start execaudit.service"
+        )
 
 
 class _Targets(NamedTuple):
@@ -198,6 +209,12 @@ def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: _Target
     begun = begun._replace(stopped_ns=targets.store.begin_run(run))
     assembler = Assembler(Origin(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
     return Recorder(source, assembler, targets.sinks, host=host, begun=begun), source.uses
+
+
+def _written(database: Path, log_file: LogFile | None) -> list[Path]:
+    """Returns the files that are written, and the folders in which more are made."""
+    files = [database.absolute(), *([] if log_file is None else [log_file.path.absolute()])]
+    return [*files, *(file.parent for file in files)]
 
 
 def _log_file(json_log: str | None, wanted: Upkeep) -> LogFile | None:
