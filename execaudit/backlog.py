@@ -62,13 +62,17 @@ class Backlog:
         """Takes a batch, or counts what is in it."""
         if self and not (batch.events or batch.gaps or batch.exits):
             return
-        drops = self._waiting and isinstance(self._waiting[-1], Lost)
-        if self.size >= (self._most_bytes // 2 if drops else self._most_bytes):
+        if self.is_full():
             self._drop(batch)
         else:
             self._waiting.append(batch)
             self.size += weight(batch)
         self._seen_ns = batch.seen_ns
+
+    def is_full(self) -> bool:
+        """Says whether add() would drop."""
+        drops = self._waiting and isinstance(self._waiting[-1], Lost)
+        return self.size >= (self._most_bytes // 2 if drops else self._most_bytes)
 
     def first(self) -> Finished | None:
         """Returns what is to be written next, and leaves it here; None if nothing waits."""

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from typing import TextIO, cast
 
 import structlog
+
+
+class _Stderr:
+    """Standard error, which may fail: where the log cannot be written, recording goes on."""
+
+    def write(self, text: str) -> None:
+        """Writes, or does not."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -25,6 +42,6 @@ def configure() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=True,
     )

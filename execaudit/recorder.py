@@ -36,6 +36,7 @@ log = structlog.get_logger()
 _POLL_SECONDS = 0.1
 _FLUSH_SECONDS = 0.25
 _FLUSH_EVENTS = 2000
+_FLUSH_BYTES = 4 * 1024 * 1024
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
 # How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
@@ -93,6 +94,8 @@ class _Batch:
         self.events: list[ExecEvent] = []
         self.exits: list[ExitEvent] = []
         self.gaps: list[Gap] = []
+        self.size = 0
+        """Bytes of the records that it was made from."""
         self.says_idle = False
         """Nothing happened, and that is to be noted."""
 
@@ -250,6 +253,7 @@ class Recorder:
             if captured is not None:
                 self._assemble(captured, batch)
                 batch.gaps += captured.gaps
+                batch.size += captured.size
                 batch.says_idle |= not captured.records and not captured.gaps
                 self._seen_ns = captured.seen_ns
             now_ns = time.monotonic_ns() if captured is None else captured.at_ns
@@ -258,7 +262,8 @@ class Recorder:
             if done:
                 batch.add(self._assembler.drain())
             batch.add(self._roots.take_referred())
-            if done or len(batch.events) >= _FLUSH_EVENTS or time.monotonic() - flushed >= _FLUSH_SECONDS:
+            full = len(batch.events) >= _FLUSH_EVENTS or batch.size >= _FLUSH_BYTES
+            if done or full or time.monotonic() - flushed >= _FLUSH_SECONDS:
                 self._flush(batch)
                 batch = _Batch()
                 flushed = time.monotonic()

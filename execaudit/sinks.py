@@ -32,6 +32,8 @@ log = structlog.get_logger()
 # Bytes of events that may wait for a sink, each.
 _BACKLOG_BYTES = 32 * 1024 * 1024
 _RETRY_SECONDS = 1.0
+# A sink that is slow is waited for, one that stands still for so long is not.
+_STILL_SECONDS = 1.0
 # Lines that are made at a time; command lines can have megabytes.
 _LINES = 64
 
@@ -281,10 +283,13 @@ class Detached:
         self._waits_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=sink.name, daemon=True)
         self._started = False
+        self._moved = time.monotonic()
 
     def accept(self, batch: Finished) -> None:
-        """Returns at once. Raises what the sink raised before, if that was final."""
+        """Returns when there is room, or none to be had soon. Raises what was final for the sink."""
         with self._changed:
+            while self._failure is None and self._backlog.is_full() and self._is_moving():
+                self._changed.wait(_STILL_SECONDS / 4)
             if self._failure is not None:
                 raise self._failure
             if batch.events or batch.gaps:
@@ -340,10 +345,16 @@ class Detached:
                 if self._finishing:
                     return None
                 self._changed.wait()
+                self._moved = time.monotonic()
+
+    def _is_moving(self) -> bool:
+        return self._waits_since is None and time.monotonic() - self._moved < _STILL_SECONDS
 
     def _wrote(self) -> None:
         with self._changed:
             self._backlog.written()
+            self._moved = time.monotonic()
+            self._changed.notify_all()
         if self._waits_since is not None:
             log.warning(
                 "sink_goes_on", sink=self.name, seconds=round(time.monotonic() - self._waits_since, 1)

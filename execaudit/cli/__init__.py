@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -136,13 +136,17 @@ def _say(message: str) -> None:
 
 def _discard_output() -> None:
     """What is still buffered cannot be written: Python need not try again at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+        _discard_unwritten(stream)
+
+
+def _discard_unwritten(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _use_standard_files() -> None:
@@ -164,4 +168,7 @@ def _use_standard_files() -> None:
 def main() -> None:
     """Runs the command line and ends the process with its status."""
     _use_standard_files()
-    sys.exit(run())
+    status = run()
+    # Or Python would end with a status of its own where the disk under a log is full.
+    _discard_unwritten(sys.stderr)
+    sys.exit(status)

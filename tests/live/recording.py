@@ -49,11 +49,11 @@ def _env() -> dict[str, str]:
 class Recorded:
     """What one run of the recorder left behind; complete when the recorder has stopped."""
 
-    def __init__(self, folder: Path, config: Path = _NO_SETTINGS) -> None:
+    def __init__(self, folder: Path, config: Path = _NO_SETTINGS, talk: Path | None = None) -> None:
         self._config = config
         self.db = folder / "history.db"
         self.json_log = folder / "execs.jsonl"
-        self._stderr = folder / "stderr.jsonl"
+        self._stderr = talk or folder / "stderr.jsonl"
         self.moments_us: list[int] = []
         """CLOCK_BOOTTIME when the recorder was started, was ready, was told to stop, had stopped."""
         self.pid = 0
@@ -109,10 +109,12 @@ class Recorded:
 
 
 @contextlib.contextmanager
-def recording(folder: Path, *options: str, config: Path = _NO_SETTINGS) -> Iterator[Recorded]:
+def recording(
+    folder: Path, *options: str, config: Path = _NO_SETTINGS, talk: Path | None = None
+) -> Iterator[Recorded]:
     """Records while the body runs, from ready to SIGINT."""
     folder.mkdir(parents=True, exist_ok=True)
-    recorded = Recorded(folder, config)
+    recorded = Recorded(folder, config, talk)
     with recorded.open_stderr() as stderr:
         recorder = subprocess.Popen(
             recorded.arguments(options), cwd=_CHECKOUT, env=_env(), stdin=subprocess.DEVNULL, stderr=stderr

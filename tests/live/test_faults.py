@@ -36,6 +36,8 @@ class Disk(NamedTuple):
     """A small file system, and how to fill it."""
 
     folder: Path
+    talk: Path
+    """A file elsewhere, for what the recorder says."""
 
     def fill(self) -> None:
         """Leaves no room."""
@@ -62,7 +64,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
     subprocess.run(["mount", "-o", "loop", image, folder], check=True)
     try:
-        yield Disk(folder)
+        yield Disk(folder, tmp_path / "talk")
     finally:
         subprocess.run(["umount", folder], check=True)
 
@@ -148,7 +150,7 @@ def is_sound(database: Path) -> bool:
 
 def test_full_disk_costs_nothing_that_fits_into_memory(disk: Disk, load: Load) -> None:
     """Neither in the history nor in the log; both go on when there is room."""
-    with recording(disk.folder / "x") as recorded:
+    with recording(disk.folder / "x", talk=disk.talk) as recorded:
         load.blow(20)
         disk.fill()
         load.blow(30, _PADDING)
@@ -170,7 +172,7 @@ def test_full_disk_costs_nothing_that_fits_into_memory(disk: Disk, load: Load) -
 
 def test_full_disk_costs_what_memory_cannot_hold_and_says_how_much(disk: Disk, load: Load) -> None:
     """What is stored and what the gaps count is all that ran."""
-    with recording(disk.folder / "x") as recorded:
+    with recording(disk.folder / "x", talk=disk.talk) as recorded:
         disk.fill()
         load.blow(10, _PADDING)
         await_said(recorded, "database_waits")
@@ -193,7 +195,7 @@ def test_full_disk_costs_what_memory_cannot_hold_and_says_how_much(disk: Disk, l
 
 def test_full_disk_at_the_end_is_said_with_what_is_lost(disk: Disk, load: Load) -> None:
     """The history stays sound, the exit status is 1, and the next recorder declares the time."""
-    with recording(disk.folder / "x") as recorded:
+    with recording(disk.folder / "x", talk=disk.talk) as recorded:
         stored = load.blow(20)
         time.sleep(1)
         disk.fill()
@@ -212,6 +214,19 @@ def test_full_disk_at_the_end_is_said_with_what_is_lost(disk: Disk, load: Load) 
         gap["reason"] for gap in gaps_of(again) if gap["reason"] == "recorder_stopped"
     ]
     assert [] == list(recorded.db.parent.glob("*.ballast"))
+
+
+def test_log_that_cannot_be_written_stops_nothing(disk: Disk, load: Load) -> None:
+    """What the recorder has to say of a full disk finds no room there itself."""
+    with recording(disk.folder / "x") as recorded:
+        load.blow(20)
+        disk.fill()
+        load.blow(30, _PADDING)
+        time.sleep(1)
+        disk.empty()
+        load.blow(20)
+    assert recorded.status == 0
+    assert set() == load.missing(recorded.rows())
 
 
 def test_lock_of_another_program_is_waited_for(tmp_path: Path, load: Load) -> None:
@@ -291,7 +306,7 @@ def ask_time(time_ns: int) -> str:
 def test_disk_that_refuses_writes_is_said_and_waited_for(disk: Disk, load: Load) -> None:
     """The recorder does not end by itself; when it is told to, it says what is missing."""
     device = subprocess.check_output(["findmnt", "-no", "SOURCE", disk.folder], text=True).strip()
-    with recording(disk.folder / "x") as recorded:
+    with recording(disk.folder / "x", talk=disk.talk) as recorded:
         load.blow(20)
         time.sleep(1)
         subprocess.run(["blockdev", "--setro", device], check=True)
@@ -400,20 +415,18 @@ def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
 ) -> None:
     """At whatever moment; between the neighbours of what is missing lies a gap."""
     chance = random.Random(4)
-    job = load.start(200_000)
+    job = load.start(1_000_000)
     try:
-        for _ in range(_KILLS):
+        # The first and the last store something for sure; those between are killed at any moment.
+        for seconds in (1, *(chance.uniform(0, 1.5) for _ in range(_KILLS))):
             with recording(tmp_path) as recorded:
-                time.sleep(chance.uniform(0, 1.5))
+                time.sleep(seconds)
                 os.kill(recorded.pid, signal.SIGKILL)
-                recorded.status = 0
-    except ProcessLookupError:
-        pass
+        with recording(tmp_path) as recorded:
+            time.sleep(1)
     finally:
         job.kill()
         job.communicate()
-    with recording(tmp_path) as recorded:
-        pass
     assert is_sound(recorded.db)
     rows = sorted(
         (int(row["argv"][1].rpartition("-")[2]), row["time"])

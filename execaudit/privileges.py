@@ -1,0 +1,138 @@
+"""What the recorder may do: as little as it needs to start, and nothing once it records.
+
+First `become_owner`: started by root, it goes on as the user whom the database's folder belongs
+to, with the few capabilities that loading the probe takes; so what it makes is that user's from
+the beginning. Then, with everything open and attached, `drop_all`. Both act on the calling
+thread, so there may be no other yet.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import os
+import pwd
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.errors import ExecauditError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+USER = "execaudit"
+"""The service's user, made by packaging/execaudit.sysusers."""
+
+# include/uapi/linux/capability.h
+_DAC_OVERRIDE, _DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, _SYS_ADMIN = 1, 2, 8, 19, 21
+_SYSLOG, _PERFMON, _BPF = 34, 38, 39
+# To load, attach and look around: BPF programs that read kernel memory (BPF, PERFMON), perf events
+# where only SYS_ADMIN may open them, tracefs which is root's (DAC_READ_SEARCH), the exe and cwd of
+# other users' processes (SYS_PTRACE), and the kernel's functions for kprobes (SYSLOG). SETPCAP to
+# give up the bounding set as well.
+_TO_START = (_DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, _SYS_ADMIN, _SYSLOG, _PERFMON, _BPF)
+# include/uapi/linux/prctl.h
+_SET_KEEPCAPS, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _AMBIENT_CLEAR = 8, 24, 38, 47, 4
+# _LINUX_CAPABILITY_VERSION_3: two sets of 32 bits, each effective, permitted, inheritable.
+_VERSION_3 = 0x20080522
+_HEADER, _DATA = struct.Struct("=Ii"), struct.Struct("=6I")
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Owner(NamedTuple):
+    """Whom what is written belongs to."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def effective() -> int:
+    """Returns the effective capabilities of this process, a bit each."""
+    return _held("CapEff")
+
+
+def lacking() -> list[str]:
+    """Returns the capabilities without which no probe can be loaded."""
+    held = effective()
+    if held >> _SYS_ADMIN & 1:
+        return []
+    return [name for bit, name in ((_BPF, "CAP_BPF"), (_PERFMON, "CAP_PERFMON")) if not held >> bit & 1]
+
+
+def owner_of(folder: Path) -> Owner | None:
+    """Returns the service's user, if there is one and the folder is its; else None."""
+    try:
+        found = pwd.getpwnam(USER)
+        if folder.stat().st_uid == found.pw_uid:
+            return Owner(USER, found.pw_uid, found.pw_gid)
+    except (KeyError, OSError):
+        pass
+    return None
+
+
+def become_owner(folder: Path) -> Owner | None:
+    """Started by root: goes on as the service's user, if the folder is its, with what starting takes.
+
+    Returns that user, or None when nothing was changed. Raises ExecauditError.
+    """
+    owner = owner_of(folder) if os.geteuid() == 0 else None
+    if owner is None or owner.uid == 0:
+        return None
+    kept = sum(1 << bit for bit in _TO_START) & _held("CapPrm")
+    try:
+        _prctl(_SET_KEEPCAPS, 1)
+        os.setgroups([group.gr_gid for group in grp.getgrall() if owner.name in group.gr_mem])
+        os.setresgid(owner.gid, owner.gid, owner.gid)
+        os.setresuid(owner.uid, owner.uid, owner.uid)
+        _capset(effective=kept, permitted=kept)
+    except OSError as exc:
+        raise ExecauditError(
+            f"cannot become the user {owner.name}: {exc.strerror}: start execaudit.service, or name a --db in a folder of root"
+        ) from exc
+    return owner
+
+
+def drop_all(written: Iterable[Path]) -> None:
+    """Gives up every capability for good, for this process and all that it may run.
+
+    Root that could not write there, as anybody else could, keeps CAP_DAC_OVERRIDE: those are files
+    and folders of some user, and nothing but being root allows to record to them.
+    """
+    _prctl(_SET_NO_NEW_PRIVS, 1)
+    _prctl(_CAP_AMBIENT, _AMBIENT_CLEAR)
+    if effective() >> _SETPCAP & 1:
+        for bit in range(_last_capability() + 1):
+            _prctl(_CAPBSET_DROP, bit)
+    spared = 1 << _DAC_OVERRIDE & _held("CapPrm")
+    _capset(effective=0, permitted=spared)
+    if all(os.access(path, os.W_OK, effective_ids=True) for path in written):
+        spared = 0
+    _capset(effective=spared, permitted=spared)
+
+
+def _held(which: str) -> int:
+    for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name == which:
+            return int(value, 16)
+    return 0
+
+
+def _last_capability() -> int:
+    return int(Path("/proc/sys/kernel/cap_last_cap").read_text(encoding="ascii"))
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC.prctl(option, ctypes.c_ulong(value), *(ctypes.c_ulong(0) for _ in range(3))):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _capset(*, effective: int, permitted: int) -> None:
+    low = 0xFFFFFFFF
+    data = _DATA.pack(effective & low, permitted & low, 0, effective >> 32, permitted >> 32, 0)
+    if _LIBC.capset(_HEADER.pack(_VERSION_3, 0), data):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,183 @@
+"""What the recorder may still do when it records: nothing but write its files."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from execaudit import privileges
+from tests.commands import EXECAUDIT, execaudit, found, recorder
+from tests.live.test_record_cli import ended, program
+from tests.nobody import public_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder to which everybody can find the way."""
+    with public_folder() as folder:
+        yield folder
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """Returns what /proc says of a process, of each of its threads the same."""
+    all_ = [
+        dict(line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    names = (*CAPABILITIES, "Uid", "Gid", "Groups", "NoNewPrivs")
+    assert 1 == len({tuple(one[name] for name in names) for one in all_})
+    return all_[0]
+
+
+def as_service(user: str) -> tuple[str, ...]:
+    """The command, of which that user is the service's."""
+    code = (
+        "import sys; from execaudit import privileges; from execaudit.cli import main;"
+        f"privileges.USER = {user!r}; sys.argv[0] = 'execaudit'; sys.exit(main())"
+    )
+    return (sys.executable, "-c", code, "--config", os.devnull)
+
+
+def test_root_in_its_own_folder_keeps_nothing(tmp_path: Path) -> None:
+    """Every capability is gone, the bounding set too, and the stop is orderly all the same."""
+    marked = program(tmp_path, "marked")
+    log = tmp_path / "x.jsonl"
+    with recorder("--db", tmp_path / "x.db", "record", "--json-log", log) as process:
+        subprocess.run([marked], check=True)
+        status = status_of(process.pid)
+        log.rename(tmp_path / "old.jsonl")
+        process.send_signal(signal.SIGHUP)
+        subprocess.run([marked], check=True)
+        end = ended(process, signal.SIGTERM)
+
+    assert {"0" * 16} == {status[name] for name in CAPABILITIES}
+    assert "1" == status["NoNewPrivs"]
+    assert 0 == end.status, end.err
+    assert 2 == len(found(tmp_path / "x.db", "--exe", marked))
+    assert log.exists()
+
+
+def test_the_service_user_takes_over_its_folder(folder: Path) -> None:
+    """Started by root: what is made belongs to the user, whose is all that the recorder still is."""
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    marked = program(folder, "marked")
+    with recorder(
+        "--db", folder / "x.db", "record", "--json-log", folder / "x.jsonl", before=as_service("nobody")
+    ) as process:
+        subprocess.run([marked], check=True)
+        status = status_of(process.pid)
+        made = {path.name: path.stat() for path in folder.iterdir() if path != marked}
+        end = ended(process, signal.SIGTERM)
+
+    assert {"0" * 16} == {status[name] for name in CAPABILITIES}
+    assert [str(nobody.pw_uid)] * 4 == status["Uid"].split()
+    assert [str(nobody.pw_gid)] * 4 == status["Gid"].split()
+    assert [] == status["Groups"].split()
+    assert 0 == end.status, end.err
+    assert {"x.db", "x.db-wal", "x.db-shm", "x.db.lock", "x.db.ballast", "x.jsonl"} == set(made)
+    assert {nobody.pw_uid} == {each.st_uid for each in made.values()}
+    assert 0 == max(each.st_mode & 0o027 for each in made.values())
+    assert 1 == len(found(folder / "x.db", "--exe", marked))
+
+
+def test_root_in_the_folder_of_a_user_keeps_what_writing_takes(folder: Path) -> None:
+    """Nothing else would let it record there."""
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    folder.chmod(0o755)
+    with recorder("--db", folder / "x.db", "record") as process:
+        status = status_of(process.pid)
+        end = ended(process, signal.SIGTERM)
+
+    assert f"{1 << 1:016x}" == status["CapEff"] == status["CapPrm"]
+    assert "0" * 16 == status["CapBnd"]
+    assert 0 == end.status
+
+
+def test_a_command_has_the_rights_of_who_typed_it(tmp_path: Path) -> None:
+    """Recording beside it takes none of them."""
+    done = execaudit(
+        "--db", tmp_path / "x.db", "record", "--", "grep", "-E", "CapEff|NoNewPrivs", "/proc/self/status"
+    )
+    ours = f"{privileges.effective():016x}"
+
+    assert (0, ["CapEff:", ours, "NoNewPrivs:", "0"]) == (done.status, done.out.decode().split())
+
+
+# Who starts it so has these capabilities and no others, as a service with AmbientCapabilities= has.
+_WITH = (
+    "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--inh-caps=-all,{}", "--ambient-caps=-all,{}",
+    "--bounding-set=-all,{}", *EXECAUDIT,
+)  # fmt: skip
+_UNIT = Path(__file__).parents[2] / "execaudit.service"
+
+
+def of_the_unit() -> list[str]:
+    """Returns the capabilities of the unit, as setpriv names them."""
+    (line,) = [line for line in _UNIT.read_text().splitlines() if line.startswith("AmbientCapabilities=")]
+    return [name.removeprefix("CAP_").lower() for name in line.partition("=")[2].split()]
+
+
+def with_capabilities(names: list[str]) -> tuple[str, ...]:
+    """The command, for a user with these alone."""
+    given = ",".join(f"+{name}" for name in names)
+    return tuple(word.format(given) for word in _WITH)
+
+
+def test_the_units_capabilities_suffice(folder: Path) -> None:
+    """A user who has them, and nothing else, records like root: snapshots, and failed execs."""
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    marked = program(folder, "marked")
+    with recorder("--db", folder / "x.db", "record", before=with_capabilities(of_the_unit())) as process:
+        subprocess.run([marked], check=True)
+        status = status_of(process.pid)
+        end = ended(process, signal.SIGTERM)
+    (ran,) = found(folder / "x.db", "--exe", marked)
+    (own,) = [row for row in found(folder / "x.db", "--pid", str(os.getpid())) if row["kind"] == "snapshot"]
+
+    assert 0 == end.status, end.err
+    assert {"0" * 16} == {status[name] for name in CAPABILITIES if name != "CapBnd"}
+    assert str(marked) == ran["exe"]
+    # Which only who may look into processes of root can know.
+    assert own["exe"] == os.path.realpath(sys.executable)
+
+
+# Perf events may be opened with PERFMON here, and there are no kprobes: SYS_ADMIN and SYSLOG are for
+# kernels where that is otherwise.
+_NEEDED_HERE = ["bpf", "perfmon", "dac_read_search", "sys_ptrace"]
+
+
+def test_on_this_kernel_four_are_enough(folder: Path) -> None:
+    """SYS_ADMIN is for kernels that let nobody else open perf events, SYSLOG for kprobes."""
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    with recorder("--db", folder / "x.db", "record", before=with_capabilities(_NEEDED_HERE)) as process:
+        end = ended(process, signal.SIGTERM)
+
+    assert 0 == end.status, end.err
+    assert set(of_the_unit()) - set(_NEEDED_HERE) == {"sys_admin", "syslog"}
+
+
+@pytest.mark.parametrize("name", _NEEDED_HERE)
+def test_each_of_them_is_needed(folder: Path, name: str) -> None:
+    """Without one of them it is said in one line that it cannot be, or something is not known."""
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    names = [each for each in _NEEDED_HERE if each != name]
+    done = execaudit("--db", folder / "x.db", "record", "--duration", "1s", before=with_capabilities(names))
+    if done.status == 0:
+        rows = found(folder / "x.db", "--pid", str(os.getpid()))
+        assert [None] == [row["exe"] for row in rows if row["kind"] == "snapshot"]
+    else:
+        assert done.failed_in_one_line()
+        assert 5 == done.status
