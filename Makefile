@@ -11,7 +11,7 @@ help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
-	@echo 'sudo make bench    measure what recording costs here, beside a peer'
+	@echo 'sudo make bench    measure what recording costs here, beside its peers'
 	@echo '     make setup    install what is missing, and no more'
 	@echo '     make lint     style and types alone'
 	@echo '     make format   reformat the Python'
@@ -36,10 +36,10 @@ test-kernels:
 	@tools/setup.sh test-kernels
 	@$(BIN)/python -m pytest -q tests/kernels $(ARGS)
 
-# What it compares with is the user's to install; see bench/storm.py.
+# What it compares with is the user's to install; see bench/subjects.py.
 bench:
 	@tools/setup.sh test
-	@$(BIN)/python bench/storm.py
+	@$(BIN)/python -m bench.storm
 
 lint: setup
 	@$(BIN)/ruff check

@@ -1,8 +1,8 @@
-"""What recording costs: an exec storm with no recorder, with execaudit, and with a peer.
+"""What recording costs: an exec storm with no recorder, with execaudit, and with its peers.
 
-`sudo make bench`. Each round runs all of them, one after the other, so that a noisy machine
-is noisy for all; the table gives medians and ratios. The peer is libbpf-tools' execsnoop,
-which prints and forgets; without it (`apt-get install libbpf-tools`) its row is left out.
+`sudo make bench`; BENCH_ROUNDS=1 for a quick look. Each round runs all of them, one after
+the other, so that a noisy machine is noisy for all; the table has medians, and ratios to the
+storm that nobody records. A peer that is not installed is left out, and said to be.
 """
 
 from __future__ import annotations
@@ -10,130 +10,211 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench import auditd, machine
+from bench.subjects import AUDITD, installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
-CHECKOUT = Path(__file__).parents[1]
-TRUTH = CHECKOUT / "tests" / "truth"
-JOBS, EACH, ROUNDS = 2, 10_000, 5
-PEER = shutil.which("execsnoop", path="/usr/sbin")
-TICK = os.sysconf("SC_CLK_TCK")
+    from bench.subjects import Running
+
+_CHECKOUT = Path(__file__).parents[1]
+_TRUTH = _CHECKOUT / "tests" / "truth"
+_JOBS, _EACH = 2, 10_000
+_EXECS = _JOBS * _EACH
+_BATCHES, _CALLS = 20, 100_000
+# A recorder that has used no CPU for so long has nothing left to do.
+_QUIET_SECONDS, _PATIENCE_SECONDS = 1.0, 120.0
+_NONE = "no recorder"
 
 
-def compiled(folder: Path) -> None:
-    """Builds the storm, and the smallest program that there is."""
-    subprocess.run(["cc", "-O2", "-o", folder / "storm", TRUTH / "storm.c"], check=True)
-    subprocess.run(["cc", "-O2", "-nostdlib", "-static", "-o", folder / "noop", TRUTH / "noop.c"], check=True)
+class Storm(NamedTuple):
+    """One storm."""
+
+    seconds: float
+    cpu_seconds: float
+    """CPU time of the programs that it started and of what started them, the kernel's in them included."""
 
 
-def blow(folder: Path) -> float:
-    """Runs the storm. Returns execs a second."""
-    begin = time.monotonic()
-    jobs = [
-        subprocess.Popen(
-            [folder / "storm", folder / "noop", str(EACH), f"job{n}", "0"], stdout=subprocess.PIPE
-        )
-        for n in range(JOBS)
+class Measured(NamedTuple):
+    """One recorder in one round; times are microseconds for each exec."""
+
+    rate: float
+    """Execs a second."""
+    programs_us: float
+    """CPU of the storm itself: what is more than with no recorder, the hooks added."""
+    process_us: float | None
+    """CPU of the recorder."""
+    bpf_us: float | None
+    """Run time of its BPF programs, of a storm of its own: counting it takes time."""
+    memory: machine.Memory | None
+    bytes: dict[str, float]
+    """On the disk for each exec, by kind."""
+    lost: int | None
+    """Execs of the storms that are not in what it wrote."""
+    declared: int | None
+    """Execs that it says it lost."""
+    call_ns: float
+    """A getppid()."""
+
+
+class Bench:
+    """The programs, and one round of one recorder after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # A name of its own: others may have storms, too.
+        self._name = f"noop{os.getpid()}"
+        self._storm, self._noop, self._getppid = (folder / name for name in ("storm", self._name, "getppid"))
+        bare = ("-nostdlib", "-static")
+        for program, source, flags in (
+            (self._storm, _TRUTH / "storm.c", ()),
+            (self._noop, _TRUTH / "noop.c", bare),
+            (self._getppid, _CHECKOUT / "bench" / "getppid.c", ()),
+        ):
+            subprocess.run(["cc", "-O2", *flags, "-o", program, source], check=True)
+        self._programs = machine.Programs()
+
+    def blow(self) -> Storm:
+        """Runs the storm."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        begin = time.monotonic()
+        jobs = [
+            subprocess.Popen(
+                [self._storm, self._noop, str(_EACH), f"{self._name}-{number}", "0"], stdout=subprocess.PIPE
+            )
+            for number in range(_JOBS)
+        ]
+        started = sum(int(job.communicate()[0] or 0) for job in jobs)
+        seconds = time.monotonic() - begin
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if started != _EXECS:
+            sys.exit(f"the storm started {started} of {_EXECS}")
+        return Storm(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+    def measure(self, start: Callable[[Path], AbstractContextManager[Running]]) -> Measured:
+        """Returns what one recorder costs."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as name:
+            loaded = self._programs.ids()
+            process_us = bpf_us = memory = None
+            started = _EXECS
+            with start(Path(name)) as running:
+                ours = self._programs.ids() - loaded
+                before = machine.cpu_seconds(*running.pids)
+                storm = self.blow()
+                if running.pids:
+                    _settle(running)
+                    process_us = (machine.cpu_seconds(*running.pids) - before) / _EXECS * 1e6
+                call_ns = float(subprocess.check_output([self._getppid, str(_BATCHES), str(_CALLS)]))
+                if running.has_programs:
+                    with self._programs.counted():
+                        self.blow()
+                        bpf_us = self._programs.seconds(ours) / _EXECS * 1e6
+                    started += _EXECS
+                    _settle(running)
+                if running.pids:
+                    memory = machine.memory(running.pids[0])
+            sizes = {kind: file.stat().st_size / started for kind, file in running.kept.items()}
+            lost = None if running.recorded is None else started - running.recorded(self._name)
+            return Measured(
+                _EXECS / storm.seconds,
+                storm.cpu_seconds / _EXECS * 1e6,
+                process_us,
+                bpf_us,
+                memory,
+                sizes,
+                lost,
+                running.declared(),
+                call_ns,
+            )
+
+
+def _settle(running: Running) -> None:
+    """Waits until a recorder has done what it has to: what is in its queue is its cost as well."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    before = -1.0
+    while (now := machine.cpu_seconds(*running.pids)) > before + 0.02:
+        if time.monotonic() > deadline:
+            sys.exit(f"a recorder is busy {_PATIENCE_SECONDS:.0f} s after the storm")
+        before = now
+        time.sleep(_QUIET_SECONDS)
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _row(name: str, rounds: list[Measured], none: list[Measured]) -> str:
+    """Returns a row of the table. Ratios and differences are of a round, so that its noise is in both."""
+    pairs = list(zip(rounds, none, strict=True))
+    is_none = rounds is none
+    memory = [each.memory for each in rounds if each.memory]
+    sizes = {
+        kind: _median([each.bytes[kind] for each in rounds if kind in each.bytes])
+        for kind in ("database", "log")
+    }
+    cells = [
+        _cell(_median([each.rate for each in rounds]), ".0f"),
+        _cell(_median([one.rate / other.rate for one, other in pairs]), ".2f"),
+        _cell(_median([each.process_us for each in rounds]), ".1f"),
+        _cell(_median([each.bpf_us for each in rounds]), ".1f"),
+        _cell(None if is_none else _median([a.programs_us - b.programs_us for a, b in pairs]), "+.1f"),
+        _cell(_median([each.resident / 1e6 for each in memory]), ".0f"),
+        _cell(_median([each.anonymous / 1e6 for each in memory]), ".0f"),
+        _cell(sizes["database"], ".0f"),
+        _cell(sizes["log"], ".0f"),
+        _cell(_total([each.lost for each in rounds]), "d"),
+        _cell(_total([each.declared for each in rounds]), "d"),
+        _cell(None if is_none else _median([a.call_ns - b.call_ns for a, b in pairs]), "+.0f"),
     ]
-    started = sum(int(job.communicate()[0] or 0) for job in jobs)
-    if started != JOBS * EACH:
-        sys.exit(f"the storm started {started} of {JOBS * EACH}")
-    return JOBS * EACH / (time.monotonic() - begin)
+    return f"| {name} | {' | '.join(cells)} |"
 
 
-def cpu_seconds(pid: int) -> float:
-    """Returns the CPU time of a process, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+def _total(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
-def resident_mb(pid: int) -> float:
-    """Returns the resident memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / 1e6
-
-
-@contextlib.contextmanager
-def nothing(_folder: Path) -> Iterator[int]:
-    """No recorder at all."""
-    yield os.getpid()
-
-
-@contextlib.contextmanager
-def running(command: list[str], folder: Path, ready: Callable[[str], bool]) -> Iterator[int]:
-    """A recorder that has said that it is ready; stopped in order at the end."""
-    said = folder / "said"
-    with said.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-        try:
-            while not ready(said.read_text(errors="replace")):
-                if process.poll() is not None:
-                    sys.exit(f"{command[0]} ended: {said.read_text(errors='replace')}")
-                # The peer's header stays in a buffer until enough execs have followed it.
-                subprocess.run(["true"], check=True)
-                time.sleep(0.05)
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait()
-
-
-def execaudit(folder: Path, *options: str) -> contextlib.AbstractContextManager[int]:
-    """Our recorder, into SQLite and a JSON log."""
-    database = folder / f"{time.monotonic_ns()}.db"
-    command = [sys.executable, "-m", "execaudit", "--db", str(database), "record", "--quiet"]
-    log = str(folder / "log.jsonl")
-    return running([*command, "--json-log", log, *options], folder, lambda said: "recording" in said)
-
-
-def execsnoop(folder: Path) -> contextlib.AbstractContextManager[int]:
-    """The peer, into a file."""
-    return running([PEER or ""], folder, lambda said: "PCOMM" in said)
+_HEADER = """\
+| | execs/s | of none | CPU µs: recorder | its BPF | programs | memory MB | own | bytes: database | log | lost | said | ns a call |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
     """Prints the table."""
-    subjects: dict[str, Callable[[Path], contextlib.AbstractContextManager[int]]] = {
-        "no recorder": nothing,
-        "execaudit": execaudit,
-        "execaudit --no-failed": lambda folder: execaudit(folder, "--no-failed"),
-    }
-    if PEER:
-        subjects["execsnoop (libbpf-tools)"] = execsnoop
-    rates: dict[str, list[float]] = {name: [] for name in subjects}
-    costs: dict[str, list[float]] = {name: [] for name in subjects}
-    memory: dict[str, list[float]] = {name: [] for name in subjects}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        compiled(folder)
-        blow(folder)  # warm
-        for _ in range(ROUNDS):
+    rounds = int(os.environ.get("BENCH_ROUNDS", "5"))
+    subjects, missing = installed()
+    results: dict[str, list[Measured]] = {name: [] for name in subjects}
+    aside = auditd.set_aside() if AUDITD in subjects else contextlib.nullcontext()
+    with aside, tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name))
+        bench.blow()  # warm
+        for number in range(rounds):
             for subject, start in subjects.items():
-                with start(folder) as pid:
-                    before = cpu_seconds(pid)
-                    rates[subject].append(blow(folder))
-                    time.sleep(1.0)  # what is still in its queue is its cost as well
-                    costs[subject].append((cpu_seconds(pid) - before) / (JOBS * EACH) * 1e6)
-                    memory[subject].append(resident_mb(pid))
-    base = statistics.median(rates["no recorder"])
-    print(f"{JOBS} jobs, {EACH} execs each, median of {ROUNDS} rounds, {os.cpu_count()} CPUs")
-    print(f"{'':26} {'execs/s':>8} {'of none':>8} {'CPU us/exec':>12} {'RSS MB':>7}")
-    for subject in subjects:
-        rate = statistics.median(rates[subject])
-        row = f"{subject:26} {rate:8.0f} {rate / base:8.2f}"
-        if subject != "no recorder":
-            row += f" {statistics.median(costs[subject]):12.1f} {statistics.median(memory[subject]):7.0f}"
-        print(row)
+                print(f"round {number + 1} of {rounds}: {subject}", file=sys.stderr)
+                results[subject].append(bench.measure(start))
+    for line in missing:
+        print(line, file=sys.stderr)
+    print(f"{_JOBS} jobs, {_EACH} execs each, median of {rounds} rounds, {os.cpu_count()} CPUs\n")
+    print(_HEADER)
+    for subject, measured in results.items():
+        print(_row(subject, measured, results[_NONE]))
+    call_ns = _median([each.call_ns for each in results[_NONE]])
+    print(f"\nWith no recorder a call of getppid takes {_cell(call_ns, '.0f')} ns.")
 
 
 if __name__ == "__main__":
