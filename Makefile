@@ -5,13 +5,14 @@ BIN = .venv/bin
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH
 export PYTHONNOUSERSITE = 1
 
-.PHONY: help setup record test test-kernels bench lint format wheel clean
+.PHONY: help setup record test test-kernels bench soak lint format wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
 	@echo 'sudo make bench    measure what recording costs here, beside its peers'
+	@echo 'sudo make soak     an hour of mixed load: nothing lost, nothing grows; SOAK_SECONDS=300 is shorter'
 	@echo '     make setup    install what is missing, and no more'
 	@echo '     make lint     style and types alone'
 	@echo '     make format   reformat the Python'
@@ -40,6 +41,10 @@ test-kernels:
 bench:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.storm
+
+soak:
+	@tools/setup.sh test
+	@$(BIN)/python -m bench.soak
 
 lint: setup
 	@$(BIN)/ruff check

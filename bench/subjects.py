@@ -90,7 +90,13 @@ def execaudit(*options: str) -> Callable[[Path], contextlib.AbstractContextManag
             return sum(gap["count"] or 0 for gap in gaps)
 
         with _started(command, folder / "said", "recording") as pid:
-            yield Running((pid,), True, {"database": database, "log": log}, recorded, declared)  # noqa: FBT003  # a field
+            yield Running(
+                (pid,),
+                has_programs=True,
+                kept={"database": database, "log": log},
+                recorded=recorded,
+                declared=declared,
+            )
 
     return start
 
@@ -100,7 +106,12 @@ def execsnoop(folder: Path) -> Iterator[Running]:
     """libbpf-tools' execsnoop into a file; it keeps no history, and does not count what it lost."""
     said = folder / "said"
     with _started([_EXECSNOOP or ""], said, "PCOMM") as pid:
-        yield Running((pid,), True, {"log": said}, lambda program: _lines_with(said, f"/{program} {program}-"))  # noqa: FBT003  # a field
+        yield Running(
+            (pid,),
+            has_programs=True,
+            kept={"log": said},
+            recorded=lambda program: _lines_with(said, f"/{program} {program}-"),
+        )
 
 
 @contextlib.contextmanager

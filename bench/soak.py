@@ -1,0 +1,332 @@
+"""An hour of mixed load under one recorder: nothing is lost unsaid, and nothing grows.
+
+`sudo make soak`; SOAK_SECONDS=300 for five minutes. The load goes in turns: bursts of execs,
+long command lines, programs that nobody has run before, execs that fail, and rests; beside it
+somebody queries the history all the time. The exit status is 1 when
+
+- an exec of the load is neither in the history nor counted by a gap, or is there twice; its
+  end, or its line in the JSON log, the same;
+- the recorder's memory, resident or own, has a median in the last third of the time that is
+  more than 3 % above that of the middle third; or more descriptors are open in the last third;
+- the memory is more than what the README promises;
+- a query fails, or the recorder does not stop in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench import machine
+from bench.steady import growth, thirds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CHECKOUT = Path(__file__).parents[1]
+_TRUTH = _CHECKOUT / "tests" / "truth"
+_MOST_GROWTH = 0.03
+_MOST_RESIDENT = 60_000_000
+_SAMPLE_SECONDS = 1.0
+_READY_SECONDS = 60.0
+# One turn; two jobs each start so many, one after the other.
+_BURST, _LONG, _PADDING, _NEW, _FAILED = 2000, 3, 200, 100, 300
+_REST_SECONDS = 4.0
+
+
+class Sample(NamedTuple):
+    """The recorder at one moment, in bytes and numbers."""
+
+    resident: int
+    anonymous: int
+    descriptors: int
+    database: int
+    """With its write-ahead log."""
+
+
+@dataclass
+class Truth:
+    """What the load did."""
+
+    started: Counter[str] = field(default_factory=Counter)
+    """Execs by the label that all of them have in their arguments."""
+    failed: Counter[str] = field(default_factory=Counter)
+
+
+class Load:
+    """What is started, in turns."""
+
+    def __init__(self, folder: Path) -> None:
+        # In every command line of the load, and in no other.
+        self.mark = f"soak{os.getpid()}x"
+        self.truth = Truth()
+        self._folder = folder
+        self._storm, self._noop = folder / "storm", folder / "noop"
+        subprocess.run(["cc", "-O2", "-o", self._storm, _TRUTH / "storm.c"], check=True)
+        subprocess.run(["cc", "-O2", "-nostdlib", "-static", "-o", self._noop, _TRUTH / "noop.c"], check=True)
+        self._labels = 0
+
+    def turn(self) -> None:
+        """Everything once."""
+        self._start(_BURST)
+        time.sleep(_REST_SECONDS)
+        self._start(_LONG, padding=_PADDING)
+        self._fail(_FAILED)
+        self._start_new(_NEW)
+        time.sleep(_REST_SECONDS)
+
+    def _label(self) -> str:
+        self._labels += 1
+        return f"{self.mark}{self._labels}"
+
+    def _start(self, each: int, padding: int = 0) -> None:
+        jobs = []
+        for _ in range(2):
+            label = self._label()
+            self.truth.started[label] += each
+            command = (self._storm, self._noop, str(each), label, str(padding))
+            jobs.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        if any(job.wait() for job in jobs):
+            sys.exit("the load could not be started")
+
+    def _start_new(self, count: int) -> None:
+        """Programs, folders and names that are new to the recorder."""
+        label = self._label()
+        for number in range(count):
+            folder = self._folder / f"{label}-{number}"
+            folder.mkdir()
+            program = folder / f"new{label[-6:]}{number}"
+            shutil.copy(self._noop, program)
+            subprocess.run(["noop", f"{label}-{number}"], executable=program, cwd=folder, check=True)
+            shutil.rmtree(folder)
+        self.truth.started[label] += count
+
+    def _fail(self, count: int) -> None:
+        label = self._label()
+        for number in range(count):
+            with contextlib.suppress(FileNotFoundError):
+                os.posix_spawn(self._folder / "nosuch", ["noop", f"{label}-{number}"], {})
+        self.truth.failed[label] += count
+
+
+class Recorder:
+    """The recorder, and a thread that looks at it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database, self.log = folder / "history.db", folder / "log.jsonl"
+        self.samples: list[Sample] = []
+        self._said = folder / "said"
+        self._over = threading.Event()
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Records, and takes samples, while the body runs. Exits when it does not start or stop in order."""
+        command = ["record", "--quiet", "--json-log", str(self.log)]
+        with self._said.open("wb") as said:
+            process = subprocess.Popen(_execaudit(self.database, *command), cwd=_CHECKOUT, stderr=said)
+            sampling = threading.Thread(target=self._sample, args=(process.pid,))
+            try:
+                deadline = time.monotonic() + _READY_SECONDS
+                while b"recording" not in self._said.read_bytes():
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        sys.exit(f"the recorder does not start: {self.said()}")
+                    time.sleep(0.1)
+                sampling.start()
+                yield
+                self._over.set()
+                sampling.join()
+                process.send_signal(signal.SIGINT)
+                if process.wait() != 0:
+                    sys.exit(f"the recorder ended with {process.returncode}: {self.said()}")
+            finally:
+                self._over.set()
+                process.kill()
+                process.wait()
+
+    def said(self) -> str:
+        """Returns the recorder's talk."""
+        return self._said.read_text(encoding="utf-8", errors="replace")
+
+    def _sample(self, pid: int) -> None:
+        while not self._over.wait(_SAMPLE_SECONDS):
+            try:
+                memory, descriptors = machine.memory(pid), machine.descriptors(pid)
+            except (OSError, KeyError):
+                return  # it has ended: whoever waits for it says so
+            files = (self.database, self.database.with_name(f"{self.database.name}-wal"))
+            size = sum(file.stat().st_size for file in files if file.exists())
+            self.samples.append(Sample(*memory, descriptors, size))
+
+
+class Reader:
+    """Somebody who asks all the time."""
+
+    _QUESTIONS = (
+        ("--since", "1min", "--limit", "100"),
+        ("--comm", "noop", "--limit", "20"),
+        ("--failed", "--limit", "20"),
+        ("--args", "nosuch", "--limit", "20"),
+    )
+
+    def __init__(self, database: Path) -> None:
+        self.answered = 0
+        self.refused: list[str] = []
+        self._database = database
+        self._over = threading.Event()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Asks while the body runs."""
+        thread = threading.Thread(target=self._ask)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            for question in self._QUESTIONS:
+                command = _execaudit(self._database, "query", "--format", "jsonl", *question)
+                done = subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True, check=False)
+                self.answered += 1
+                if done.returncode:
+                    self.refused.append(done.stderr.strip())
+                self._over.wait(1.0)
+
+
+def _execaudit(database: Path, *arguments: str) -> list[str]:
+    return [
+        sys.executable, "-m", "execaudit", "--config", os.devnull, "--db", str(database), *arguments,
+    ]  # fmt: skip
+
+
+class Kept(NamedTuple):
+    """What is of the load, by label."""
+
+    started: Counter[str]
+    failed: Counter[str]
+    twice: int
+    endless: int
+    """Execs whose end is not known."""
+
+
+def _kept(lines: Iterator[str], mark: str) -> Kept:
+    """Returns what records say of the load: the programs that it started, and not those that start them."""
+    started: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    seen: set[str] = set()
+    twice = endless = 0
+    for line in lines:
+        record = json.loads(line)
+        name, each, *_ = [*record.get("argv", ()), "", ""]
+        if name != "noop" or not each.startswith(mark):
+            continue
+        twice += each in seen
+        seen.add(each)
+        label = each.rpartition("-")[0]
+        if record["kind"] == "failed":
+            failed[label] += 1
+        else:
+            started[label] += 1
+            endless += record["ended"] != "exited"
+    return Kept(started, failed, twice, endless)
+
+
+def _history(recorder: Recorder, mark: str) -> Kept:
+    command = _execaudit(recorder.database, "query", "--format", "jsonl", "--args", mark)
+    with subprocess.Popen(command, cwd=_CHECKOUT, stdout=subprocess.PIPE, text=True) as query:
+        if query.stdout is None:
+            raise AssertionError("a pipe was asked for")
+        return _kept(iter(query.stdout), mark)
+
+
+def _log(recorder: Recorder, mark: str) -> Kept:
+    with recorder.log.open(encoding="ascii") as lines:
+        return _kept((line for line in lines if mark in line), mark)
+
+
+def _missing(truth: Truth, kept: Kept) -> int:
+    return (truth.started - kept.started).total() + (truth.failed - kept.failed).total()
+
+
+def _losses(truth: Truth, recorder: Recorder, mark: str) -> list[str]:
+    """Returns what was lost and is not accounted for."""
+    command = _execaudit(recorder.database, "db", "info", "--format", "json")
+    facts = json.loads(subprocess.check_output(command, cwd=_CHECKOUT))
+    history = _history(recorder, mark)
+    execs = truth.started.total() + truth.failed.total()
+    found = []
+    for name, kept in (("the history", history), ("the JSON log", _log(recorder, mark))):
+        missing = _missing(truth, kept)
+        print(f"{name}: {execs - missing} of {execs} execs; {facts['missed']} are counted in gaps")
+        if missing > facts["missed"]:
+            found.append(f"{missing} execs are not in {name}, and gaps count only {facts['missed']}")
+        if kept.twice:
+            found.append(f"{kept.twice} execs are in {name} twice")
+    if history.endless > facts["missed_exits"]:
+        found.append(f"{history.endless} execs have no end, and gaps count only {facts['missed_exits']}")
+    return found
+
+
+def _unsteady(samples: list[Sample]) -> list[str]:
+    """Returns what grew, or is too much."""
+    found = []
+    for name in ("resident", "anonymous"):
+        values = [getattr(sample, name) for sample in samples]
+        grown = growth(values)
+        medians = ", ".join(f"{value / 1e6:.1f}" for value in thirds(values))
+        print(f"{name} memory, MB: {medians} (medians of thirds), at most {max(values) / 1e6:.1f}")
+        if grown > _MOST_GROWTH:
+            found.append(f"{name} memory grew by {grown:.1%} from the middle third to the last")
+    middle, last = thirds([sample.resident for sample in samples])[1:]
+    if max(middle, last) > _MOST_RESIDENT:
+        found.append(f"{last / 1e6:.1f} MB are resident, more than {_MOST_RESIDENT / 1e6:.0f}")
+    open_then, open_now = thirds([sample.descriptors for sample in samples])[1:]
+    print(f"descriptors: {open_then:.0f}, then {open_now:.0f}")
+    if open_now > open_then:
+        found.append(f"{open_now:.0f} descriptors are open, {open_then:.0f} were")
+    print(f"database: {samples[-1].database / 1e6:.1f} MB")
+    return found
+
+
+def main() -> int:
+    """Returns the exit status."""
+    seconds = float(os.environ.get("SOAK_SECONDS", "3600"))
+    with tempfile.TemporaryDirectory() as name:
+        load, recorder = Load(Path(name)), Recorder(Path(name))
+        reader = Reader(recorder.database)
+        turns = 0
+        with recorder.recording(), reader.reading():
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                load.turn()
+                turns += 1
+                if turns % 20 == 0:
+                    now = recorder.samples[-1]
+                    left = end - time.monotonic()
+                    print(f"{left:.0f} s left: {now.resident / 1e6:.1f} MB resident", file=sys.stderr)
+        print(f"{turns} turns in {seconds:.0f} s, {reader.answered} queries")
+        wrong = [*_losses(load.truth, recorder, load.mark), *_unsteady(recorder.samples)]
+        wrong += [f"a query failed: {reason}" for reason in reader.refused[:1]]
+    for line in wrong:
+        print(f"WRONG: {line}")
+    print("failed" if wrong else "all is well")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
