@@ -232,7 +232,8 @@ def _kept(lines: Iterator[str], mark: str) -> Kept:
     twice = endless = 0
     for line in lines:
         record = json.loads(line)
-        name, each, *_ = [*record.get("argv", ()), "", ""]
+        argv: list[str] = record.get("argv", [])
+        name, each, *_ = [*argv, "", ""]
         if name != "noop" or not each.startswith(mark):
             continue
         twice += each in seen
