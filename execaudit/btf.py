@@ -39,7 +39,7 @@ class _Member(ctypes.Structure):
 
 
 def load_libbpf() -> ctypes.CDLL:
-    """Returns libbpf, whose functions keep the GIL (see execaudit/ringbuf.py for why).
+    """Returns libbpf, whose functions keep the GIL: they are quicker than getting it back would be.
 
     Raises ProbeError when it is not installed.
     """

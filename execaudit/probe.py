@@ -92,7 +92,7 @@ class Probe:
         self.loader = facts["pid"]
         self._losses = _Counters(self._maps["losses"], facts["cpus"])
         self._misses = [Misses(programs[kind]) for kind in ("execs", "exits", "images")]
-        self._ring = RingBuffer(self._maps["events"], batch_bytes=_BATCH_BYTES)
+        self._ring = RingBuffer(self._maps["events"], ring_bytes=options.ring_bytes, batch_bytes=_BATCH_BYTES)
 
     def wait(self, timeout_s: float) -> None:
         """Returns when the ring buffer is filling, or after `timeout_s`."""

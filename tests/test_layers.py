@@ -34,7 +34,7 @@ LAYERS: dict[str, set[str]] = {
     "assemble": {"event", "wire"},
     "snapshot": {"event", "procfs"},
     "btf": {"errors"},
-    "ringbuf": {"btf", "errors"},
+    "ringbuf": {"errors"},
     "kprobes": {"errors"},
     "means": {"errors", "kprobes"},
     "loader": {"btf", "errors", "kprobes", "means"},
@@ -87,7 +87,7 @@ OWNERS = {
     "alembic": {"store"},
     "bcc": {"loader"},
     "click": {"cli"},
-    "ctypes": {"btf", "loader", "misses", "privileges", "ringbuf"},
+    "ctypes": {"btf", "loader", "misses", "privileges"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
     "structlog": {"logfile", "logs", "monitor", "recorder", "sinks", "start"},
 }

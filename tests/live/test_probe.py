@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from execaudit.handover import from_child
 from execaudit.means import ProbeOptions
 from execaudit.misses import Misses
 from execaudit.probe import Probe
+from execaudit.wire import decode, is_exit
 
 
 def test_closing_leaves_the_descriptors_of_others_alone() -> None:
@@ -37,7 +39,7 @@ def test_the_compiler_is_gone_when_it_records() -> None:
     with Probe(ProbeOptions(failed=False)):
         mapped = Path("/proc/self/maps").read_text()
 
-    assert "libbpf.so" in mapped
+    assert "bpf-map" in mapped
     assert "libbcc" not in mapped
 
 
@@ -88,6 +90,34 @@ def test_the_probe_says_what_was_left_out() -> None:
         losses = probe.losses()
 
     assert (0, 0, 0) == (losses.skipped, losses.skipped_exits, losses.skipped_images)
+
+
+def test_a_ring_is_mapped_once() -> None:
+    """What waits to be read counts once in the memory of the reader, with the two pages of positions."""
+    options = ProbeOptions(failed=False, ring_bytes=1 << 20)
+    with Probe(options):
+        mapped = [
+            line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if "bpf-map" in line
+        ]
+
+    ends = [[int(address, 16) for address in addresses.split("-")] for addresses in mapped]
+    # And a page for the counters of losses.
+    assert sum(end - begin for begin, end in ends) <= options.ring_bytes + 4 * mmap.PAGESIZE
+
+
+def test_records_that_wrap_are_read_whole() -> None:
+    """Through a small ring, more than once round it: each command line is what was started."""
+    lines = [[b"true", *([b"x" * length] * 3)] for length in range(1, 900, 7)]
+    with Probe(ProbeOptions(failed=False, ring_bytes=65536)) as probe:
+        seen: list[bytes] = []
+        for line in lines:
+            pid = os.posix_spawn("/bin/true", line, {})
+            os.waitpid(pid, 0)
+            decoded = (decode(record)[0] for record in probe.read() if not is_exit(record))
+            seen += [piece.argv for piece in decoded if piece.pid == pid]
+
+        assert probe.losses().execs == 0
+    assert [b"".join(argument + b"\0" for argument in line) for line in lines] == seen
 
 
 def test_a_loader_that_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
