@@ -1,6 +1,7 @@
 # On a fresh machine: `sudo make record`, or `sudo make test`. Nothing has to be installed before.
 
 BIN = .venv/bin
+PYTEST = env -u EXECAUDIT_DB $(BIN)/python -m pytest -q
 # What the caller has set for another Python must not lead this one out of .venv.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH
 export PYTHONNOUSERSITE = 1
@@ -26,11 +27,16 @@ record:
 	@tools/setup.sh record
 	@$(BIN)/execaudit record $(ARGS)
 
-# The tests come last: their closing line is the result.
+# The tests come last: their closing line is the result. Those on the live kernel have it to themselves.
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
-	@env -u EXECAUDIT_DB $(BIN)/python -m pytest -q $(ARGS)
+ifdef ARGS
+	@$(PYTEST) $(ARGS)
+else
+	@$(PYTEST) --numprocesses 2 --dist loadfile --ignore tests/live
+	@$(PYTEST) tests/live
+endif
 
 # Each kernel in a virtual machine; EXECAUDIT_TEST_KERNELS="6.1 6.12" leaves the others out.
 test-kernels:
