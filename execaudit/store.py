@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from execaudit import clock, schema
+from execaudit import clock, errors, handover, schema
 from execaudit.errors import FullStoreError, LockedStoreError, StoreError, store_error
 from execaudit.event import Nanoseconds
 from execaudit.inserts import Inserts
@@ -167,6 +168,8 @@ class Store:
                     f"cannot write {self._path}: {exc.strerror}: name another file with --db"
                 ) from exc
             with translated(f"cannot open {self._path}"):
+                if threading.active_count() == 1 and self._is_old():
+                    self._migrate_aside()
                 self._connection = _engine(self._path, durable=self._durable).connect()
                 opened.callback(self._disconnect)
                 self._migrate()
@@ -193,9 +196,43 @@ class Store:
                 f"cannot open {path}: {exc.strerror}: run it as root, or name another file with --db"
             ) from exc
 
+    def _is_old(self) -> bool:
+        """Says whether there is something to migrate, with a connection of its own: a fork must find none."""
+        with (
+            contextlib.suppress(sqlite3.DatabaseError),
+            contextlib.closing(sqlite3.connect(self._path)) as history,
+        ):
+            return schema_revision(history) != REVISION
+        return False  # whoever opens it next says what is wrong with it
+
+    def _migrate_aside(self) -> None:
+        """Migrates in a child, with which the memory that Alembic took is gone. Raises StoreError."""
+        said = os.memfd_create("execaudit-migration")
+        try:
+            output = Path(f"/proc/self/fd/{said}")
+            left = handover.from_child(self._migrated, output)
+            kind, text = left.facts["error"]
+        except handover.ChildDiedError as exc:
+            raise RuntimeError(f"the process that migrates {exc}: {output.read_text()}") from exc
+        finally:
+            os.close(said)
+        if kind is not None:
+            raise getattr(errors, kind)(text)
+
+    def _migrated(self) -> tuple[dict[str, object], tuple[int, ...]]:
+        """In the child: migrates. Returns what to raise."""
+        try:
+            with translated(f"cannot open {self._path}"), contextlib.ExitStack() as opened:
+                self._connection = _engine(self._path, durable=self._durable).connect()
+                opened.callback(self._disconnect)
+                self._migrate()
+        except StoreError as exc:
+            return {"error": (type(exc).__name__, str(exc))}, ()
+        return {"error": (None, None)}, ()
+
     def _migrate(self) -> None:
         driver = self._connection.connection.driver_connection
-        # Alembic alone takes 12 MB and a third of a second.
+        # Done before where it can be. Alembic alone takes 12 MB and a third of a second.
         if driver is None or schema_revision(driver) != REVISION:
             with self._connection.begin():
                 migrate(self._connection)

@@ -6,6 +6,8 @@ import ast
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -100,13 +102,28 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
         broken.setattr(
             store, "migrate", lambda connection: (connection.execute(sa.text("CREATE TABLE a (b)")), 1 / 0)
         )
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             Store(path)
     with sqlite3.connect(path) as connection:
         assert [] == connection.execute("SELECT name FROM sqlite_master").fetchall()
     connection.close()
 
     Store(path).close()
+
+
+def test_what_migrates_is_gone_afterwards(tmp_path: Path) -> None:
+    """Alembic was never in the process that goes on, and is where there are threads: no fork then."""
+    program = (
+        "import sys, threading; from pathlib import Path; from execaudit.store import Store;"
+        "Store(Path(sys.argv[1])).close(); print('alembic' in sys.modules);"
+        "asked = threading.Event(); waiting = threading.Thread(target=asked.wait); waiting.start();"
+        "Store(Path(sys.argv[2])).close(); print('alembic' in sys.modules); asked.set()"
+    )
+    paths = [tmp_path / "one.db", tmp_path / "other.db"]
+    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, check=True)
+
+    assert "False\nTrue\n" == done.stdout
+    assert [REVISION, REVISION] == [*map(revision_of, paths)]
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
