@@ -39,6 +39,7 @@ _INSERT_CUT = "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?
 # A program ends once; being told twice is no reason to lose a batch.
 _INSERT_EXIT = "INSERT OR IGNORE INTO exit (exec_id, duration_ns, status, replaced_by) VALUES (?, ?, ?, ?)"
 _INSERT_STRAY = "INSERT INTO stray_exit (clock_id, ts, pid, duration_ns, status) VALUES (?, ?, ?, ?, ?)"
+_GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _EXEC = _KIND_CODE[Kind.EXEC]
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
@@ -77,11 +78,17 @@ class Inserts:
         for table in self._tables:
             table.load(self._connection)
         query = self._connection.exec_driver_sql
+        self._generation: bytes = query(_GENERATION).scalar_one()
         self._next_id = int(query("SELECT value FROM meta WHERE key = 'next_id'").scalar_one())
         last = query("SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo DESC LIMIT 1").first()
         self._segment: tuple[int, int, int, int] | None = tuple(last) if last else None
         self._clocks: dict[int, int] = {}
         self._execs.forget()
+
+    def refresh(self) -> None:
+        """In a transaction that is about to write: forgets everything if anything was deleted."""
+        if self._connection.exec_driver_sql(_GENERATION).scalar_one() != self._generation:
+            self.load()
 
     def begin_run(self, run_id: int, boot_id: str) -> None:
         """Takes what comes next for that run's."""

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from execaudit.event import ExecKey, Nanoseconds
 
 __all__ = [
-    "Filter", "Found", "Summary", "UserMatch",
-    "count", "fetch", "find", "gaps", "last_number", "locate", "prepare", "summary", "user_match",
+    "Filter", "Found", "Pruned", "Summary", "UserMatch",
+    "count", "fetch", "find", "gaps", "last_number", "locate", "prepare", "pruned", "summary", "user_match",
 ]  # fmt: skip
 
 # A page is one short read transaction: a long one would keep the writer's WAL from being
@@ -175,6 +175,24 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
         ]
     except ValueError as exc:
         raise _damaged("a gap", exc) from exc
+
+
+class Pruned(NamedTuple):
+    """What is no longer in a history."""
+
+    execs: int
+    until_ns: Nanoseconds
+    """Execs of earlier times may be gone; wall clock."""
+    at_ns: Nanoseconds
+    """When it was last done; wall clock."""
+
+
+def pruned(connection: sqlite3.Connection) -> Pruned | None:
+    """Returns what was deleted to keep the history within its limits; None if nothing was."""
+    row = connection.execute(
+        "SELECT sum(execs), max(ts_to), max(at_ns) FROM pruned WHERE execs > 0"
+    ).fetchone()
+    return None if row[0] is None else Pruned(*row)
 
 
 def user_match(connection: sqlite3.Connection, text: str, *, option: str = "--user") -> UserMatch:

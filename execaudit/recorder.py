@@ -295,7 +295,7 @@ class Recorder:
 
     def _flush(self, batch: _Batch) -> None:
         events, exits, gaps = batch.events, batch.exits, merged(batch.gaps)
-        if not (events or exits or gaps or batch.says_idle or any(sink.waits() for sink in self._sinks)):
+        if not (events or exits or gaps or batch.says_idle or any(sink.is_busy() for sink in self._sinks)):
             return
         finished = Finished(events, gaps, exits, self._seen_ns)
         for gap in gaps:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
-    from execaudit.event import ExecEvent, Gap
+    from execaudit.event import ExecEvent, Gap, Nanoseconds
 
 # What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
 # of the first four), and the guard itself, so that stripping one apostrophe gives the text back.
@@ -106,6 +106,12 @@ def gap_line(gap: Gap, zone: tzinfo | None) -> str:
     if gap.exits:
         missed.append(f"{gap.exits} {'end of a program' if gap.exits == 1 else 'ends of programs'}")
     return f"gap: {' and '.join(missed)} missed between {start} and {end} ({gap.reason.value})"
+
+
+def pruned_line(execs: int, until_ns: Nanoseconds, at_ns: Nanoseconds, zone: tzinfo | None) -> str:
+    """Returns one line about what was deleted on purpose, without a line end."""
+    until, at = zone_text(until_ns + 999_999, zone), zone_text(at_ns, zone)
+    return f"pruned: {execs} {'exec' if execs == 1 else 'execs'} from before {until} deleted, last at {at}"
 
 
 class _Line:

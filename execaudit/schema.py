@@ -12,7 +12,8 @@ from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData
 
 metadata = MetaData()
 
-# One value per row: next_id (see exec.id), stream_id (16 random bytes made with the file).
+# One value per row: next_id (see exec.id), stream_id (16 random bytes made with the file), generation
+# (raised when rows are deleted: what the writer remembers of them is void).
 meta = Table(
     "meta",
     metadata,
@@ -202,5 +203,25 @@ gap = Table(
     Column("count", Integer),
     # Ends of programs that were missed too.
     Column("exits", Integer, nullable=False, server_default="0"),
+    sqlite_strict=True,
+)
+
+# What was deleted to keep the history within its limits.
+pruned = Table(
+    "pruned",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Wall clock when it began.
+    Column("at_ns", Integer, nullable=False),
+    # No exec above this number was deleted.
+    Column("top", Integer, nullable=False),
+    # Wall clock, ns since 1970: execs of this time may be gone.
+    Column("ts_from", Integer, nullable=False),
+    Column("ts_to", Integer, nullable=False),
+    Column("execs", Integer, nullable=False),
+    # age or size
+    Column("reason", Text, nullable=False),
+    # 0: it goes on, or was killed.
+    Column("finished", Integer, nullable=False),
     sqlite_strict=True,
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from execaudit.ballast import Ballast
     from execaudit.logfile import LogFile
+    from execaudit.retention import Retention
     from execaudit.store import Store
 
 log = structlog.get_logger()
@@ -47,7 +48,10 @@ class Sink(Protocol):
         """Keeps a batch, which is empty at times. Raises what makes further batches pointless."""
 
     def waits(self) -> bool:
-        """Says whether there are batches that it could not write yet: it wants to be called again."""
+        """Says whether there are batches that it could not write yet."""
+
+    def is_busy(self) -> bool:
+        """Says whether it wants to be called again soon, with an empty batch if there is no other."""
 
     def finish(self) -> None:
         """The last batch has come. Returns when all is written; raises ExecauditError when that cannot be."""
@@ -67,12 +71,12 @@ class StoreSink:
         *,
         host: str,
         ballast: Ballast | None = None,
-        make_room: Callable[[], bool] | None = None,
+        retention: Retention | None = None,
         most_bytes: int = _BACKLOG_BYTES,
     ) -> None:
-        """`ballast` is given up, and `make_room` asked to delete what is old, when the disk is full."""
+        """When the disk is full, `ballast` is given up, and `retention` asked to delete what is old."""
         self._store, self._host = store, host
-        self._ballast, self._make_room = ballast, make_room
+        self._ballast, self._retention = ballast, retention
         self._backlog = Backlog(host, most_bytes)
         self._missing: Gap | None = None
         """What a database that took the place of ours does not have."""
@@ -88,6 +92,10 @@ class StoreSink:
     def waits(self) -> bool:
         """Says whether the database could not be written."""
         return self._waits_since is not None
+
+    def is_busy(self) -> bool:
+        """Says whether something waits, or old execs are being deleted."""
+        return self.waits() or (self._retention is not None and self._retention.is_busy())
 
     def finish(self) -> None:
         """Tries for the last time. Raises StoreError with how many execs are not in the history."""
@@ -115,6 +123,8 @@ class StoreSink:
             self._waits_since = None
         if self._ballast is not None:
             self._ballast.restore()
+        if self._retention is not None:
+            self._retention.work(self._store)
         return None
 
     def _write(self) -> None:
@@ -138,10 +148,10 @@ class StoreSink:
             self._waits_since = time.monotonic()
             log.error("database_waits", reason=str(exc))
         self._next_try = time.monotonic() + _RETRY_SECONDS
-        if isinstance(exc, FullStoreError) and self._make_room is not None:
+        if isinstance(exc, FullStoreError) and self._retention is not None:
             if self._ballast is not None:
                 self._ballast.give_up()
-            if self._make_room():
+            if self._retention.make_room(self._store):
                 self._next_try = 0.0
 
 
@@ -207,6 +217,10 @@ class JsonLogSink:
         """It writes at once or not at all."""
         return False
 
+    def is_busy(self) -> bool:
+        """It needs no call."""
+        return False
+
     def finish(self) -> None:
         """All is written."""
 
@@ -231,6 +245,10 @@ class JsonStreamSink:
 
     def waits(self) -> bool:
         """It has written all that it has."""
+        return False
+
+    def is_busy(self) -> bool:
+        """It needs no call."""
         return False
 
     def finish(self) -> None:
@@ -260,6 +278,10 @@ class LiveSink:
 
     def waits(self) -> bool:
         """It has written all that it has."""
+        return False
+
+    def is_busy(self) -> bool:
+        """It needs no call."""
         return False
 
     def finish(self) -> None:
@@ -303,6 +325,10 @@ class Detached:
     def waits(self) -> bool:
         """Says whether it could not write; its thread looks after that."""
         return self._waits_since is not None
+
+    def is_busy(self) -> bool:
+        """It needs no call."""
+        return False
 
     def finish(self) -> None:
         """Returns when everything is written. Raises ExecauditError, or what was final."""

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
@@ -22,12 +22,16 @@ from execaudit.reader import schema_revision
 from execaudit.revision import REVISION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from execaudit.event import ExecEvent, ExitEvent, Gap
 
+_Result = TypeVar("_Result")
+
 _PRAGMAS = (
+    # Before the first table is made, later it does nothing: pruning then gives room back.
+    "PRAGMA auto_vacuum = INCREMENTAL",
     # Readers never make the recorder wait, and the reverse.
     "PRAGMA journal_mode = WAL",
     # A commit survives the death of the process; a power cut may cost the last ones.
@@ -312,6 +316,7 @@ class Store:
             # Until the commit, what is remembered speaks of rows that may never be there.
             self._loaded = False
             with self._connection.begin():
+                self._inserts.refresh()
                 self._inserts.insert(events, exits)
                 if gaps:
                     self._insert_gaps(gaps)
@@ -355,6 +360,19 @@ class Store:
             return None if self._identity == identity else (Nanoseconds(known[1]), now_ns)
         since_ns = self.begin_run(replace(run, started_ns=now_ns))
         return (run.started_ns if since_ns is None else since_ns), now_ns
+
+    def maintain(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Calls `work` with the connection, in autocommit mode, between two appends. Raises StoreError."""
+        driver = self._connection.connection.driver_connection
+        if driver is None:
+            raise AssertionError("an open connection has a driver's")
+        try:
+            result = work(driver)
+        except sqlite3.DatabaseError as exc:
+            raise store_error(f"cannot write {self._path}", str(exc)) from exc
+        finally:
+            self._connection.rollback()
+        return result
 
     def _insert_gaps(self, gaps: Sequence[Gap]) -> None:
         self._connection.execute(

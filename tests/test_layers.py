@@ -55,6 +55,8 @@ LAYERS: dict[str, set[str]] = {
     "rows": {"codes", "event"},
     "filters": {"codes", "event", "rows"},
     "matching": {"container", "errors", "filters"},
+    "prune": {"codes", "event"},
+    "retention": {"clock", "errors", "prune", "store"},
     "query": {"errors", "event", "filters", "keys", "lock", "matching", "rows"},
     "interned": set(),
     "inserts": {"codes", "event", "interned", "keys", "schema"},
@@ -77,7 +79,18 @@ LAYERS: dict[str, set[str]] = {
     "upkeep": {"errors", "event", "logfile", "settings", "sizes", "times"},
     "health": set(),
     "monitor": {"health", "notify"},
-    "sinks": {"backlog", "ballast", "errors", "event", "jsonline", "logfile", "record", "render", "store"},
+    "sinks": {
+        "backlog",
+        "ballast",
+        "errors",
+        "event",
+        "jsonline",
+        "logfile",
+        "record",
+        "render",
+        "retention",
+        "store",
+    },
     "recorder": {
         "assemble",
         "backlog",
@@ -100,7 +113,7 @@ OWNERS = {
     "click": {"cli"},
     "ctypes": {"btf", "loader", "misses", "privileges"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
-    "structlog": {"logfile", "logs", "monitor", "recorder", "sinks", "start"},
+    "structlog": {"logfile", "logs", "monitor", "recorder", "retention", "sinks", "start"},
 }
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.

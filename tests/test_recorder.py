@@ -67,6 +67,10 @@ class KeepingSink:
         """It keeps all at once."""
         return False
 
+    def is_busy(self) -> bool:
+        """It needs no call."""
+        return False
+
     def finish(self) -> None:
         """All is kept."""
 

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
+import sys
+import time
+from typing import TYPE_CHECKING
+
 import click
 
+from execaudit.cli.options import Duration, Size
 from execaudit.cli.state import State, config_option, db_option
+from execaudit.errors import StoreError
 from execaudit.text import printable
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from execaudit.event import Nanoseconds
+    from execaudit.prune import Preview
+
+_BUSY_SECONDS = 10
+_PAUSE_SECONDS = 0.01
 
 
 @click.group("db")
@@ -61,6 +81,80 @@ def info(state: State, fmt: str) -> None:
         click.echo(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else printable(str(value))}")
 
 
+@command.command("prune")
+@click.option("--older-than", type=Duration(), metavar="TIME", help="Delete execs older than this: 30d, 12h.")
+@click.option("--max-size", type=Size(), metavar="SIZE", help="Delete the oldest, until it is smaller: 5GB.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@config_option
+@db_option
+@click.pass_obj
+def prune_command(
+    state: State, older_than: Nanoseconds | None, max_size: int | None, *, dry_run: bool
+) -> None:
+    """Delete the oldest execs, and give the room back; also while recording.
+
+    What stays: the ancestors of what stays, and programs of the running boot that have not ended.
+    """
+    from execaudit import clock, prune  # noqa: PLC0415  # `--help` needs neither
+
+    if older_than is None and max_size is None:
+        raise click.UsageError("say how much is to stay: --older-than, --max-size, or both")
+    path = state.database_to_write()
+    now_ns = clock.wall_ns()
+    with _writable(state, path) as connection:
+        before = prune.size_of(path)
+        wanted = prune.plan(connection, path, prune.Limits(older_than, max_size), now_ns)
+        if wanted is None:
+            _say(f"{path} is within these limits: nothing is deleted")
+            return
+        if dry_run:
+            _say(_would_delete(prune.preview(connection, wanted), before))
+            return
+        deleted = 0
+        while wanted is not None:
+            done = 0
+            for done in prune.prune(connection, wanted, boot_id=clock.boot_id(), now_ns=now_ns):
+                _progress(deleted + done)
+                time.sleep(_PAUSE_SECONDS)  # a recorder takes its turn
+            deleted += done
+            # By size it is a guess how many are enough.
+            wanted = prune.plan(connection, path, prune.Limits(older_than, max_size), now_ns)
+        _progress(None)
+        _say(f"{path}: {deleted} execs deleted, {before} bytes before, {prune.size_of(path)} now")
+
+
+def _would_delete(preview: Preview, size: int) -> str:
+    first, last = ("?" if at is None else utc_text(at) for at in (preview.first_ns, preview.last_ns))
+    return (
+        f"{preview.execs} execs at most, from {first} to {last}, would be deleted:"
+        f" about {int(size * preview.share)} of {size} bytes"
+    )
+
+
+def _progress(execs: int | None) -> None:
+    """Shows how far it is, on a terminal; None: it is over."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K" if execs is None else f"\rdeleted {execs} execs", nl=False, err=True)
+
+
+@contextlib.contextmanager
+def _writable(state: State, path: Path) -> Iterator[sqlite3.Connection]:
+    """Opens a history of this schema for writing, beside a recorder if there is one."""
+    from execaudit.reader import translated  # noqa: PLC0415  # see prune_command
+
+    with state.history():
+        pass  # says what is wrong with it, if anything is
+    if not os.access(path, os.W_OK):
+        raise StoreError(f"you may not write {path}: run it as root, or as the user whose it is")
+    with (
+        translated(path),
+        contextlib.closing(
+            sqlite3.connect(path.absolute(), timeout=_BUSY_SECONDS, isolation_level=None)
+        ) as connection,
+    ):
+        yield connection
+
+
 def _say(message: str) -> None:
     click.echo(printable(message), err=True)
 
@@ -68,11 +162,10 @@ def _say(message: str) -> None:
 def _facts(state: State) -> dict[str, object]:
     from execaudit import query  # noqa: PLC0415
     from execaudit.reader import schema_revision  # noqa: PLC0415
-    from execaudit.times import utc_text  # noqa: PLC0415
 
     path = state.database()
     with state.history() as connection:
-        summary = query.summary(connection)
+        summary, gone = query.summary(connection), query.pruned(connection)
         return {
             "path": str(path),
             "schema": schema_revision(connection),
@@ -88,4 +181,6 @@ def _facts(state: State) -> dict[str, object]:
             "missed": summary.missed,
             "missed_exits": summary.missed_exits,
             "recorder_runs": summary.runs,
+            "pruned": 0 if gone is None else gone.execs,
+            "pruned_until": None if gone is None else utc_text(gone.until_ns),
         }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from execaudit import times
+from execaudit import sizes, times
 from execaudit.errors import ExecauditError, FilterError
 from execaudit.event import ExecKey, decode_id, encode_id
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     _TimeType = click.ParamType[Nanoseconds]
     _TextType = click.ParamType[str]
     _KeyType = click.ParamType[ExecKey]
+    _SizeType = click.ParamType[int]
 else:
-    _TimeType = _TextType = _KeyType = click.ParamType  # generic since click 8.5 only
+    _TimeType = _TextType = _KeyType = _SizeType = click.ParamType  # generic since click 8.5 only
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 _LAST_PID = 2**22  # PID_MAX_LIMIT
@@ -51,6 +52,19 @@ class Duration(_TimeType):
         """Returns the nanoseconds that the text names."""
         try:
             return times.parse_duration(str(value))
+        except FilterError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Size(_SizeType):
+    """A number of bytes, `500MB`, `5GiB`."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Returns the bytes that the text names."""
+        try:
+            return sizes.parse_size(str(value))
         except FilterError as exc:
             self.fail(str(exc), param, ctx)
 

@@ -76,7 +76,18 @@ def warn_of_gaps(connection: sqlite3.Connection, wanted: Filter, *, known: int =
     found = query.gaps(connection, wanted)
     for gap in found[known:]:
         click.echo(render.gap_line(gap, None), err=True)
+    if not known:
+        _warn_of_pruning(connection, wanted)
     return len(found)
+
+
+def _warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
+    """Says on stderr that the range reaches back to what was deleted; not where the newest are asked for."""
+    gone = query.pruned(connection)
+    if gone is None or (wanted.since_ns is None and wanted.limit is not None):
+        return
+    if wanted.since_ns is None or wanted.since_ns < gone.until_ns:
+        click.echo(render.pruned_line(*gone, None), err=True)
 
 
 def _follow(connection: sqlite3.Connection, wanted: Filter, gaps: int) -> Iterator[ExecEvent]:

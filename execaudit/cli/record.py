@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from execaudit.means import ProbeOptions
     from execaudit.monitor import Monitor
     from execaudit.recorder import Recorder
+    from execaudit.retention import Retention
     from execaudit.sinks import Sink
     from execaudit.store import Store
     from execaudit.upkeep import Upkeep
@@ -135,7 +136,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
 
         def look() -> bool:
             if stop.take_hangup():
-                _reload(state, targets.log_file, monitor)
+                _reload(state, targets, monitor)
             monitor.beat(recorder.health())
             return is_over()
 
@@ -167,29 +168,34 @@ class _Targets(NamedTuple):
     log_file: LogFile | None
     sinks: list[Sink]
     host: str
+    retention: Retention
 
 
 def _open_targets(
     stack: contextlib.ExitStack, path: Path, json_log: str | None, wanted: Upkeep, *, quiet: bool
 ) -> _Targets:
     """Opens what is written to; the stack closes it. Raises ExecauditError."""
-    from execaudit.ballast import Ballast  # noqa: PLC0415  # see command
+    from execaudit import clock  # noqa: PLC0415  # see command
+    from execaudit.ballast import Ballast  # noqa: PLC0415
+    from execaudit.prune import Limits  # noqa: PLC0415
+    from execaudit.retention import Retention  # noqa: PLC0415
     from execaudit.sinks import StoreSink  # noqa: PLC0415
     from execaudit.store import Store  # noqa: PLC0415
 
     host = socket.gethostname()
+    retention = Retention(path, clock.boot_id(), Limits(wanted.max_age_ns, wanted.max_bytes))
     store = stack.enter_context(Store(path, durable=wanted.durable))
     ballast = Ballast(path)
     # Given up before the database is closed, which takes room as well.
     stack.callback(ballast.give_up)
     log_file = _log_file(json_log, wanted)
     sinks: list[Sink] = [
-        StoreSink(store, host=host, ballast=ballast),
+        StoreSink(store, host=host, ballast=ballast, retention=retention),
         *_further_sinks(log_file, host, json_log, quiet=quiet),
     ]
     for sink in sinks:
         stack.callback(sink.close)
-    return _Targets(store, log_file, sinks, host)
+    return _Targets(store, log_file, sinks, host, retention)
 
 
 def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: _Targets) -> tuple[Recorder, str]:
@@ -240,9 +246,10 @@ def _further_sinks(
         yield Detached(LiveSink(stdout), host=host, patient=False)
 
 
-def _reload(state: State, log_file: LogFile | None, monitor: Monitor) -> None:
+def _reload(state: State, targets: _Targets, monitor: Monitor) -> None:
     """After SIGHUP: opens the JSON log anew, and takes from the settings what can change while recording."""
     from execaudit.logs import log  # noqa: PLC0415  # see command
+    from execaudit.prune import Limits  # noqa: PLC0415
     from execaudit.settings import reload  # noqa: PLC0415
     from execaudit.upkeep import upkeep  # noqa: PLC0415
 
@@ -252,10 +259,11 @@ def _reload(state: State, log_file: LogFile | None, monitor: Monitor) -> None:
         log.error("configuration_refused", reason=str(exc), todo="correct it; until then the old one holds")
     else:
         monitor.textfile = wanted.textfile
-        if log_file is not None:
-            log_file.rotation = wanted.rotation
-    if log_file is not None:
-        log_file.reopen_soon()
+        targets.retention.limits = Limits(wanted.max_age_ns, wanted.max_bytes)
+        if targets.log_file is not None:
+            targets.log_file.rotation = wanted.rotation
+    if targets.log_file is not None:
+        targets.log_file.reopen_soon()
     log.info("reloaded")
 
 
