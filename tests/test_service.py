@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -9,11 +10,11 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from execaudit import errors
+from execaudit import errors, privileges
 from execaudit.cli import cli
 
 UNIT = Path(__file__).parent.parent / "execaudit.service"
-PROGRAM = "/opt/execaudit/bin/execaudit"
+PROGRAM = "/usr/local/bin/execaudit"
 TEXT = UNIT.read_text()
 
 
@@ -23,28 +24,33 @@ def setting(name: str) -> str:
     return str(value)
 
 
-def complaints(folder: Path, text: str) -> list[str]:
-    """Returns what systemd says of the unit; it must not run for this.
-
-    Its exit status says nothing of unknown keys. What it says of the machine's own units is
-    not ours.
-    """
+def analyzed(folder: Path, text: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Returns what systemd-analyze says of the unit; systemd must not run for this."""
     unit = folder / UNIT.name
     # The program must be there.
     unit.write_text(text.replace(PROGRAM, "/bin/true"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)],
+    return subprocess.run(
+        ["systemd-analyze", *command, str(unit)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    return [line for line in done.stderr.splitlines() if UNIT.name in line]
+
+
+def verified(folder: Path, text: str) -> tuple[int, list[str]]:
+    """Returns whether systemd takes the unit, and its complaints.
+
+    Without --recursive-errors=no the status says nothing of unknown keys. The man pages that it
+    names are installed with it.
+    """
+    done = analyzed(folder, text, "verify", "--recursive-errors=no", "--man=no")
+    return done.returncode, [line for line in done.stderr.splitlines() if UNIT.name in line]
 
 
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """No unknown key, no bad value, not even a warning."""
-    assert [] == complaints(tmp_path, TEXT)
+    assert (0, []) == verified(tmp_path, TEXT)
 
 
 def test_systemd_would_complain(tmp_path: Path) -> None:
@@ -52,11 +58,36 @@ def test_systemd_would_complain(tmp_path: Path) -> None:
     spoiled = TEXT.replace("ProtectClock=", "ProtectClocks=").replace("on-failure", "sometimes")
     spoiled = spoiled.replace("ExecStart=", "ExecStart=/nowhere")
 
-    said = "\n".join(complaints(tmp_path, spoiled))
+    status, complaints = verified(tmp_path, spoiled)
+    said = "\n".join(complaints)
 
+    assert status
     assert "ProtectClocks" in said
     assert "sometimes" in said
     assert "/nowhere" in said
+
+
+def test_systemd_finds_little_that_is_exposed(tmp_path: Path) -> None:
+    """Of 10: 1.4, most of it the capabilities and calls with which a probe is loaded."""
+    judged = json.loads(
+        analyzed(tmp_path, TEXT, "security", "--offline=true", "--no-pager", "--json=short").stdout
+    )
+    exposed = {each["json_field"] for each in judged if each["exposure"] and float(each["exposure"]) > 0}
+    within = analyzed(tmp_path, TEXT, "security", "--offline=true", "--no-pager", "--threshold=14")
+    without_user = TEXT.replace("User=", "#User=")
+    beyond = analyzed(tmp_path, without_user, "security", "--offline=true", "--no-pager", "--threshold=14")
+
+    assert 0 == within.returncode, exposed
+    assert 0 != beyond.returncode
+
+
+def test_the_capabilities_are_those_the_recorder_starts_with() -> None:
+    """What is given is in the bounds, and is what root keeps in the service's place, but for SETPCAP."""
+    given = setting("AmbientCapabilities").split()
+    kept = set(privileges._TO_START) - {privileges._SETPCAP}
+
+    assert given == setting("CapabilityBoundingSet").split()
+    assert kept == {getattr(privileges, name.removeprefix("CAP")) for name in given}
 
 
 def test_program_takes_its_options() -> None:

@@ -154,19 +154,18 @@ def test_the_units_capabilities_suffice(folder: Path) -> None:
     assert own["exe"] == os.path.realpath(sys.executable)
 
 
-# Perf events may be opened with PERFMON here, and there are no kprobes: SYS_ADMIN and SYSLOG are for
-# kernels where that is otherwise.
+# Perf events may be opened with PERFMON here; SYS_ADMIN is for kernels where that is otherwise.
 _NEEDED_HERE = ["bpf", "perfmon", "dac_read_search", "sys_ptrace"]
 
 
 def test_on_this_kernel_four_are_enough(folder: Path) -> None:
-    """SYS_ADMIN is for kernels that let nobody else open perf events, SYSLOG for kprobes."""
+    """SYS_ADMIN is for kernels that let nobody else open perf events."""
     os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
     with recorder("--db", folder / "x.db", "record", before=with_capabilities(_NEEDED_HERE)) as process:
         end = ended(process, signal.SIGTERM)
 
     assert 0 == end.status, end.err
-    assert set(of_the_unit()) - set(_NEEDED_HERE) == {"sys_admin", "syslog"}
+    assert set(of_the_unit()) - set(_NEEDED_HERE) == {"sys_admin"}
 
 
 @pytest.mark.parametrize("name", _NEEDED_HERE)
