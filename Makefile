@@ -6,10 +6,16 @@ PYTEST = env -u EXECAUDIT_DB $(BIN)/python -m pytest -q
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH
 export PYTHONNOUSERSITE = 1
 
-.PHONY: help setup record test test-kernels bench soak lint format wheel clean
+# Where `make install` puts things; DESTDIR stands before all of it.
+PREFIX = /usr/local
+DESTDIR =
+
+.PHONY: help setup record install uninstall test test-kernels bench soak lint format wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
+	@echo 'sudo make install  put the program, its service, man pages and completions in their places below PREFIX'
+	@echo 'sudo make uninstall  take them away; what was recorded stays'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
 	@echo 'sudo make bench    measure what recording costs here, beside its peers'
@@ -26,6 +32,13 @@ setup:
 record:
 	@tools/setup.sh record
 	@$(BIN)/execaudit record $(ARGS)
+
+install:
+	@tools/setup.sh install
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh install
+
+uninstall:
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh uninstall
 
 # The tests come last: their closing line is the result. Those on the live kernel have it to themselves.
 test:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.installing import make
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # A shell starts what is in the background with SIGINT ignored, and the commands under test would
 # inherit it and rightly go on; handled here it is the default there.
@@ -15,3 +23,11 @@ with contextlib.suppress(ImportError):  # the guests of tests/kernels run no suc
     # How long an example takes says more of the machine than of the code: bench/ measures.
     settings.register_profile("execaudit", deadline=None)
     settings.load_profile("execaudit")
+
+
+@pytest.fixture(scope="session")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make install` makes, below a folder; not to be changed."""
+    folder = tmp_path_factory.mktemp("staged")
+    make("install", folder)
+    return folder

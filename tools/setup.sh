@@ -1,22 +1,14 @@
 #!/bin/sh
-# Install what this checkout needs: `tools/setup.sh setup`, `record`, `test` or `test-kernels`
-# (see the Makefile).
+# Install what this checkout needs: `tools/setup.sh setup`, `record`, `install`, `test` or
+# `test-kernels` (see the Makefile).
 # Says what it installs; silent and quick when nothing is missing. No kernel headers: the few
 # that BCC needs are in bpf/include.
 set -eu
 
-# BCC belongs to the distribution's Python; another one that is first on PATH (pyenv) has none.
-PYTHON=/usr/bin/python3
-# Each of these makes Python or pip work elsewhere than in .venv, or half. Where packages come
-# from (index, proxy, certificates) is the user's to say, and stays.
-unset VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH \
-	PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_REQUIRE_VIRTUALENV PIP_REQUIRE_HASHES \
-	PIP_NO_DEPS PIP_DRY_RUN PIP_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_NO_BUILD_ISOLATION
-export PYTHONNOUSERSITE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-
 purpose=${1-}
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 here=$(pwd -P)
+. tools/environment.sh
 
 say() { echo "setup: $*" >&2; }
 
@@ -33,20 +25,24 @@ extra='[dev]'
 case $purpose in
 setup | test | test-kernels)
 	# strace says what was started, gcc makes the programs that start things, sudo starts some of
-	# them, and systemd has the systemd-analyze that reads the unit.
-	packages="$packages strace gcc libc6-dev sudo systemd"
+	# them, systemd has what reads the unit and runs it, and man reads the manual.
+	packages="$packages strace gcc libc6-dev sudo systemd man-db"
 	# What makes and runs virtual machines, with the keys of all of Debian's releases.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"
 	;;
-record)
+record | install)
 	extra=
 	;;
 *)
-	fail 'usage: tools/setup.sh setup|record|test|test-kernels'
+	fail 'usage: tools/setup.sh setup|record|install|test|test-kernels'
 	;;
 esac
-[ "$purpose" = setup ] || is_root || fail "the probe needs root: run \`sudo make $purpose\`"
+# A package is built by nobody in particular; tools/install.sh says what needs root.
+case $purpose in
+setup | install) ;;
+*) is_root || fail "the probe needs root: run \`sudo make $purpose\`" ;;
+esac
 
 install_packages() {
 	command -v dpkg-query >/dev/null ||
