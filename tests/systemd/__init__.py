@@ -1,0 +1,1 @@
+"""A real systemd, on this kernel: the program installed, its unit as shipped."""

@@ -1,0 +1,31 @@
+"""One boot for all tests of this folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.systemd.machine import Machine, booted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def installed(staged: Path) -> Iterator[Machine]:
+    """A machine in which it is installed, and was never started."""
+    with booted(staged) as machine:
+        machine.must("systemd-sysusers")
+        machine.must("systemd-tmpfiles", "--create", "execaudit.conf")
+        machine.must("useradd", "--no-create-home", "--groups=execaudit", "member")
+        machine.must("useradd", "--no-create-home", "stranger")
+        yield machine
+
+
+@pytest.fixture
+def machine(installed: Machine) -> Machine:
+    """A machine that records."""
+    installed.must("systemctl", "start", "execaudit")
+    return installed

@@ -1,0 +1,144 @@
+"""A machine whose PID 1 is systemd: namespaces over this kernel, and over the host's own files.
+
+BPF is not in any namespace: what is recorded in it is the whole host, with the host's pids. So an
+exec that is meant is known by a word in its arguments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.commands import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_BOOT = Path(__file__).with_name("boot.sh")
+_CHECKOUT = Path(__file__).parents[2]
+_CGROUPS = Path("/sys/fs/cgroup")
+_NAMESPACES = ("--mount", "--cgroup", "--uts", "--ipc", "--net", "--pid")
+
+
+class Machine:
+    """It runs."""
+
+    def __init__(self, init: int) -> None:
+        """Takes the pid of its systemd, as the host has it."""
+        self._init = init
+
+    def run(self, *command: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Runs a command in it, as root or as another user; returns how it ended."""
+        as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
+        return subprocess.run(
+            ["nsenter", f"--target={self._init}", *_NAMESPACES, "--", *as_user, *command],
+            # Of the environment nothing: neither the tests' settings nor the virtual environment.
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * PATIENCE,
+        )
+
+    def must(self, *command: str, user: str | None = None) -> str:
+        """Runs a command that must succeed, and returns its output."""
+        done = self.run(*command, user=user)
+        assert done.returncode == 0, (command, done.stdout, done.stderr, self.journal())
+        return done.stdout
+
+    def journal(self, *filters: str) -> list[str]:
+        """Returns what the journal has of the service."""
+        self.run("journalctl", "--sync")
+        done = self.run("journalctl", "--unit=execaudit", "--output=cat", "--no-pager", "--quiet", *filters)
+        return done.stdout.splitlines()
+
+    def property(self, name: str) -> str:
+        """Returns what systemd says of the service."""
+        return self.must("systemctl", "show", "--property", name, "--value", "execaudit").strip()
+
+    def await_(self, what: Callable[[], bool]) -> None:
+        """Returns when it is so."""
+        end = time.monotonic() + 2 * PATIENCE
+        while not what():
+            assert time.monotonic() < end, self.journal()
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def booted(staged: Path) -> Iterator[Machine]:
+    """A machine with what was installed into that folder; it is gone afterwards, and all that it wrote."""
+    with _cgroups() as cgroups, tempfile.TemporaryDirectory(prefix="execaudit-machine-") as folder:
+        # Before there is a namespace of cgroups: its root is where the process is.
+        join = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
+        unshare = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--propagation=private"]
+        boot = [str(_BOOT), folder, str(staged), str(_CHECKOUT)]
+        command = ["sh", "-ec", join, "sh", *map(str, cgroups), "--"]
+        process = subprocess.Popen(
+            # It does not outlive the tests, however they end.
+            [*command, "setpriv", "--pdeathsig=KILL", *unshare, *boot],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        with process:
+            try:
+                yield _up(process)
+            finally:
+                process.kill()  # and with it its child, and with that all others
+
+
+def _up(process: subprocess.Popen[bytes]) -> Machine:
+    """Returns the machine when its systemd has started everything."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and process.poll() is None:
+        for child in children.read_text().split():
+            if _is_systemd(int(child)):
+                machine = Machine(int(child))
+                if machine.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"}:
+                    return machine
+        time.sleep(0.1)
+    process.kill()
+    said = process.stdout.read().decode() if process.stdout else ""
+    raise AssertionError(f"systemd did not start: {said}")
+
+
+def _is_systemd(pid: int) -> bool:
+    try:
+        is_it = Path(f"/proc/{pid}/exe").readlink().name == "systemd"
+        return is_it and Path(f"/proc/{pid}/root/run/systemd/private").exists()
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _cgroups() -> Iterator[list[Path]]:
+    """Cgroups for the machine alone, in the hierarchies that systemd looks at."""
+    tops = [_CGROUPS / name for name in ("unified", "systemd") if (_CGROUPS / name / "cgroup.procs").exists()]
+    cgroups = [top / f"execaudit-test-{os.getpid()}" for top in tops or [_CGROUPS]]
+    for cgroup in cgroups:
+        cgroup.mkdir()
+    try:
+        yield cgroups
+    finally:
+        for cgroup in cgroups:
+            _remove(cgroup)
+
+
+def _remove(cgroup: Path) -> None:
+    """Its processes have been killed, but may still be about to be gone."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        with contextlib.suppress(OSError):
+            for folder, _, _ in os.walk(cgroup, topdown=False):
+                Path(folder).rmdir()
+            return
+        assert time.monotonic() < end, f"{cgroup} is still in use"
+        time.sleep(0.1)
