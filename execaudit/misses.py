@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import struct
+from pathlib import Path
 
 from execaudit.btf import load_libbpf
 
 # struct bpf_prog_info in include/uapi/linux/bpf.h: recursion_misses, since Linux 5.12.
 _INFO_BYTES, _AT = 232, 208
 _U64 = struct.Struct("=Q")
+_SHOWN = re.compile(r"^recursion_misses:\t(\d+)$", re.MULTILINE)
 
 
 class Misses:
@@ -34,12 +37,33 @@ class Misses:
         """Returns the sum; None where it cannot be known. Takes a microsecond for each program."""
         total = 0
         for program in self._programs:
-            # What it is given in the fields for arrays it takes for the caller's.
-            ctypes.memset(self._info, 0, _INFO_BYTES)
-            self._length.value = _INFO_BYTES
-            if self._lib.bpf_obj_get_info_by_fd(program, self._info, ctypes.byref(self._length)):
+            count = self._told(program)
+            if count is None:
+                count = shown(program)
+            if count is None:
                 return None
-            if self._length.value < _AT + _U64.size:
-                return None
-            total += _U64.unpack_from(self._info, _AT)[0]
+            total += count
         return total
+
+    def _told(self, program: int) -> int | None:
+        # What it is given in the fields for arrays it takes for the caller's.
+        ctypes.memset(self._info, 0, _INFO_BYTES)
+        self._length.value = _INFO_BYTES
+        if self._lib.bpf_obj_get_info_by_fd(program, self._info, ctypes.byref(self._length)):
+            return None
+        if self._length.value < _AT + _U64.size:
+            return None
+        return int(_U64.unpack_from(self._info, _AT)[0])
+
+
+def shown(program: int) -> int | None:
+    """Returns what /proc says of a program; None if nothing.
+
+    Older kernels (5.15) refuse bpf() of any kind to who has given up CAP_BPF, where unprivileged BPF is
+    disabled, as distributions have it.
+    """
+    try:
+        found = _SHOWN.search(Path(f"/proc/self/fdinfo/{program}").read_text(encoding="ascii"))
+    except OSError:
+        return None
+    return None if found is None else int(found[1])

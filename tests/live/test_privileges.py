@@ -154,6 +154,26 @@ def test_the_units_capabilities_suffice(folder: Path) -> None:
     assert own["exe"] == os.path.realpath(sys.executable)
 
 
+def test_hidden_processes_are_seen_until_it_records(folder: Path) -> None:
+    """The unit's ProtectProc= hides what one may not look into; with its capabilities that is nothing."""
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    hidden = (
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        'mount -t proc -o hidepid=invisible proc /proc && exec "$@"',
+        "sh",
+    )
+    before = (*hidden, *with_capabilities(of_the_unit()))
+    with recorder("--db", folder / "x.db", "record", before=before) as process:
+        end = ended(process, signal.SIGTERM)
+    (own,) = [row for row in found(folder / "x.db", "--pid", str(os.getpid())) if row["kind"] == "snapshot"]
+
+    assert 0 == end.status, end.err
+    assert own["exe"] == os.path.realpath(sys.executable)
+
+
 # Perf events may be opened with PERFMON here; SYS_ADMIN is for kernels where that is otherwise.
 _NEEDED_HERE = ["bpf", "perfmon", "dac_read_search", "sys_ptrace"]
 

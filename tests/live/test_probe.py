@@ -17,7 +17,7 @@ from execaudit import loader
 from execaudit.errors import ProbeError
 from execaudit.handover import from_child
 from execaudit.means import ProbeOptions
-from execaudit.misses import Misses
+from execaudit.misses import Misses, shown
 from execaudit.probe import Probe
 from execaudit.wire import decode, is_exit
 
@@ -78,9 +78,13 @@ def test_what_the_kernel_left_out_is_counted(tmp_path: Path) -> None:
     assert after is not None
     assert after - before >= 5
     assert Misses(descriptors[:2]).read() == recursing.read()
+    # What is read where bpf() is refused.
+    assert [shown(program) for program in descriptors[:2]] == [recursing.read(), 0]
     for descriptor in descriptors[:2]:
         os.close(descriptor)
     assert recursing.read() is None
+    with Path(os.devnull).open("rb") as other:
+        assert shown(other.fileno()) is None
 
 
 def test_the_probe_says_what_was_left_out() -> None:
