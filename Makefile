@@ -47,8 +47,8 @@ test:
 ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
-	@$(PYTEST) --numprocesses 2 --dist loadfile --ignore tests/live
-	@$(PYTEST) tests/live
+	@$(PYTEST) --numprocesses 2 --dist loadfile --ignore tests/live --ignore tests/systemd
+	@$(PYTEST) tests/live tests/systemd
 endif
 
 # Each kernel in a virtual machine; EXECAUDIT_TEST_KERNELS="6.1 6.12" leaves the others out.

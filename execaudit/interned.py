@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value", bound="Hashable")
 
-# Entries of each table that are remembered. What is forgotten is stored once more when it
-# comes again: measured at 9 % more lines, without any random reads.
-_REMEMBERED = 65_536
+# Entries of each table that are remembered, and bytes of text in them: with what Python adds
+# for each, at most 5 MB a table. What is forgotten is stored once more when it comes again.
+_REMEMBERED = 8_192
+_REMEMBERED_BYTES = 1024 * 1024
 # Longer texts are nearly always unique; remembering them would only hold memory.
 _LONGEST_REMEMBERED = 1024
 
@@ -29,22 +30,34 @@ class Recent(Generic[_Value]):
         self.known: dict[_Value, int] = {}
         """Look here first, then ask `again`."""
         self._older: dict[_Value, int] = {}
+        self._bytes = 0
 
     def again(self, value: _Value) -> int | None:
         """Returns the id of a value that is not in `known`; None if it is forgotten or new."""
         number = self._older.get(value)
         if number is not None:
-            self.known[value] = number
+            self._remember(value, number)
         return number
+
+    def _remember(self, value: _Value, number: int) -> None:
+        self.known[value] = number
+        self._bytes += _text_bytes(value)
 
     def settle(self) -> None:
         """Forgets, if there is too much. Not before, so that a batch's own values stay known in it."""
-        if len(self.known) >= _REMEMBERED // 2:
-            self._older, self.known = self.known, {}
+        if len(self.known) >= _REMEMBERED // 2 or self._bytes >= _REMEMBERED_BYTES // 2:
+            self._older, self.known, self._bytes = self.known, {}, 0
 
     def forget(self) -> None:
         """Forgets everything."""
-        self.known, self._older = {}, {}
+        self.known, self._older, self._bytes = {}, {}, 0
+
+
+def _text_bytes(value: Hashable) -> int:
+    """Returns how many bytes of text are in a value."""
+    if isinstance(value, tuple):
+        return sum(map(_text_bytes, value))
+    return len(value) if isinstance(value, (bytes, str)) else 0
 
 
 class Interned(Recent[_Value]):
@@ -73,7 +86,7 @@ class Interned(Recent[_Value]):
         self._next += 1
         self._new.append((number, *row))
         if text is None or len(text) <= _LONGEST_REMEMBERED:
-            self.known[value] = number
+            self._remember(value, number)
         return number
 
     def flush(self, connection: sa.Connection) -> None:

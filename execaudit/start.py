@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from execaudit import clock, procfs, snapshot
+from execaudit import clock, memory, procfs, snapshot
 from execaudit.recorder import Begun
 from execaudit.wire import started
 
@@ -34,6 +34,7 @@ def start(
             reason="this is not the initial pid namespace: what runs already is unknown",
             todo="record on the host, or with --pid=host",
         )
+    memory.settle()
     before = procfs.scan() if visible else {}
     since_ns = clock.wall_ns()
     probe = attach()

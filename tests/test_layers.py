@@ -39,6 +39,7 @@ LAYERS: dict[str, set[str]] = {
     "means": {"errors", "kprobes"},
     "loader": {"btf", "errors", "kprobes", "means"},
     "handover": set(),
+    "memory": set(),
     "misses": {"btf"},
     "probe": {"errors", "handover", "kprobes", "loader", "means", "misses", "ringbuf"},
     "sight": {"errors", "kprobes", "means"},
@@ -103,7 +104,7 @@ LAYERS: dict[str, set[str]] = {
         "snapshot",
         "wire",
     },
-    "start": {"clock", "probe", "procfs", "recorder", "snapshot", "wire"},
+    "start": {"clock", "memory", "probe", "procfs", "recorder", "snapshot", "wire"},
 }
 
 # The only users of what is heavy, or of the distribution's.
@@ -111,7 +112,7 @@ OWNERS = {
     "alembic": {"store"},
     "bcc": {"loader"},
     "click": {"cli"},
-    "ctypes": {"btf", "loader", "misses", "privileges"},
+    "ctypes": {"btf", "loader", "memory", "misses", "privileges"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
     "structlog": {"logfile", "logs", "monitor", "recorder", "retention", "sinks", "start"},
 }

@@ -333,6 +333,27 @@ def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPat
     assert all(50 <= size <= 120 for size in sizes)
 
 
+def test_what_is_remembered_is_bounded_in_bytes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long command lines, paths and cgroups are fewer: not many times 1000 bytes are held."""
+    monkeypatch.setattr(interned, "_REMEMBERED_BYTES", 20_000)
+    with recording_to(path) as opened:
+        for start in range(0, 400, 5):
+            longs = {n: b"%d" % n * 300 for n in range(100 + start, 105 + start)}
+            opened.append(
+                from_somewhere(n, argv=v + b"\0", cwd=v, cgroup=v, interpreter=v) for n, v in longs.items()
+            )
+            # Of those that are asked for again, too.
+            opened.append(from_somewhere(n, argv=b"%d" % n * 300 + b"\0") for n in range(100, 110))
+        known = opened._inserts
+        held = [
+            sum(interned._text_bytes(value) for value in (*each.known, *each._older))
+            for each in known._tables
+        ]
+
+    assert max(held) <= 20_000 + 10 * 1000
+    assert len([size for size in held if size >= 10_000]) >= 4
+
+
 def child_of(parent: ExecEvent, seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
     """Returns an exec that another one led to, of a process with the seconds as its pid."""
     return make_event(b"child", seconds=seconds, **{"pid": int(seconds), "parent": parent.key, **overrides})
