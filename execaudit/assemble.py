@@ -39,6 +39,7 @@ _REMEMBERED = 4096
 _ONLY = RecordFlag.LAST.value
 # Looked up once: an IntFlag is dear to make, and a member of an Enum to find.
 _EXEC, _FAILED = Kind.EXEC, Kind.FAILED
+_new = tuple.__new__  # see wire
 _GAINED = [Gained(bits) for bits in range(8)]
 _Key = tuple[int, int]  # boot_ns, tid
 
@@ -257,7 +258,7 @@ class Assembler:
                     and piece.total == len(piece.argv)
                     and piece.argc != UNKNOWN
                 ):
-                    whole = _CommandLine(piece.argv, (), None, piece.argc, piece.total)
+                    whole = _new(_CommandLine, (piece.argv, (), None, piece.argc, piece.total))
                     yield self._event(piece, facts, wall_offset_ns, whole)
                     continue
                 partial = _Partial(wall_offset_ns)
@@ -272,11 +273,11 @@ class Assembler:
         key = self._key(image, None)
         if key is None:
             return None
-        return ExitEvent(key, Nanoseconds(boot_ns + wall_offset_ns), Nanoseconds(boot_ns), pid, status)
+        return _new(ExitEvent, (key, boot_ns + wall_offset_ns, boot_ns, pid, status))
 
     def _key(self, image: Image, ppid: int | None) -> ExecKey | None:
         if image.boot_ns:
-            return ExecKey(self._boot, image.boot_ns, image.pid)
+            return _new(ExecKey, (self._boot, *image))
         return self._origin.root_of(image.pid, ppid) if image.pid else None
 
     def expire(self, *, now_ns: int) -> Iterator[ExecEvent]:
@@ -321,16 +322,16 @@ class Assembler:
             errno, _, _, comm, parent_comm, filename, interpreter, tty, cgroup, cwd, exe,
         ) = facts  # fmt: skip
         if image.boot_ns:
-            parent: ExecKey | None = ExecKey(self._boot, image.boot_ns, image.pid)
+            parent: ExecKey | None = _new(ExecKey, (self._boot, *image))
         else:
             parent = self._key(image, ppid if replaces else None)
         has_login, has_image = auid != UNKNOWN, exe is not None
-        # By position: by name takes a microsecond longer, and this is done for each exec.
-        return ExecEvent(
+        # Past its own constructor, which takes 1.4 microseconds longer; this is done for each exec.
+        return _new(ExecEvent, (
             kind, host, boot_id, time_ns, boot_ns, pid, tid, ppid, uid, euid, gid, user_of(uid),
             comm, filename, exe, cwd, argv, argc, total, holes, truncated, errno if piece.failed else None,
             parent, replaces, parent_comm, auid if has_login else None,
             session if session != UNKNOWN else None, user_of(auid) if has_login else None, tty, cgroup,
             interpreter, inode if has_image else None, device if has_image else None,
-            nlink if has_image else None, None if piece.failed else _GAINED[gained],
-        )  # fmt: skip
+            nlink if has_image else None, None if piece.failed else _GAINED[gained], None,
+        ))  # fmt: skip

@@ -32,6 +32,8 @@ class RecordType(IntEnum):
     EXIT = 5
 
 
+# A NamedTuple's own is Python and takes twice as long, and this is done for each record.
+_new = tuple.__new__
 # Plain numbers: looking a member up for each record costs more than the comparison.
 _FIRST = (1, 2)
 _MORE = (3, 4)
@@ -158,7 +160,7 @@ def decode_exit(record: bytes) -> Exit:
         image_ns, image_pid, status = _EXIT.unpack_from(record, _HEAD.size)
     except struct.error as exc:
         raise _no_record(record, exc) from exc
-    return Exit(head[0], head[2], Image(image_ns, image_pid), status)
+    return _new(Exit, (head[0], head[2], _new(Image, (image_ns, image_pid)), status))
 
 
 def started(record: bytes) -> tuple[int, int] | None:
@@ -196,7 +198,8 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
             f"the probe sent a record of {len(record)} bytes that needs {end + length}: reinstall execaudit"
         )
     failed = kind in _OF_FAILED
-    return Piece(boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv), facts
+    piece = _new(Piece, (boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv))
+    return piece, facts
 
 
 def _facts(record: bytes, size: int) -> tuple[Facts, int]:
@@ -214,31 +217,34 @@ def _facts(record: bytes, size: int) -> tuple[Facts, int]:
     exe_at = cwd_at + cwd_len
     end = exe_at + exe_len
     filename = record[size : interp_at - 1] if filename_len else None
-    facts = Facts(
-        Image(parent_ns, parent_pid),
-        replaces != 0,
-        inode,
-        device,
-        nlink,
-        gained,
-        caller_tid,
-        ppid,
-        uid,
-        gid,
-        euid,
-        auid,
-        session,
-        -ret,
-        cut_from,
-        cut_to,
-        comm.partition(b"\0")[0],
-        parent_comm.partition(b"\0")[0],
-        filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
-        record[interp_at : tty_at - 1] if interp_len else None,
-        terminal(record[tty_at : cgroup_at - 1]) if tty_len else None,
-        path(record[cgroup_at:cwd_at], path_flags >> _CGROUP_SHIFT & _ONE_PATH),
-        path(record[cwd_at:exe_at], path_flags & _ONE_PATH),
-        path(record[exe_at:end], path_flags >> _EXE_SHIFT & _ONE_PATH),
+    facts = _new(
+        Facts,
+        (
+            _new(Image, (parent_ns, parent_pid)),
+            replaces != 0,
+            inode,
+            device,
+            nlink,
+            gained,
+            caller_tid,
+            ppid,
+            uid,
+            gid,
+            euid,
+            auid,
+            session,
+            -ret,
+            cut_from,
+            cut_to,
+            comm.partition(b"\0")[0],
+            parent_comm.partition(b"\0")[0],
+            filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
+            record[interp_at : tty_at - 1] if interp_len else None,
+            terminal(record[tty_at : cgroup_at - 1]) if tty_len else None,
+            path(record[cgroup_at:cwd_at], path_flags >> _CGROUP_SHIFT & _ONE_PATH),
+            path(record[cwd_at:exe_at], path_flags & _ONE_PATH),
+            path(record[exe_at:end], path_flags >> _EXE_SHIFT & _ONE_PATH),
+        ),
     )
     return facts, end
 
