@@ -137,7 +137,7 @@ install_all() {
 remove() {
 	[ -e "$DESTDIR$1" ] || return 0
 	say "removing $DESTDIR$1"
-	rm -rf "${DESTDIR:?}$1"
+	rm -rf "$DESTDIR${1:?}"
 }
 
 # DESTDIR may be empty, paths are not: `remove` is never asked for less than /etc/... or $PREFIX/...

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.commands import PATIENCE
+from tests.installing import CHECKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _BOOT = Path(__file__).with_name("boot.sh")
-_CHECKOUT = Path(__file__).parents[2]
 _CGROUPS = Path("/sys/fs/cgroup")
 _NAMESPACES = ("--mount", "--cgroup", "--uts", "--ipc", "--net", "--pid")
 
@@ -78,7 +78,7 @@ def booted(staged: Path) -> Iterator[Machine]:
         # Before there is a namespace of cgroups: its root is where the process is.
         join = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
         unshare = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--propagation=private"]
-        boot = [str(_BOOT), folder, str(staged), str(_CHECKOUT)]
+        boot = [str(_BOOT), folder, str(staged), str(CHECKOUT)]
         command = ["sh", "-ec", join, "sh", *map(str, cgroups), "--"]
         process = subprocess.Popen(
             # It does not outlive the tests, however they end.

@@ -6,6 +6,8 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from tests.installing import CHECKOUT
+
 if TYPE_CHECKING:
     from tests.systemd.machine import Machine
 
@@ -133,7 +135,7 @@ def test_the_journal_is_clean(machine: Machine) -> None:
 def test_killed_it_comes_back_and_says_what_is_missing(machine: Machine) -> None:
     """With the gap in the history that the death left."""
     before = machine.property("NRestarts")
-    machine.must("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "execaudit")
+    machine.must("systemctl", "kill", "--signal=KILL", "--kill-who=main", "execaudit")
     machine.await_(lambda: machine.property("NRestarts") != before)
     machine.await_(lambda: machine.property("ActiveState") == "active")
     word = ran(machine)
@@ -150,7 +152,7 @@ def test_hung_it_is_started_anew(machine: Machine) -> None:
     machine.must("systemctl", "daemon-reload")
     machine.must("systemctl", "restart", "execaudit")
     before = machine.property("NRestarts")
-    machine.must("systemctl", "kill", "--signal=STOP", "--kill-whom=main", "execaudit")
+    machine.must("systemctl", "kill", "--signal=STOP", "--kill-who=main", "execaudit")
     machine.await_(lambda: machine.property("NRestarts") != before)
     machine.must("rm", drop_in)
     machine.must("systemctl", "daemon-reload")
@@ -159,3 +161,20 @@ def test_hung_it_is_started_anew(machine: Machine) -> None:
     await_stored(machine, word)
 
     assert any("Watchdog timeout" in line for line in machine.journal())
+
+
+def test_uninstalled_it_records_no_more(machine: Machine) -> None:
+    """The service is ended in order and unknown, the program gone; the history stays. The last test."""
+    word = ran(machine)
+    machine.must("systemctl", "enable", "execaudit")
+    made = machine.must("sh", "-c", f"cp -r /usr/local/lib/execaudit /root/kept && ls {_DB}")
+    said = machine.run("make", f"--directory={CHECKOUT}", "uninstall")
+    query = f"import sys; sys.path.insert(0, '/root/kept'); sys.argv[1:] = ['query', '--args', '{word}']"
+    kept = machine.must("python3", "-Ic", f"{query}; from execaudit.cli import main; main()")
+
+    assert 0 == said.returncode
+    assert "what was recorded stays in /var/lib/execaudit, and the user execaudit with it" in said.stderr
+    assert "not-found" == machine.property("LoadState")
+    assert 0 != machine.run("execaudit", "--version").returncode
+    assert f"{_DB}\n" == made
+    assert word in kept
