@@ -40,15 +40,17 @@ install:
 uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh uninstall
 
-# The tests come last: their closing line is the result. Those on the live kernel have it to themselves.
+# The tests come last: their closing line is the result. First those that do not mind what else runs here,
+# two at a time; then those that have the kernel to themselves, because they count what happens on it.
+BESIDE = $(addprefix tests/live/test_, faults.py privileges.py record_cli.py record_command.py)
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
 ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
-	@$(PYTEST) --numprocesses 2 --dist loadfile --ignore tests/live --ignore tests/systemd
-	@$(PYTEST) tests/live tests/systemd
+	@$(PYTEST) --numprocesses 2 --dist loadfile tests/test_*.py tests/cli $(BESIDE)
+	@$(PYTEST) tests/live tests/systemd $(addprefix --ignore=, $(BESIDE))
 endif
 
 # Each kernel in a virtual machine; EXECAUDIT_TEST_KERNELS="6.1 6.12" leaves the others out.

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.commands import PATIENCE, execaudit
+from tests.commands import PATIENCE
+from tests.live.load import Load, await_said, gaps_of
 from tests.live.recording import execaudit as ask
 from tests.live.recording import recording
 
@@ -69,48 +70,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", folder], check=True)
 
 
-class Load:
-    """Programs that start one after the other, each with its number."""
-
-    def __init__(self, built: Programs) -> None:
-        self._built = built
-        self._jobs = 0
-        self.expected: set[str] = set()
-
-    def blow(self, count: int, padding: int = 0) -> list[str]:
-        """Starts so many, to their end. Returns their labels."""
-        job = self.start(count, padding)
-        assert job.communicate()[0] == b"%d\n" % count
-        return [f"job{self._jobs}-{number}" for number in range(count)]
-
-    def start(self, count: int, padding: int = 0) -> subprocess.Popen[bytes]:
-        """Begins to start so many."""
-        self._jobs += 1
-        self.expected |= {f"job{self._jobs}-{number}" for number in range(count)}
-        return subprocess.Popen(
-            [self._built.storm, self._built.noop, str(count), f"job{self._jobs}", str(padding)],
-            stdout=subprocess.PIPE,
-        )
-
-    def missing(self, rows: list[Row]) -> set[str]:
-        """Returns which of them rows do not have; none is there twice."""
-        there = [row["argv"][1] for row in rows if row.get("exe") == str(self._built.noop)]
-        assert len(set(there)) == len(there)
-        return self.expected - set(there)
-
-
 @pytest.fixture
 def load(built: Programs) -> Load:
     """Nothing has run yet."""
     return Load(built)
-
-
-def await_said(recorded: Recorded, event: str, times: int = 1) -> None:
-    """Returns when the recorder has said something so often."""
-    deadline = time.monotonic() + PATIENCE
-    while recorded.stderr().count(f'"event": "{event}"') < times:
-        assert time.monotonic() < deadline, recorded.stderr()
-        time.sleep(0.02)
 
 
 def await_logged(recorded: Recorded, label: str) -> None:
@@ -129,17 +92,6 @@ def lines_of(*logs: Path) -> list[Row]:
 def counted(rows: list[Row], reason: str) -> int:
     """Returns how many execs gaps of a reason count."""
     return sum(row["count"] or 0 for row in rows if row["kind"] == "gap" and row["reason"] == reason)
-
-
-def gaps_of(recorded: Recorded) -> list[Row]:
-    """Returns the gaps in the database, as the JSON log would have them."""
-    with contextlib.closing(sqlite3.connect(recorded.db)) as connection:
-        return [
-            {"kind": "gap", "from": low, "to": high, "reason": reason, "count": count}
-            for low, high, reason, count in connection.execute(
-                "SELECT ts_from, ts_to, reason, count FROM gap"
-            )
-        ]
 
 
 def is_sound(database: Path) -> bool:
@@ -440,29 +392,3 @@ def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
     assert holes
     # The time between the two that are there is a time of which nobody claims to know everything.
     assert [] == [hole for hole in holes if not any(low <= hole[1] and hole[0] <= high for low, high in gaps)]
-
-
-@pytest.mark.parametrize("step", [30, -30])
-def test_stepped_clock_is_declared(tmp_path: Path, load: Load, step: int) -> None:
-    """And nothing is missing, before it, after it, or after it was put back."""
-
-    def set_by(seconds: float) -> None:
-        time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME) + seconds)
-
-    with recording(tmp_path) as recorded:
-        load.blow(20)
-        set_by(step)
-        try:
-            await_said(recorded, "clock_stepped")
-            load.blow(20)
-        finally:
-            set_by(-step)
-        await_said(recorded, "clock_stepped", 2)
-        load.blow(20)
-    gaps = [gap for gap in gaps_of(recorded) if gap["reason"] == "clock"]
-    rows = recorded.rows()
-
-    assert set() == load.missing(rows)
-    assert [30, 30] == [round((gap["to"] - gap["from"]) / 1e9) for gap in gaps]
-    assert [0, 0] == [gap["count"] for gap in gaps]
-    assert execaudit("--db", recorded.db, "query", "--limit", "1").err.count(b"(clock)") == 2

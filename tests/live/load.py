@@ -1,0 +1,64 @@
+"""Programs that start one after the other, and what a recorder says and keeps of them."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from tests.commands import PATIENCE
+
+if TYPE_CHECKING:
+    from tests.live.recording import Recorded, Row
+    from tests.truth.programs import Programs
+
+
+class Load:
+    """Programs that start one after the other, each with its number."""
+
+    def __init__(self, built: Programs) -> None:
+        self._built = built
+        self._jobs = 0
+        self.expected: set[str] = set()
+
+    def blow(self, count: int, padding: int = 0) -> list[str]:
+        """Starts so many, to their end. Returns their labels."""
+        job = self.start(count, padding)
+        assert job.communicate()[0] == b"%d\n" % count
+        return [f"job{self._jobs}-{number}" for number in range(count)]
+
+    def start(self, count: int, padding: int = 0) -> subprocess.Popen[bytes]:
+        """Begins to start so many."""
+        self._jobs += 1
+        self.expected |= {f"job{self._jobs}-{number}" for number in range(count)}
+        return subprocess.Popen(
+            [self._built.storm, self._built.noop, str(count), f"job{self._jobs}", str(padding)],
+            stdout=subprocess.PIPE,
+        )
+
+    def missing(self, rows: list[Row]) -> set[str]:
+        """Returns which of them rows do not have; none is there twice."""
+        there = [row["argv"][1] for row in rows if row.get("exe") == str(self._built.noop)]
+        assert len(set(there)) == len(there)
+        return self.expected - set(there)
+
+
+def await_said(recorded: Recorded, event: str, times: int = 1) -> None:
+    """Returns when the recorder has said something so often."""
+    deadline = time.monotonic() + PATIENCE
+    while recorded.stderr().count(f'"event": "{event}"') < times:
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.02)
+
+
+def gaps_of(recorded: Recorded) -> list[Row]:
+    """Returns the gaps in the database, as the JSON log would have them."""
+    with contextlib.closing(sqlite3.connect(recorded.db)) as connection:
+        return [
+            {"kind": "gap", "from": low, "to": high, "reason": reason, "count": count}
+            for low, high, reason, count in connection.execute(
+                "SELECT ts_from, ts_to, reason, count FROM gap"
+            )
+        ]
