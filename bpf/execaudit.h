@@ -12,9 +12,8 @@
  * started it. A boot_ns of 0 names what process pid ran when the probe was
  * attached, whose exec nobody saw. (0, 0) is unknown.
  *
- * Layout rule: structs only grow at their end, and `size` says how long the
- * fixed part is, so that a field can be added without moving another. There is
- * no implicit padding anywhere: padding would leak kernel memory.
+ * Probe and reader are of one package, and `size` says that they are: how long the
+ * fixed part is. There is no implicit padding anywhere: padding would leak kernel memory.
  */
 #ifndef EXECAUDIT_H
 #define EXECAUDIT_H
@@ -80,31 +79,34 @@ struct ea_head {
 
 struct ea_exec {
 	struct ea_head head;
+	/* Of this exec alone. */
 	__u64 parent_ns;  /* image key of what the process ran before, or was forked from */
-	__u64 inode;      /* of the exe, as device and nlink */
 	__u32 parent_pid;
 	__u32 caller_tid; /* the thread that called execve */
 	__u32 ppid;
-	__u32 uid;
-	__u32 gid;
-	__u32 euid;
-	__u32 auid;    /* EA_UNKNOWN: unset; session too */
-	__u32 session;
-	__u32 device;  /* major << 20 | minor */
-	__u32 nlink;
-	__s32 ret;   /* 0, or the negative errno */
-	__s32 dirfd; /* failed execveat: its directory; else AT_FDCWD (-100) */
+	__s32 ret;        /* 0, or the negative errno */
 	/* EA_EXEC: bytes left out on purpose (--max-argv), from .. to; both are
 	 * `total` when the whole command line is sent. */
 	__u32 cut_from;
 	__u32 cut_to;
+	__u32 auid;       /* EA_UNKNOWN: unset; session too */
+	__u32 session;
+	__u32 replaces;   /* the parent image ran in this very process */
+	/* From here on, the same bytes in each exec of one program by one user at one place:
+	 * the reader looks at them once, and knows them again. The strings go with them. */
 	__u16 str_len[EA_STR_COUNT];
 	__u16 path_flags;
 	__u8 gained;
-	__u8 replaces; /* the parent image ran in this very process */
+	__u8 pad;
+	__u64 inode;      /* of the exe, as device and nlink */
+	__u32 uid;
+	__u32 gid;
+	__u32 euid;
+	__u32 device;     /* major << 20 | minor */
+	__u32 nlink;
+	__s32 dirfd;      /* failed execveat: its directory; else AT_FDCWD (-100) */
 	char comm[16];
 	char parent_comm[16]; /* of the process ppid */
-	__u32 pad;
 };
 
 /* head: boot_ns, tid and pid of the end; nothing else there is used. */

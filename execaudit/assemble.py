@@ -23,18 +23,32 @@ from execaudit.event import (
     Truncated,
     boot_prefix,
 )
-from execaudit.wire import UNKNOWN, RecordFlag, decode, decode_exit, is_exit
+from execaudit.wire import (
+    UNKNOWN,
+    RecordFlag,
+    decode,
+    decode_exit,
+    decode_launch,
+    decode_place,
+    is_exit,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from execaudit.wire import Exit, Facts, Image, Piece
+    from execaudit.event import Launch, Place
+    from execaudit.wire import Facts, Piece
+    from execaudit.wire import Place as RawPlace
 
 # The records of one exec are written one after the other by one program run: what is not
 # there two seconds later was refused.
 DEFAULT_PATIENCE_NS = Nanoseconds(2_000_000_000)
 # Keys of execs that were given up, so that a late record does not make a second event.
-_REMEMBERED = 4096
+_GIVEN_UP = 4096
+# Bytes of what was decoded, with what Python takes for each, and how long it holds: users get other names.
+_REMEMBERED_BYTES = 2 * 1024 * 1024
+_REMEMBERED_EACH = 500
+_REMEMBERED_NS = 60_000_000_000
 
 _ONLY = RecordFlag.LAST.value
 # Looked up once: an IntFlag is dear to make, and a member of an Enum to find.
@@ -218,6 +232,12 @@ class Assembler:
         self._patience_ns = patience_ns
         self._waiting: dict[_Key, _Partial] = {}
         self._given_up: OrderedDict[_Key, None] = OrderedDict()
+        # What was decoded of bytes that come again and again, with the names of users.
+        self._launched: dict[bytes, Launch] = {}
+        self._refused: dict[bytes, Launch] = {}
+        self._places: dict[RawPlace, Place] = {}
+        self._remembered_bytes = 0
+        self._remembered_since = 0
         self.late = 0
         """Records that came after their exec had been given up."""
 
@@ -233,52 +253,55 @@ class Assembler:
         `now_ns` is any steady clock; `wall_offset_ns` is wall clock minus boot clock.
         Raises WireError at a record that the probe cannot have sent.
         """
+        if now_ns - self._remembered_since > _REMEMBERED_NS:
+            self._forget()
+            self._remembered_since = now_ns
         for record in records:
             if is_exit(record):
-                ended = decode_exit(record)
-                if self._waiting and ended.image in self._waiting:
-                    yield self._give_up(ended.image)
-                exit_ = self._exit(ended, wall_offset_ns)
-                if exit_ is not None:
-                    yield exit_
+                yield from self._exit(record, wall_offset_ns)
                 continue
             piece, facts = decode(record)
             if self._waiting and facts is not None and facts.parent in self._waiting:
                 yield self._give_up(facts.parent)
-            key = (piece.boot_ns, piece.tid)
-            partial = self._waiting.pop(key, None)
-            if partial is None:
-                if key in self._given_up:
-                    self.late += 1
-                    continue
-                # Nearly every exec is one record.
-                if (
-                    facts is not None
-                    and piece.flags == _ONLY
-                    and piece.total == len(piece.argv)
-                    and piece.argc != UNKNOWN
-                ):
-                    whole = _new(_CommandLine, (piece.argv, (), None, piece.argc, piece.total))
-                    yield self._event(piece, facts, wall_offset_ns, whole)
-                    continue
-                partial = _Partial(wall_offset_ns)
-            partial.heard_ns = now_ns
-            if partial.add(piece, facts):
-                yield self._event(piece, partial.facts, partial.wall_offset_ns, partial.join())
+            # Nearly every exec is one record.
+            _, _, _, seq, _, total, argc, _, _, flags, argv = piece
+            if flags == _ONLY and not seq and facts is not None and total == len(argv) and argc != UNKNOWN:
+                yield self._event(
+                    piece, facts, wall_offset_ns, _new(_CommandLine, (argv, (), None, argc, total))
+                )
             else:
-                self._waiting[key] = partial
+                yield from self._some(piece, facts, now_ns, wall_offset_ns)
 
-    def _exit(self, ended: Exit, wall_offset_ns: int) -> ExitEvent | None:
-        boot_ns, pid, image, status = ended
-        key = self._key(image, None)
-        if key is None:
-            return None
-        return _new(ExitEvent, (key, boot_ns + wall_offset_ns, boot_ns, pid, status))
+    def _some(
+        self, piece: Piece, facts: Facts | None, now_ns: int, wall_offset_ns: int
+    ) -> Iterator[ExecEvent]:
+        """Takes one of the records of an exec. Yields it when all are there."""
+        key = (piece.boot_ns, piece.tid)
+        partial = self._waiting.pop(key, None)
+        if partial is None:
+            if key in self._given_up:
+                self.late += 1
+                return
+            partial = _Partial(wall_offset_ns)
+        partial.heard_ns = now_ns
+        if partial.add(piece, facts):
+            yield self._event(piece, partial.facts, partial.wall_offset_ns, partial.join())
+        else:
+            self._waiting[key] = partial
 
-    def _key(self, image: Image, ppid: int | None) -> ExecKey | None:
-        if image.boot_ns:
-            return _new(ExecKey, (self._boot, *image))
-        return self._origin.root_of(image.pid, ppid) if image.pid else None
+    def _exit(self, record: bytes, wall_offset_ns: int) -> Iterator[ExecEvent | ExitEvent]:
+        boot_ns, pid, image_ns, image_pid, status = decode_exit(record)
+        if self._waiting and (image_ns, image_pid) in self._waiting:
+            yield self._give_up((image_ns, image_pid))
+        if image_ns:
+            ended: ExecKey | None = _new(ExecKey, (self._boot, image_ns, image_pid))
+        else:
+            ended = self._root(image_pid, None)
+        if ended is not None:
+            yield _new(ExitEvent, (ended, boot_ns + wall_offset_ns, boot_ns, pid, status))
+
+    def _root(self, pid: int, ppid: int | None) -> ExecKey | None:
+        return self._origin.root_of(pid, ppid) if pid else None
 
     def expire(self, *, now_ns: int) -> Iterator[ExecEvent]:
         """Yields, marked, the execs of which nothing was heard for the patience."""
@@ -296,42 +319,83 @@ class Assembler:
     def _give_up(self, key: _Key) -> ExecEvent:
         partial = self._waiting.pop(key)
         self._given_up[key] = None
-        if len(self._given_up) > _REMEMBERED:
+        if len(self._given_up) > _GIVEN_UP:
             self._given_up.popitem(last=False)
         some = next(iter(partial.pieces.values()))
         return self._event(some, partial.facts, partial.wall_offset_ns, partial.join())
 
     def _event(self, piece: Piece, facts: Facts | None, wall_offset_ns: int, line: _CommandLine) -> ExecEvent:
         argv, holes, truncated, argc, total = line
-        if piece.failed and self._max_argv is not None and len(argv) > self._max_argv:
+        boot_ns, caller, pid, _, failed, *_ = piece
+        if failed and self._max_argv is not None and len(argv) > self._max_argv:
             argv, holes = keep_ends(argv, holes, self._max_argv)
             truncated = truncated or Truncated.LIMIT
-        kind = _FAILED if piece.failed else _EXEC
-        boot_ns, pid = Nanoseconds(piece.boot_ns), piece.pid
-        time_ns = Nanoseconds(boot_ns + wall_offset_ns)
-        host, boot_id, user_of, _ = self._origin
+        kind, launches = (_FAILED, self._refused) if failed else (_EXEC, self._launched)
+        host, boot_id, _, _ = self._origin
+        time_ns = boot_ns + wall_offset_ns
         if facts is None:
             return ExecEvent(
-                kind=kind, host=host, boot_id=boot_id, time_ns=time_ns, boot_ns=boot_ns,
-                pid=pid, tid=piece.tid, ppid=None, uid=None, euid=None, gid=None, user=None,
+                kind=kind, host=host, boot_id=boot_id,
+                time_ns=Nanoseconds(time_ns), boot_ns=Nanoseconds(boot_ns),
+                pid=pid, tid=caller, ppid=None, uid=None, euid=None, gid=None, user=None,
                 comm=None, filename=None, exe=None, cwd=None,
                 argv=argv, argc=argc, argv_bytes=total, holes=holes, truncated=truncated, errno=None,
             )  # fmt: skip
-        (
-            image, replaces, inode, device, nlink, gained, tid, ppid, uid, gid, euid, auid, session,
-            errno, _, _, comm, parent_comm, filename, interpreter, tty, cgroup, cwd, exe,
-        ) = facts  # fmt: skip
-        if image.boot_ns:
-            parent: ExecKey | None = _new(ExecKey, (self._boot, *image))
+        image, replaces, tid, ppid, errno, _, _, place, launch = facts
+        image_ns, image_pid = image
+        if image_ns:
+            parent: ExecKey | None = _new(ExecKey, (self._boot, image_ns, image_pid))
         else:
-            parent = self._key(image, ppid if replaces else None)
-        has_login, has_image = auid != UNKNOWN, exe is not None
+            parent = self._root(image_pid, ppid if replaces else None)
         # Past its own constructor, which takes 1.4 microseconds longer; this is done for each exec.
-        return _new(ExecEvent, (
-            kind, host, boot_id, time_ns, boot_ns, pid, tid, ppid, uid, euid, gid, user_of(uid),
-            comm, filename, exe, cwd, argv, argc, total, holes, truncated, errno if piece.failed else None,
-            parent, replaces, parent_comm, auid if has_login else None,
-            session if session != UNKNOWN else None, user_of(auid) if has_login else None, tty, cgroup,
-            interpreter, inode if has_image else None, device if has_image else None,
-            nlink if has_image else None, None if piece.failed else _GAINED[gained], None,
-        ))  # fmt: skip
+        return _new(
+            ExecEvent,
+            (
+                kind, host, boot_id, time_ns, boot_ns, pid, tid, ppid,
+                argv, argc, total, holes, truncated, errno if failed else None,
+            )
+            + (launches.get(launch) or self._launch(launch, failed=failed))
+            + (self._places.get(place) or self._place(place))
+            + (parent, replaces, None),
+        )  # fmt: skip
+
+    def _launch(self, raw: bytes, *, failed: bool) -> Launch:
+        """Returns what the probe's bytes say, with the user's name, and remembers it."""
+        sent, user_of = decode_launch(raw), self._origin.user_of
+        if sent.exe is None:
+            file: tuple[int | None, int | None, int | None] = (None, None, None)
+        else:
+            file = (sent.inode, sent.device, sent.nlink)
+        self._make_room(len(raw))
+        launch = (
+            sent.uid, sent.euid, sent.gid, user_of(sent.uid), sent.comm, sent.filename, sent.exe, sent.cwd,
+            sent.parent_comm, sent.interpreter, *file, None if failed else _GAINED[sent.gained],
+        )  # fmt: skip
+        (self._refused if failed else self._launched)[raw] = launch
+        return launch
+
+    def _place(self, raw: RawPlace) -> Place:
+        """The same for where an exec came from."""
+        auid, session = raw.auid, raw.session
+        has_login = auid != UNKNOWN
+        tty, cgroup = decode_place(raw)
+        self._make_room(len(raw.texts))
+        place = self._places[raw] = (
+            auid if has_login else None,
+            session if session != UNKNOWN else None,
+            self._origin.user_of(auid) if has_login else None,
+            tty,
+            cgroup,
+        )
+        return place
+
+    def _make_room(self, size: int) -> None:
+        """Forgets what was decoded if that is too much by now."""
+        self._remembered_bytes += size + _REMEMBERED_EACH
+        if self._remembered_bytes > _REMEMBERED_BYTES:
+            self._forget()
+
+    def _forget(self) -> None:
+        for known in (self._launched, self._refused, self._places):
+            known.clear()
+        self._remembered_bytes = 0

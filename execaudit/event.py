@@ -32,6 +32,8 @@ class Kind(str, Enum):
     SNAPSHOT = "snapshot"
     """The program was running already when recording began."""
 
+    __hash__ = str.__hash__  # see Gained
+
 
 class Truncated(str, Enum):
     """Why argv is not whole."""
@@ -66,6 +68,9 @@ class Gained(IntFlag):
     SETGID = 2
     CAPABILITIES = 4
     """File capabilities."""
+
+    # An Enum's own is Python, and takes as long as that of all else in an event.
+    __hash__ = int.__hash__
 
 
 class Ended(str, Enum):
@@ -135,6 +140,18 @@ class ExecEvent(NamedTuple):
     tid: int
     """The thread that called execve."""
     ppid: int | None
+    argv: bytes
+    """What was captured of the command line, each argument ended by a NUL."""
+    argc: int | None
+    """How many arguments there were."""
+    argv_bytes: int | None
+    """How many bytes there were, each argument's NUL counted."""
+    holes: tuple[Hole, ...]
+    """What `argv` lacks, in order; empty when it is whole."""
+    truncated: Truncated | None
+    errno: int | None
+    """The positive error number of a failed exec."""
+    # From here to `privileged`: see Launch.
     uid: int | None
     euid: int | None
     gid: int | None
@@ -147,33 +164,8 @@ class ExecEvent(NamedTuple):
     exe: bytes | None
     """The image that runs; of a failed exec the caller's."""
     cwd: bytes | None
-    argv: bytes
-    """What was captured of the command line, each argument ended by a NUL."""
-    argc: int | None
-    """How many arguments there were."""
-    argv_bytes: int | None
-    """How many bytes there were, each argument's NUL counted."""
-    holes: tuple[Hole, ...]
-    """What `argv` lacks, in order; empty when it is whole."""
-    truncated: Truncated | None
-    errno: int | None
-    """The positive error number of a failed exec."""
-    parent: ExecKey | None = None
-    """The exec that led to this one: what the process, or the one it was forked from, ran."""
-    replaces: bool = False
-    """The parent ran in this very process, and ended with this exec."""
     parent_comm: bytes | None = None
     """Of the process `ppid`."""
-    auid: int | None = None
-    """Login uid; None when unset too."""
-    session: int | None = None
-    """Audit session; None when unset too."""
-    login_user: str | None = None
-    """Name of auid when it was recorded."""
-    tty: bytes | None = None
-    """The controlling terminal below /dev: `pts/3`."""
-    cgroup: bytes | None = None
-    """Path in the unified hierarchy; where that is the root, in the pids or memory controller's."""
     interpreter: bytes | None = None
     """Of a script: the program that its first line, or binfmt_misc, names."""
     inode: int | None = None
@@ -184,19 +176,47 @@ class ExecEvent(NamedTuple):
     """Names that the file has; 0 of a deleted one or a memfd."""
     privileged: Gained | None = None
     """What the image's file gave the process; Gained(0): nothing."""
+    # From here to `cgroup`: see Place.
+    auid: int | None = None
+    """Login uid; None when unset too."""
+    session: int | None = None
+    """Audit session; None when unset too."""
+    login_user: str | None = None
+    """Name of auid when it was recorded."""
+    tty: bytes | None = None
+    """The controlling terminal below /dev: `pts/3`."""
+    cgroup: bytes | None = None
+    """Path in the unified hierarchy; where that is the root, in the pids or memory controller's."""
+    parent: ExecKey | None = None
+    """The exec that led to this one: what the process, or the one it was forked from, ran."""
+    replaces: bool = False
+    """The parent ran in this very process, and ended with this exec."""
     end: End | None = None
     """None: the event is new, or a failed exec."""
 
     @property
     def key(self) -> ExecKey:
         """What the id says."""
+        return ExecKey(*self._key())
+
+    def _key(self) -> tuple[int, int, int]:
         task = self.tid if self.kind is Kind.FAILED else self.pid
-        return ExecKey(boot_prefix(self.boot_id), self.boot_ns, task)
+        return boot_prefix(self.boot_id), self.boot_ns, task
 
     @property
     def id(self) -> str:
         """The exec's own id: 22 characters, unique across hosts and boots."""
-        return encode_id(self.key)
+        return encode_id(self._key())
+
+
+Launch = tuple[
+    "int | None", "int | None", "int | None", "str | None", "bytes | None", "bytes | None", "bytes | None",
+    "bytes | None", "bytes | None", "bytes | None", "int | None", "int | None", "int | None", "Gained | None",
+]  # fmt: skip
+"""event[14:28], from uid to privileged: what was run, as whom, in which directory. Many events have the
+same, and what is made of it is remembered by it."""
+Place = tuple["int | None", "int | None", "str | None", "bytes | None", "bytes | None"]
+"""event[28:33], from auid to cgroup: where it came from. (Literal, so that mypy checks the types.)"""
 
 
 class ExitEvent(NamedTuple):
@@ -234,18 +254,16 @@ def boot_prefix(boot_id: str) -> int:
     return int(boot_id[:7], 16)
 
 
-def encode_id(key: ExecKey) -> str:
-    """Returns the text of an exec id; texts of one boot sort by time."""
+def encode_id(key: tuple[int, int, int]) -> str:
+    """Returns the text of an exec id, given the values of an ExecKey; texts of one boot sort by time."""
     boot, boot_ns, task = key
     # What changes once in a quarter of a second, and what each exec has of its own: small numbers.
     rest = (boot_ns & (1 << _REST_BITS - _TASK_BITS) - 1) << _TASK_BITS | task
+    slow = _slow_part(boot << _TIME_BITS + _TASK_BITS - _REST_BITS | boot_ns >> _REST_BITS - _TASK_BITS)
+    pairs = _PAIRS
     return (
-        _slow_part(boot << _TIME_BITS + _TASK_BITS - _REST_BITS | boot_ns >> _REST_BITS - _TASK_BITS)
-        + _PAIRS[rest >> 40]
-        + _PAIRS[rest >> 30 & 1023]
-        + _PAIRS[rest >> 20 & 1023]
-        + _PAIRS[rest >> 10 & 1023]
-        + _PAIRS[rest & 1023]
+        f"{slow}{pairs[rest >> 40]}{pairs[rest >> 30 & 1023]}{pairs[rest >> 20 & 1023]}"
+        f"{pairs[rest >> 10 & 1023]}{pairs[rest & 1023]}"
     )
 
 

@@ -19,8 +19,10 @@ _GIVEN = "SELECT value FROM json_each(:numbers)"
 _LINEAGE = (
     f"WITH RECURSIVE up(id) AS ({_GIVEN} UNION SELECT e.parent_id FROM up AS h"  # noqa: S608  # no value is in it
     " CROSS JOIN exec AS e ON e.id = h.id WHERE e.parent_id < e.id)"
-    " SELECT e.id, CASE WHEN e.parent_id < e.id THEN e.parent_id END, x.replaced_by IS e.id"
-    " FROM up AS h CROSS JOIN exec AS e ON e.id = h.id LEFT JOIN exit AS x ON x.exec_id = e.parent_id"
+    " SELECT e.id, CASE WHEN e.parent_id < e.id THEN e.parent_id END,"
+    " coalesce(p.replaced_by, x.replaced_by) IS e.id"
+    " FROM up AS h CROSS JOIN exec AS e ON e.id = h.id LEFT JOIN exec AS p ON p.id = e.parent_id"
+    " LEFT JOIN exit AS x ON x.exec_id = e.parent_id"
     " ORDER BY e.id"
 )
 _DESCENDANTS = (

@@ -100,14 +100,9 @@ class _Where:
         if values:
             self.conditions.append(f"{column} IN ({', '.join(self.bind(value) for value in values)})")
 
-    def matching(self, column: str, dictionary: str, globs: Sequence[bytes]) -> None:
+    def named(self, dictionary: str, glob: bytes) -> str:
         """Interned texts: the dictionary is searched, not the execs."""
-        self.any_of(
-            [
-                f"{column} IN (SELECT id FROM {dictionary} WHERE {self.glob('v', glob)})"  # noqa: S608  # ours
-                for glob in globs
-            ]
-        )
+        return f"SELECT id FROM {dictionary} WHERE {self.glob('v', glob)}"  # noqa: S608  # ours
 
     def glob(self, column: str, glob: bytes) -> str:
         if not re.search(rb"[*?\[]", glob):
@@ -135,12 +130,17 @@ def _where(wanted: Filter) -> _Where:
         ]
     where.one_of("e.pid", wanted.pids)
     where.one_of("e.ppid", wanted.ppids)
-    where.matching("e.comm_id", "comm", wanted.comms)
-    where.matching("e.exe_id", "path", wanted.exes)
-    where.matching("e.cwd_id", "path", wanted.cwds)
+    where.any_of([f"e.comm_id IN ({where.named('comm', glob)})" for glob in wanted.comms])
+    for column, globs in (("exe_id", wanted.exes), ("cwd_id", wanted.cwds)):
+        where.any_of(
+            [
+                f"e.launch_id IN (SELECT id FROM launch WHERE {column} IN ({where.named('path', glob)}))"  # noqa: S608  # ours
+                for glob in globs
+            ]
+        )
     where.any_of([_args_condition(where, text) for text in wanted.args])
     where.any_of([f"args_search({where.bind(text)}, a.v, t.holes)" for text in wanted.args_regex])
-    where.any_of([_user_condition(where, match, "u.v", "e.uid", "e.user_id") for match in wanted.users])
+    where.any_of([_user_condition(where, match, "u.v", "e.uid", "l.user_id") for match in wanted.users])
     where.conditions += _origin_conditions(where, wanted)
     where.any_of([f"r.host = {where.bind(host)}" for host in wanted.hosts])
     if wanted.failed:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from execaudit import keys, schema
 from execaudit.codes import KINDS, TRUNCATIONS
-from execaudit.event import Kind, boot_prefix
+from execaudit.event import ExitEvent, Kind, boot_prefix
 from execaudit.interned import Interned, Recent, Texts
 
 if TYPE_CHECKING:
@@ -20,20 +20,18 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from execaudit.event import ExecEvent, ExecKey, ExitEvent
+    from execaudit.event import ExecEvent, ExecKey, Launch, Place
 
     _Row = tuple[object, ...]
-    _OriginKey = tuple[int | None, int | None, str | None, bytes | None, bytes | None]
-    _ImageKey = tuple[int | None, int | None, int | None, int | None, bytes | None]
+    _End = tuple[int, int | None, int | None]
 
 # So many execs are inserted in one go, and a row of `seg` covers about as many.
 BATCH_EVENTS = 2000
 
 _INSERT_EXEC = (
-    "INSERT INTO exec (id, ts, clock_id, kind, pid, tid, ppid, uid, euid, gid, user_id, comm_id,"
-    " filename_id, exe_id, cwd_id, argv_id, errno, truncated,"
-    " parent_id, parent_comm_id, origin_id, image_id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO exec (id, ts, clock_id, kind, pid, tid, ppid, uid, comm_id, launch_id, origin_id, argv_id,"
+    " errno, truncated, parent_id, duration_ns, status, replaced_by)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _INSERT_CUT = "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?, ?, ?, ?)"
 # A program ends once; being told twice is no reason to lose a batch.
@@ -41,9 +39,11 @@ _INSERT_EXIT = "INSERT OR IGNORE INTO exit (exec_id, duration_ns, status, replac
 _INSERT_STRAY = "INSERT INTO stray_exit (clock_id, ts, pid, duration_ns, status) VALUES (?, ?, ?, ?, ?)"
 _GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
-_EXEC = _KIND_CODE[Kind.EXEC]
+_FAILED = Kind.FAILED
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
-_UNKNOWN = (None,) * 5
+_UNKNOWN_LAUNCH: Launch = (None,) * 14
+_UNKNOWN_PLACE: Place = (None,) * 5
+_NO_END: _End | tuple[None, None, None] = (None, None, None)
 _boot_ns, _time_ns = attrgetter("boot_ns"), attrgetter("time_ns")
 
 
@@ -55,23 +55,25 @@ class Inserts:
         self._connection = connection
         self._comms, self._paths, self._argv = Texts("comm"), Texts("path"), Texts("argv")
         self._users: Interned[str] = Interned("user", ("v",))
-        self._origins: Interned[_OriginKey] = Interned(
+        self._origins: Interned[Place] = Interned(
             "origin", ("auid", "session", "login_user_id", "tty", "cgroup_id")
         )
-        self._images: Interned[_ImageKey] = Interned(
-            "image", ("inode", "device", "nlink", "privileged", "interpreter_id")
-        )
+        self._launches: Interned[Launch] = Interned(
+            "launch",
+            (
+                "uid", "euid", "gid", "user_id", "comm_id", "filename_id", "exe_id", "cwd_id",
+                "parent_comm_id", "interpreter_id", "inode", "device", "nlink", "privileged",
+            ),
+        )  # fmt: skip
         # Of what can be a parent and can end. 0: it is known not to be there.
         self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent()
         self._run_id: int | None = None
         self._boot = 0
 
     @property
-    def _tables(
-        self,
-    ) -> tuple[Interned[bytes] | Interned[str] | Interned[_OriginKey] | Interned[_ImageKey], ...]:
-        # Origins and images first: theirs are among the texts that the others write.
-        return (self._origins, self._images, self._comms, self._paths, self._argv, self._users)
+    def _tables(self) -> tuple[Interned[bytes] | Interned[str] | Interned[Place] | Interned[Launch], ...]:
+        # Origins and launches first: theirs are among the texts that the others write.
+        return (self._origins, self._launches, self._comms, self._paths, self._argv, self._users)
 
     def load(self) -> None:
         """Takes the counters from the database, and forgets what may not be there."""
@@ -105,13 +107,25 @@ class Inserts:
         # A parent's boot clock is smaller than its child's, whatever was done to the wall clock;
         # and the parent's row must be there first.
         ordered = sorted(events, key=_boot_ns)
+        # Ends of programs that are stored with them go into their rows.
+        ends = self._ends(ordered, exits)
         for start in range(0, len(ordered), BATCH_EVENTS):
-            self._insert_batch(ordered[start : start + BATCH_EVENTS])
-        self._insert_exits(exits)
+            self._insert_batch(ordered[start : start + BATCH_EVENTS], ends)
+        self._insert_ends(ends)
 
-    def _insert_batch(self, batch: list[ExecEvent]) -> None:
+    def _ends(self, ordered: list[ExecEvent], exits: Iterable[ExitEvent]) -> dict[ExecKey, ExitEvent | _End]:
+        """Returns how programs ended, by what was run: those that were replaced as they stand in a row."""
+        ends: dict[ExecKey, ExitEvent | _End] = {}
+        for end in exits:
+            ends.setdefault(end.exec, end)
+        for number, event in enumerate(ordered, self._next_id):
+            if event.replaces and event.parent is not None:
+                ends.setdefault(event.parent, (event.boot_ns - event.parent.boot_ns, None, number))
+        return ends
+
+    def _insert_batch(self, batch: list[ExecEvent], ends: dict[ExecKey, ExitEvent | _End]) -> None:
         first_id = self._next_id
-        rows, cuts, ends = self._rows(batch, first_id)
+        rows, cuts = self._rows(batch, first_id, ends)
         connection = self._connection
         for table in self._tables:
             table.flush(connection)
@@ -120,8 +134,6 @@ class Inserts:
         connection.exec_driver_sql(_INSERT_EXEC, rows)
         if cuts:
             connection.exec_driver_sql(_INSERT_CUT, cuts)
-        if ends:
-            connection.exec_driver_sql(_INSERT_EXIT, ends)
         self._next_id = first_id + len(batch)
         connection.exec_driver_sql(
             "UPDATE meta SET value = ? WHERE key = 'next_id'", (b"%d" % self._next_id,)
@@ -129,21 +141,19 @@ class Inserts:
         times = [*map(_time_ns, batch)]
         self._extend_segment(first_id, self._next_id - 1, min(times), max(times))
 
-    def _rows(self, batch: list[ExecEvent], first_id: int) -> tuple[list[_Row], list[_Row], list[_Row]]:
-        """Returns the rows of exec, argv_cut and exit. All is inline: this is done for each exec."""
+    def _rows(
+        self, batch: list[ExecEvent], first_id: int, ends: dict[ExecKey, ExitEvent | _End]
+    ) -> tuple[list[_Row], list[_Row]]:
+        """Returns the rows of exec and argv_cut. All is inline: this is done for each exec."""
         rows: list[_Row] = []
         cuts: list[_Row] = []
-        ends: list[_Row] = []
-        boot, clocks, execs, users = self._boot, self._clocks, self._execs.known, self._users.known
-        comms, paths, argvs = self._comms.known, self._paths.known, self._argv.known
-        new_comm, new_path, new_argv = self._comms.id_of, self._paths.id_of, self._argv.id_of
-        origins, images = self._origins.known, self._images.known
+        boot, clocks, execs, comms = self._boot, self._clocks, self._execs.known, self._comms.known
+        argvs, new_argv, kinds = self._argv.known, self._argv.id_of, _KIND_CODE
+        origins, launches, end_of = self._origins.known, self._launches.known, ends.pop
         for number, event in enumerate(batch, first_id):
             (
-                kind, _, _, time_ns, boot_ns, pid, tid, ppid, uid, euid, gid, user,
-                comm, filename, exe, cwd, argv, argc, argv_bytes, holes, truncated, errno,
-                parent, replaces, parent_comm, auid, session, login_user, tty, cgroup,
-                interpreter, inode, device, nlink, privileged, _,
+                kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
+                uid, _, _, _, comm, *_, parent, _, _,
             ) = event  # fmt: skip
             cut = None
             if truncated is not None:
@@ -155,59 +165,57 @@ class Inserts:
                 if parent_id is None:
                     parent_id = self._find(parent)
                 parent_id = parent_id or None
-                if replaces and parent_id:
-                    ends.append((parent_id, boot_ns - parent[1], None, number))
-            if kind is not Kind.FAILED:
-                execs[boot, boot_ns, pid] = number
-            # An IntFlag's own hash is slow.
-            gained = None if privileged is None else int(privileged)
-            origin = (auid, session, login_user, tty, cgroup)
-            image = (inode, device, nlink, gained, interpreter)
+            end: _End | tuple[None, None, None] = _NO_END
+            if kind is not _FAILED:
+                key = (boot, boot_ns, pid)
+                execs[key] = number
+                known = end_of(key, None)  # type: ignore[call-overload]  # an ExecKey is a tuple
+                if known is not None:
+                    end = known if len(known) == len(_NO_END) else (known[2] - boot_ns, known[4], None)
+            launch, place = event[14:28], event[28:33]
             rows.append(
                 (
                     number,
                     time_ns,
                     clocks.get(time_ns - boot_ns) or self._clock(time_ns - boot_ns),
-                    # So is an Enum's.
-                    _EXEC if kind is Kind.EXEC else _KIND_CODE[kind],
+                    kinds[kind],
                     pid,
-                    tid,
+                    None if tid == pid else tid,
                     ppid,
                     uid,
-                    euid,
-                    gid,
-                    None if user is None else users.get(user) or self._user(user),
-                    None if comm is None else comms.get(comm) or new_comm(comm),
-                    None if filename is None else paths.get(filename) or new_path(filename),
-                    None if exe is None else paths.get(exe) or new_path(exe),
-                    None if cwd is None else paths.get(cwd) or new_path(cwd),
+                    None if comm is None else comms.get(comm) or self._comms.id_of(comm),
+                    launches.get(launch) or self._launch(launch),
+                    origins.get(place) or self._origin(place),
                     argvs.get(argv) or new_argv(argv),
                     errno,
                     cut,
                     parent_id,
-                    None if parent_comm is None else comms.get(parent_comm) or new_comm(parent_comm),
-                    origins.get(origin) or self._origin(origin),
-                    images.get(image) or self._image(image),
+                    *end,
                 )
             )
-        return rows, cuts, ends
+        return rows, cuts
 
-    def _insert_exits(self, exits: Iterable[ExitEvent]) -> None:
-        ends: list[_Row] = []
+    def _insert_ends(self, ends: dict[ExecKey, ExitEvent | _End]) -> None:
+        """Writes the ends of what was stored before."""
+        rows: list[_Row] = []
         strays: list[_Row] = []
         execs = self._execs.known
-        for key, time_ns, boot_ns, pid, status in exits:
+        for key, end in ends.items():
             number = execs.get(key)
             if number is None:
                 number = self._find(key)
-            duration = boot_ns - key[1]
-            if number:
-                ends.append((number, duration, status, None))
-            else:
-                strays.append((self._clock(time_ns - boot_ns), time_ns, pid, duration, status))
+            if isinstance(end, ExitEvent):
+                _, time_ns, boot_ns, pid, status = end
+                duration = boot_ns - key[1]
+                if number:
+                    rows.append((number, duration, status, None))
+                else:
+                    strays.append((self._clock(time_ns - boot_ns), time_ns, pid, duration, status))
+            elif number:
+                rows.append((number, *end))
         self._execs.settle()
-        if ends:
-            self._connection.exec_driver_sql(_INSERT_EXIT, ends)
+        if rows:
+            self._connection.exec_driver_sql(_INSERT_EXIT, rows)
         if strays:
             self._connection.exec_driver_sql(_INSERT_STRAY, strays)
 
@@ -220,35 +228,46 @@ class Inserts:
             number = self._execs.known[key] = found or 0
         return number
 
-    def _user(self, name: str) -> int:
-        users = self._users
-        return users.again(name) or users.new(name, (name.encode("utf-8", "surrogateescape"),))
-
-    def _origin(self, origin: _OriginKey) -> int | None:
-        if origin == _UNKNOWN:
+    def _origin(self, place: Place) -> int | None:
+        if place == _UNKNOWN_PLACE:
             return None
-        auid, session, login_user, tty, cgroup = origin
-        return self._origins.again(origin) or self._origins.new(
-            origin,
+        auid, session, login_user, tty, cgroup = place
+        origins = self._origins
+        return origins.again(place) or origins.new(
+            place, (auid, session, self._user(login_user), tty, self._path(cgroup)), text=cgroup
+        )
+
+    def _launch(self, launch: Launch) -> int | None:
+        if launch == _UNKNOWN_LAUNCH:
+            return None
+        (
+            uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
+        ) = launch  # fmt: skip
+        launches = self._launches
+        return launches.again(launch) or launches.new(
+            launch,
             (
-                auid,
-                session,
-                None if login_user is None else self._users.known.get(login_user) or self._user(login_user),
-                tty,
-                None if cgroup is None else self._paths.id_of(cgroup),
+                uid, euid, gid, self._user(user), self._comm(comm), self._path(filename), self._path(exe),
+                self._path(cwd), self._comm(parent_comm), self._path(interpreter), inode, device, nlink, gained,
             ),
-            text=cgroup,
+            text=max(filename or b"", exe or b"", cwd or b"", interpreter or b"", key=len),
+        )  # fmt: skip
+
+    def _user(self, name: str | None) -> int | None:
+        if name is None:
+            return None
+        users = self._users
+        return (
+            users.known.get(name)
+            or users.again(name)
+            or users.new(name, (name.encode("utf-8", "surrogateescape"),))
         )
 
-    def _image(self, image: _ImageKey) -> int | None:
-        if image == _UNKNOWN:
-            return None
-        *numbers, interpreter = image
-        return self._images.again(image) or self._images.new(
-            image,
-            (*numbers, None if interpreter is None else self._paths.id_of(interpreter)),
-            text=interpreter,
-        )
+    def _comm(self, comm: bytes | None) -> int | None:
+        return None if comm is None else self._comms.id_of(comm)
+
+    def _path(self, path: bytes | None) -> int | None:
+        return None if path is None else self._paths.id_of(path)
 
     def _clock(self, offset_ns: int) -> int:
         known = self._clocks.get(offset_ns)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from execaudit import record
 from execaudit.container import container_id
-from execaudit.event import Kind, encode_id
+from execaudit.event import encode_id
 from execaudit.text import exact
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from execaudit.event import End, ExecEvent, Hole
+    from execaudit.event import End, ExecEvent, Hole, Kind, Launch, Place
 
 # Arguments, each ended by a NUL, that neither a shell nor JSON quotes; the first is no setting.
 _PLAIN = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
@@ -30,26 +30,21 @@ _REMEMBERED = 1024
 def json_line(event: ExecEvent) -> str:
     """Returns the record of one exec: ASCII without controls, no line end."""
     (
-        kind, host, boot_id, time_ns, _, pid, tid, ppid, uid, euid, gid, user,
-        comm, filename, exe, cwd, argv, argc, argv_bytes, holes, truncated, errno,
-        parent, _, parent_comm, auid, session, login_user, tty, cgroup,
-        interpreter, inode, device, nlink, privileged, end,
+        kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
+        parent, _, end,
     ) = event  # fmt: skip
-    # Plain values where their own hash is slow: that of an Enum's member is.
-    where = _where(host, boot_id, "exec" if kind is Kind.EXEC else kind.value)
-    who = _who(uid, euid, gid, auid, session, user, login_user, tty)
-    gained = None if privileged is None else int(privileged)
-    what = _what(comm, parent_comm, filename, interpreter, exe, inode, device, nlink, gained, cwd)
+    ids, user, what = _launch(event[14:28])
+    login_ids, login, group = _place(event[28:33])
     words, command, missing, encoded = _arguments(argv, holes)
     return (
         f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else record.shared_id(parent))},'
-        f'"time":"{utc_text(time_ns)}",{where},"pid":{pid},"tid":{tid},'
-        f'"ppid":{"null" if ppid is None else ppid},{who},{what},'
+        f'"time":"{utc_text(time_ns)}",{_where(host, boot_id, kind)},"pid":{pid},"tid":{tid},'
+        f'"ppid":{"null" if ppid is None else ppid},{ids},{login_ids},{user},{login},{what},'
         f'"argv":{words},"argc":{"null" if argc is None else argc},'
         f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
         f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
         f'"errno":{"null" if errno is None else quoted(record.errno_name(errno))},'
-        f"{_group(cgroup)},{_NO_END if end is None else _end(end)}{encoded}}}"
+        f"{group},{_NO_END if end is None else _end(end)}{encoded}}}"
     )
 
 
@@ -85,52 +80,33 @@ _BETWEEN = '","'
 
 
 @lru_cache(_REMEMBERED)
-def _where(host: str, boot_id: str, kind: str) -> str:
-    return f'"host":{quoted(host)},"boot_id":{quoted(boot_id)},"kind":{quoted(kind)}'
+def _where(host: str, boot_id: str, kind: Kind) -> str:
+    return f'"host":{quoted(host)},"boot_id":{quoted(boot_id)},"kind":{quoted(kind.value)}'
 
 
 @lru_cache(_REMEMBERED)
-def _who(  # noqa: PLR0913, PLR0917  # one a field, by position because it is faster
-    uid: int | None,
-    euid: int | None,
-    gid: int | None,
-    auid: int | None,
-    session: int | None,
-    user: str | None,
-    login_user: str | None,
-    tty: bytes | None,
-) -> str:
-    return (
-        f'"uid":{_number(uid)},"euid":{_number(euid)},"gid":{_number(gid)},"auid":{_number(auid)},'
-        f'"session":{_number(session)},"user":{_word(user)},"login_user":{_word(login_user)},'
-        f'"tty":{_text(tty)}'
-    )
-
-
-@lru_cache(_REMEMBERED)
-def _what(  # noqa: PLR0913, PLR0917  # see _who
-    comm: bytes | None,
-    parent_comm: bytes | None,
-    filename: bytes | None,
-    interpreter: bytes | None,
-    exe: bytes | None,
-    inode: int | None,
-    device: int | None,
-    nlink: int | None,
-    gained: int | None,
-    cwd: bytes | None,
-) -> str:
-    return (
+def _launch(launch: Launch) -> tuple[str, str, str]:
+    (
+        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
+    ) = launch  # fmt: skip
+    what = (
         f'"comm":{_text(comm)},"parent_comm":{_text(parent_comm)},"filename":{_text(filename)},'
         f'"interpreter":{_text(interpreter)},"exe":{_text(exe)},"inode":{_number(inode)},'
         f'"device":{_word(None if device is None else record.device_text(device))},"nlink":{_number(nlink)},'
         f'"privileged":{_word(None if gained is None else record.PRIVILEGED[gained])},"cwd":{_text(cwd)}'
     )
+    ids = f'"uid":{_number(uid)},"euid":{_number(euid)},"gid":{_number(gid)}'
+    return ids, f'"user":{_word(user)}', what
 
 
 @lru_cache(_REMEMBERED)
-def _group(cgroup: bytes | None) -> str:
-    return f'"cgroup":{_text(cgroup)},"container_id":{_word(container_id(cgroup))}'
+def _place(place: Place) -> tuple[str, str, str]:
+    auid, session, login_user, tty, cgroup = place
+    return (
+        f'"auid":{_number(auid)},"session":{_number(session)}',
+        f'"login_user":{_word(login_user)},"tty":{_text(tty)}',
+        f'"cgroup":{_text(cgroup)},"container_id":{_word(container_id(cgroup))}',
+    )
 
 
 def _end(end: End) -> str:

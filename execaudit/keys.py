@@ -29,7 +29,7 @@ _FIND = (
 )
 FIND_EXEC = f"{_FIND}e.pid = :task AND e.kind <> {_FAILED} LIMIT 1"
 """Of a successful exec or a snapshot, what can be a parent and can end."""
-FIND_FAILED = f"{_FIND}e.tid = :task AND e.kind = {_FAILED} LIMIT 1"
+FIND_FAILED = f"{_FIND}coalesce(e.tid, e.pid) = :task AND e.kind = {_FAILED} LIMIT 1"
 
 
 def parameters(key: ExecKey) -> dict[str, object]:

@@ -29,18 +29,23 @@ _TARGET = 0.9
 _FAILED = KINDS.index(Kind.FAILED)
 _ALIVE = (  # of our own numbers alone
     f"kind != {_FAILED} AND clock_id IN (SELECT clock.id FROM clock JOIN run ON run.id = clock.run_id"  # noqa: S608
-    " WHERE run.boot_id = :boot) AND NOT EXISTS (SELECT 1 FROM exit WHERE exec_id = exec.id)"
+    " WHERE run.boot_id = :boot) AND duration_ns IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM exit WHERE exec_id = exec.id)"
 )
 # Which rows of a dictionary a row of another table needs; the columns stand in the order of _REFERS.
-_TABLES = ("origin", "image", "argv", "comm", "path", "user")
+# In two rounds: what only a row of the first needs that goes, goes as well.
+_ROUNDS = (
+    (("exec",), ("origin", "launch")),
+    (("exec", "origin", "launch"), ("argv", "comm", "path", "user")),
+)
+_TABLES = tuple(table for _, swept in _ROUNDS for table in swept)
 _REFERS = {
-    "exec": (
-        ("origin_id", "origin"), ("image_id", "image"), ("argv_id", "argv"), ("comm_id", "comm"),
-        ("parent_comm_id", "comm"), ("filename_id", "path"), ("exe_id", "path"), ("cwd_id", "path"),
-        ("user_id", "user"),
-    ),
+    "exec": (("origin_id", "origin"), ("launch_id", "launch"), ("argv_id", "argv"), ("comm_id", "comm")),
     "origin": (("login_user_id", "user"), ("cgroup_id", "path")),
-    "image": (("interpreter_id", "path"),),
+    "launch": (
+        ("user_id", "user"), ("comm_id", "comm"), ("parent_comm_id", "comm"), ("filename_id", "path"),
+        ("exe_id", "path"), ("cwd_id", "path"), ("interpreter_id", "path"),
+    ),
 }  # fmt: skip
 
 
@@ -268,12 +273,10 @@ class _Marks:
         self.needed = {table: bytearray(last + 1) for table, last in self.last.items()}
         self._seen = dict.fromkeys(_REFERS, 0)
 
-    def step(self) -> bool:
-        """Looks at some more rows. Returns whether there are others."""
-        more = False
-        for table in _REFERS:
-            more |= self._look_at(table)
-        return more
+    def step(self, tables: tuple[str, ...]) -> bool:
+        """Looks at some more rows of these. Returns whether there are others."""
+        more = [self._look_at(table) for table in tables]
+        return any(more)
 
     def _look_at(self, table: str) -> bool:
         columns = ", ".join(column for column, _ in _REFERS[table])
@@ -293,19 +296,26 @@ class _Marks:
 def _sweep(connection: sqlite3.Connection) -> Iterator[None]:
     """Deletes what no row refers to any more."""
     marks = _Marks(connection)
-    while marks.step():
-        yield
-    for table in _TABLES:
-        needed = marks.needed[table]
-        for low in range(1, marks.last[table] + 1, _SWEPT):
-            high = min(low + _SWEPT - 1, marks.last[table])
-            if 0 not in memoryview(needed)[low : high + 1]:
-                continue
-            with _transaction(connection):
-                # What the recorder has written since; it remembers old numbers, and uses them.
-                while marks.step():
-                    pass
-                gone = [(number,) for number in range(low, high + 1) if not needed[number]]
-                connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608  # ours
-                _raise_generation(connection)
+    for sources, swept in _ROUNDS:
+        while marks.step(sources):
             yield
+        for table in swept:
+            yield from _sweep_table(connection, table, marks, sources)
+
+
+def _sweep_table(
+    connection: sqlite3.Connection, table: str, marks: _Marks, sources: tuple[str, ...]
+) -> Iterator[None]:
+    needed = marks.needed[table]
+    for low in range(1, marks.last[table] + 1, _SWEPT):
+        high = min(low + _SWEPT - 1, marks.last[table])
+        if 0 not in memoryview(needed)[low : high + 1]:
+            continue
+        with _transaction(connection):
+            # What the recorder has written since; it remembers old numbers, and uses them.
+            while marks.step(sources):
+                pass
+            gone = [(number,) for number in range(low, high + 1) if not needed[number]]
+            connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608  # ours
+            _raise_generation(connection)
+        yield

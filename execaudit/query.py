@@ -266,7 +266,7 @@ def summary(connection: sqlite3.Connection) -> Summary:
         gaps=gap_count,
         missed=missed,
         runs=row("SELECT count(*) FROM run")[0],
-        exits=row("SELECT count(*) FROM exit")[0],
+        exits=row("SELECT (SELECT count(*) FROM exit) + count(duration_ns) FROM exec")[0],
         stray_exits=row("SELECT count(*) FROM stray_exit")[0],
         missed_exits=missed_exits,
     )

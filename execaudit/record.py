@@ -110,10 +110,9 @@ def to_record(event: ExecEvent) -> dict[str, object]:
     Has argv_base64 only when some part of argv is not valid UTF-8.
     """
     (
-        kind, host, boot_id, time_ns, _, pid, tid, ppid, uid, euid, gid, user,
-        comm, filename, exe, cwd, argv, argc, argv_bytes, holes, truncated, errno_,
-        parent, _, parent_comm, auid, session, login_user, tty, cgroup,
-        interpreter, inode, device, nlink, privileged, end,
+        kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno_,
+        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, privileged,
+        auid, session, login_user, tty, cgroup, parent, _, end,
     ) = event  # fmt: skip
     arguments = split_argv(argv, holes)
     texts, all_utf8 = decoded(arguments.parts)

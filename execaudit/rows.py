@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COLUMNS = (
-    "e.id, e.ts, e.kind, e.pid, e.tid, e.ppid, e.uid, e.euid, e.gid, e.errno, e.truncated, e.parent_id,"
+    "e.id, e.ts, e.kind, e.pid, e.tid, e.ppid, e.uid, l.euid, l.gid, e.errno, e.truncated, e.parent_id,"
     " k.offset_ns, k.run_id, r.host, r.boot_id, u.v, c.v, f.v, x.v, w.v, a.v, t.argc, t.argv_bytes, t.holes,"
-    " q.v, p.ts - pk.offset_ns, p.pid, pe.replaced_by,"
-    " o.auid, o.session, ou.v, o.tty, og.v, i.inode, i.device, i.nlink, i.privileged, ii.v,"
-    " d.duration_ns, d.status, n.ts - nk.offset_ns, n.pid"
+    " q.v, p.ts - pk.offset_ns, p.pid, coalesce(p.replaced_by, pe.replaced_by),"
+    " o.auid, o.session, ou.v, o.tty, og.v, l.inode, l.device, l.nlink, l.privileged, ii.v,"
+    " coalesce(e.duration_ns, d.duration_ns), CASE WHEN e.duration_ns IS NULL THEN d.status ELSE e.status END,"
+    " n.ts - nk.offset_ns, n.pid"
 )
 ARGV = 21
 """Which of the columns has the command line, the one that can be large."""
@@ -34,19 +35,20 @@ ARGV = 21
 _JOINS = (
     # What filters look at; see filters.py.
     " LEFT JOIN clock AS k ON k.id = e.clock_id LEFT JOIN run AS r ON r.id = k.run_id"
-    " LEFT JOIN user AS u ON u.id = e.user_id LEFT JOIN comm AS c ON c.id = e.comm_id"
-    " LEFT JOIN path AS f ON f.id = e.filename_id LEFT JOIN path AS x ON x.id = e.exe_id"
-    " LEFT JOIN path AS w ON w.id = e.cwd_id LEFT JOIN argv AS a ON a.id = e.argv_id"
-    " LEFT JOIN argv_cut AS t ON t.exec_id = e.id LEFT JOIN comm AS q ON q.id = e.parent_comm_id"
+    " LEFT JOIN launch AS l ON l.id = e.launch_id"
+    " LEFT JOIN user AS u ON u.id = l.user_id LEFT JOIN comm AS c ON c.id = e.comm_id"
+    " LEFT JOIN path AS f ON f.id = l.filename_id LEFT JOIN path AS x ON x.id = l.exe_id"
+    " LEFT JOIN path AS w ON w.id = l.cwd_id LEFT JOIN argv AS a ON a.id = e.argv_id"
+    " LEFT JOIN argv_cut AS t ON t.exec_id = e.id LEFT JOIN comm AS q ON q.id = l.parent_comm_id"
     # The parent, and what it ended with.
     " LEFT JOIN exec AS p ON p.id = e.parent_id LEFT JOIN clock AS pk ON pk.id = p.clock_id"
     " LEFT JOIN exit AS pe ON pe.exec_id = e.parent_id"
     " LEFT JOIN origin AS o ON o.id = e.origin_id LEFT JOIN user AS ou ON ou.id = o.login_user_id"
-    " LEFT JOIN path AS og ON og.id = o.cgroup_id"
-    " LEFT JOIN image AS i ON i.id = e.image_id LEFT JOIN path AS ii ON ii.id = i.interpreter_id"
+    " LEFT JOIN path AS og ON og.id = o.cgroup_id LEFT JOIN path AS ii ON ii.id = l.interpreter_id"
     # Its end, and what came next.
     " LEFT JOIN exit AS d ON d.exec_id = e.id"
-    " LEFT JOIN exec AS n ON n.id = d.replaced_by LEFT JOIN clock AS nk ON nk.id = n.clock_id"
+    " LEFT JOIN exec AS n ON n.id = coalesce(e.replaced_by, d.replaced_by)"
+    " LEFT JOIN clock AS nk ON nk.id = n.clock_id"
 )
 FROM = f" FROM exec AS e{_JOINS}"
 FROM_DESCENDANTS = f" FROM {{table}} AS h CROSS JOIN exec AS e ON e.id = h.id{_JOINS}"
@@ -101,7 +103,7 @@ def to_found(row: Sequence[Any], recording: Recording) -> Found:
         time_ns=Nanoseconds(ts),
         boot_ns=Nanoseconds(ts - offset_ns),
         pid=pid,
-        tid=tid,
+        tid=pid if tid is None else tid,
         ppid=ppid,
         uid=uid,
         euid=euid,

@@ -82,18 +82,29 @@ origin = Table(
     sqlite_strict=True,
 )
 
-# What files were run, beside their path.
-image = Table(
-    "image",
+# What was run, as whom, in which directory. The same again and again: an exec has one number for it.
+launch = Table(
+    "launch",
     metadata,
     Column("id", Integer, primary_key=True),
+    # NULL, here and in exec: not known, because the record that says it was lost.
+    Column("uid", Integer),
+    Column("euid", Integer),
+    Column("gid", Integer),
+    Column("user_id", Integer),
+    Column("comm_id", Integer),
+    Column("filename_id", Integer),
+    Column("exe_id", Integer),
+    Column("cwd_id", Integer),
+    Column("parent_comm_id", Integer),
+    Column("interpreter_id", Integer),
+    # Of the exe.
     Column("inode", Integer),
     # major << 20 | minor
     Column("device", Integer),
     Column("nlink", Integer),
     # Bits, see event.Gained.
     Column("privileged", Integer),
-    Column("interpreter_id", Integer),
     sqlite_strict=True,
 )
 
@@ -109,17 +120,14 @@ exec_ = Table(
     # See codes.KINDS.
     Column("kind", Integer, nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("tid", Integer, nullable=False),
-    # NULL, here and below: not known, because the record that says it was lost.
+    # NULL: the pid.
+    Column("tid", Integer),
     Column("ppid", Integer),
+    # The launch has these two as well. Here they are filters that need not look there.
     Column("uid", Integer),
-    Column("euid", Integer),
-    Column("gid", Integer),
-    Column("user_id", Integer),
     Column("comm_id", Integer),
-    Column("filename_id", Integer),
-    Column("exe_id", Integer),
-    Column("cwd_id", Integer),
+    Column("launch_id", Integer),
+    Column("origin_id", Integer),
     Column("argv_id", Integer, nullable=False),
     # Positive; NULL for a successful exec.
     Column("errno", Integer),
@@ -127,9 +135,12 @@ exec_ = Table(
     Column("truncated", Integer),
     # exec.id of the exec that led to this one; always a smaller number.
     Column("parent_id", Integer),
-    Column("parent_comm_id", Integer),
-    Column("origin_id", Integer),
-    Column("image_id", Integer),
+    # How it ended, if that was known when it was stored; else NULL, see exit.
+    Column("duration_ns", Integer),
+    # As wait(2) gives it. NULL: the process went on with another program.
+    Column("status", Integer),
+    # exec.id of that one.
+    Column("replaced_by", Integer),
     # The rowid is an index's implicit last column, so comm and an id range are one search.
     # No index on ts (19 bytes a row: `seg` does its work) and none on argv_id (random
     # writes); both measured as a net loss.
@@ -151,15 +162,15 @@ argv_cut = Table(
     sqlite_strict=True,
 )
 
-# How programs ended. Rows are only added: those of exec are never changed.
+# How programs ended whose exec was stored before that. Rows are only added: those of exec are never
+# changed.
 exit_ = Table(
     "exit",
     metadata,
     Column("exec_id", Integer, primary_key=True),
     Column("duration_ns", Integer, nullable=False),
-    # As wait(2) gives it. NULL: the process went on with another program.
+    # See exec.
     Column("status", Integer),
-    # exec.id of that one.
     Column("replaced_by", Integer),
     sqlite_strict=True,
 )

@@ -218,7 +218,11 @@ class Store:
             left = handover.from_child(self._migrated, output)
             kind, text = left.facts["error"]
         except handover.ChildDiedError as exc:
-            raise RuntimeError(f"the process that migrates {exc}: {output.read_text()}") from exc
+            if not (text := output.read_text()):
+                raise StoreError(
+                    f"cannot open {self._path}: the process that migrates it {exc}: start again, it goes on where it was"
+                ) from exc
+            raise RuntimeError(f"the process that migrates {exc}: {text}") from exc
         finally:
             os.close(said)
         if kind is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import struct
 from enum import IntEnum, IntFlag
-from functools import lru_cache
 from typing import NamedTuple
 
 from execaudit.errors import ExecauditError
@@ -13,9 +12,15 @@ from execaudit.errors import ExecauditError
 # Native byte order: probe and reader are the same machine. "=" means no padding, which
 # the header promises (tests/test_wire.py compares both with the C compiler's layout).
 _HEAD = struct.Struct("=QIIIIIIIHBBI4x")
-_FACTS = struct.Struct("=QQIIIIIIIIIIiiII6H4xHBB16s16s4x")
-_EXIT = struct.Struct("=QII")
+_OWN = struct.Struct("=QIIIiIIIII")
+_LENGTHS = struct.Struct("=6H4xH")
+_LAUNCH = struct.Struct("=16xHBxQIIIIIi16s16s")
+_EXIT = struct.Struct("=Q4xI32xQII")
 _TYPE_AT = 38  # ea_head.type
+_LAUNCH_AT = _HEAD.size + _OWN.size  # ea_exec.str_len
+_EXEC_SIZE = _LAUNCH_AT + _LAUNCH.size
+# All that differs from exec to exec, in one go.
+_FIRST = struct.Struct(_HEAD.format + _OWN.format[1:] + _LENGTHS.format[1:])
 
 UNKNOWN = 0xFFFFFFFF
 """EA_`EA_UNKNOWN`: a number that the probe could not know, or not yet."""
@@ -35,9 +40,7 @@ class RecordType(IntEnum):
 # A NamedTuple's own is Python and takes twice as long, and this is done for each record.
 _new = tuple.__new__
 # Plain numbers: looking a member up for each record costs more than the comparison.
-_FIRST = (1, 2)
-_MORE = (3, 4)
-_OF_FAILED = (2, 4)
+_EXEC, _FAILED, _FAILED_MORE = 1, 2, 4
 
 
 class RecordFlag(IntFlag):
@@ -98,6 +101,19 @@ class Image(NamedTuple):
     """0, too: not known."""
 
 
+class Place(NamedTuple):
+    """Where an exec came from, as the probe sends it: `decode_place` reads it."""
+
+    auid: int
+    """UNKNOWN when unset; `session` too."""
+    session: int
+    tty_bytes: int
+    """How many of `texts` are the terminal's."""
+    flags: int
+    """PathFlag, of the cgroup."""
+    texts: bytes
+
+
 class Facts(NamedTuple):
     """What the first record of an exec says beside its piece of the command line."""
 
@@ -105,33 +121,36 @@ class Facts(NamedTuple):
     """What the process ran before, or was forked from."""
     replaces: bool
     """The parent ran in this very process."""
+    caller_tid: int
+    ppid: int
+    errno: int
+    """Positive; 0 for a successful exec."""
+    cut_from: int
+    """Bytes `cut_from` to `cut_to` of the command line were left out on purpose."""
+    cut_to: int
+    place: Place
+    launch: bytes
+    """What was run, as whom: `decode_launch` reads it. The same bytes come again and again."""
+
+
+class Launch(NamedTuple):
+    """What many execs have in common: the program, its user, its directory."""
+
+    uid: int
+    gid: int
+    euid: int
+    comm: bytes
+    parent_comm: bytes
+    filename: bytes | None
+    interpreter: bytes | None
+    cwd: bytes | None
+    exe: bytes | None
     inode: int
     """Of the exe, as `device` (major << 20 | minor) and `nlink`."""
     device: int
     nlink: int
     gained: int
     """EA_GAINED_* bits: what the image's file gave the process."""
-    caller_tid: int
-    ppid: int
-    uid: int
-    gid: int
-    euid: int
-    auid: int
-    """UNKNOWN when unset; `session` too."""
-    session: int
-    errno: int
-    """Positive; 0 for a successful exec."""
-    cut_from: int
-    """Bytes `cut_from` to `cut_to` of the command line were left out on purpose."""
-    cut_to: int
-    comm: bytes
-    parent_comm: bytes
-    filename: bytes | None
-    interpreter: bytes | None
-    tty: bytes | None
-    cgroup: bytes | None
-    cwd: bytes | None
-    exe: bytes | None
 
 
 class Exit(NamedTuple):
@@ -139,8 +158,9 @@ class Exit(NamedTuple):
 
     boot_ns: int
     pid: int
-    image: Image
-    """What it ran."""
+    image_ns: int
+    """What it ran, with `image_pid`: see Image."""
+    image_pid: int
     status: int
     """As wait(2) gives it."""
 
@@ -156,11 +176,10 @@ def decode_exit(record: bytes) -> Exit:
     Raises WireError for bytes that the probe cannot have sent.
     """
     try:
-        head = _HEAD.unpack_from(record)
-        image_ns, image_pid, status = _EXIT.unpack_from(record, _HEAD.size)
+        boot_ns, pid, image_ns, image_pid, status = _EXIT.unpack_from(record)
     except struct.error as exc:
         raise _no_record(record, exc) from exc
-    return _new(Exit, (head[0], head[2], _new(Image, (image_ns, image_pid)), status))
+    return _new(Exit, (boot_ns, pid, image_ns, image_pid, status))
 
 
 def started(record: bytes) -> tuple[int, int] | None:
@@ -171,7 +190,7 @@ def started(record: bytes) -> tuple[int, int] | None:
     return pid, boot_ns
 
 
-def _no_record(record: bytes, reason: Exception) -> WireError:
+def _no_record(record: bytes, reason: object) -> WireError:
     return WireError(f"the probe sent {len(record)} bytes that are no record ({reason}): reinstall execaudit")
 
 
@@ -180,73 +199,81 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
 
     Raises WireError for bytes that the probe cannot have sent.
     """
+    kind = record[_TYPE_AT] if len(record) > _TYPE_AT else 0
+    if kind > _FAILED:
+        return _decode_more(record, kind), None
     try:
-        boot_ns, tid, pid, total, argc, offset, length, missing, size, kind, flags, seq = _HEAD.unpack_from(
-            record
-        )
-        if kind in _FIRST:
-            facts, end = _facts(record, size)
-        elif kind in _MORE:
-            facts, end = None, size
-        else:
-            raise WireError(f"the probe sent a record of the unknown type {kind}: reinstall execaudit")
+        (
+            boot_ns, tid, pid, total, argc, offset, length, missing, size, kind, flags, seq,
+            parent_ns, parent_pid, caller_tid, ppid, ret, cut_from, cut_to, auid, session, replaces,
+            filename_len, interp_len, tty_len, cgroup_len, cwd_len, exe_len, path_flags,
+        ) = _FIRST.unpack_from(record)  # fmt: skip
     except struct.error as exc:
         raise _no_record(record, exc) from exc
-    argv = record[end : end + length]
-    if len(argv) != length:
-        raise WireError(
-            f"the probe sent a record of {len(record)} bytes that needs {end + length}: reinstall execaudit"
-        )
-    failed = kind in _OF_FAILED
-    piece = _new(Piece, (boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv))
+    tty_at = _EXEC_SIZE + filename_len + interp_len
+    cwd_at = tty_at + tty_len + cgroup_len
+    argv_at = cwd_at + cwd_len + exe_len
+    end = argv_at + length
+    argv = record[argv_at:end]
+    if size != _EXEC_SIZE or not kind or len(record) < end:
+        raise _no_record(record, f"type {kind}, {end} bytes needed, {size} of them fixed")
+    piece = _new(Piece, (boot_ns, tid, pid, seq, kind == _FAILED, total, argc, offset, missing, flags, argv))
+    place = _new(Place, (auid, session, tty_len, path_flags >> _CGROUP_SHIFT, record[tty_at:cwd_at]))
+    facts = _new(Facts, (
+        _new(Image, (parent_ns, parent_pid)), replaces != 0, caller_tid, ppid, -ret, cut_from, cut_to,
+        place, record[_LAUNCH_AT:tty_at] + record[cwd_at:argv_at],
+    ))  # fmt: skip
     return piece, facts
 
 
-def _facts(record: bytes, size: int) -> tuple[Facts, int]:
-    """Returns the facts and where the argv bytes begin."""
-    (
-        parent_ns, inode, parent_pid, caller_tid, ppid, uid, gid, euid, auid, session, device, nlink,
-        ret, dirfd, cut_from, cut_to,
-        filename_len, interp_len, tty_len, cgroup_len, cwd_len, exe_len,
-        path_flags, gained, replaces, comm, parent_comm,
-    ) = _FACTS.unpack_from(record, _HEAD.size)  # fmt: skip
-    interp_at = size + filename_len
-    tty_at = interp_at + interp_len
-    cgroup_at = tty_at + tty_len
-    cwd_at = cgroup_at + cgroup_len
-    exe_at = cwd_at + cwd_len
-    end = exe_at + exe_len
-    filename = record[size : interp_at - 1] if filename_len else None
-    facts = _new(
-        Facts,
-        (
-            _new(Image, (parent_ns, parent_pid)),
-            replaces != 0,
-            inode,
-            device,
-            nlink,
-            gained,
-            caller_tid,
-            ppid,
-            uid,
-            gid,
-            euid,
-            auid,
-            session,
-            -ret,
-            cut_from,
-            cut_to,
-            comm.partition(b"\0")[0],
-            parent_comm.partition(b"\0")[0],
-            filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
-            record[interp_at : tty_at - 1] if interp_len else None,
-            terminal(record[tty_at : cgroup_at - 1]) if tty_len else None,
-            path(record[cgroup_at:cwd_at], path_flags >> _CGROUP_SHIFT & _ONE_PATH),
-            path(record[cwd_at:exe_at], path_flags & _ONE_PATH),
-            path(record[exe_at:end], path_flags >> _EXE_SHIFT & _ONE_PATH),
-        ),
+def _decode_more(record: bytes, kind: int) -> Piece:
+    try:
+        boot_ns, tid, pid, total, argc, offset, length, missing, size, _, flags, seq = _HEAD.unpack_from(
+            record
+        )
+    except struct.error as exc:
+        raise _no_record(record, exc) from exc
+    end = _HEAD.size + length
+    if size != _HEAD.size or kind > _FAILED_MORE or len(record) < end:
+        raise _no_record(record, f"type {kind}, {end} bytes needed, {size} of them fixed")
+    failed, argv = kind == _FAILED_MORE, record[_HEAD.size : end]
+    return _new(Piece, (boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv))
+
+
+def decode_launch(launch: bytes) -> Launch:
+    """Returns what `Facts.launch` says."""
+    filename_len, interp_len, _, _, cwd_len, _, _ = _LENGTHS.unpack_from(launch)
+    path_flags, gained, inode, uid, gid, euid, device, nlink, dirfd, comm, parent_comm = _LAUNCH.unpack_from(
+        launch
     )
-    return facts, end
+    interp_at = _LAUNCH.size + filename_len
+    cwd_at = interp_at + interp_len
+    exe_at = cwd_at + cwd_len
+    filename = launch[_LAUNCH.size : interp_at - 1] if filename_len else None
+    return Launch(
+        uid=uid,
+        gid=gid,
+        euid=euid,
+        comm=comm.partition(b"\0")[0],
+        parent_comm=parent_comm.partition(b"\0")[0],
+        filename=filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
+        interpreter=launch[interp_at : cwd_at - 1] if interp_len else None,
+        cwd=path(launch[cwd_at:exe_at], path_flags & _ONE_PATH),
+        exe=path(launch[exe_at:], path_flags >> _EXE_SHIFT & _ONE_PATH),
+        inode=inode,
+        device=device,
+        nlink=nlink,
+        gained=gained,
+    )
+
+
+def decode_place(place: Place) -> tuple[bytes | None, bytes | None]:
+    """Returns terminal and cgroup of a place."""
+    texts, tty_bytes = place.texts, place.tty_bytes
+    return (
+        terminal(texts[: tty_bytes - 1]) if tty_bytes else None,
+        path(texts[tty_bytes:], place.flags & _ONE_PATH),
+    )
 
 
 def terminal(name: bytes) -> bytes:
@@ -262,8 +289,6 @@ def at_path(dirfd: int, filename: bytes) -> bytes:
     return b"/dev/fd/%d/%s" % (dirfd, filename) if filename else b"/dev/fd/%d" % dirfd
 
 
-# The same few come again and again.
-@lru_cache(maxsize=1024)  # of 4 KB each at most
 def path(components: bytes, flags: int) -> bytes | None:
     """Returns a path from its components, the last one first, each ended by a NUL.
 

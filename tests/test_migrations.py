@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from execaudit.event import (
     Ended,
     ExecKey,
     ExitEvent,
+    Gained,
     GapReason,
     Hole,
     Kind,
@@ -220,20 +221,24 @@ UPDATE meta SET value = x'33' WHERE key = 'next_id';
 """
 
 
-@pytest.fixture
-def first_history(tmp_path: Path) -> Path:
-    """A history as the first schema had it, made by that schema's migration."""
-    path = tmp_path / "first.db"
+def made_by(revision: str, path: Path, content: str) -> Path:
+    """Makes a history as a version had it, by the migrations up to there. Returns its path."""
     config = Config()
     config.set_main_option("script_location", str(migrations_dir()))
     engine = sa.create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
     engine.dispose()
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(_FIRST_HISTORY)
+        connection.executescript(content)
     return path
+
+
+@pytest.fixture
+def first_history(tmp_path: Path) -> Path:
+    """A history as the first schema had it."""
+    return made_by("0001", tmp_path / "first.db", _FIRST_HISTORY)
 
 
 def test_the_first_histories_are_kept(first_history: Path) -> None:
@@ -286,3 +291,122 @@ def test_each_history_has_an_identity_of_its_own(tmp_path: Path) -> None:
             identities.add(connection.execute("SELECT value FROM meta WHERE key = 'stream_id'").fetchone()[0])
 
     assert [16, 16] == [len(identity) for identity in identities]
+
+
+# What was there before launches: execs with all that was known of them, in a row of its own each.
+_THIRD_HISTORY = """
+INSERT INTO run VALUES (1, '11111111-2222-4333-8444-555555555555', 'web1', '0', 1, 2, 2);
+INSERT INTO clock VALUES (1, 1, 1000);
+INSERT INTO comm VALUES (1, x'6c73');
+INSERT INTO comm VALUES (2, x'7368');
+INSERT INTO path VALUES (1, x'2f62696e2f6c73');
+INSERT INTO path VALUES (2, x'2f');
+INSERT INTO path VALUES (3, x'2f62696e2f7368');
+INSERT INTO argv VALUES (1, x'6c7300');
+INSERT INTO user VALUES (1, x'726f6f74');
+INSERT INTO origin VALUES (1, 1000, 3, 1, x'7074732f33', 2);
+INSERT INTO image VALUES (1, 7, 8388609, 1, 1, 3);
+WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 50)
+INSERT INTO exec SELECT id, 2000 + id, 1, 0, 100 + id, 100 + id - (id % 5 = 0), 99, 33, 34, 35, 1, 1, 1, 1 + id % 2, 2, 1,
+    NULL, NULL, iif(id > 1, id - 1, NULL), 2, iif(id % 3 = 0, NULL, 1), 1 FROM n;
+INSERT INTO exec VALUES (51, 2051, 1, 1, 7, 8, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, 2, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO exit SELECT id, 500, 256, NULL FROM exec WHERE id % 4 = 1 AND id < 51;
+INSERT INTO exit SELECT id, 1, NULL, id + 1 FROM exec WHERE id % 4 = 2 AND id < 50;
+INSERT INTO seg VALUES (1, 51, 2001, 2051);
+UPDATE meta SET value = x'3532' WHERE key = 'next_id';
+"""
+
+
+@pytest.fixture
+def third_history(tmp_path: Path) -> Path:
+    """A history as it was before launches."""
+    return made_by("0003", tmp_path / "third.db", _THIRD_HISTORY)
+
+
+def third_event(number: int) -> Found:
+    """Returns what the third history says of an exec."""
+    if number == 51:
+        nothing: dict[str, Any] = dict.fromkeys(
+            ("ppid", "uid", "euid", "gid", "user", "comm", "filename", "exe", "cwd")
+        )
+        failed = make_event(
+            b"ls", kind=Kind.FAILED, time_ns=Nanoseconds(2051), boot_ns=1051, pid=7, **nothing
+        )
+        return Found(51, failed._replace(tid=8, errno=2), None)
+    key = ExecKey(0x1111111, 1000 + number, 100 + number)
+    before = key._replace(boot_ns=key.boot_ns - 1, task=key.task - 1)
+    after = key._replace(boot_ns=key.boot_ns + 1, task=key.task + 1)
+    ends = {
+        1: End(Ended.EXITED, code=1, duration_ns=500),
+        2: End(Ended.REPLACED, duration_ns=1, replaced_by=after),
+    }
+    event = make_event(
+        b"ls", time_ns=Nanoseconds(2000 + number), boot_ns=Nanoseconds(1000 + number), pid=100 + number,
+        ppid=99, uid=33, euid=34, gid=35, comm=b"ls", filename=b"/bin/ls", exe=[b"/bin/ls", b"/"][number % 2],
+        parent_comm=b"sh", inode=7, device=8388609, nlink=1, privileged=Gained.SETUID, interpreter=b"/bin/sh",
+        parent=None if number == 1 else before, replaces=number % 4 == 3,
+        end=ends.get(number % 4 if number < 50 else 0, End(Ended.UNKNOWN)),
+    )  # fmt: skip
+    if number % 5 == 0:
+        event = event._replace(tid=event.pid - 1)
+    if number % 3:
+        event = event._replace(auid=1000, session=3, login_user="root", tty=b"pts/3", cgroup=b"/")
+    return Found(number, event, None if number == 1 else number - 1)
+
+
+def found_in(path: Path) -> list[Found]:
+    """Returns all execs of a history."""
+    with open_history(path) as connection:
+        return list(query.find(connection, Filter()))
+
+
+def test_histories_without_launches_are_kept(third_history: Path) -> None:
+    """Each exec is as it was, with its end, wherever that stands now; what is the same stands there once."""
+    Store(third_history).close()
+
+    assert [third_event(number) for number in range(1, 52)] == found_in(third_history)
+    with closing(sqlite3.connect(third_history)) as connection:
+        assert (2, 0) == connection.execute(
+            "SELECT (SELECT count(*) FROM launch), (SELECT count(*) FROM exit)"
+        ).fetchone()
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 5])
+def test_a_killed_migration_goes_on_where_it_was(
+    third_history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int
+) -> None:
+    """After kill -9 the history is the old one, and the next start copies only what is left."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrations_dir(), folder)
+    (file,) = (folder / "versions").glob("0004_*.py")
+    text = file.read_text().replace("_CHUNK = 20_000", "_CHUNK = 10")
+    point = 'history.execute("BEGIN IMMEDIATE")'
+    assert 1 == text.count(point)
+    file.write_text(text.replace(point, f"{point}\n        _kill({chunks}, done)") + _KILL)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "migrations_dir", lambda: folder)
+        with pytest.raises(StoreError, match=r"was killed by SIGKILL: start again, it goes on where it was$"):
+            Store(third_history)
+    assert "0003" == revision_of(third_history)
+    with closing(sqlite3.connect(third_history)) as connection:
+        assert (chunks * 10,) == connection.execute("SELECT max(id) FROM exec_new").fetchone()
+        assert (51,) == connection.execute("SELECT count(*) FROM exec").fetchone()
+
+    Store(third_history).close()
+    assert [third_event(number) for number in range(1, 52)] == found_in(third_history)
+    assert ["ok"] == rows_of(third_history, "PRAGMA integrity_check")
+
+
+_KILL = """
+
+def _kill(chunks, done):
+    import os
+    if done >= (chunks - 1) * 10:
+        os.kill(os.getpid(), 9)
+"""
+
+
+def rows_of(path: Path, sql: str) -> list[object]:
+    """Returns the first column of what SQLite itself finds."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute(sql)]

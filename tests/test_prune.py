@@ -28,12 +28,12 @@ CHECKOUT = Path(__file__).parent.parent
 OTHER_BOOT = "99999999-2222-4333-8444-555555555555"
 # Which columns name rows of which table.
 REFERENCES = {
-    ("exec", "parent_id"): "exec", ("exec", "clock_id"): "clock", ("exec", "user_id"): "user",
-    ("exec", "comm_id"): "comm", ("exec", "parent_comm_id"): "comm", ("exec", "filename_id"): "path",
-    ("exec", "exe_id"): "path", ("exec", "cwd_id"): "path", ("exec", "argv_id"): "argv",
-    ("exec", "origin_id"): "origin", ("exec", "image_id"): "image", ("origin", "login_user_id"): "user",
-    ("origin", "cgroup_id"): "path", ("image", "interpreter_id"): "path", ("exit", "exec_id"): "exec",
-    ("argv_cut", "exec_id"): "exec",
+    ("exec", "parent_id"): "exec", ("exec", "clock_id"): "clock", ("exec", "comm_id"): "comm",
+    ("exec", "launch_id"): "launch", ("exec", "origin_id"): "origin", ("exec", "argv_id"): "argv",
+    ("exit", "exec_id"): "exec", ("argv_cut", "exec_id"): "exec",
+    ("launch", "user_id"): "user", ("launch", "comm_id"): "comm", ("launch", "parent_comm_id"): "comm",
+    ("launch", "filename_id"): "path", ("launch", "exe_id"): "path", ("launch", "cwd_id"): "path",
+    ("launch", "interpreter_id"): "path", ("origin", "login_user_id"): "user", ("origin", "cgroup_id"): "path",
 }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def unused(path: Path) -> dict[str, int]:
                 )
                 + ")"
             ).fetchone()[0]
-            for table in ("argv", "comm", "path", "user", "origin", "image")
+            for table in ("argv", "comm", "path", "user", "origin", "launch")
         }
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from execaudit import inserts, interned, query
 from execaudit.errors import DamagedStoreError, StoreError
-from execaudit.event import ExecEvent, Gained, Kind, Nanoseconds
+from execaudit.event import End, Ended, ExecEvent, Gained, Kind, Nanoseconds
 from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.store import Run, Store
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parent.parent
-_TABLES = ("comm", "path", "argv", "user", "origin", "image")
+_TABLES = ("comm", "path", "argv", "user", "origin", "launch")
+_ENDS = "SELECT id, duration_ns, status, replaced_by FROM exec WHERE duration_ns IS NOT NULL ORDER BY id"
+_LATER_ENDS = "SELECT exec_id, duration_ns, status, replaced_by FROM exit ORDER BY exec_id"
 
 
 @pytest.fixture
@@ -230,7 +232,7 @@ def test_a_refused_gap_takes_its_execs_with_it(path: Path) -> None:
     assert [(1,)] == rows(path, "SELECT count(*) FROM gap")
 
 
-@pytest.mark.parametrize("table", ["comm", "argv", "user", "origin", "image", "exec", "meta", "seg", "exit"])
+@pytest.mark.parametrize("table", [*_TABLES, "exec", "meta", "seg"])
 def test_a_failure_that_lasts_leaves_nothing_behind(path: Path, table: str) -> None:
     """When even the counters cannot be read after a failure, the batch after the mending is right."""
     with recording_to(path) as opened:
@@ -242,7 +244,7 @@ def test_a_failure_that_lasts_leaves_nothing_behind(path: Path, table: str) -> N
         opened.append([from_somewhere(2)], (), [make_exit(from_somewhere(2).key, 3)])
 
     assert [from_somewhere(2)] == stored(path)
-    assert [(1, SECOND, 0, None)] == rows(path, "SELECT * FROM exit")
+    assert [(1, SECOND, 0, None)] == rows(path, _ENDS)
 
 
 def test_what_is_forgotten_is_stored_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +269,7 @@ def test_equal_values_are_stored_once(path: Path) -> None:
         opened.append([make_event(b"a")])
 
     # filename, exe and cwd differ in make_event
-    assert [(1, 3, 1, 1, 0, 0, 1)] == rows(
+    assert [(1, 3, 1, 1, 0, 1, 1)] == rows(
         path, f"SELECT {', '.join(f'(SELECT count(*) FROM {table})' for table in (*_TABLES, 'clock'))}"
     )
 
@@ -308,13 +310,16 @@ def test_segments_cover_all_execs(
 
 
 def test_where_execs_come_from_is_stored_once(path: Path) -> None:
-    """Origins and images that the store remembers have one row; those of which nothing is known none."""
+    """Origins and launches that the store remembers have one row; those of which nothing is known none."""
+    nothing = dict.fromkeys(("uid", "euid", "gid", "user", "comm", "filename", "exe", "cwd"))
+    unknown = make_event(b"a", seconds=6, **nothing)
     with recording_to(path) as opened:
         opened.append([from_somewhere(n) for n in range(3)])
-        opened.append([from_somewhere(4, tty=None), from_somewhere(5, nlink=0), make_event(b"a", seconds=6)])
+        opened.append([from_somewhere(4, tty=None), from_somewhere(5, nlink=0), unknown])
 
-    assert [(2, 2)] == rows(path, "SELECT (SELECT count(*) FROM origin), (SELECT count(*) FROM image)")
-    assert [(None, None)] == rows(path, "SELECT origin_id, image_id FROM exec WHERE id = 6")
+    assert [(2, 2)] == rows(path, "SELECT (SELECT count(*) FROM origin), (SELECT count(*) FROM launch)")
+    assert [(None, None)] == rows(path, "SELECT origin_id, launch_id FROM exec WHERE id = 6")
+    assert unknown == stored(path)[-1]
 
 
 def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,9 +451,16 @@ def test_ends_are_stored_with_their_execs(path: Path) -> None:
     with recording_to(path) as opened:
         opened.append([], (), [make_exit(execs[2].key, 7, 139)])
 
-    assert [(1, 4_500_000_000, 256, None), (2, 4 * SECOND, 9, None), (3, 4 * SECOND, 139, None)] == rows(
-        path, "SELECT exec_id, duration_ns, status, replaced_by FROM exit ORDER BY exec_id"
-    )
+    assert [(1, 4_500_000_000, 256, None)] == rows(path, _ENDS)
+    assert [(2, 4 * SECOND, 9, None), (3, 4 * SECOND, 139, None)] == rows(path, _LATER_ENDS)
+    with open_history(path) as connection:
+        ends = [found.event.end for found in query.find(connection, Filter())]
+    assert [
+        End(Ended.EXITED, code=1, duration_ns=4_500_000_000),
+        End(Ended.SIGNALED, signal=9, duration_ns=4 * SECOND),
+        End(Ended.SIGNALED, signal=11, duration_ns=4 * SECOND),
+        End(Ended.UNKNOWN),
+    ] == ends
 
 
 def test_being_replaced_is_an_end(path: Path) -> None:
@@ -460,9 +472,12 @@ def test_being_replaced_is_an_end(path: Path) -> None:
         opened.append([child_of(second, 5, replaces=True)])
         opened.append([child_of(second, 6)])
 
-    assert [(1, SECOND, None, 2), (2, 3 * SECOND, None, 3)] == rows(
-        path, "SELECT exec_id, duration_ns, status, replaced_by FROM exit ORDER BY exec_id"
-    )
+    assert [(1, SECOND, None, 2)] == rows(path, _ENDS)
+    assert [(2, 3 * SECOND, None, 3)] == rows(path, _LATER_ENDS)
+    with open_history(path) as connection:
+        found = [found.event for found in query.find(connection, Filter())]
+    assert [found[1].key, found[2].key] == [event.end and event.end.replaced_by for event in found[:2]]
+    assert [False, True, True, False] == [event.replaces for event in found]
 
 
 def test_a_second_end_is_ignored(path: Path) -> None:
@@ -472,8 +487,10 @@ def test_a_second_end_is_ignored(path: Path) -> None:
         opened.append([event], (), [make_exit(event.key, 2, 0), make_exit(event.key, 3, 9)])
         opened.append([make_event(b"b", seconds=4)], (), [make_exit(event.key, 5, 9)])
 
-    assert [(1, SECOND, 0)] == rows(path, "SELECT exec_id, duration_ns, status FROM exit")
-    assert 2 == len(stored(path))
+    with open_history(path) as connection:
+        ended, running = query.find(connection, Filter())
+    assert End(Ended.EXITED, code=0, duration_ns=SECOND) == ended.event.end
+    assert End(Ended.UNKNOWN) == running.event.end
 
 
 def test_the_end_of_a_lost_exec_is_kept_apart(path: Path) -> None:
@@ -500,7 +517,8 @@ def test_a_refused_end_takes_its_execs_with_it(path: Path) -> None:
         opened.append([event], (), [make_exit(event.key, 2), more])
 
     assert [event] == stored(path)
-    assert [(1, 1)] == rows(path, "SELECT (SELECT count(*) FROM exit), (SELECT count(*) FROM stray_exit)")
+    assert [(1, SECOND, 0, None)] == rows(path, _ENDS)
+    assert [(1,)] == rows(path, "SELECT count(*) FROM stray_exit")
 
 
 def test_a_second_writer_is_refused(path: Path) -> None:
