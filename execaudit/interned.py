@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value", bound="Hashable")
 
-# Entries of each table that are remembered, and bytes of text in them: with what Python adds
-# for each, at most 5 MB a table. What is forgotten is stored once more when it comes again.
-_REMEMBERED = 8_192
-_REMEMBERED_BYTES = 1024 * 1024
+# What Python takes for an entry beside its text: the key's object or objects, and a place in the dict.
+_ENTRY_BYTES = 250
+_MEGABYTE = 1024 * 1024
 # Longer texts are nearly always unique; remembering them would only hold memory.
 _LONGEST_REMEMBERED = 1024
 
 
 class Recent(Generic[_Value]):
-    """Ids of rows, by value."""
+    """Ids of rows, by value. What is forgotten is stored once more when it comes again."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, megabytes: float) -> None:
+        """`megabytes` of memory at most, but for a batch's own."""
+        self._most_bytes = megabytes * _MEGABYTE
         self.known: dict[_Value, int] = {}
         """Look here first, then ask `again`."""
         self._older: dict[_Value, int] = {}
-        self._bytes = 0
+        self._text_bytes = 0
 
     def again(self, value: _Value) -> int | None:
         """Returns the id of a value that is not in `known`; None if it is forgotten or new."""
@@ -41,16 +42,16 @@ class Recent(Generic[_Value]):
 
     def _remember(self, value: _Value, number: int) -> None:
         self.known[value] = number
-        self._bytes += _text_bytes(value)
+        self._text_bytes += _text_bytes(value)
 
     def settle(self) -> None:
         """Forgets, if there is too much. Not before, so that a batch's own values stay known in it."""
-        if len(self.known) >= _REMEMBERED // 2 or self._bytes >= _REMEMBERED_BYTES // 2:
-            self._older, self.known, self._bytes = self.known, {}, 0
+        if len(self.known) * _ENTRY_BYTES + self._text_bytes >= self._most_bytes / 2:
+            self._older, self.known, self._text_bytes = self.known, {}, 0
 
     def forget(self) -> None:
         """Forgets everything."""
-        self.known, self._older, self._bytes = {}, {}, 0
+        self.known, self._older, self._text_bytes = {}, {}, 0
 
 
 def _text_bytes(value: Hashable) -> int:
@@ -63,8 +64,8 @@ def _text_bytes(value: Hashable) -> int:
 class Interned(Recent[_Value]):
     """A table of values, append-only, deduplicated by what is remembered alone."""
 
-    def __init__(self, table: str, columns: Sequence[str]) -> None:
-        super().__init__()
+    def __init__(self, table: str, columns: Sequence[str], *, megabytes: float) -> None:
+        super().__init__(megabytes=megabytes)
         self._last = f"SELECT max(id) FROM {table}"  # noqa: S608  # ours
         marks = ", ?" * len(columns)
         self._insert = f"INSERT INTO {table} (id, {', '.join(columns)}) VALUES (?{marks})"  # noqa: S608  # ours
@@ -100,8 +101,8 @@ class Interned(Recent[_Value]):
 class Texts(Interned[bytes]):
     """A dictionary of bytes."""
 
-    def __init__(self, table: str) -> None:
-        super().__init__(table, ("v",))
+    def __init__(self, table: str, *, megabytes: float) -> None:
+        super().__init__(table, ("v",), megabytes=megabytes)
 
     def id_of(self, value: bytes) -> int:
         """Returns the id of a value."""

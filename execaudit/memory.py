@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import sys
 
 # mallopt(3), malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -13,6 +14,16 @@ _OWN_MAPPING_BYTES = 16 * 1024
 _FREE_AT_THE_END_BYTES = 128 * 1024
 # Events are no cycles. Python's look for cycles takes a tenth of their assembly at its own threshold of 700.
 _LOOK_FOR_CYCLES_AT = 20_000
+
+# TLS: what imports them (asyncio, and by it SQLAlchemy; hashlib) does without. 4.6 MB of a recorder.
+_LEFT_OUT = ("ssl", "_hashlib")
+
+
+def leave_out() -> None:
+    """Keeps what nothing here uses from being imported by libraries; to be called before they are."""
+    for name in _LEFT_OUT:
+        # None: importing it raises ImportError (docs.python.org/3/reference/import.html#the-module-cache).
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # that is what it says
 
 
 def settle() -> None:

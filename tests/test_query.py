@@ -241,7 +241,7 @@ def stored(folder: Path, batches: list[Batch]) -> Iterator[Stored]:
     """Stores batches, a run each, in a store that remembers little, and opens the history."""
     path = folder / "history.db"
     with pytest.MonkeyPatch.context() as patched, Store(path) as opened:
-        patched.setattr(interned, "_REMEMBERED", 2)
+        patched.setattr(interned, "_MEGABYTE", 1000)
         patched.setattr(inserts, "BATCH_EVENTS", 4)
         for batch in batches:
             begin_run(opened, batch.host)

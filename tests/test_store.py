@@ -249,7 +249,7 @@ def test_a_failure_that_lasts_leaves_nothing_behind(path: Path, table: str) -> N
 
 def test_what_is_forgotten_is_stored_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few values the store remembers, every exec keeps its own."""
-    monkeypatch.setattr(interned, "_REMEMBERED", 2)
+    monkeypatch.setattr(interned, "_MEGABYTE", 1000)
     monkeypatch.setattr(interned, "_LONGEST_REMEMBERED", 3)
     values = [b"a", b"bb", b"ccc", b"dddd", b"a", b"dddd", b"bb", b"", b"a"]
     execs = [
@@ -322,41 +322,26 @@ def test_where_execs_come_from_is_stored_once(path: Path) -> None:
     assert unknown == stored(path)[-1]
 
 
-def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However much is stored, the store holds some values of each kind, and the latest."""
-    monkeypatch.setattr(interned, "_REMEMBERED", 100)
+@pytest.mark.parametrize("length", [1, 300])
+def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch, length: int) -> None:
+    """However much is stored, the store holds some values of each kind, and the latest; fewer if long."""
+    monkeypatch.setattr(interned, "_MEGABYTE", 40_000)
     with recording_to(path) as opened:
         for start in range(0, 2000, 20):
-            values = [b"%d" % number for number in range(start, start + 20)]
+            values = [b"%d" % number * length for number in range(start, start + 20)]
             opened.append(
                 from_somewhere(n, comm=v, exe=v, user=v.decode(), argv=v + b"\0", tty=v, inode=n, pid=n)
                 for n, v in enumerate(values, start)
             )
-        known = opened._inserts
-        sizes = [len(each.known) + len(each._older) for each in (*known._tables, known._execs)]
-
-    assert all(50 <= size <= 120 for size in sizes)
-
-
-def test_what_is_remembered_is_bounded_in_bytes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long command lines, paths and cgroups are fewer: not many times 1000 bytes are held."""
-    monkeypatch.setattr(interned, "_REMEMBERED_BYTES", 20_000)
-    with recording_to(path) as opened:
-        for start in range(0, 400, 5):
-            longs = {n: b"%d" % n * 300 for n in range(100 + start, 105 + start)}
-            opened.append(
-                from_somewhere(n, argv=v + b"\0", cwd=v, cgroup=v, interpreter=v) for n, v in longs.items()
-            )
             # Of those that are asked for again, too.
-            opened.append(from_somewhere(n, argv=b"%d" % n * 300 + b"\0") for n in range(100, 110))
+            opened.append(from_somewhere(n, argv=b"%d" % n * length + b"\0") for n in range(5))
         known = opened._inserts
-        held = [
-            sum(interned._text_bytes(value) for value in (*each.known, *each._older))
-            for each in known._tables
-        ]
-
-    assert max(held) <= 20_000 + 10 * 1000
-    assert len([size for size in held if size >= 10_000]) >= 4
+        for each in (*known._tables, known._execs):
+            values = [*each.known, *each._older]
+            held = len(values) * interned._ENTRY_BYTES + sum(map(interned._text_bytes, values))
+            # A generation is full after the batch that fills it: two halves, and a batch for each.
+            assert held <= each._most_bytes + 2 * 21 * (interned._ENTRY_BYTES + 5 * 4 * length)
+            assert held >= each._most_bytes / 4 or len(values) >= 20
 
 
 def child_of(parent: ExecEvent, seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
@@ -393,7 +378,7 @@ def test_what_ran_at_the_beginning_keeps_its_order(path: Path) -> None:
 
 def test_a_forgotten_parent_is_looked_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The history knows what the store forgot, of earlier recorders of this boot too; not of another."""
-    monkeypatch.setattr(interned, "_REMEMBERED", 2)
+    monkeypatch.setattr(interned, "_MEGABYTE", 1000)
     other_boot = "99999999-2222-4333-8444-555555555555"
     with Store(path) as opened:
         opened.begin_run(Run(boot_id=other_boot, host="web1", version="0", started_ns=at(0)))

@@ -101,7 +101,10 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     path = state.database_to_write()
     _check_json_log(json_log, path)
 
-    from execaudit import clock, logs, notify  # noqa: PLC0415  # `--help` and refusals need none of these
+    from execaudit import memory  # noqa: PLC0415  # `--help` and refusals need none of these
+
+    memory.leave_out()
+    from execaudit import clock, logs, notify  # noqa: PLC0415
     from execaudit.means import ProbeOptions  # noqa: PLC0415
     from execaudit.monitor import Monitor  # noqa: PLC0415
     from execaudit.upkeep import upkeep  # noqa: PLC0415

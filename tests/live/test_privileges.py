@@ -57,6 +57,7 @@ def test_root_in_its_own_folder_keeps_nothing(tmp_path: Path) -> None:
     with recorder("--db", tmp_path / "x.db", "record", "--json-log", log) as process:
         subprocess.run([marked], check=True)
         status = status_of(process.pid)
+        mapped = Path(f"/proc/{process.pid}/maps").read_text()
         log.rename(tmp_path / "old.jsonl")
         process.send_signal(signal.SIGHUP)
         subprocess.run([marked], check=True)
@@ -67,6 +68,8 @@ def test_root_in_its_own_folder_keeps_nothing(tmp_path: Path) -> None:
     assert 0 == end.status, end.err
     assert 2 == len(found(tmp_path / "x.db", "--exe", marked))
     assert log.exists()
+    # Nor is there in its memory what nothing in it needs.
+    assert [] == [name for name in ("libssl", "libcrypto", "libbcc", "libLLVM") if name in mapped]
 
 
 def test_the_service_user_takes_over_its_folder(folder: Path) -> None:
