@@ -46,7 +46,7 @@ DEFAULT_PATIENCE_NS = Nanoseconds(2_000_000_000)
 # Keys of execs that were given up, so that a late record does not make a second event.
 _GIVEN_UP = 4096
 # Bytes of what was decoded, with what Python takes for each, and how long it holds: users get other names.
-_REMEMBERED_BYTES = 1024 * 1024
+_REMEMBERED_BYTES = 512 * 1024
 _REMEMBERED_EACH = 500
 _REMEMBERED_NS = 60_000_000_000
 

@@ -54,11 +54,11 @@ class Inserts:
         """Takes a connection without a transaction; `load` comes first."""
         self._connection = connection
         # Command lines repay it most: of 20 000 different ones that come again and again, most are known.
-        self._comms, self._paths = Texts("comm", megabytes=0.5), Texts("path", megabytes=1)
-        self._argv = Texts("argv", megabytes=3)
-        self._users: Interned[str] = Interned("user", ("v",), megabytes=0.25)
+        self._comms, self._paths = Texts("comm", megabytes=0.25), Texts("path", megabytes=1)
+        self._argv = Texts("argv", megabytes=2)
+        self._users: Interned[str] = Interned("user", ("v",), megabytes=0.1)
         self._origins: Interned[Place] = Interned(
-            "origin", ("auid", "session", "login_user_id", "tty", "cgroup_id"), megabytes=0.5
+            "origin", ("auid", "session", "login_user_id", "tty", "cgroup_id"), megabytes=0.25
         )
         self._launches: Interned[Launch] = Interned(
             "launch",
@@ -66,10 +66,10 @@ class Inserts:
                 "uid", "euid", "gid", "user_id", "comm_id", "filename_id", "exe_id", "cwd_id",
                 "parent_comm_id", "interpreter_id", "inode", "device", "nlink", "privileged",
             ),
-            megabytes=2,
+            megabytes=1,
         )  # fmt: skip
         # Of what can be a parent and can end. 0: it is known not to be there.
-        self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=1)
+        self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=0.5)
         self._run_id: int | None = None
         self._boot = 0
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PLAIN = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
 # Of each of these a host has few at a time; the largest have a few paths of 4 KB.
-_REMEMBERED = 512
+_REMEMBERED = 256
 
 
 def json_line(event: ExecEvent) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from execaudit.means import ProbeOptions
 
 # Bytes taken from the ring in one go: what the reader may hold before it passes it on.
-_BATCH_BYTES = 4 * 1024 * 1024
+_BATCH_BYTES = 256 * 1024
 _U32 = struct.Struct("=I")
 _LOSS = struct.Struct("=5Q")
 

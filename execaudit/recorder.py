@@ -35,8 +35,9 @@ log = structlog.get_logger()
 # event is durable well within a second of happening.
 _POLL_SECONDS = 0.1
 _FLUSH_SECONDS = 0.25
-_FLUSH_EVENTS = 2000
-_FLUSH_BYTES = 4 * 1024 * 1024
+# What is in flight takes about 3 KB an exec; 2000 at a time were no faster, and 3 MB more.
+_FLUSH_EVENTS = 500
+_FLUSH_BYTES = 1024 * 1024
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
 # How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
