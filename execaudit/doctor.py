@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from execaudit import kprobes, loader, means, probe
+from execaudit import privileges as required
 from execaudit.errors import ProbeError
 from execaudit.text import printable
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 # The BPF ring buffer came with 5.8.
 _OLDEST_KERNEL = (5, 8)
-# Numbers in linux/capability.h.
-_SYS_ADMIN, _PERFMON, _BPF = 21, 38, 39
 # Above this the kernels of Debian (3) and Ubuntu (4) let only CAP_SYS_ADMIN open a perf event,
 # which attaching to a syscall tracepoint takes; upstream knows no such values.
 _PARANOID_UPSTREAM = 2
@@ -80,25 +79,27 @@ def run(environment: Environment, database: Callable[[], Check]) -> list[Check]:
 
 
 def privileges(environment: Environment) -> Check:
-    """Root, and with the capabilities: in a container root may lack them."""
+    """The capabilities that `record` asks for, whoever has them: root of a container may lack them."""
     name = "privileges"
     status = dict(re.findall(r"^(\w+):\t(.*)$", _read(environment.proc / "self/status") or "", re.MULTILINE))
+    is_root = status.get("Uid", "").split()[1:2] == ["0"]
+    who = "root" if is_root else "not root"
     held = int(status.get("CapEff", "0"), 16)
-    if status.get("Uid", "").split()[1:2] != ["0"]:
-        return Check(name, ok=False, detail="not root", fix="run it with `sudo`, or start execaudit.service")
-    if held >> _SYS_ADMIN & 1:
-        return Check(name, ok=True, detail="root, with CAP_SYS_ADMIN")
-    lacking = [cap for cap, bit in (("CAP_BPF", _BPF), ("CAP_PERFMON", _PERFMON)) if not held >> bit & 1]
-    if lacking:
-        detail = f"root, but without {' and '.join(lacking)}, as in a container"
-        return Check(
-            name, ok=False, detail=detail, fix="run it on the host, or with `--privileged --pid=host`"
-        )
-    if _paranoid(environment) > _PARANOID_UPSTREAM:
+    if missing := required.lacking(held):
+        detail = f"{who}, {'but' if is_root else 'and'} without {' and '.join(missing)}"
+        if is_root:
+            fix = "run it on the host, or with `--privileged --pid=host`"
+            return Check(name, ok=False, detail=f"{detail}, as in a container", fix=fix)
+        return Check(name, ok=False, detail=detail, fix="run it with `sudo`, or start execaudit.service")
+    if held >> required.SYS_ADMIN & 1:
+        has = "CAP_SYS_ADMIN"
+    elif _paranoid(environment) > _PARANOID_UPSTREAM:
         detail = "without CAP_SYS_ADMIN, which kernel.perf_event_paranoid above 2 wants for failed execs"
         fix = "grant it, or run `sysctl kernel.perf_event_paranoid=2`, or record with --no-failed"
         return Check(name, ok=False, detail=detail, fix=fix)
-    return Check(name, ok=True, detail="root, with CAP_BPF and CAP_PERFMON")
+    else:
+        has = "CAP_BPF and CAP_PERFMON"
+    return Check(name, ok=True, detail=f"{who}, {'with' if is_root else 'but with'} {has}")
 
 
 def kernel(environment: Environment) -> Check:

@@ -110,14 +110,27 @@ def test_no_trial_when_something_is_missing(machine: Machine) -> None:
     assert "probe" not in [check.name for check in doctor.run(environment, lambda: FINE)]
 
 
-def test_not_root(machine: Machine) -> None:
+def test_user_without_capabilities(machine: Machine) -> None:
     """The effective user counts, and the fix is sudo."""
-    machine.caps(ALL_CAPS, uid=1000)
+    machine.caps(0, uid=1000)
 
     check = doctor.privileges(machine.environment())
 
-    assert (False, "not root") == (check.ok, check.detail)
+    assert (False, "not root, and without CAP_BPF and CAP_PERFMON") == (check.ok, check.detail)
     assert "`sudo`" in str(check.fix)
+
+
+@pytest.mark.parametrize(
+    ("held", "which"), [(1 << 21, "CAP_SYS_ADMIN"), (BPF_AND_PERFMON, "CAP_BPF and CAP_PERFMON")]
+)
+def test_user_with_capabilities(machine: Machine, held: int, which: str) -> None:
+    """Recording asks for no more, so neither does the doctor."""
+    machine.caps(held, uid=1000)
+    machine.write(machine.proc / "sys/kernel/perf_event_paranoid", "2\n")
+
+    assert Check("privileges", ok=True, detail=f"not root, but with {which}") == doctor.privileges(
+        machine.environment()
+    )
 
 
 def test_root_without_capabilities(machine: Machine) -> None:

@@ -43,7 +43,7 @@ LAYERS: dict[str, set[str]] = {
     "misses": {"btf"},
     "probe": {"errors", "handover", "kprobes", "loader", "means", "misses", "ringbuf"},
     "sight": {"errors", "kprobes", "means"},
-    "doctor": {"errors", "kprobes", "loader", "means", "probe", "sight", "text"},
+    "doctor": {"errors", "kprobes", "loader", "means", "privileges", "probe", "sight", "text"},
     "record": {"container", "event", "text", "times"},
     "jsonline": {"container", "event", "record", "text", "times"},
     "render": {"event", "jsonline", "record", "text", "times"},

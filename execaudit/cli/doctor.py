@@ -54,14 +54,16 @@ def _database(path: Path) -> doctor.Check:
     """The history: can it be read, and does this version understand it?"""
     name = "database"
     upgrade = f"run `execaudit --db {path} db upgrade`"
-    if not path.exists():
+    if _is_missing(path):
         return doctor.Check(
             name, ok=False, detail=f"there is none at {path} yet", fix=f"{upgrade}, or just record"
         )
     try:
         revision = revision_of(path)
     except StoreError as exc:
-        return doctor.Check(name, ok=False, detail=str(exc), fix="name another file with --db")
+        # Errors read "what happened: what to do".
+        detail, _, fix = str(exc).rpartition(": ")
+        return doctor.Check(name, ok=False, detail=detail, fix=fix)
     if revision is None:
         return doctor.Check(
             name, ok=False, detail=f"{path} is no execaudit history", fix="name another file with --db"
@@ -72,3 +74,10 @@ def _database(path: Path) -> doctor.Check:
         fix = "install the execaudit that made it"
         return doctor.Check(name, ok=False, detail=f"{path} has the newer schema {revision}", fix=fix)
     return doctor.Check(name, ok=True, detail=f"{path} has schema {revision}")
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:  # who reads it hears why
+        return False

@@ -158,7 +158,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
 
 
 def _check_privileges() -> None:
-    if missing := privileges.lacking():
+    if missing := privileges.lacking(privileges.effective()):
         raise ProbeError(
             f"recording needs root, or {' and '.join(missing)}: run it with sudo, or start execaudit.service"
         )

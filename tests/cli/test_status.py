@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from execaudit import __version__
-from tests.commands import EXECAUDIT, execaudit, on_terminal
+from tests.commands import EXECAUDIT, as_nobody, execaudit, on_terminal
 
 # Executed by Python before anything of ours.
 _BREAKS_QUERY = """
@@ -174,6 +174,18 @@ def test_doctor(tmp_path: Path) -> None:
     assert ["database"] == [check["name"] for check in said["checks"] if not check["ok"]]
     assert ["tracepoint", "kprobe"] == [probe["probe"] for probe in said["probes"]]
     assert [True] == [probe["successful"] for probe in said["probes"] if probe["automatic"]]
+
+
+def test_doctor_of_another_user(public_folder: Path) -> None:
+    """Who lacks the capabilities learns that, and that the history is closed, and all else all the same."""
+    (public_folder / "closed").mkdir(mode=0o700)
+    done = as_nobody("--db", public_folder / "closed/x.db", "doctor", "--format", "json")
+    checks = {check["name"]: check for check in json.loads(done.out)["checks"]}
+
+    assert (1, b"") == (done.status, done.err)
+    assert "not root, and without CAP_BPF and CAP_PERFMON" == checks["privileges"]["detail"]
+    assert "you may not look at" in checks["database"]["detail"]
+    assert checks["kernel"]["ok"]
 
 
 def test_doctor_says_what_each_probe_sees(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -155,6 +156,18 @@ def test_the_units_capabilities_suffice(folder: Path) -> None:
     assert str(marked) == ran["exe"]
     # Which only who may look into processes of root can know.
     assert own["exe"] == os.path.realpath(sys.executable)
+
+
+def test_the_doctor_asks_for_no_more_than_that(folder: Path) -> None:
+    """To the user who can record it says so, with the trial of the probe: nothing lacks but a history."""
+    done = execaudit(
+        "--db", folder / "x.db", "doctor", "--format", "json", before=with_capabilities(of_the_unit())
+    )
+    checks = {check["name"]: check for check in json.loads(done.out)["checks"]}
+
+    assert "not root, but with CAP_SYS_ADMIN" == checks["privileges"]["detail"]
+    assert checks["probe"]["ok"]
+    assert ["database"] == [name for name, check in checks.items() if not check["ok"]]
 
 
 def test_hidden_processes_are_seen_until_it_records(folder: Path) -> None:
