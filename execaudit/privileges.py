@@ -2,8 +2,8 @@
 
 First `become_owner`: started by root, it goes on as the user whom the database's folder belongs
 to, with the few capabilities that loading the probe takes; so what it makes is that user's from
-the beginning. Then, with everything open and attached, `drop_all`. Both act on the calling
-thread, so there may be no other yet.
+the beginning. The child that loads the probe calls `become_root_again`. Then, with everything open
+and attached, `drop_all`. All act on the calling thread, so there may be no other yet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PERFMON, _BPF = 38, 39
 # To load, attach and look around: BPF programs that read kernel memory (BPF, PERFMON), perf events
 # where only SYS_ADMIN may open them, tracefs which is root's (DAC_READ_SEARCH), and the exe and cwd of
 # other users' processes (SYS_PTRACE). SETPCAP to give up the bounding set as well. (Kprobes want no
-# other: but root alone attaches them, because kprobe_events is root's.)
+# other: but root alone attaches them, because kprobe_events is root's: see become_root_again.)
 _TO_START = (_DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, SYS_ADMIN, _PERFMON, _BPF)
 # include/uapi/linux/prctl.h
 _SET_KEEPCAPS, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _AMBIENT_CLEAR = 8, 24, 38, 47, 4
@@ -74,7 +74,8 @@ def owner_of(folder: Path) -> Owner | None:
 def become_owner(folder: Path) -> Owner | None:
     """Started by root: goes on as the service's user, if the folder is its, with what starting takes.
 
-    Returns that user, or None when nothing was changed. Raises ExecauditError.
+    Root stays the saved user until `drop_all`. Returns that user, or None when nothing was changed.
+    Raises ExecauditError.
     """
     owner = owner_of(folder) if os.geteuid() == 0 else None
     if owner is None or owner.uid == 0:
@@ -84,7 +85,7 @@ def become_owner(folder: Path) -> Owner | None:
         _prctl(_SET_KEEPCAPS, 1)
         os.setgroups([group.gr_gid for group in grp.getgrall() if owner.name in group.gr_mem])
         os.setresgid(owner.gid, owner.gid, owner.gid)
-        os.setresuid(owner.uid, owner.uid, owner.uid)
+        os.setresuid(owner.uid, owner.uid, 0)
         _capset(effective=kept, permitted=kept)
     except OSError as exc:
         raise ExecauditError(
@@ -93,8 +94,17 @@ def become_owner(folder: Path) -> Owner | None:
     return owner
 
 
+def become_root_again() -> None:
+    """In the child that loads the probe: undoes `become_owner` as to the user; elsewhere does nothing.
+
+    Its capabilities stay those that starting takes.
+    """
+    if os.getresuid()[2] == 0:
+        os.setresuid(0, 0, 0)
+
+
 def drop_all(written: Iterable[Path]) -> None:
-    """Gives up every capability for good, for this process and all that it may run.
+    """Gives up every capability and root for good, for this process and all that it may run.
 
     Root that could not write there, as anybody else could, keeps CAP_DAC_OVERRIDE: those are files
     and folders of some user, and nothing but being root allows to record to them.
@@ -104,6 +114,9 @@ def drop_all(written: Iterable[Path]) -> None:
     if effective() >> _SETPCAP & 1:
         for bit in range(_last_capability() + 1):
             _prctl(_CAPBSET_DROP, bit)
+    # Of who became the owner. A process that was root from the start stays it.
+    _, user, _ = os.getresuid()
+    os.setresuid(user, user, user)
     spared = 1 << _DAC_OVERRIDE & _held("CapPrm")
     _capset(effective=0, permitted=spared)
     if all(os.access(path, os.W_OK, effective_ids=True) for path in written):

@@ -41,7 +41,7 @@ LAYERS: dict[str, set[str]] = {
     "handover": set(),
     "memory": set(),
     "misses": {"btf"},
-    "probe": {"errors", "handover", "kprobes", "loader", "means", "misses", "ringbuf"},
+    "probe": {"errors", "handover", "kprobes", "loader", "means", "misses", "privileges", "ringbuf"},
     "sight": {"errors", "kprobes", "means"},
     "doctor": {"errors", "kprobes", "loader", "means", "privileges", "probe", "sight", "text"},
     "record": {"container", "event", "text", "times"},

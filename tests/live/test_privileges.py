@@ -21,6 +21,8 @@ from tests.nobody import public_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# How execs are seen, where a machine offers more than one way.
+_PROBE = ("--probe", os.environ["EXECAUDIT_TEST_PROBE"]) if "EXECAUDIT_TEST_PROBE" in os.environ else ()
 CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 
 
@@ -42,11 +44,11 @@ def status_of(pid: int) -> dict[str, str]:
     return all_[0]
 
 
-def as_service(user: str) -> tuple[str, ...]:
-    """The command, of which that user is the service's."""
+def as_service(user: str, before: str = "") -> tuple[str, ...]:
+    """The command, of which that user is the service's; after some code of a test."""
     code = (
-        "import sys; from execaudit import privileges; from execaudit.cli import main;"
-        f"privileges.USER = {user!r}; sys.argv[0] = 'execaudit'; sys.exit(main())"
+        "import sys; from execaudit import privileges; from execaudit.cli import main\n"
+        f"privileges.USER = {user!r}; sys.argv[0] = 'execaudit'\n{before}\nsys.exit(main())"
     )
     return (sys.executable, "-c", code, "--config", os.devnull)
 
@@ -95,6 +97,38 @@ def test_the_service_user_takes_over_its_folder(folder: Path) -> None:
     assert {nobody.pw_uid} == {each.st_uid for each in made.values()}
     assert 0 == max(each.st_mode & 0o027 for each in made.values())
     assert 1 == len(found(folder / "x.db", "--exe", marked))
+
+
+# Says as whom the probe is loaded, and opens what root alone may write, as kprobe_events is. With nothing
+# written and no O_TRUNC that changes nothing.
+_WATCHED = """
+import os
+from execaudit import loader
+load, said = loader.load, os.open({said!r}, os.O_WRONLY | os.O_CREAT)
+def watched(options):
+    os.close(os.open("/sys/kernel/tracing/set_event", os.O_WRONLY | os.O_APPEND))
+    os.write(said, f"{{os.getresuid()}} {{privileges.effective():x}}".encode())
+    return load(options)
+loader.load = watched
+"""
+
+
+def test_the_probe_is_loaded_by_root(folder: Path, tmp_path: Path) -> None:
+    """Also where the recorder becomes another user, who could not attach kprobes: with what it takes."""
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    said = tmp_path / "said"
+    before = as_service("nobody", _WATCHED.format(said=str(said)))
+    with recorder("--db", folder / "x.db", "record", *_PROBE, before=before) as process:
+        status = status_of(process.pid)
+        end = ended(process, signal.SIGTERM)
+
+    users, _, held = said.read_text().rpartition(" ")
+    assert str((0, 0, 0)) == users
+    assert 0 == int(held, 16) & ~sum(1 << bit for bit in privileges._TO_START)
+    assert [str(nobody.pw_uid)] * 4 == status["Uid"].split()
+    assert "0" * 16 == status["CapPrm"]
+    assert 0 == end.status, end.err
 
 
 def test_root_in_the_folder_of_a_user_keeps_what_writing_takes(folder: Path) -> None:
