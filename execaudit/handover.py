@@ -14,7 +14,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
 # The kernel passes at most this many descriptors at a time (SCM_MAX_FD).
@@ -41,34 +41,53 @@ def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output:
     there is one thread.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours:
-        child = os.fork()
-        if child == 0:
-            _be_the_child(work, output, theirs)
-        theirs.close()
-        status = None
+    with ours, theirs:
+        # An interrupt between the fork and the try would leave the child behind. Those that came before are
+        # raised here: this looks for them, after it has held back the others.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            text, descriptors, _, _ = socket.recv_fds(ours, _MOST_BYTES, _MOST_DESCRIPTORS)
-            for descriptor in descriptors:  # flags that would do it are ignored by recv_fds
-                os.set_inheritable(descriptor, False)  # noqa: FBT003  # its only form
-            _, status = os.waitpid(child, 0)
-        finally:
-            if status is None:
+            child = os.fork()
+            if child == 0:
+                _be_the_child(work, output, theirs, before)
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                text, descriptors = _received(ours, theirs)
+                # Not yet taken from the kernel: until then the pid is its own, whatever interrupts this.
+                os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+            finally:
                 os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+                _, status = os.waitpid(child, 0)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     if not text:
         raise ChildDiedError(_how(os.waitstatus_to_exitcode(status)))
     return Left(json.loads(text), descriptors)
 
 
+def _received(ours: socket.socket, theirs: socket.socket) -> tuple[bytes, list[int]]:
+    """Returns what the child sends; nothing when it has ended without."""
+    theirs.close()  # the child's is the last
+    text, descriptors, _, _ = socket.recv_fds(ours, _MOST_BYTES, _MOST_DESCRIPTORS)
+    for descriptor in descriptors:  # flags that would do it are ignored by recv_fds
+        os.set_inheritable(descriptor, False)  # noqa: FBT003  # its only form
+    return text, descriptors
+
+
 def _be_the_child(
-    work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output: Path, channel: socket.socket
+    work: Callable[[], tuple[dict[str, Any], Sequence[int]]],
+    output: Path,
+    channel: socket.socket,
+    signals: Iterable[int],
 ) -> None:
-    """Never returns: nothing of what the parent has open is to be closed in order twice."""
+    """Never returns: nothing of what the parent has open is to be closed in order twice.
+
+    `signals` are those that are to be held back.
+    """
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         file = os.open(output, os.O_WRONLY | os.O_APPEND)
         for standard in (1, 2):
             os.dup2(file, standard)

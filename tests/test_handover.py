@@ -121,3 +121,44 @@ def test_a_parent_that_is_interrupted(output: Path) -> None:
     )
 
     assert "interrupted []\n" == done.stdout, done.stderr
+
+
+# The signal comes before the call of the system returns: both are C, so nothing of Python's is between.
+_INTERRUPTED_AT_ONCE = """
+import ctypes, functools, os, signal, sys, time
+from pathlib import Path
+from execaudit.handover import from_child
+signal.signal(signal.SIGINT, signal.default_int_handler)
+interrupt = functools.partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT)
+os.register_at_fork(after_in_parent=interrupt)
+try:
+    from_child(lambda: time.sleep(20), Path(sys.argv[1]))
+except KeyboardInterrupt:
+    print("interrupted", Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+"""
+
+
+def test_a_parent_that_is_interrupted_at_the_fork(output: Path) -> None:
+    """Not even then, when it does not know of the child yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_AT_ONCE, output],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert "interrupted []\n" == done.stdout, done.stderr
+
+
+def test_signals_are_held_back_for_no_longer(output: Path) -> None:
+    """Neither in the parent nor in the child, but for those that were before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    try:
+        left = from_child(lambda: ({"held": list(signal.pthread_sigmask(signal.SIG_BLOCK, []))}, ()), output)
+        after = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    assert before | {signal.SIGUSR2} == after == set(left.facts["held"])
