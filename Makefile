@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE = 1
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help setup record install uninstall test test-kernels bench soak lint format wheel clean
+.PHONY: help setup record install uninstall test test-kernels bench soak faults lint format wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -20,6 +20,7 @@ help:
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
 	@echo 'sudo make bench    measure what recording costs here, beside its peers'
 	@echo 'sudo make soak     an hour of mixed load: nothing lost, nothing grows; SOAK_SECONDS=300 is shorter'
+	@echo 'sudo make faults   100 recorders killed under load, and one stopped for 30 s: nothing lost unsaid'
 	@echo '     make setup    install what is missing, and no more'
 	@echo '     make lint     style and types alone'
 	@echo '     make format   reformat the Python'
@@ -66,6 +67,14 @@ bench:
 soak:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.soak
+
+# `make test` kills four, and stops one for as long as it takes.
+faults:
+	@tools/setup.sh test
+	@EXECAUDIT_TEST_KILLS=100 EXECAUDIT_TEST_STOPPED=30 $(PYTEST) --durations=2 \
+		$(addprefix tests/live/test_faults.py::test_, \
+			killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest \
+			stopped_recorder_costs_what_its_ring_cannot_hold_and_says_how_much)
 
 lint: setup
 	@$(BIN)/ruff check

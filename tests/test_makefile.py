@@ -39,6 +39,21 @@ def test_every_test_is_run_once() -> None:
     assert sorted(every) == sorted(found)
 
 
+def test_the_faults_are_tests_that_there_are() -> None:
+    """Pytest would say so, but `make faults` takes ten minutes, and is seldom run."""
+    done = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "faults"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    named = [word.split("::") for word in done.stdout.split() if "::" in word]
+
+    assert 2 == len(named)
+    assert all(f"\ndef {test}(" in (CHECKOUT / path).read_text() for path, test in named)
+
+
 def sorted_glob(word: str) -> list[str]:
     """Returns what the shell makes of a word."""
     return sorted(str(path.relative_to(CHECKOUT)) for path in CHECKOUT.glob(word))

@@ -48,6 +48,8 @@ _WITH_TRACEPOINT = (
 # recorder uses on these kernels.
 _WITH_KPROBE = (
     "tests/kernels/inside",
+    # Kprobes are root's to attach.
+    "tests/live/test_privileges.py::test_the_probe_is_loaded_by_root",
     "tests/live/test_starts.py",
     "tests/live/test_refusals.py",
     "tests/live/test_limits.py",

@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import subprocess
 import time
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tests.commands import PATIENCE
@@ -20,21 +21,19 @@ class Load:
 
     def __init__(self, built: Programs) -> None:
         self._built = built
-        self._jobs = 0
-        self.expected: set[str] = set()
+        self._counts: list[int] = []
 
     def blow(self, count: int, padding: int = 0) -> list[str]:
         """Starts so many, to their end. Returns their labels."""
         job = self.start(count, padding)
         assert job.communicate()[0] == b"%d\n" % count
-        return [f"job{self._jobs}-{number}" for number in range(count)]
+        return _labels(len(self._counts), count)
 
     def start(self, count: int, padding: int = 0) -> subprocess.Popen[bytes]:
         """Begins to start so many."""
-        self._jobs += 1
-        self.expected |= {f"job{self._jobs}-{number}" for number in range(count)}
+        self._counts.append(count)
         return subprocess.Popen(
-            [self._built.storm, self._built.noop, str(count), f"job{self._jobs}", str(padding)],
+            [self._built.storm, self._built.noop, str(count), f"job{len(self._counts)}", str(padding)],
             stdout=subprocess.PIPE,
         )
 
@@ -42,7 +41,12 @@ class Load:
         """Returns which of them rows do not have; none is there twice."""
         there = [row["argv"][1] for row in rows if row.get("exe") == str(self._built.noop)]
         assert len(set(there)) == len(there)
-        return self.expected - set(there)
+        started = (_labels(job, count) for job, count in enumerate(self._counts, 1))
+        return set(chain.from_iterable(started)) - set(there)
+
+
+def _labels(job: int, count: int) -> list[str]:
+    return [f"job{job}-{number}" for number in range(count)]
 
 
 def await_said(recorded: Recorded, event: str, times: int = 1) -> None:

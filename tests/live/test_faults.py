@@ -19,7 +19,7 @@ import pytest
 from tests.commands import PATIENCE
 from tests.live.load import Load, await_said, gaps_of
 from tests.live.recording import execaudit as ask
-from tests.live.recording import recording
+from tests.live.recording import paused, recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,8 +358,10 @@ def test_settings_are_read_again(tmp_path: Path, load: Load) -> None:
     assert "execaudit_execs_total" in metrics.read_text()
 
 
-# `make soak` has more of them.
+# `make faults` has more of them, and stops it for longer.
 _KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "4"))
+_STOPPED_SECONDS = float(os.environ.get("EXECAUDIT_TEST_STOPPED", "0"))
+_SMALL_RING = 1 << 20  # of 2800 execs of the load
 
 
 def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
@@ -367,7 +369,7 @@ def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
 ) -> None:
     """At whatever moment; between the neighbours of what is missing lies a gap."""
     chance = random.Random(4)
-    job = load.start(1_000_000)
+    job = load.start(10_000_000)
     try:
         # The first and the last store something for sure; those between are killed at any moment.
         for seconds in (1, *(chance.uniform(0, 1.5) for _ in range(_KILLS))):
@@ -376,6 +378,7 @@ def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
                 os.kill(recorded.pid, signal.SIGKILL)
         with recording(tmp_path) as recorded:
             time.sleep(1)
+        assert job.poll() is None
     finally:
         job.kill()
         job.communicate()
@@ -392,3 +395,29 @@ def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
     assert holes
     # The time between the two that are there is a time of which nobody claims to know everything.
     assert [] == [hole for hole in holes if not any(low <= hole[1] and hole[0] <= high for low, high in gaps)]
+
+
+def test_stopped_recorder_costs_what_its_ring_cannot_hold_and_says_how_much(
+    tmp_path: Path, load: Load
+) -> None:
+    """It goes on where it was; what the kernel had to refuse meanwhile is counted, and lies in a gap."""
+    with recording(tmp_path, "--ring-size", str(_SMALL_RING)) as recorded:
+        load.blow(20)
+        with paused(recorded):
+            until = time.monotonic() + _STOPPED_SECONDS
+            meanwhile = load.blow(5000)
+            while time.monotonic() < until:
+                meanwhile += load.blow(5000)
+        await_said(recorded, "execs_missed")
+        load.blow(20)
+    assert recorded.status == 0, recorded.stderr()
+    for missing, gaps in (
+        (load.missing(recorded.rows()), gaps_of(recorded)),
+        (load.missing(lines_of(recorded.json_log)), recorded.gaps()),
+    ):
+        assert missing
+        assert missing < set(meanwhile)
+        assert {"ring_full"} == {gap["reason"] for gap in gaps}
+        # Others start programs here as well, but not as many.
+        assert 0 <= counted(gaps, "ring_full") - len(missing) < len(missing)
+    assert is_sound(recorded.db)
