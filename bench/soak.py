@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -54,6 +55,8 @@ class Sample(NamedTuple):
     descriptors: int
     database: int
     """With its write-ahead log."""
+    queued: int
+    """Records that waited to be decoded: the most until the metrics were written, which is each 15 s."""
 
 
 @dataclass
@@ -127,15 +130,18 @@ class Recorder:
     def __init__(self, folder: Path) -> None:
         self.database, self.log = folder / "history.db", folder / "log.jsonl"
         self.samples: list[Sample] = []
-        self._said = folder / "said"
+        self._said, self._config, self._metrics = folder / "said", folder / "config.toml", folder / "x.prom"
+        self._config.write_text(f"[metrics]\ntextfile = '{self._metrics}'\n", encoding="utf-8")
         self._over = threading.Event()
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Records, and takes samples, while the body runs. Exits when it does not start or stop in order."""
-        command = ["record", "--quiet", "--json-log", str(self.log)]
+        command = _execaudit(
+            self.database, "record", "--quiet", "--json-log", str(self.log), config=self._config
+        )
         with self._said.open("wb") as said:
-            process = subprocess.Popen(_execaudit(self.database, *command), cwd=_CHECKOUT, stderr=said)
+            process = subprocess.Popen(command, cwd=_CHECKOUT, stderr=said)
             sampling = threading.Thread(target=self._sample, args=(process.pid,))
             try:
                 deadline = time.monotonic() + _READY_SECONDS
@@ -167,7 +173,14 @@ class Recorder:
                 return  # it has ended: whoever waits for it says so
             files = (self.database, self.database.with_name(f"{self.database.name}-wal"))
             size = sum(file.stat().st_size for file in files if file.exists())
-            self.samples.append(Sample(*memory, descriptors, size))
+            self.samples.append(Sample(*memory, descriptors, size, self._queued()))
+
+    def _queued(self) -> int:
+        if not self._metrics.exists():
+            return 0
+        text = self._metrics.read_text(encoding="ascii")
+        (value,) = re.findall(r"^execaudit_queued_bytes_max (\d+)$", text, re.MULTILINE)
+        return int(value)
 
 
 class Reader:
@@ -208,9 +221,9 @@ class Reader:
                 self._over.wait(1.0)
 
 
-def _execaudit(database: Path, *arguments: str) -> list[str]:
+def _execaudit(database: Path, *arguments: str, config: Path = Path(os.devnull)) -> list[str]:
     return [
-        sys.executable, "-m", "execaudit", "--config", os.devnull, "--db", str(database), *arguments,
+        sys.executable, "-m", "execaudit", "--config", str(config), "--db", str(database), *arguments,
     ]  # fmt: skip
 
 
@@ -300,6 +313,7 @@ def _unsteady(samples: list[Sample]) -> list[str]:
     print(f"descriptors: {open_then:.0f}, then {open_now:.0f}")
     if open_now > open_then:
         found.append(f"{open_now:.0f} descriptors are open, {open_then:.0f} were")
+    print(f"queue: at most {samples[-1].queued / 1e6:.1f} MB")
     print(f"database: {samples[-1].database / 1e6:.1f} MB")
     return found
 

@@ -17,6 +17,8 @@ class Health(NamedTuple):
     gaps: int
     queued_bytes: int
     """Records that wait to be decoded."""
+    most_queued_bytes: int
+    """The most that waited at a time."""
     waiting: tuple[str, ...]
     """Sinks that cannot write now."""
 
@@ -28,6 +30,7 @@ _METRICS = (
     ("execaudit_missed_execs_total", "counter", "Execs that were missed and are only counted, in gaps."),
     ("execaudit_gaps_total", "counter", "Gaps declared."),
     ("execaudit_queued_bytes", "gauge", "Bytes of records that wait to be decoded."),
+    ("execaudit_queued_bytes_max", "gauge", "The most of them since the recorder was started."),
 )
 
 

@@ -139,7 +139,7 @@ class Recorder:
         self._losses = Losses(0, 0, 0, 0)
         self._looked_ns = begun.since_ns
         self._queue: deque[_Captured] = deque()
-        self._queued_bytes = 0
+        self._queued_bytes = self._most_queued_bytes = 0
         self._changed = threading.Condition()
         self._capturing = self._storing = True
         self._failure: Exception | None = None
@@ -154,7 +154,8 @@ class Recorder:
     def health(self) -> Health:
         """Returns how it is now."""
         waiting = tuple(sink.name for sink in self._sinks if sink.waits())
-        return Health(self._execs, self._exits, self._missed, self._gaps, self._queued_bytes, waiting)
+        queued = self._queued_bytes, self._most_queued_bytes
+        return Health(self._execs, self._exits, self._missed, self._gaps, *queued, waiting)
 
     def run(self, should_stop: Callable[[], bool]) -> Totals:
         """Records until `should_stop` says so (asked ten times a second) or storing fails.
@@ -212,6 +213,7 @@ class Recorder:
         with self._changed:
             self._queue.append(_Captured(records, size, self._enqueued_ns, self._offset.ns, gaps, seen_ns))
             self._queued_bytes += size
+            self._most_queued_bytes = max(self._most_queued_bytes, self._queued_bytes)
             self._changed.notify_all()
 
     def _new_gaps(self) -> list[Gap]:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     import pytest
 
-WELL = Health(execs=10, exits=9, missed=0, gaps=0, queued_bytes=0, waiting=())
-UNWELL = Health(execs=10, exits=9, missed=7, gaps=2, queued_bytes=512, waiting=("json log",))
+WELL = Health(execs=10, exits=9, missed=0, gaps=0, queued_bytes=0, most_queued_bytes=9, waiting=())
+UNWELL = Health(
+    execs=10, exits=9, missed=7, gaps=2, queued_bytes=512, most_queued_bytes=600, waiting=("json log",)
+)
 SINKS = ("database", "json log")
 
 
@@ -47,6 +49,7 @@ def test_prometheus_reads_the_metrics() -> None:
         ("execaudit_missed_execs_total", None): 7,
         ("execaudit_gaps_total", None): 2,
         ("execaudit_queued_bytes", None): 512,
+        ("execaudit_queued_bytes_max", None): 600,
         ("execaudit_start_time_seconds", None): 1.5,
         ("execaudit_sink_waiting", "database"): 0,
         ("execaudit_sink_waiting", "json log"): 1,

@@ -274,6 +274,21 @@ def test_what_does_not_fit_is_counted_to_the_last_exec(monkeypatch: pytest.Monke
     assert sum(gap.count or 0 for gap in sink.gaps) == ring.refused
 
 
+def test_the_most_that_was_queued_is_known() -> None:
+    """Also when all of it has long been decoded: who looks now and then sees no queue."""
+    roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
+    first_ = exec_record(1)
+    begun = Begun([first_], roots, clock.wall_ns(), clock.wall_ns())
+    source = FakeSource([])
+    recording = Recorder(
+        source, Assembler(Origin("host", BOOT, str, roots.key_of)), [KeepingSink()], host="host", begun=begun
+    )
+    assert len(first_) == recording.health().queued_bytes
+    recording.run(source.emptied.is_set)
+
+    assert (0, len(first_)) == (recording.health().queued_bytes, recording.health().most_queued_bytes)
+
+
 def test_a_full_queue_costs_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """While nothing can be queued, the ring, which has records and would not wait, is not asked."""
     monkeypatch.setattr(recorder, "_QUEUE_BYTES", 1)
