@@ -38,6 +38,10 @@ _FLUSH_SECONDS = 0.25
 # What is in flight takes about 3 KB an exec; 2000 at a time were no faster, and 3 MB more.
 _FLUSH_EVENTS = 500
 _FLUSH_BYTES = 1024 * 1024
+# The same when nothing happens, for a host at rest to stay so. (systemd's watchdog is fed after a look:
+# this is little of half of its time.)
+_REST_POLL_SECONDS = 0.5
+_REST_SECONDS = 1.0
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
 # How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
@@ -100,6 +104,10 @@ class _Batch:
         self.says_idle = False
         """Nothing happened, and that is to be noted."""
 
+    def __bool__(self) -> bool:
+        """Says whether there is anything in it."""
+        return bool(self.events or self.exits or self.gaps or self.says_idle)
+
     def add(self, events: Iterable[ExecEvent | ExitEvent]) -> None:
         """Takes what the assembler gives."""
         execs, exits = self.events.append, self.exits.append
@@ -158,19 +166,20 @@ class Recorder:
         return Health(self._execs, self._exits, self._missed, self._gaps, *queued, waiting)
 
     def run(self, should_stop: Callable[[], bool]) -> Totals:
-        """Records until `should_stop` says so (asked ten times a second) or storing fails.
+        """Records until `should_stop` says so (asked twice a second, or more often) or storing fails.
 
         Returns after everything captured went to the sinks. Raises what a sink raised, after
         the others have everything.
         """
         storing = threading.Thread(target=self._store_all, name="store")
         storing.start()
+        wait_s = _POLL_SECONDS
         try:
             while self._failure is None and not should_stop():
                 # With a full queue the ring is not asked: it is filling, so it would not wait.
                 if self._await_room(_POLL_SECONDS):
-                    self._source.wait(_POLL_SECONDS)
-                    self._capture()
+                    self._source.wait(wait_s)
+                    wait_s = _POLL_SECONDS if self._capture() else min(2 * wait_s, _REST_POLL_SECONDS)
         finally:
             try:
                 self._source.detach()
@@ -250,10 +259,12 @@ class Recorder:
         """From the queue, through the assembler, to the sinks."""
         batch = _Batch()
         batch.add(self._roots.events())
-        flushed = time.monotonic()
+        flushed, rests = time.monotonic(), False
         while True:
-            captured = self._next()
+            captured = self._next(_REST_SECONDS if rests else _FLUSH_SECONDS)
             if captured is not None:
+                if rests:
+                    flushed = time.monotonic()  # what comes soon, as the end of an exec, belongs to it
                 self._assemble(captured, batch)
                 batch.gaps += captured.gaps
                 batch.size += captured.size
@@ -273,12 +284,16 @@ class Recorder:
             if done:
                 self._finish()
                 return
+            rests = captured is None and not batch and not len(self._assembler) and not self._is_busy()
 
-    def _next(self) -> _Captured | None:
-        """Returns the oldest in the queue, or None after a moment without any."""
+    def _is_busy(self) -> bool:
+        return any(sink.is_busy() for sink in self._sinks)
+
+    def _next(self, timeout_s: float) -> _Captured | None:
+        """Returns the oldest in the queue, or None after that time without any."""
         with self._changed:
             if not self._queue and self._capturing:
-                self._changed.wait(_FLUSH_SECONDS)
+                self._changed.wait(timeout_s)
             if not self._queue:
                 return None
             captured = self._queue.popleft()
@@ -298,7 +313,7 @@ class Recorder:
 
     def _flush(self, batch: _Batch) -> None:
         events, exits, gaps = batch.events, batch.exits, merged(batch.gaps)
-        if not (events or exits or gaps or batch.says_idle or any(sink.is_busy() for sink in self._sinks)):
+        if not batch and not self._is_busy():
             return
         finished = Finished(events, gaps, exits, self._seen_ns)
         for gap in gaps:

@@ -274,6 +274,29 @@ def test_what_does_not_fit_is_counted_to_the_last_exec(monkeypatch: pytest.Monke
     assert sum(gap.count or 0 for gap in sink.gaps) == ring.refused
 
 
+class PatientSource(FakeSource):
+    """Notes how long it was to wait, and does not."""
+
+    def __init__(self, batches: Iterable[list[bytes]]) -> None:
+        super().__init__(batches)
+        self.timeouts: list[float] = []
+
+    def wait(self, timeout_s: float) -> None:
+        """Notes it."""
+        self.timeouts.append(timeout_s)
+        super().wait(0)
+
+
+def test_a_host_at_rest_is_looked_at_less_often() -> None:
+    """Never so seldom that an exec is not stored within a second; at the first one it is as before."""
+    source = PatientSource([[], [], [], [], [exec_record(1)], [], [exec_record(2)]])
+    sink = KeepingSink()
+    record(source, sink)
+
+    assert [0.1, 0.2, 0.4, 0.5, 0.5, 0.1, 0.2, 0.1] == source.timeouts
+    assert [1, 2] == numbers(sink.events)
+
+
 def test_the_most_that_was_queued_is_known() -> None:
     """Also when all of it has long been decoded: who looks now and then sees no queue."""
     roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
