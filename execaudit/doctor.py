@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # The BPF ring buffer came with 5.8.
 _OLDEST_KERNEL = (5, 8)
+_SYS_ADMIN = 21  # in linux/capability.h
 # Above this the kernels of Debian (3) and Ubuntu (4) let only CAP_SYS_ADMIN open a perf event,
 # which attaching to a syscall tracepoint takes; upstream knows no such values.
 _PARANOID_UPSTREAM = 2
@@ -91,7 +92,7 @@ def privileges(environment: Environment) -> Check:
             fix = "run it on the host, or with `--privileged --pid=host`"
             return Check(name, ok=False, detail=f"{detail}, as in a container", fix=fix)
         return Check(name, ok=False, detail=detail, fix="run it with `sudo`, or start execaudit.service")
-    if held >> required.SYS_ADMIN & 1:
+    if held >> _SYS_ADMIN & 1:
         has = "CAP_SYS_ADMIN"
     elif _paranoid(environment) > _PARANOID_UPSTREAM:
         detail = "without CAP_SYS_ADMIN, which kernel.perf_event_paranoid above 2 wants for failed execs"

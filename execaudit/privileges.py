@@ -25,13 +25,13 @@ USER = "execaudit"
 """The service's user, made by packaging/execaudit.sysusers."""
 
 # include/uapi/linux/capability.h
-_DAC_OVERRIDE, _DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, SYS_ADMIN = 1, 2, 8, 19, 21
+_DAC_OVERRIDE, _DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, _SYS_ADMIN = 1, 2, 8, 19, 21
 _PERFMON, _BPF = 38, 39
 # To load, attach and look around: BPF programs that read kernel memory (BPF, PERFMON), perf events
 # where only SYS_ADMIN may open them, tracefs which is root's (DAC_READ_SEARCH), and the exe and cwd of
 # other users' processes (SYS_PTRACE). SETPCAP to give up the bounding set as well. (Kprobes want no
 # other: but root alone attaches them, because kprobe_events is root's: see become_root_again.)
-_TO_START = (_DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, SYS_ADMIN, _PERFMON, _BPF)
+_TO_START = (_DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF)
 # include/uapi/linux/prctl.h
 _SET_KEEPCAPS, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _AMBIENT_CLEAR = 8, 24, 38, 47, 4
 # _LINUX_CAPABILITY_VERSION_3: two sets of 32 bits, each effective, permitted, inheritable.
@@ -55,7 +55,7 @@ def effective() -> int:
 
 def lacking(held: int) -> list[str]:
     """Returns the capabilities without which no probe can be loaded, by name, of who holds these."""
-    if held >> SYS_ADMIN & 1:
+    if held >> _SYS_ADMIN & 1:
         return []
     return [name for bit, name in ((_BPF, "CAP_BPF"), (_PERFMON, "CAP_PERFMON")) if not held >> bit & 1]
 
