@@ -49,13 +49,16 @@ def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output:
             child = os.fork()
             if child == 0:
                 _be_the_child(work, output, theirs, before)
+            has_ended = False
             try:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 text, descriptors = _received(ours, theirs)
                 # Not yet taken from the kernel: until then the pid is its own, whatever interrupts this.
                 os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+                has_ended = True
             finally:
-                os.kill(child, signal.SIGKILL)
+                if not has_ended:
+                    os.kill(child, signal.SIGKILL)
                 _, status = os.waitpid(child, 0)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -97,10 +97,12 @@ def become_owner(folder: Path) -> Owner | None:
 def become_root_again() -> None:
     """In the child that loads the probe: undoes `become_owner` as to the user; elsewhere does nothing.
 
-    Its capabilities stay those that starting takes.
+    Its capabilities stay those that starting takes. The owner stays its saved user: else the parent, who is
+    that, could not end it.
     """
-    if os.getresuid()[2] == 0:
-        os.setresuid(0, 0, 0)
+    _, user, saved = os.getresuid()
+    if user != 0 and saved == 0:
+        os.setresuid(0, 0, user)
 
 
 def drop_all(written: Iterable[Path]) -> None:

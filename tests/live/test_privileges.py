@@ -124,11 +124,36 @@ def test_the_probe_is_loaded_by_root(folder: Path, tmp_path: Path) -> None:
         end = ended(process, signal.SIGTERM)
 
     users, _, held = said.read_text().rpartition(" ")
-    assert str((0, 0, 0)) == users
+    assert str((0, 0, nobody.pw_uid)) == users
     assert 0 == int(held, 16) & ~sum(1 << bit for bit in privileges._TO_START)
     assert [str(nobody.pw_uid)] * 4 == status["Uid"].split()
     assert "0" * 16 == status["CapPrm"]
     assert 0 == end.status, end.err
+
+
+# Interrupts the recorder from within the child that loads the probe, which then does nothing for long.
+_INTERRUPTED = """
+import os, signal, time
+from execaudit import loader
+said = os.open({said!r}, os.O_WRONLY | os.O_CREAT)
+def interrupting(options):
+    os.write(said, str(os.getpid()).encode())
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
+loader.load = interrupting
+"""
+
+
+def test_the_loader_ends_with_an_interrupted_recorder(folder: Path, tmp_path: Path) -> None:
+    """Though it is root, and the recorder is not any more."""
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    said = tmp_path / "said"
+    before = as_service("nobody", _INTERRUPTED.format(said=str(said)))
+    done = execaudit("--db", folder / "x.db", "record", before=before)
+
+    assert 130 == done.status, done.err
+    assert not Path(f"/proc/{said.read_text()}").exists()
 
 
 def test_root_in_the_folder_of_a_user_keeps_what_writing_takes(folder: Path) -> None:
