@@ -230,6 +230,14 @@ def test_man_would_complain(tmp_path: Path) -> None:
     assert "NOSUCHREQUEST" in formatted(tmp_path / "x.1")[1]
 
 
+# As a shell calls it: by the name that the variable goes with, and with no argument.
+_NAMED = (
+    sys.executable,
+    "-c",
+    "import sys; from execaudit.cli import main; sys.argv = ['execaudit']; main()",
+)
+
+
 @pytest.mark.parametrize(
     ("typed", "offered"), [("execaudit re", "record"), ("execaudit record --pro", "--probe")]
 )
@@ -255,3 +263,16 @@ def test_bash_completes(tmp_path: Path, typed: str, offered: str) -> None:
     assert [offered] == done.stdout.split()
     assert (tmp_path / "zsh/_execaudit").read_text().startswith("#compdef execaudit\n")
     assert "complete " in (tmp_path / "fish/execaudit.fish").read_text()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["--db h", "--config h", "query --db h", "record --json-log h", "record -- h", "export -o h"],
+)
+def test_shells_complete_files(typed: str) -> None:
+    """Where one is asked for: the program says so, and the shell finds them."""
+    words = f"execaudit {typed}".split()
+    asking = {"_EXECAUDIT_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words)}
+    done = execaudit(env={**asking, "COMP_CWORD": str(len(words) - 1)}, before=_NAMED)
+
+    assert b"file,h\n" == done.out

@@ -37,6 +37,7 @@ _FILES = {
     DEFAULT_DATABASE: "The history.",
     DEFAULT_CONFIG: "Settings: the names of the options, in TOML.",
 }
+_COLUMNS = 72  # of the source; mandoc complains above 80
 _ENVIRONMENT = {"EXECAUDIT_DB": "The history, where --db is not given."}
 
 
@@ -120,9 +121,9 @@ def _list(items: dict[str, str]) -> Iterator[str]:
 
 def text(words: str) -> str:
     """Returns a paragraph for roff."""
-    line = escaped(words)
+    lines = map(escaped, textwrap.wrap(words, _COLUMNS, break_long_words=False, break_on_hyphens=False))
     # These would begin a request.
-    return f"\\&{line}" if line.startswith((".", "'")) else line
+    return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in lines)
 
 
 def escaped(words: str) -> str:

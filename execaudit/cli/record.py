@@ -18,7 +18,7 @@ import click
 
 from execaudit import __version__, privileges
 from execaudit.cli.options import Duration
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.cli.state import State, config_option, db_option, files
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
 from execaudit.means import DEFAULT_RING_BYTES, ProbeKind
 from execaudit.text import printable
@@ -49,7 +49,12 @@ def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int
 
 
 @click.command("record", context_settings={"allow_interspersed_args": False})
-@click.option("--json-log", metavar="PATH|-", help="Also write one JSON line per exec; - is standard output.")
+@click.option(
+    "--json-log",
+    metavar="PATH|-",
+    shell_complete=files,
+    help="Also write one JSON line per exec; - is standard output.",
+)
 @click.option(
     "--probe",
     type=click.Choice([kind.value for kind in ProbeKind]),
@@ -77,7 +82,7 @@ def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int
 )
 @config_option
 @db_option
-@click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARG...]")
+@click.argument("cmd", nargs=-1, type=click.UNPROCESSED, metavar="[-- CMD ARG...]", shell_complete=files)
 @click.pass_obj
 def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     state: State,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator
 
+    from click.shell_completion import CompletionItem
+
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 # SQLite's instructions between two looks at Ctrl-C: Python sees signals only when it runs.
 _STEPS = 100_000
@@ -136,6 +138,13 @@ def config_option(function: _Function) -> _Function:
     )(function)
 
 
+def files(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Has the shell complete the name of a file; of a text that need not be one click does not know."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415  # only shells ask for it
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def db_option(function: _Function) -> _Function:
     """Adds --db."""
     return click.option(
@@ -144,5 +153,6 @@ def db_option(function: _Function) -> _Function:
         callback=_take_db,
         envvar="EXECAUDIT_DB",
         metavar="PATH|URL",
+        shell_complete=files,
         help=f"The history, an SQLite file.  [env: EXECAUDIT_DB; default: {DEFAULT_DATABASE}]",
     )(function)
