@@ -220,25 +220,35 @@ def _lower_end(connection: sqlite3.Connection, high: int) -> int | None:
 
 
 def _delete(connection: sqlite3.Connection, between: tuple[int, int], number: int, boot_id: str) -> int:
+    given: dict[str, object] = {"boot": boot_id, "low": between[0], "high": between[1]}
     with _transaction(connection):
         rows = connection.execute(
-            f"SELECT id, {_ALIVE} FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC",  # noqa: S608  # ours
-            {"boot": boot_id, "low": between[0], "high": between[1]},
+            f"SELECT id, parent_id, {_ALIVE} FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC",  # noqa: S608  # ours
+            given,
         ).fetchall()
-        gone = []
-        for exec_id, alive in rows:
-            if (
-                alive
-                or connection.execute("SELECT 1 FROM exec WHERE parent_id = ? LIMIT 1", (exec_id,)).fetchone()
-            ):
-                continue
-            connection.execute("DELETE FROM exec WHERE id = ?", (exec_id,))
-            gone.append((exec_id,))
-        connection.executemany("DELETE FROM exit WHERE exec_id = ?", gone)
-        connection.executemany("DELETE FROM argv_cut WHERE exec_id = ?", gone)
-        connection.execute("UPDATE pruned SET execs = execs + ? WHERE id = ?", (len(gone), number))
+        # Parents of what stays: of higher numbers, by the index; of these, as it is decided.
+        needed = {
+            row[0]
+            for row in connection.execute(
+                "SELECT parent_id FROM exec WHERE parent_id BETWEEN :low AND :high AND id > :high", given
+            )
+        }
+        stays = []
+        for exec_id, parent_id, alive in rows:
+            if alive or exec_id in needed:
+                stays.append(exec_id)
+                needed.add(parent_id)
+        given["stays"] = f"[{','.join(map(str, stays))}]"
+        for table, column in (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id")):
+            connection.execute(
+                f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
+                f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",
+                given,
+            )
+        gone = len(rows) - len(stays)
+        connection.execute("UPDATE pruned SET execs = execs + ? WHERE id = ?", (gone, number))
         _raise_generation(connection)
-    return len(gone)
+    return gone
 
 
 def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
