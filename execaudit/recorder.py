@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import threading
 import time
+from array import array
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -23,7 +24,7 @@ from execaudit.probe import Losses
 from execaudit.wire import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from execaudit.assemble import Assembler
     from execaudit.sinks import Sink
@@ -67,14 +68,23 @@ class Source(Protocol):
 class _Captured(NamedTuple):
     """What one look at the probe gave."""
 
-    records: list[bytes]
-    size: int
+    packed: bytes
+    """The records, one after the other. Many may have to wait, and thousands of objects would leave memory
+    in pieces behind; a block of some size goes back to the system."""
+    lengths: array[int]
     at_ns: int
     """Steady clock: an exec that waits in the queue is not late."""
     wall_offset_ns: int
     gaps: list[Gap]
     seen_ns: Nanoseconds
     """Wall clock: what happened before is here, or was."""
+
+    def records(self) -> Iterator[bytes]:
+        """Yields them again."""
+        packed, at = self.packed, 0
+        for length in self.lengths:
+            yield packed[at : at + length]
+            at += length
 
 
 class Begun(NamedTuple):
@@ -217,11 +227,11 @@ class Recorder:
         return bool(records)
 
     def _enqueue(self, records: list[bytes], gaps: list[Gap], seen_ns: Nanoseconds) -> None:
-        size = sum(map(len, records))
+        packed, lengths = b"".join(records), array("I", map(len, records))
         self._enqueued_ns = time.monotonic_ns()
         with self._changed:
-            self._queue.append(_Captured(records, size, self._enqueued_ns, self._offset.ns, gaps, seen_ns))
-            self._queued_bytes += size
+            self._queue.append(_Captured(packed, lengths, self._enqueued_ns, self._offset.ns, gaps, seen_ns))
+            self._queued_bytes += len(packed)
             self._most_queued_bytes = max(self._most_queued_bytes, self._queued_bytes)
             self._changed.notify_all()
 
@@ -267,8 +277,8 @@ class Recorder:
                     flushed = time.monotonic()  # what comes soon, as the end of an exec, belongs to it
                 self._assemble(captured, batch)
                 batch.gaps += captured.gaps
-                batch.size += captured.size
-                batch.says_idle |= not captured.records and not captured.gaps
+                batch.size += len(captured.packed)
+                batch.says_idle |= not captured.packed and not captured.gaps
                 self._seen_ns = captured.seen_ns
             now_ns = time.monotonic_ns() if captured is None else captured.at_ns
             batch.add(self._assembler.expire(now_ns=now_ns))
@@ -297,7 +307,7 @@ class Recorder:
             if not self._queue:
                 return None
             captured = self._queue.popleft()
-            self._queued_bytes -= captured.size
+            self._queued_bytes -= len(captured.packed)
             self._changed.notify_all()
             return captured
 
@@ -305,7 +315,7 @@ class Recorder:
         try:
             batch.add(
                 self._assembler.feed(
-                    captured.records, now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
+                    captured.records(), now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
                 )
             )
         except WireError as exc:
