@@ -13,7 +13,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _OWN_MAPPING_BYTES = 16 * 1024
 _FREE_AT_THE_END_BYTES = 128 * 1024
 # Events are no cycles. Python's look for cycles takes a tenth of their assembly at its own threshold of 700.
-_LOOK_FOR_CYCLES_AT = 20_000
+_LOOK_FOR_CYCLES_AT = 5_000
 
 # TLS: what imports them (asyncio, and by it SQLAlchemy; hashlib) does without. 4.6 MB of a recorder.
 _LEFT_OUT = ("ssl", "_hashlib")

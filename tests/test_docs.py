@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +13,7 @@ import click
 import pytest
 
 from execaudit import errors
-from execaudit.cli import cli
+from execaudit.cli import _COMMANDS, cli
 from execaudit.event import GapReason
 from execaudit.record import FIELDS
 
@@ -43,6 +46,34 @@ def test_a_command_says_what_it_does(name: str) -> None:
 
     assert command.help
     assert [] == [option.name for option in options if not option.help]
+
+
+def test_the_list_of_commands_says_what_they_say() -> None:
+    """The first sentence of each stands in the list, which is made without looking into them."""
+    first = [name for name in COMMANDS if len(name.split()) == 2]
+
+    assert {name.split()[1]: COMMANDS[name].get_short_help_str(1000) for name in first} == _COMMANDS
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"_EXECAUDIT_COMPLETE": "bash_complete", "COMP_WORDS": "execaudit q", "COMP_CWORD": "1"}],
+)
+def test_the_list_of_commands_needs_none_of_them(environment: dict[str, str]) -> None:
+    """Neither help nor completion waits for what a command imports."""
+    program = (
+        "import sys; from execaudit.cli import cli\n"
+        "try: cli(['--help'], prog_name='execaudit')\n"
+        "except SystemExit: pass\n"
+        "print(*[name for name in sys.modules if name.startswith('execaudit.cli.')], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment}, cwd=CHECKOUT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert "query" in done.stdout
+    assert {"execaudit.cli.state"} == set(done.stderr.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
-_COMMANDS = ("record", "query", "export", "show", "tree", "doctor", "db")
+    from click.shell_completion import CompletionItem
+
+# The first sentence of each, so that their list needs no module of theirs.
+_COMMANDS = {
+    "record": "Record every exec on this host until SIGINT or SIGTERM.",
+    "query": "Find execs: a table on a terminal, JSON lines when piped.",
+    "export": "Write execs to a file for an incident review.",
+    "show": "Show one exec: every field, how it ended, what led to it, and what came of it.",
+    "tree": "Draw execs as trees: below each what it started, and what that started.",
+    "doctor": "Say whether this machine can record, check by check, with what mends each failure.",
+    "db": "Look after the database.",
+}
 _USAGE, _BUG, _INTERRUPTED = 2, 3, 130
 _LONGEST_LINE = 1000
 
@@ -47,6 +58,21 @@ class _LazyGroup(click.Group):
         module = importlib.import_module(f"execaudit.cli.{cmd_name}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  # for shells alone
+
+        commands = [
+            CompletionItem(name, help=help_)
+            for name, help_ in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        # Of a click.Group's own, which looks into each of them.
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
