@@ -63,6 +63,7 @@ test-kernels:
 bench:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.storm
+	@$(BIN)/python -m bench.stages
 
 soak:
 	@tools/setup.sh test

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import sys
 
+_LIBC = ctypes.CDLL(None)
 # mallopt(3), malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 # A piece of a long command line has as much: each is a mapping of its own then, and gone when it
@@ -35,8 +36,13 @@ def settle() -> None:
     gc.collect()
     gc.freeze()  # what is there by now stays, and need not be looked at again
     gc.set_threshold(_LOOK_FOR_CYCLES_AT)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc's
-        libc.mallopt(_ARENA_MAX, 1)
-        libc.mallopt(_MMAP_THRESHOLD, _OWN_MAPPING_BYTES)
-        libc.mallopt(_TRIM_THRESHOLD, _FREE_AT_THE_END_BYTES)
+    if hasattr(_LIBC, "mallopt"):  # glibc's
+        _LIBC.mallopt(_ARENA_MAX, 1)
+        _LIBC.mallopt(_MMAP_THRESHOLD, _OWN_MAPPING_BYTES)
+        _LIBC.mallopt(_TRIM_THRESHOLD, _FREE_AT_THE_END_BYTES)
+
+
+def give_back() -> None:
+    """Gives whole pages that are free between others back to the system; takes a millisecond."""
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)

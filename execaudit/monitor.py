@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from execaudit import health
+from execaudit import health, memory
 from execaudit.notify import notify
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _STATUS_SECONDS = 10.0
+_MEMORY_SECONDS = 60.0
 _METRICS_SECONDS = 15.0  # Prometheus seldom looks more often
 
 
@@ -42,7 +43,7 @@ class Monitor:
         """Where the metrics go; None: nowhere. May be set anew."""
         self._watchdog_s = watchdog_seconds(os.environ)
         self._started_s = time.time()
-        self._pinged = self._said = self._wrote = float("-inf")
+        self._pinged = self._said = self._wrote = self._gave_back = float("-inf")
         self._execs_said = 0
         self._writer: threading.Thread | None = None
         self._failing = False
@@ -57,6 +58,9 @@ class Monitor:
             passed = at - self._said
             notify(f"STATUS={health.status(now, (now.execs - self._execs_said) / passed)}")
             self._said, self._execs_said = at, now.execs
+        if at - self._gave_back >= _MEMORY_SECONDS:
+            self._gave_back = at
+            memory.give_back()
         if self.textfile is not None and at - self._wrote >= _METRICS_SECONDS:
             self._wrote = at
             self._write(now, self.textfile)

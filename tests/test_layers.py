@@ -79,7 +79,7 @@ LAYERS: dict[str, set[str]] = {
     "sizes": {"errors", "text"},
     "upkeep": {"errors", "event", "logfile", "settings", "sizes", "times"},
     "health": set(),
-    "monitor": {"health", "notify"},
+    "monitor": {"health", "memory", "notify"},
     "sinks": {
         "backlog",
         "ballast",
