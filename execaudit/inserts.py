@@ -55,7 +55,7 @@ class Inserts:
         self._connection = connection
         # Command lines repay it most: of 20 000 different ones that come again and again, most are known.
         self._comms, self._paths = Texts("comm", megabytes=0.25), Texts("path", megabytes=1)
-        self._argv = Texts("argv", megabytes=2)
+        self._argv = Texts("argv", megabytes=1.5)
         self._users: Interned[str] = Interned("user", ("v",), megabytes=0.1)
         self._origins: Interned[Place] = Interned(
             "origin", ("auid", "session", "login_user_id", "tty", "cgroup_id"), megabytes=0.25
