@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.codes import KINDS
 from execaudit.event import Kind, Nanoseconds
-from execaudit.rows import COLUMNS, FROM, FROM_DESCENDANTS
+from execaudit.rows import COLUMNS, joins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +79,16 @@ class Statement(NamedTuple):
     parameters: dict[str, object]
 
 
+class Span(NamedTuple):
+    """A part of the history."""
+
+    low: int
+    """The number of its first exec, and of its last."""
+    high: int
+    lines: Sequence[int] | None = None
+    """Ids of the only command lines that are wanted in it; None: not known."""
+
+
 class _Where:
     """Collects conditions and their parameters."""
 
@@ -117,17 +127,16 @@ class _Where:
         return f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
 
 
-def _where(wanted: Filter) -> _Where:
+def _where(wanted: Filter, span: Span) -> _Where:
     where, number = _Where(), _number(wanted)
-    if wanted.since_ns is not None or wanted.until_ns is not None:
-        since = where.bind(0 if wanted.since_ns is None else wanted.since_ns)
-        until = where.bind(_LARGEST if wanted.until_ns is None else wanted.until_ns)
-        overlap = f"FROM seg WHERE ts_max >= {since} AND ts_min < {until}"
-        where.conditions += [
-            f"{number} >= (SELECT min(id_lo) {overlap})",
-            f"{number} <= (SELECT max(id_hi) {overlap})",
-            f"e.ts >= {since} AND e.ts < {until}",
-        ]
+    where.conditions.append(f"{number} BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
+    if span.lines is not None:
+        lines = where.bind(f"[{','.join(map(str, span.lines))}]")
+        where.conditions.append(f"e.argv_id IN (SELECT value FROM json_each({lines}))")  # noqa: S608  # a parameter
+    if wanted.since_ns is not None:
+        where.conditions.append(f"e.ts >= {where.bind(wanted.since_ns)}")
+    if wanted.until_ns is not None:
+        where.conditions.append(f"e.ts < {where.bind(wanted.until_ns)}")
     where.one_of("e.pid", wanted.pids)
     where.one_of("e.ppid", wanted.ppids)
     where.any_of([f"e.comm_id IN ({where.named('comm', glob)})" for glob in wanted.comms])
@@ -138,7 +147,7 @@ def _where(wanted: Filter) -> _Where:
                 for glob in globs
             ]
         )
-    where.any_of([_args_condition(where, text) for text in wanted.args])
+    where.any_of([_args_condition(where, text, "t.holes", "e.truncated IS NULL") for text in wanted.args])
     where.any_of([f"args_search({where.bind(text)}, a.v, t.holes)" for text in wanted.args_regex])
     where.any_of([_user_condition(where, match, "u.v", "e.uid", "l.user_id") for match in wanted.users])
     where.conditions += _origin_conditions(where, wanted)
@@ -155,16 +164,24 @@ def _number(wanted: Filter) -> str:
     return "h.id" if wanted.under else "e.id"
 
 
-def _from(wanted: Filter) -> str:
-    return FROM_DESCENDANTS.format(table=descendants_table(wanted.under)) if wanted.under else FROM
+def _select(columns: str, wanted: Filter, where: _Where) -> str:
+    """Returns a SELECT of what is wanted, joined with what it speaks of and nothing else."""
+    conditions = where.text()
+    start = "exec AS e"
+    if wanted.under:
+        # The ids in a table alone, which is read first.
+        start = f"{descendants_table(wanted.under)} AS h CROSS JOIN exec AS e ON e.id = h.id"
+    return f"SELECT {columns} FROM {start}{joins(columns + conditions)}{conditions}"  # noqa: S608  # values are bound
 
 
-def _args_condition(where: _Where, text: bytes) -> str:
+def _args_condition(where: _Where, text: bytes, holes: str, is_whole: str) -> str:
     words = [word for word in text.split(b" ") if word]
     # instr is C and exact on bytes; what spans arguments or holes is looked at again, joined.
     found = [f"instr(a.v, {where.bind(word)}) > 0" for word in words]
-    joined = f"args_contain({where.bind(text)}, a.v, t.holes)"
-    found.append(joined if b" " in text else f"(e.truncated IS NULL OR {joined})")
+    if b" " in text or not words:
+        found.append(f"args_contain({where.bind(text)}, a.v, {holes})")
+    elif is_whole:
+        found.append(f"({is_whole} OR args_contain({where.bind(text)}, a.v, {holes}))")
     return "(" + " AND ".join(found) + ")"
 
 
@@ -182,52 +199,70 @@ def _origin_conditions(outer: _Where, wanted: Filter) -> list[str]:
     """Where execs come from: the few origins are searched, not the execs."""
     where = _Where(outer.parameters)
     where.any_of(
-        [_user_condition(where, match, "ou.v", "o.auid", "o.login_user_id") for match in wanted.login_users]
+        [_user_condition(where, match, "su.v", "so.auid", "so.login_user_id") for match in wanted.login_users]
     )
-    where.one_of("o.tty", wanted.ttys)
-    where.any_of([where.glob("og.v", glob) for glob in wanted.cgroups])
-    where.any_of([f"in_container({where.bind(text)}, og.v)" for text in wanted.containers])
+    where.one_of("so.tty", wanted.ttys)
+    where.any_of([where.glob("sg.v", glob) for glob in wanted.cgroups])
+    where.any_of([f"in_container({where.bind(text)}, sg.v)" for text in wanted.containers])
     if not where.conditions:
         return []
     joined = (
-        "origin AS o LEFT JOIN user AS ou ON ou.id = o.login_user_id"
-        " LEFT JOIN path AS og ON og.id = o.cgroup_id"
+        "origin AS so LEFT JOIN user AS su ON su.id = so.login_user_id"
+        " LEFT JOIN path AS sg ON sg.id = so.cgroup_id"
     )
-    return [f"e.origin_id IN (SELECT o.id FROM {joined}{where.text()})"]  # noqa: S608  # values are bound
+    return [f"e.origin_id IN (SELECT so.id FROM {joined}{where.text()})"]  # noqa: S608  # values are bound
 
 
-def statement(wanted: Filter, *, after: int | None = None, most: int = PAGE_ROWS) -> Statement:
-    """Returns the statement for one page of what is wanted, of at most `most` execs.
+def bounds_statement(wanted: Filter) -> Statement:
+    """Returns the statement for the first and the last number that the time asked for leaves."""
+    if wanted.since_ns is None and wanted.until_ns is None:
+        return Statement("SELECT (SELECT min(id) FROM exec), (SELECT max(id) FROM exec)", {})
+    where = _Where()
+    if wanted.since_ns is not None:
+        where.conditions.append(f"ts_max >= {where.bind(wanted.since_ns)}")
+    if wanted.until_ns is not None:
+        where.conditions.append(f"ts_min < {where.bind(wanted.until_ns)}")
+    return Statement(f"SELECT min(id_lo), max(id_hi) FROM seg{where.text()}", where.parameters)  # noqa: S608  # values are bound
 
-    `after` is the number of the last exec of the page before, in the direction of reading.
-    """
-    where, number = _where(wanted), _number(wanted)
-    if after is not None:
-        where.conditions.append(f"{number} {'<' if wanted.reverse else '>'} {where.bind(after)}")
+
+def statement(wanted: Filter, span: Span, *, most: int = PAGE_ROWS) -> Statement:
+    """Returns the statement for one page of what is wanted of a span, of at most `most` execs."""
+    where, number = _where(wanted, span), _number(wanted)
     order = "DESC" if wanted.reverse else "ASC"
     page = f"ORDER BY {number} {order} LIMIT {where.bind(most)}"
-    return Statement(f"SELECT {COLUMNS}{_from(wanted)}{where.text()} {page}", where.parameters)
+    return Statement(f"{_select(COLUMNS, wanted, where)} {page}", where.parameters)
 
 
-def newest_statement(wanted: Filter, limit: int) -> Statement:
-    """Returns the statement for the number of the oldest among the newest `limit` execs."""
-    where, number = _where(wanted), _number(wanted)
+def newest_statement(wanted: Filter, span: Span, limit: int) -> Statement:
+    """Returns the statement for the newest `limit` execs of a span: how many, and the oldest one's number."""
+    where, number = _where(wanted, span), _number(wanted)
     most = where.bind(min(limit, _LARGEST))
-    inner = f"SELECT {number} AS id{_from(wanted)}{where.text()} ORDER BY {number} DESC LIMIT {most}"
-    return Statement(f"SELECT min(id) FROM ({inner})", where.parameters)  # noqa: S608  # values are bound
+    inner = f"{_select(f'{number} AS id', wanted, where)} ORDER BY {number} DESC LIMIT {most}"
+    return Statement(f"SELECT count(*), min(id) FROM ({inner})", where.parameters)  # noqa: S608  # values are bound
 
 
-def count_statement(wanted: Filter) -> Statement:
-    """Returns the statement for how many execs are wanted, but for the limit."""
-    where = _where(wanted)
-    return Statement(f"SELECT count(*){_from(wanted)}{where.text()}", where.parameters)
+def count_statement(wanted: Filter, span: Span) -> Statement:
+    """Returns the statement for how many execs are wanted of a span, but for the limit."""
+    where = _where(wanted, span)
+    return Statement(_select("count(*)", wanted, where), where.parameters)
+
+
+def lines_statement(texts: Sequence[bytes]) -> Statement:
+    """Returns the statement for the ids, `:low` to `:high`, of the command lines that have one of the texts.
+
+    Those are all lines of the execs that `Filter.args` wants, and more: what spans a hole is in a line.
+    """
+    where = _Where()
+    where.conditions.append("a.id BETWEEN :low AND :high")
+    where.any_of([_args_condition(where, text, "NULL", "") for text in texts])
+    return Statement(f"SELECT a.id FROM argv AS a{where.text()}", where.parameters)  # noqa: S608  # values are bound
 
 
 def numbers_statement(numbers: Sequence[int]) -> Statement:
     """Returns the statement for the execs of these numbers, in any order."""
     where = _Where()
     where.one_of("e.id", numbers)
-    return Statement(f"SELECT {COLUMNS}{FROM}{where.text()}", where.parameters)
+    return Statement(_select(COLUMNS, Filter(), where), where.parameters)
 
 
 def gaps_statement(wanted: Filter) -> Statement:

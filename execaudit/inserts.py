@@ -14,6 +14,7 @@ from execaudit import keys, schema
 from execaudit.codes import KINDS, TRUNCATIONS
 from execaudit.event import ExitEvent, Kind, boot_prefix
 from execaudit.interned import Interned, Recent, Texts
+from execaudit.trigrams import CHUNK_LINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,9 +81,13 @@ class Inserts:
 
     def load(self) -> None:
         """Takes the counters from the database, and forgets what may not be there."""
-        for table in self._tables:
-            table.load(self._connection)
         query = self._connection.exec_driver_sql
+        for table in self._tables:
+            if table is not self._argv:
+                table.load(self._connection)
+        # Lines of these chunks are not looked at again, though they may have been pruned.
+        indexed = int(query("SELECT value FROM meta WHERE key = 'argv_grams'").scalar_one())
+        self._argv.load(self._connection, first=indexed * CHUNK_LINES)
         self._generation: bytes = query(_GENERATION).scalar_one()
         self._next_id = int(query("SELECT value FROM meta WHERE key = 'next_id'").scalar_one())
         last = query("SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo DESC LIMIT 1").first()

@@ -72,11 +72,13 @@ class Interned(Recent[_Value]):
         self._next = 1
         self._new: list[tuple[object, ...]] = []
 
-    def load(self, connection: sa.Connection) -> None:
-        """Forgets everything, and goes on after the last id."""
+    def load(self, connection: sa.Connection, *, first: int = 1) -> None:
+        """Forgets everything, and goes on after the last id; at `first`, if that is later."""
         self.forget()
         self._new.clear()
-        self._next = (connection.exec_driver_sql(self._last).scalar() or 0) + 1
+        # Never an id again that was given once: see `first`, and indexing.Indexing.
+        last = connection.exec_driver_sql(self._last).scalar() or 0
+        self._next = max(self._next, last + 1, first)
 
     def new(self, value: _Value, row: tuple[object, ...], *, text: bytes | None = None) -> int:
         """Returns the id of a value that is not known, whose columns are `row`.

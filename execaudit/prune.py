@@ -12,10 +12,14 @@ program, and lost its parent, is nobody's row: what it starts later has no paren
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.codes import KINDS
 from execaudit.event import Kind, Nanoseconds
+from execaudit.lineuse import CHUNK_EXECS
+from execaudit.transaction import transaction
+from execaudit.trigrams import CHUNK_LINES, CHUNK_ROWS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -169,9 +173,9 @@ def prune(connection: sqlite3.Connection, wanted: Plan, *, boot_id: str, now_ns:
         high = low - 1
     _delete_small(connection, wanted)
     yield deleted
-    for _ in _sweep(connection):
+    for _ in chain(_sweep(connection), _sweep_index(connection)):
         yield deleted
-    with _transaction(connection):
+    with transaction(connection):
         connection.execute("UPDATE pruned SET finished = 1 WHERE top <= ?", (wanted.top,))
     while _number(connection, "PRAGMA freelist_count"):
         before = _number(connection, "PRAGMA page_count")
@@ -183,24 +187,9 @@ def prune(connection: sqlite3.Connection, wanted: Plan, *, boot_id: str, now_ns:
     yield deleted
 
 
-class _transaction:  # noqa: N801  # read as a statement
-    """BEGIN IMMEDIATE to COMMIT, or ROLLBACK."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        # After a full disk SQLite has rolled back by itself.
-        if self._connection.in_transaction:
-            self._connection.execute("COMMIT" if kind is None else "ROLLBACK")
-
-
 def _begin(connection: sqlite3.Connection, wanted: Plan, now_ns: int) -> int:
     first = connection.execute("SELECT min(ts_min) FROM seg WHERE id_lo <= ?", (wanted.top,)).fetchone()[0]
-    with _transaction(connection):
+    with transaction(connection):
         cursor = connection.execute(
             "INSERT INTO pruned (at_ns, top, ts_from, ts_to, execs, reason, finished) VALUES (?, ?, ?, ?, 0, ?, 0)",
             (now_ns, wanted.top, first or 0, wanted.until_ns, wanted.reason),
@@ -221,7 +210,7 @@ def _lower_end(connection: sqlite3.Connection, high: int) -> int | None:
 
 def _delete(connection: sqlite3.Connection, between: tuple[int, int], number: int, boot_id: str) -> int:
     given: dict[str, object] = {"boot": boot_id, "low": between[0], "high": between[1]}
-    with _transaction(connection):
+    with transaction(connection):
         rows = connection.execute(
             f"SELECT id, parent_id, {_ALIVE} FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC",  # noqa: S608  # ours
             given,
@@ -253,7 +242,7 @@ def _delete(connection: sqlite3.Connection, between: tuple[int, int], number: in
 
 def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
     """Deletes what stands beside the execs, and is as old."""
-    with _transaction(connection):
+    with transaction(connection):
         connection.execute(
             "DELETE FROM seg WHERE id_hi <= ? AND NOT EXISTS"
             " (SELECT 1 FROM exec WHERE id BETWEEN seg.id_lo AND seg.id_hi)",
@@ -321,7 +310,7 @@ def _sweep_table(
         high = min(low + _SWEPT - 1, marks.last[table])
         if 0 not in memoryview(needed)[low : high + 1]:
             continue
-        with _transaction(connection):
+        with transaction(connection):
             # What the recorder has written since; it remembers old numbers, and uses them.
             while marks.step(sources):
                 pass
@@ -329,3 +318,23 @@ def _sweep_table(
             connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608  # ours
             _raise_generation(connection)
         yield
+
+
+def _sweep_index(connection: sqlite3.Connection) -> Iterator[None]:
+    """Deletes the index of chunks of which nothing is left."""
+    for index, table, size, rows in (
+        ("argv_used", "exec", CHUNK_EXECS, 1),
+        ("argv_grams", "argv", CHUNK_LINES, CHUNK_ROWS),
+    ):
+        ends = f"SELECT (SELECT min(id) FROM {index}), (SELECT max(id) FROM {index})"  # noqa: S608  # ours
+        first, last = connection.execute(ends).fetchone()
+        for chunk in () if first is None else range(first // rows, last // rows + 1):
+            ids = (chunk * size, (chunk + 1) * size)
+            left = connection.execute(f"SELECT 1 FROM {table} WHERE id >= ? AND id < ? LIMIT 1", ids)  # noqa: S608  # ours
+            if left.fetchone() is None:
+                with transaction(connection):
+                    connection.execute(
+                        f"DELETE FROM {index} WHERE id >= ? AND id < ?",  # noqa: S608  # ours
+                        (chunk * rows, (chunk + 1) * rows),
+                    )
+                yield

@@ -13,8 +13,10 @@ from execaudit.event import Gap, GapReason
 from execaudit.filters import (
     PAGE_ROWS,
     Filter,
+    Span,
     Statement,
     UserMatch,
+    bounds_statement,
     count_statement,
     descendants_statement,
     descendants_table,
@@ -25,10 +27,11 @@ from execaudit.filters import (
 )
 from execaudit.matching import add_functions
 from execaudit.rows import ARGV, Found, Recording, to_found
+from execaudit.search import Search
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from execaudit.event import ExecKey, Nanoseconds
 
@@ -41,6 +44,9 @@ __all__ = [
 # reused (124 MB against 5 MB for one slow export).
 _PAGE_ROWS = PAGE_ROWS
 _PAGE_BYTES = 16 * 1024 * 1024
+# So many of the newest are looked at before all others are.
+_NEAR = 20_000
+_COUNTED = 500_000
 _LAST_UID = 2**32 - 1
 _UID_DIGITS = 10
 
@@ -81,21 +87,114 @@ def find(connection: sqlite3.Connection, wanted: Filter, *, after: int | None = 
     """
     prepare(connection, wanted)
     left = wanted.limit
+    if left == 0:
+        return
+    low, high = _bounds(connection, wanted)
+    if after is not None:
+        low, high = (low, min(high, after - 1)) if wanted.reverse else (max(low, after + 1), high)
+    search = Search(connection, wanted.args, Span(low, high))
     if left is not None and not wanted.reverse:
-        oldest = connection.execute(*newest_statement(wanted, left)).fetchone()[0]
-        if oldest is None:
+        low = _oldest(connection, wanted, Span(low, high), search, left)
+    while low <= high:
+        for span in _spans(wanted, Span(low, high), search, backward=wanted.reverse):
+            for found in _read(connection, wanted, span, left):
+                yield found
+                if left is not None:
+                    left -= 1
+            if left == 0:
+                return
+        if wanted.reverse or left is not None:
             return
-        after = max(oldest - 1, -1 if after is None else after)
-    while left is None or left > 0:
-        most = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
-        recording = _recording(connection)
-        page, whole = _page(connection, statement(wanted, after=after, most=most))
-        yield from _all_found(page, recording)
-        if whole and len(page) < most:
-            return
-        after = page[-1][0]
-        if left is not None:
-            left -= len(page)
+        # What was recorded while this was read.
+        low, high = high + 1, _bounds(connection, wanted)[1]
+        search = Search(connection, wanted.args, Span(low, high))
+
+
+def _bounds(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
+    """Returns the first and the last number that can be wanted."""
+    low, high = connection.execute(*bounds_statement(wanted)).fetchone()
+    return (1, 0) if low is None else (low, high)
+
+
+def _spans(wanted: Filter, whole: Span, search: Search, *, backward: bool) -> Iterator[Span]:
+    """Yields where to look for what is wanted, in the direction of reading."""
+    low, high, _ = whole
+    # What has an index of its own is not searched for.
+    if not wanted.args or wanted.pids or wanted.under or high - low < 2 * _NEAR:
+        yield whole
+    elif backward:
+        # What is frequent is found at once.
+        yield Span(high - _NEAR + 1, high)
+        yield from search.spans(low, high - _NEAR, backward=True)
+    else:
+        yield from search.spans(low, high, backward=False)
+
+
+def _strides(span: Span, *, backward: bool) -> Generator[Span, int, None]:
+    """Yields parts of a span, in the direction of reading; is sent how many execs were found in each.
+
+    Small ones where many are found, so that none is sorted, or looked at, that is not soon read.
+    """
+    low, high, lines = span
+    width = _NEAR
+    while low <= high:
+        if backward:
+            part = Span(max(low, high - width + 1), high, lines)
+            high = part.low - 1
+        else:
+            part = Span(low, min(high, low + width - 1), lines)
+            low = part.high + 1
+        found = yield part
+        if found < _PAGE_ROWS // 4:
+            width *= 4
+        elif found > _PAGE_ROWS:
+            width = max(width // 4, _PAGE_ROWS)
+
+
+def _oldest(connection: sqlite3.Connection, wanted: Filter, whole: Span, search: Search, limit: int) -> int:
+    """Returns the number of the oldest among the newest `limit` execs; beyond all if there are none."""
+    oldest = whole.high + 1
+    for span in _spans(wanted, whole, search, backward=True):
+        strides = _strides(span, backward=True)
+        part = next(strides, None)
+        while part is not None:
+            found, first = connection.execute(*newest_statement(wanted, part, limit)).fetchone()
+            limit -= found
+            oldest = oldest if first is None else first
+            if limit == 0:
+                return oldest
+            part = _sent(strides, found)
+    return oldest
+
+
+def _sent(strides: Generator[Span, int, None], found: int) -> Span | None:
+    try:
+        return strides.send(found)
+    except StopIteration:
+        return None
+
+
+def _read(connection: sqlite3.Connection, wanted: Filter, span: Span, left: int | None) -> Iterator[Found]:
+    """Yields what is wanted of a span, page by page, of at most `left` execs."""
+    strides = _strides(span, backward=wanted.reverse)
+    part = next(strides, None)
+    while part is not None:
+        found = 0
+        while part.low <= part.high:
+            most = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
+            recording = _recording(connection)
+            page, whole = _page(connection, statement(wanted, part, most=most))
+            yield from _all_found(page, recording)
+            found += len(page)
+            if left is not None:
+                left -= len(page)
+                if left == 0:
+                    return
+            if whole and len(page) < most:
+                break
+            last = page[-1][0]
+            part = part._replace(high=last - 1) if wanted.reverse else part._replace(low=last + 1)
+        part = _sent(strides, found)
 
 
 def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]:
@@ -226,7 +325,13 @@ def last_number(connection: sqlite3.Connection) -> int:
 def count(connection: sqlite3.Connection, wanted: Filter) -> int:
     """Returns how many execs there are of what is wanted."""
     prepare(connection, wanted)
-    found = int(connection.execute(*count_statement(wanted)).fetchone()[0])
+    found = 0
+    whole = Span(*_bounds(connection, wanted))
+    for span in _spans(wanted, whole, Search(connection, wanted.args, whole), backward=False):
+        # In parts: a long read keeps the writer's WAL from being reused.
+        for low in range(span.low, span.high + 1, _COUNTED):
+            part = span._replace(low=low, high=min(span.high, low + _COUNTED - 1))
+            found += connection.execute(*count_statement(wanted, part)).fetchone()[0]
     return found if wanted.limit is None else min(found, wanted.limit)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.codes import KINDS, TRUNCATIONS
@@ -32,27 +33,47 @@ COLUMNS = (
 ARGV = 21
 """Which of the columns has the command line, the one that can be large."""
 # LEFT JOIN, always: with an inner one the planner starts from the dictionary's table.
-_JOINS = (
-    # What filters look at; see filters.py.
-    " LEFT JOIN clock AS k ON k.id = e.clock_id LEFT JOIN run AS r ON r.id = k.run_id"
-    " LEFT JOIN launch AS l ON l.id = e.launch_id"
-    " LEFT JOIN user AS u ON u.id = l.user_id LEFT JOIN comm AS c ON c.id = e.comm_id"
-    " LEFT JOIN path AS f ON f.id = l.filename_id LEFT JOIN path AS x ON x.id = l.exe_id"
-    " LEFT JOIN path AS w ON w.id = l.cwd_id LEFT JOIN argv AS a ON a.id = e.argv_id"
-    " LEFT JOIN argv_cut AS t ON t.exec_id = e.id LEFT JOIN comm AS q ON q.id = l.parent_comm_id"
-    # The parent, and what it ended with.
-    " LEFT JOIN exec AS p ON p.id = e.parent_id LEFT JOIN clock AS pk ON pk.id = p.clock_id"
-    " LEFT JOIN exit AS pe ON pe.exec_id = e.parent_id"
-    " LEFT JOIN origin AS o ON o.id = e.origin_id LEFT JOIN user AS ou ON ou.id = o.login_user_id"
-    " LEFT JOIN path AS og ON og.id = o.cgroup_id LEFT JOIN path AS ii ON ii.id = l.interpreter_id"
-    # Its end, and what came next.
-    " LEFT JOIN exit AS d ON d.exec_id = e.id"
-    " LEFT JOIN exec AS n ON n.id = coalesce(e.replaced_by, d.replaced_by)"
-    " LEFT JOIN clock AS nk ON nk.id = n.clock_id"
-)
-FROM = f" FROM exec AS e{_JOINS}"
-FROM_DESCENDANTS = f" FROM {{table}} AS h CROSS JOIN exec AS e ON e.id = h.id{_JOINS}"
-"""The same, of the ids in a table alone, which is read first."""
+_JOINS = {
+    alias: f" LEFT JOIN {table} AS {alias} ON {condition}"
+    for table, alias, condition in (
+        # What filters look at; see filters.py.
+        ("clock", "k", "k.id = e.clock_id"),
+        ("run", "r", "r.id = k.run_id"),
+        ("launch", "l", "l.id = e.launch_id"),
+        ("user", "u", "u.id = l.user_id"),
+        ("comm", "c", "c.id = e.comm_id"),
+        ("path", "f", "f.id = l.filename_id"),
+        ("path", "x", "x.id = l.exe_id"),
+        ("path", "w", "w.id = l.cwd_id"),
+        ("argv", "a", "a.id = e.argv_id"),
+        ("argv_cut", "t", "t.exec_id = e.id"),
+        ("comm", "q", "q.id = l.parent_comm_id"),
+        # The parent, and what it ended with.
+        ("exec", "p", "p.id = e.parent_id"),
+        ("clock", "pk", "pk.id = p.clock_id"),
+        ("exit", "pe", "pe.exec_id = e.parent_id"),
+        ("origin", "o", "o.id = e.origin_id"),
+        ("user", "ou", "ou.id = o.login_user_id"),
+        ("path", "og", "og.id = o.cgroup_id"),
+        ("path", "ii", "ii.id = l.interpreter_id"),
+        # Its end, and what came next.
+        ("exit", "d", "d.exec_id = e.id"),
+        ("exec", "n", "n.id = coalesce(e.replaced_by, d.replaced_by)"),
+        ("clock", "nk", "nk.id = n.clock_id"),
+    )
+}
+_ALIAS = re.compile(r"\b([a-z]+)\.")
+_NEEDS = {alias: set(_ALIAS.findall(join)) for alias, join in _JOINS.items()}
+
+
+def joins(text: str) -> str:
+    """Returns the joins that SQL needs which speaks of the tables by their aliases; `e` is exec."""
+    needed = set(_ALIAS.findall(text))
+    # From the last to the first, because each speaks of earlier ones.
+    for alias in reversed(_JOINS):
+        if alias in needed:
+            needed |= _NEEDS[alias]
+    return "".join(join for alias, join in _JOINS.items() if alias in needed)
 
 
 class Recording(NamedTuple):

@@ -13,7 +13,8 @@ from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData
 metadata = MetaData()
 
 # One value per row: next_id (see exec.id), stream_id (16 random bytes made with the file), generation
-# (raised when rows are deleted: what the writer remembers of them is void).
+# (raised when rows are deleted: what the writer remembers of them is void), argv_grams and argv_used (how
+# many chunks, of those tables, are done).
 meta = Table(
     "meta",
     metadata,
@@ -236,3 +237,21 @@ pruned = Table(
     Column("finished", Integer, nullable=False),
     sqlite_strict=True,
 )
+
+
+def _index(name: str, column: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column(column, LargeBinary, nullable=False),
+        sqlite_strict=True,
+    )
+
+
+# The index of what is in command lines. It is made behind what is stored, so it lacks the newest, and may
+# lack anything else: meta has how many chunks of each are done.
+# Bitmaps of a chunk of lines, see trigrams; id is the chunk times CHUNK_ROWS, plus the row.
+argv_grams = _index("argv_grams", "bits")
+# The lines of a chunk of execs, see lineuse; id is the chunk.
+argv_used = _index("argv_used", "ids")

@@ -33,6 +33,7 @@ log = structlog.get_logger()
 # Bytes of events that may wait for a sink, each.
 _BACKLOG_BYTES = 32 * 1024 * 1024
 _RETRY_SECONDS = 1.0
+_INDEX_AGAIN_SECONDS = 60.0
 # A sink that is slow is waited for, one that stands still for so long is not.
 _STILL_SECONDS = 1.0
 # Lines that are made at a time; command lines can have megabytes.
@@ -81,7 +82,7 @@ class StoreSink:
         self._missing: Gap | None = None
         """What a database that took the place of ours does not have."""
         self._waits_since: float | None = None
-        self._next_try = 0.0
+        self._next_try = self._next_index = 0.0
 
     def accept(self, batch: Finished) -> None:
         """Durable when it returns, or waiting. Raises DamagedStoreError."""
@@ -125,7 +126,18 @@ class StoreSink:
             self._ballast.restore()
         if self._retention is not None:
             self._retention.work(self._store)
+        self._index()
         return None
+
+    def _index(self) -> None:
+        """A little at each batch. What fails is tried a minute later: what is stored is stored."""
+        if time.monotonic() < self._next_index:
+            return
+        try:
+            self._store.index()
+        except StoreError as exc:
+            self._next_index = time.monotonic() + _INDEX_AGAIN_SECONDS
+            log.warning("not_indexed", reason=str(exc))
 
     def _write(self) -> None:
         if not self._store.is_current():

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from execaudit import clock, errors, handover, schema
 from execaudit.errors import FullStoreError, LockedStoreError, StoreError, store_error
 from execaudit.event import Nanoseconds
+from execaudit.indexing import Indexing
 from execaudit.inserts import Inserts
 from execaudit.location import DEFAULT_DATABASE
 from execaudit.lock import WriterLock
@@ -178,7 +179,7 @@ class Store:
                 self._connection = _engine(self._path, durable=self._durable).connect()
                 opened.callback(self._disconnect)
                 self._migrate()
-                self._inserts = Inserts(self._connection)
+                self._inserts, self._indexing = Inserts(self._connection), Indexing()
                 self._load()
                 self._connection.exec_driver_sql(_WRITE_BUSY)
                 self._connection.rollback()
@@ -365,6 +366,10 @@ class Store:
             return None if self._identity == identity else (Nanoseconds(known[1]), now_ns)
         since_ns = self.begin_run(replace(run, started_ns=now_ns))
         return (run.started_ns if since_ns is None else since_ns), now_ns
+
+    def index(self) -> bool:
+        """Indexes a little of what is stored. Returns whether there was anything to do. Raises StoreError."""
+        return self.maintain(self._indexing.step)
 
     def maintain(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Calls `work` with the connection, in autocommit mode, between two appends. Raises StoreError."""

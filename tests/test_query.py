@@ -25,6 +25,7 @@ from execaudit.event import (
     Nanoseconds,
     Truncated,
 )
+from execaudit.filters import Span
 from execaudit.query import Filter, Found, UserMatch
 from execaudit.reader import open_history
 from execaudit.store import Store
@@ -294,14 +295,17 @@ def test_pages_do_not_show(
     rows: int,
     size: int,
 ) -> None:
-    """Read in pages of any size the answer is the same, every exec once."""
+    """Read in pages and strides of any size the answer is the same, every exec once."""
     with stored(tmp_path_factory.mktemp("history"), batches) as (connection, _):
         for wanted in asked:
             whole = list(query.find(connection, wanted))
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(query, "_PAGE_ROWS", rows)
                 patched.setattr(query, "_PAGE_BYTES", size)
+                patched.setattr(query, "_NEAR", rows)
+                patched.setattr(query, "_COUNTED", rows)
                 assert whole == list(query.find(connection, wanted))
+                assert len(whole) == query.count(connection, wanted)
 
 
 @settings(deadline=None, max_examples=40)
@@ -334,7 +338,7 @@ def history(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def plan(connection: sqlite3.Connection, wanted: Filter) -> str:
     """Returns how SQLite goes about a page of what is wanted."""
     query.prepare(connection, wanted)
-    sql, parameters = filters.statement(wanted)
+    sql, parameters = filters.statement(wanted, Span(1, 1000))
     return "\n".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
 
 
@@ -398,8 +402,8 @@ def test_values_are_bound() -> None:
         hosts=("zqx.example",),
     )
     for sql, parameters in (
-        filters.statement(wanted, after=number + 6, most=number + 7),
-        filters.newest_statement(wanted, number + 8),
+        filters.statement(wanted, Span(number + 6, number + 7), most=number + 8),
+        filters.newest_statement(wanted, Span(number + 6, number + 7), number + 8),
     ):
         assert not re.search(r"zqx|98765432|['\"]", sql)
         assert set(re.findall(r":(p\d+)", sql)) == set(parameters)
