@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Filter", "Found", "Pruned", "Summary", "UserMatch",
-    "count", "fetch", "find", "gaps", "last_number", "locate", "prepare", "pruned", "summary", "user_match",
+    "count", "fetch", "find", "gaps", "last_number", "locate", "parts", "prepare", "pruned", "summary", "user_match",
 ]  # fmt: skip
 
 # A page is one short read transaction: a long one would keep the writer's WAL from being
@@ -154,6 +155,8 @@ def _strides(span: Span, *, backward: bool) -> Generator[Span, int, None]:
 def _oldest(connection: sqlite3.Connection, wanted: Filter, whole: Span, search: Search, limit: int) -> int:
     """Returns the number of the oldest among the newest `limit` execs; beyond all if there are none."""
     oldest = whole.high + 1
+    if not limit:
+        return oldest
     for span in _spans(wanted, whole, search, backward=True):
         strides = _strides(span, backward=True)
         part = next(strides, None)
@@ -322,17 +325,30 @@ def last_number(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT max(id) FROM exec").fetchone()[0] or 0)
 
 
+def parts(connection: sqlite3.Connection, wanted: Filter) -> Iterator[Span]:
+    """Yields the spans in which all is that is wanted, for statements that say something of each.
+
+    In parts, because a long read keeps the writer's WAL from being reused. Raises FilterError.
+    """
+    prepare(connection, wanted)
+    low, high = _bounds(connection, wanted)
+    search = Search(connection, wanted.args, Span(low, high))
+    if wanted.limit is not None:
+        low = _oldest(connection, wanted, Span(low, high), search, wanted.limit)
+    if low > high:
+        return
+    for span in _spans(wanted, Span(low, high), search, backward=False):
+        for start in range(span.low, span.high + 1, _COUNTED):
+            yield span._replace(low=start, high=min(span.high, start + _COUNTED - 1))
+
+
 def count(connection: sqlite3.Connection, wanted: Filter) -> int:
     """Returns how many execs there are of what is wanted."""
-    prepare(connection, wanted)
+    limit, wanted = wanted.limit, replace(wanted, limit=None)
     found = 0
-    whole = Span(*_bounds(connection, wanted))
-    for span in _spans(wanted, whole, Search(connection, wanted.args, whole), backward=False):
-        # In parts: a long read keeps the writer's WAL from being reused.
-        for low in range(span.low, span.high + 1, _COUNTED):
-            part = span._replace(low=low, high=min(span.high, low + _COUNTED - 1))
-            found += connection.execute(*count_statement(wanted, part)).fetchone()[0]
-    return found if wanted.limit is None else min(found, wanted.limit)
+    for part in parts(connection, wanted):
+        found += connection.execute(*count_statement(wanted, part)).fetchone()[0]
+    return found if limit is None else min(found, limit)
 
 
 class Summary(NamedTuple):

@@ -59,6 +59,7 @@ LAYERS: dict[str, set[str]] = {
     "prune": {"codes", "event", "lineuse", "transaction", "trigrams"},
     "retention": {"clock", "errors", "prune", "store"},
     "query": {"errors", "event", "filters", "keys", "lock", "matching", "rows", "search"},
+    "stats": {"codes", "event", "filters", "query"},
     "search": {"filters", "lineuse", "trigrams"},
     "trigrams": set(),
     "lineuse": set(),
