@@ -1,0 +1,375 @@
+"""Make a month of a busy host's history, as much like a real one as is known: see `Making` for the mix.
+
+Seeded: the same number of execs is the same history. Written by the recorder's own writer, index
+included, whose CPU time is taken; the making of events is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from bisect import bisect
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gained, Kind, Nanoseconds, boot_prefix, encode_id
+from execaudit.revision import REVISION
+from execaudit.store import Run, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Another number, other histories: whoever changes what is made raises it.
+_VERSION = 1
+FOLDER = Path(__file__).parent.parent / ".cache" / "histories"
+
+_SECOND = 1_000_000_000
+_DAYS = 30
+_START_NS = 1_792_000_000 * _SECOND
+_BATCH = 500  # as the recorder's
+_LINES, _EXES, _CWDS, _CGROUPS, _PLACES = 20_000, 1487, 5000, 300, 900
+_FAMILY = 10_000
+_USERS = (("root", 0), ("www-data", 33), ("postgres", 113), *((f"dev{n}", 1000 + n) for n in range(20)))
+_STARTERS = (b"bash", b"sh", b"make", b"cron", b"sshd", b"systemd", b"python3", b"containerd-shim", b"node")
+_KNOWN_EXES = (
+    b"/usr/bin/bash", b"/usr/bin/dash", b"/usr/bin/git", b"/usr/bin/grep", b"/usr/bin/sed", b"/usr/bin/curl",
+    b"/usr/bin/python3.11", b"/usr/bin/php8.2", b"/usr/bin/make", b"/usr/bin/ls",
+)  # fmt: skip
+_COMPILERS = (
+    b"/usr/lib/gcc/x86_64-linux-gnu/12/cc1",
+    b"/usr/bin/x86_64-linux-gnu-as",
+    b"/usr/bin/x86_64-linux-gnu-gcc-12",
+)
+RARE = b"needle-7f3a9c1e"
+"""Is in eleven command lines, all over the history."""
+_RARE_TIMES = 11
+# Shares; what is drawn below the first is a common line, above the last it fails.
+_COMMON, _OWN_FOLDER, _COMPILES, _FAILS = 0.8, 0.83, 0.95, 0.97
+_OPENS = 0.03
+_BURST = 0.9
+_SHELLS = 40
+_LAST_PID = 2**22 - 1
+# By the sixth of the time.
+_STEPS_NS = {2: 3600 * _SECOND, 4: _SECOND // 2}
+_BY_DAY, _LONG_NAMES = range(8, 18), range(2)
+_LONG_AT = 5
+_new = tuple.__new__
+
+
+class Known(NamedTuple):
+    """What to ask a history for."""
+
+    execs: int
+    end_ns: int
+    """Wall clock, right after the last exec."""
+    pid: int
+    """Of an exec of the last days."""
+    exec_id: str
+    """That exec's."""
+    family_id: str
+    """An exec that has 10 000 descendants, or a tenth of the history if that is less."""
+    family: int
+
+
+class Ingest(NamedTuple):
+    """What the writer took for some execs."""
+
+    execs: int
+    """Until then."""
+    cpu_us: float
+    """Of CPU, for each of the last ones."""
+    wall_s: float
+    bytes: int
+    """The database's size then."""
+
+
+class _Boot:
+    """Who runs, from a boot to the next."""
+
+    def __init__(self, boot_id: str, booted_ns: int) -> None:
+        self.id, self.booted_ns = boot_id, booted_ns
+        self.prefix = boot_prefix(boot_id) if boot_id else 0
+        self._pid = 300
+        self._daemons: list[ExecKey | None] = [None]
+        self._shells: list[ExecKey | None] = [None] * _SHELLS
+        self._family: ExecKey | None = None
+        self._sub: ExecKey | None = None
+
+    def lineage(self, number: int, *, in_family: bool, opens: bool) -> tuple[int, ExecKey | None, bool]:
+        """Returns the next exec's pid, its parent, and whether it replaces that."""
+        self._pid = self._pid + 1 if self._pid < _LAST_PID else 300
+        if in_family:
+            return self._pid, self._sub if number % 5 else self._family, False
+        if opens:
+            return self._pid, self._daemons[number % len(self._daemons)], False
+        parent = self._shells[number % _SHELLS]
+        if parent is not None and number % 10 == 0:
+            return parent.task, parent, True
+        return self._pid, parent, False
+
+    def ran(self, number: int, key: ExecKey, *, replaced: bool, in_family: bool) -> None:
+        """Takes an exec that did not fail for what starts others, at times."""
+        if in_family:
+            if self._family is None:
+                self._family = self._sub = key
+            elif number % 5 == 0:
+                self._sub = key
+        elif replaced or number % 33 == 0:
+            self._shells[number % _SHELLS] = key
+            if number % 3333 == 0:
+                self._daemons.append(key)
+
+
+class Making:
+    """Makes the events of a history, in the order of recording, in batches of the recorder's size.
+
+    80 % of the command lines are one of 20 000, by Zipf's law (1.1); each with a user, one or two
+    directories and where it comes from. 20 % are unique: compilers' with temporary names, run ids, a few
+    of up to 1.2 MB. 0.2 % are not UTF-8. 3 % of the execs are in a directory of their own. 3 % fail. Of the
+    others 95 % end, most at once. Three boots; the clock is stepped twice.
+    """
+
+    def __init__(self, execs: int) -> None:
+        self.execs = execs
+        self._random = random.Random(f"{_VERSION} {execs}")  # noqa: S311  # no secret
+        self._boots = [f"{n}f6a1c2e-1111-4222-8333-44445555666{n}" for n in range(1, 4)]
+        self._make_pools()
+        self._rare = {int((n + 0.4) / _RARE_TIMES * execs) for n in range(_RARE_TIMES)}
+        self._family_at = int(0.6 * execs)
+        self._asked_at = execs - execs // 15  # two days before the end
+        self.family = min(_FAMILY, execs // 10)
+        self.pid, self.exec_id, self.family_id, self.end_ns = 0, "", "", 0
+
+    def _make_pools(self) -> None:
+        rnd = self._random
+        names = [
+            *_KNOWN_EXES,
+            *(b"/usr/%s/tool-%d" % (rnd.choice((b"bin", b"sbin", b"libexec/app")), n) for n in range(_EXES)),
+        ]
+        exes = names[:_EXES]
+        self._cwds = [
+            b"/home/dev%d/src/project%d/%s" % (n % 20, n // 20, b"lib" * (n % 3)) for n in range(_CWDS)
+        ]
+        cgroups = [
+            b"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod%032x.slice/cri-containerd-%064x.scope"
+            % (rnd.getrandbits(128), rnd.getrandbits(256))
+            if n % 5 in _LONG_NAMES
+            else b"/system.slice/unit-%d.service" % n
+            for n in range(_CGROUPS)
+        ]
+        self._places = []
+        for n in range(_PLACES):
+            name, uid = rnd.choice(_USERS)
+            login = (uid, n + 1, name, b"pts/%d" % (n % 30)) if n % 3 else (None, None, None, None)
+            self._places.append((*login, cgroups[n % _CGROUPS]))
+        users = list(accumulate((45, 12, 5, *(38 / 20,) * 20)))
+        self._lines = []
+        for n in range(_LINES):
+            exe = exes[int(_EXES * rnd.random() ** 3)]
+            argv = self._argv(exe, n)
+            user = _USERS[bisect(users, rnd.random() * users[-1])]
+            starter = rnd.choice(_STARTERS)
+            launches = [
+                self._launch(exe, user, self._cwds[int(_CWDS * rnd.random() ** 2)], starter)
+                for _ in range(1 + n % 2)
+            ]
+            places = [rnd.choice(self._places) for _ in range(2)]
+            self._lines.append((argv, argv.count(b"\0"), len(argv), launches, places))
+        self._weights = list(accumulate(1 / (n + 1) ** 1.1 for n in range(_LINES)))
+
+    def _argv(self, exe: bytes, number: int) -> bytes:
+        rnd = self._random
+        known = (
+            b"--verbose", b"-f", b"--config=/etc/app%d/main.conf" % (number % 300), b"-o", b"--user=deploy",
+            b"https://host%d.example/api/v1/items/%d" % (number % 40, number), b"/var/lib/app/%d/data.json" % number,
+            b"--level=%d" % (number % 9), b"SELECT count(*) FROM t%d WHERE x > 1" % (number % 70),
+        )  # fmt: skip
+        words = [exe.rpartition(b"/")[2], *rnd.choices(known, k=int(rnd.expovariate(1 / 4)) + 1)]
+        if number % 500 == 0:  # 0.2 %
+            words.append(b"caf\xe9-%d" % number)
+        return b"".join(word + b"\0" for word in words)
+
+    def _launch(self, exe: bytes, user: tuple[str, int], cwd: bytes, starter: bytes) -> tuple[object, ...]:
+        name, uid = user
+        inode = hash_of(exe)
+        return (
+            uid, uid, uid, name, exe.rpartition(b"/")[2][:15], exe, exe, cwd, starter, None, inode, 8_388_609, 1, Gained(0),
+        )  # fmt: skip
+
+    def _times(self) -> Iterator[int]:
+        """Yields wall clock times: more by day, and in bursts."""
+        rnd = self._random
+        weights = [
+            (1.6 if hour % 24 in _BY_DAY else 0.6) * rnd.choice((0.7, 1, 1, 1.4))
+            for hour in range(_DAYS * 24)
+        ]
+        share = self.execs / sum(weights)
+        left, now = 0.0, _START_NS
+        for hour, weight in enumerate(weights):
+            now = max(now, _START_NS + hour * 3600 * _SECOND)
+            left += weight * share
+            count, left = int(left), left - int(left)
+            pause = 3600 * _SECOND / max(count, 1) / (1 - _BURST)
+            for _ in range(count):
+                yield now
+                now += 3_000_000 if rnd.random() < _BURST else int(rnd.expovariate(1 / pause))
+
+    def batches(self) -> Iterator[tuple[str, list[ExecEvent], list[ExitEvent]]]:
+        """Yields a boot id, its next events, and its next ends."""
+        events: list[ExecEvent] = []
+        exits: list[ExitEvent] = []
+        late: list[ExitEvent] = []
+        boot = _Boot("", 0)
+        for number, now in enumerate(self._times()):
+            boot_id = self._boots[min(number * len(self._boots) // self.execs, len(self._boots) - 1)]
+            if boot_id != boot.id:
+                if events:
+                    yield boot.id, events, exits
+                events, exits, late = [], [], []
+                boot = _Boot(boot_id, now - 50 * _SECOND)
+            event = self._event(boot, number, now)
+            events.append(event)
+            if event.kind is Kind.EXEC and number % 20:
+                length = 4_000_000 + number % 1000 * 1000
+                end = ExitEvent(
+                    event.key, Nanoseconds(event.time_ns + length), Nanoseconds(event.boot_ns + length),
+                    event.pid, 0 if number % 9 else 256,
+                )  # fmt: skip
+                (exits if number % 8 else late).append(end)
+            self.end_ns = event.time_ns + 1
+            if len(events) == _BATCH:
+                yield boot.id, events, exits
+                # Those that ran longer are known a batch later.
+                events, exits, late = [], late, []
+        if events:
+            yield boot.id, events, exits
+
+    def _event(self, boot: _Boot, number: int, now: int) -> ExecEvent:
+        chance = self._random.random()
+        if number in self._rare:
+            argv = b"tool\0--key=%s-%d\0" % (RARE, number)
+            argc, size, launch, place = 2, len(argv), self._lines[7][3][0], self._places[7]
+        elif chance < _COMMON:
+            at = bisect(self._weights, self._random.random() * self._weights[-1])
+            argv, argc, size, launches, places = self._lines[at]
+            launch, place = launches[number % len(launches)], places[number % 7 == 0]
+        else:
+            argv, launch, place = self._unique(number, chance)
+            argc, size = argv.count(b"\0"), len(argv)
+        in_family = self._family_at <= number < self._family_at + self.family
+        fails = chance > _FAILS and not in_family
+        pid, parent, replaces = boot.lineage(
+            number, in_family=in_family, opens=self._random.random() < _OPENS
+        )
+        replaces = replaces and not fails
+        boot_ns = now - boot.booted_ns
+        key = _new(ExecKey, (boot.prefix, boot_ns, pid))
+        if not fails:
+            boot.ran(number, key, replaced=replaces, in_family=in_family)
+        if number == self._family_at:
+            self.family_id = encode_id(key)
+        if number == self._asked_at:
+            self.pid, self.exec_id = pid, encode_id(key)
+        event: ExecEvent = _new(
+            ExecEvent,
+            (
+                Kind.FAILED if fails else Kind.EXEC, "big", boot.id, now + self._stepped_ns(number), boot_ns,
+                pid, pid, pid - 1, argv, argc, size, (), None, 2 if fails else None, *launch, *place,
+                parent, replaces, None,
+            ),
+        )  # fmt: skip
+        return event
+
+    def _stepped_ns(self, number: int) -> int:
+        """The clock is an hour ahead for a sixth of the time, and half a second for another."""
+        return _STEPS_NS.get(number * 6 // self.execs, 0)
+
+    def _unique(self, number: int, chance: float) -> tuple[bytes, tuple[Any, ...], tuple[Any, ...]]:
+        rnd = self._random
+        name, cwd = b"%08x" % rnd.getrandbits(32), self._cwds[number % 300]
+        if chance < _OWN_FOLDER:
+            cwd = b"/build/%s/debian/tmp" % name
+        user = _USERS[3 + number % 4]
+        place = self._places[number % 20]
+        if number % 100_000 == _LONG_AT:
+            count = 40_000 if number % 200_000 == _LONG_AT else 4000
+            argv = b"xargs\0" + b"".join(b"/srv/files/%s-%d\0" % (name, n) for n in range(count))
+            return argv, self._launch(b"/usr/bin/xargs", user, cwd, b"find"), place
+        if chance < _COMPILES:
+            exe = _COMPILERS[number % 3]
+            file = number // 3 % 4000
+            argv = (
+                b"%s\0-quiet\0-imultiarch\0x86_64-linux-gnu\0-D_FORTIFY_SOURCE=2\0src/module%d/file%d.c\0-o\0/tmp/cc%s.s\0"
+                % (exe.rpartition(b"/")[2], file % 40, file, name)
+            )
+            return argv, self._launch(exe, user, cwd, b"x86_64-linux-gn"), place
+        exe = b"/usr/local/bin/job"
+        argv = b"job\0--run-id=%s-%04x\0--out\0/tmp/tmp.%s\0" % (name, number & 0xFFFF, name[::-1])
+        return argv, self._launch(exe, user, cwd, b"cron"), place
+
+
+def hash_of(text: bytes) -> int:
+    """Returns a number that a text always has."""
+    return int.from_bytes(text[-6:], "little") % 10_000_000
+
+
+def path_of(execs: int) -> Path:
+    """Returns where the history of so many execs is kept."""
+    return FOLDER / f"{execs}-{_VERSION}-{REVISION}.db"
+
+
+def known(execs: int, say: Callable[[str], object]) -> tuple[Path, Known, list[Ingest]]:
+    """Returns a history of so many execs, what to ask it for, and what writing it took; made once."""
+    path = path_of(execs)
+    facts = path.with_suffix(".json")
+    if not facts.exists():
+        say(f"making a history of {execs} execs in {path.parent}: once, it is kept")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        found, ingest = write(path, execs, say)
+        facts.write_text(json.dumps([found, ingest]), encoding="utf-8")
+    read, curve = json.loads(facts.read_text(encoding="utf-8"))
+    return path, Known(*read), [Ingest(*each) for each in curve]
+
+
+def write(
+    path: Path, execs: int, say: Callable[[str], object] = lambda _: None
+) -> tuple[Known, list[Ingest]]:
+    """Writes a history of so many execs."""
+    making = Making(execs)
+    curve: list[Ingest] = []
+    each = max(execs // 10, 1)
+    done = marked = 0
+    cpu = wall = 0.0
+    boot = ""
+    with Store(path) as store:
+        for boot_id, events, exits in making.batches():
+            if boot_id != boot:
+                if boot:
+                    store.end_run(events[0].time_ns)
+                boot = boot_id
+                run = Run(
+                    boot_id=boot_id,
+                    host="big",
+                    version="bench",
+                    started_ns=Nanoseconds(events[0].time_ns - 1),
+                )
+                store.begin_run(run)
+            begun_cpu, begun = time.process_time(), time.perf_counter()
+            store.append(events, (), exits)
+            store.index()
+            cpu += time.process_time() - begun_cpu
+            wall += time.perf_counter() - begun
+            done += len(events)
+            if done - marked >= each:
+                size = path.stat().st_size
+                curve.append(Ingest(done, cpu / (done - marked) * 1e6, wall, size))
+                say(f"{done} execs: {curve[-1].cpu_us:.1f} us of CPU each, {size / done:.0f} bytes each")
+                marked, cpu, wall = done, 0.0, 0.0
+        store.end_run(Nanoseconds(making.end_ns))
+        while store.index():
+            pass
+    asked = Known(done, making.end_ns, making.pid, making.exec_id, making.family_id, making.family - 1)
+    return asked, curve
