@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Another number, other histories: whoever changes what is made raises it.
-_VERSION = 1
+_VERSION = 2
 FOLDER = Path(__file__).parent.parent / ".cache" / "histories"
 
 _SECOND = 1_000_000_000
@@ -137,7 +137,7 @@ class Making:
         self._boots = [f"{n}f6a1c2e-1111-4222-8333-44445555666{n}" for n in range(1, 4)]
         self._make_pools()
         self._rare = {int((n + 0.4) / _RARE_TIMES * execs) for n in range(_RARE_TIMES)}
-        self._family_at = int(0.6 * execs)
+        self._family_at = int(0.7 * execs)  # in one boot
         self._asked_at = execs - execs // 15  # two days before the end
         self.family = min(_FAMILY, execs // 10)
         self.pid, self.exec_id, self.family_id, self.end_ns = 0, "", "", 0

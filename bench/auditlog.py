@@ -1,0 +1,66 @@
+"""Execs as auditd writes them, for the programs that search its logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from execaudit.event import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.history import Making
+    from execaudit.event import ExecEvent
+
+_UNSET = 2**32 - 1
+# What auditd quotes as it is: no space, no quote, no control, and ASCII.
+_PLAIN = frozenset(range(0x21, 0x7F)) - {0x22}
+_MOST_ARGUMENTS, _PROCTITLE_BYTES = 7500, 128
+
+
+def write(path: Path, making: Making) -> None:
+    """Writes the log of a history."""
+    serial = 0
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        for _, events, _ in making.batches():
+            for event in events:
+                serial += 1
+                file.writelines(records(event, serial))
+    new.rename(path)
+
+
+def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
+    """Yields the records of one exec, as of audit 3.0 with a rule for execve."""
+    at = b"msg=audit(%d.%03d:%d)" % (*divmod(event.time_ns // 1_000_000, 1000), serial)
+    uid = event.uid or 0
+    failed = event.kind is Kind.FAILED
+    ids = b" ".join(
+        b"%s=%d" % (name, uid)
+        for name in (b"uid", b"gid", b"euid", b"suid", b"fsuid", b"egid", b"sgid", b"fsgid")
+    )
+    yield (
+        b"type=SYSCALL %s: arch=c000003e syscall=59 success=%s exit=%d a0=55f0c8a3e4d0 a1=55f0c8a3e5a8 a2=55f0c8a3e600"
+        b' a3=8 items=2 ppid=%d pid=%d auid=%d %s tty=%s ses=%d comm=%s exe=%s subj=unconfined key="exec"\n'
+        % (
+            at, b"no" if failed else b"yes", -(event.errno or 0), event.ppid or 0, event.pid,
+            _UNSET if event.auid is None else event.auid, ids, (event.tty or b"(none)").replace(b"/", b""),
+            _UNSET if event.session is None else event.session, _quoted(event.comm or b""), _quoted(event.exe or b""),
+        )
+    )  # fmt: skip
+    arguments = event.argv.split(b"\0")[:-1]
+    shown = b" ".join(b"a%d=%s" % pair for pair in enumerate(map(_quoted, arguments[:_MOST_ARGUMENTS])))
+    yield b"type=EXECVE %s: argc=%d %s\n" % (at, len(arguments), shown)
+    yield b"type=CWD %s: cwd=%s\n" % (at, _quoted(event.cwd or b""))
+    for item, name in enumerate((event.filename or b"", b"/lib64/ld-linux-x86-64.so.2")):
+        yield (
+            b"type=PATH %s: item=%d name=%s inode=%d dev=08:01 mode=0100755 ouid=0 ogid=0 rdev=00:00 nametype=NORMAL"
+            b" cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0\n"
+            % (at, item, _quoted(name), event.inode or 0)
+        )
+    yield b"type=PROCTITLE %s: proctitle=%s\n" % (at, event.argv[:_PROCTITLE_BYTES].hex().upper().encode())
+
+
+def _quoted(text: bytes) -> bytes:
+    return b'"%s"' % text if _PLAIN.issuperset(text) else text.hex().upper().encode() or b'""'
