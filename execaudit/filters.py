@@ -147,7 +147,7 @@ def _where(wanted: Filter, span: Span) -> _Where:
                 for glob in globs
             ]
         )
-    where.any_of([_args_condition(where, text, "t.holes", "e.truncated IS NULL") for text in wanted.args])
+    where.any_of([_args_condition(where, text) for text in wanted.args])
     where.any_of([f"args_search({where.bind(text)}, a.v, t.holes)" for text in wanted.args_regex])
     where.any_of([_user_condition(where, match, "u.v", "e.uid", "l.user_id") for match in wanted.users])
     where.conditions += _origin_conditions(where, wanted)
@@ -174,15 +174,24 @@ def _select(columns: str, wanted: Filter, where: _Where) -> str:
     return f"SELECT {columns} FROM {start}{joins(columns + conditions)}{conditions}"  # noqa: S608  # values are bound
 
 
-def _args_condition(where: _Where, text: bytes, holes: str, is_whole: str) -> str:
-    words = [word for word in text.split(b" ") if word]
-    # instr is C and exact on bytes; what spans arguments or holes is looked at again, joined.
-    found = [f"instr(a.v, {where.bind(word)}) > 0" for word in words]
-    if b" " in text or not words:
-        found.append(f"args_contain({where.bind(text)}, a.v, {holes})")
-    elif is_whole:
-        found.append(f"({is_whole} OR args_contain({where.bind(text)}, a.v, {holes}))")
+def _args_condition(where: _Where, text: bytes) -> str:
+    found = _words_condition(where, text)
+    joined = f"args_contain({where.bind(text)}, a.v, t.holes)"
+    found.append(joined if b" " in text else f"(e.truncated IS NULL OR {joined})")
     return "(" + " AND ".join(found) + ")"
+
+
+def _line_condition(where: _Where, text: bytes) -> str:
+    """Returns a condition for each line of which an exec passes _args_condition, wherever its holes are."""
+    found = _words_condition(where, text)
+    if b" " in text or not found:
+        found.append(f"line_contains({where.bind(text)}, a.v)")
+    return "(" + " AND ".join(found) + ")"
+
+
+def _words_condition(where: _Where, text: bytes) -> list[str]:
+    # instr is C and exact on bytes; what spans arguments or holes is looked at again, joined.
+    return [f"instr(a.v, {where.bind(word)}) > 0" for word in text.split(b" ") if word]
 
 
 def _user_condition(where: _Where, match: UserMatch, name: str, uid: str, name_id: str) -> str:
@@ -286,7 +295,7 @@ def lines_statement(texts: Sequence[bytes]) -> Statement:
     """
     where = _Where()
     where.conditions.append("a.id BETWEEN :low AND :high")
-    where.any_of([_args_condition(where, text, "NULL", "") for text in texts])
+    where.any_of([_line_condition(where, text) for text in texts])
     return Statement(f"SELECT a.id FROM argv AS a{where.text()}", where.parameters)  # noqa: S608  # values are bound
 
 

@@ -34,12 +34,17 @@ def add_functions(connection: sqlite3.Connection, wanted: Filter) -> None:
     def args_contain(text: bytes, argv: bytes | None, holes: str | None) -> bool:
         return text in _command_line(argv, holes)
 
+    def line_contains(text: bytes, argv: bytes) -> bool:
+        # With the last argument's end, which counts where something is missing after it.
+        return text in argv.replace(b"\0", b" ")
+
     def in_container(text: str, cgroup: bytes | None) -> bool:
         return is_named(container_id(cgroup), text)
 
     connection.create_function("matches_glob", 2, matches_glob, deterministic=True)
     connection.create_function("args_search", 3, args_search, deterministic=True)
     connection.create_function("args_contain", 3, args_contain, deterministic=True)
+    connection.create_function("line_contains", 2, line_contains, deterministic=True)
     connection.create_function("in_container", 2, in_container, deterministic=True)
 
 

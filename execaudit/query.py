@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from dataclasses import replace
@@ -27,7 +28,8 @@ from execaudit.filters import (
     statement,
 )
 from execaudit.matching import add_functions
-from execaudit.rows import ARGV, Found, Recording, to_found
+from execaudit.resolve import Resolver
+from execaudit.rows import Found, Recording
 from execaudit.search import Search
 
 if TYPE_CHECKING:
@@ -93,12 +95,12 @@ def find(connection: sqlite3.Connection, wanted: Filter, *, after: int | None = 
     low, high = _bounds(connection, wanted)
     if after is not None:
         low, high = (low, min(high, after - 1)) if wanted.reverse else (max(low, after + 1), high)
-    search = Search(connection, wanted.args, Span(low, high))
+    search, resolver = Search(connection, wanted.args, Span(low, high)), Resolver(connection)
     if left is not None and not wanted.reverse:
         low = _oldest(connection, wanted, Span(low, high), search, left)
     while low <= high:
         for span in _spans(wanted, Span(low, high), search, backward=wanted.reverse):
-            for found in _read(connection, wanted, span, left):
+            for found in _read(connection, wanted, span, left, resolver):
                 yield found
                 if left is not None:
                     left -= 1
@@ -177,7 +179,9 @@ def _sent(strides: Generator[Span, int, None], found: int) -> Span | None:
         return None
 
 
-def _read(connection: sqlite3.Connection, wanted: Filter, span: Span, left: int | None) -> Iterator[Found]:
+def _read(
+    connection: sqlite3.Connection, wanted: Filter, span: Span, left: int | None, resolver: Resolver
+) -> Iterator[Found]:
     """Yields what is wanted of a span, page by page, of at most `left` execs."""
     strides = _strides(span, backward=wanted.reverse)
     part = next(strides, None)
@@ -186,8 +190,8 @@ def _read(connection: sqlite3.Connection, wanted: Filter, span: Span, left: int 
         while part.low <= part.high:
             most = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
             recording = _recording(connection)
-            page, whole = _page(connection, statement(wanted, part, most=most))
-            yield from _all_found(page, recording)
+            page, whole = _page(connection, statement(wanted, part, most=most), resolver)
+            yield from _all_found(page, resolver, recording)
             found += len(page)
             if left is not None:
                 left -= len(page)
@@ -207,9 +211,15 @@ def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]
     """
     recording = _recording(connection)
     by_number: dict[int, Found] = {}
+    resolver = Resolver(connection)
     for start in range(0, len(numbers), _PAGE_ROWS):
-        rows = connection.execute(*numbers_statement(numbers[start : start + _PAGE_ROWS]))
-        by_number.update((found.number, found) for found in _all_found(rows, recording))
+        left: Sequence[int] = numbers[start : start + _PAGE_ROWS]
+        while left:
+            page, _ = _page(connection, numbers_statement(left), resolver)
+            by_number.update((found.number, found) for found in _all_found(page, resolver, recording))
+            # Large ones come in several pages.
+            read = {row[0] for row in page}
+            left = [number for number in left if number not in read] if read else []
     return [by_number[number] for number in numbers if number in by_number]
 
 
@@ -235,34 +245,40 @@ def _recording(connection: sqlite3.Connection) -> Recording:
     return Recording(row[0], lost[0] or 0)
 
 
-def _all_found(rows: Iterable[tuple[Any, ...]], recording: Recording) -> Iterator[Found]:
-    for row in rows:
-        try:
-            found = to_found(row, recording)
-        except (AttributeError, IndexError, TypeError, ValueError) as exc:
-            raise _damaged(f"exec number {row[0]}", exc) from exc
-        yield found
+def _all_found(page: Iterable[Any], resolver: Resolver, recording: Recording) -> Iterator[Found]:
+    try:
+        yield from resolver.found(page, recording)
+    except ValueError as exc:
+        raise _damaged(exc) from exc
 
 
-def _damaged(what: str, reason: Exception) -> DamagedStoreError:
+def _damaged(what: Exception | str) -> DamagedStoreError:
     return DamagedStoreError(
-        f"the history is damaged: {what} makes no sense ({reason}): "
-        "keep a copy, then restore a backup or start a new database"
+        f"the history is damaged: {what}: keep a copy, then restore a backup or start a new database"
     )
 
 
-def _page(connection: sqlite3.Connection, page: Statement) -> tuple[list[tuple[Any, ...]], bool]:
+@contextlib.contextmanager
+def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Has all statements see the same, whatever is pruned meanwhile; short, see _PAGE_ROWS."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def _page(
+    connection: sqlite3.Connection, page: Statement, resolver: Resolver
+) -> tuple[Sequence[tuple[Any, ...]], bool]:
     """Returns the rows, and whether they are all, or stop early because they are large."""
-    rows = []
-    size = 0
-    cursor = connection.execute(*page)
-    for row in cursor:
-        rows.append(row)
-        size += len(row[ARGV] or b"")
-        if size > _PAGE_BYTES:
-            cursor.close()  # ends the read transaction
-            return rows, False
-    return rows, True
+    with _one_moment(connection):
+        rows = connection.execute(*page).fetchall()
+        looked_up = resolver.look_up(rows, _PAGE_BYTES)
+    return looked_up, len(looked_up) == len(rows)
 
 
 def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
@@ -276,7 +292,7 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
             for host, start, end, reason, count, exits in connection.execute(*gaps_statement(wanted))
         ]
     except ValueError as exc:
-        raise _damaged("a gap", exc) from exc
+        raise _damaged(f"a gap makes no sense ({exc})") from exc
 
 
 class Pruned(NamedTuple):

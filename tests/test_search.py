@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from execaudit import indexing, inserts, interned, lineuse, prune, query, search, sinks, trigrams
 from execaudit.backlog import Finished
-from execaudit.event import Nanoseconds
+from execaudit.event import Hole, Nanoseconds, Truncated
 from execaudit.filters import Filter
 from execaudit.prune import Limits
 from execaudit.reader import open_history
 from execaudit.store import Store
 from tests.histories import BOOT_ID, HOST, at, begin_run, make_event, make_exit
-from tests.test_query import FIELDS, alone, filter_of, found, histories, reference, stored
+from tests.test_query import FIELDS, alone, filter_of, found, histories, in_batch, reference, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +57,15 @@ def index(path: Path, steps: int) -> int:
 
 @settings(deadline=None, max_examples=80)
 @given(histories, st.lists(args_filters, min_size=1, max_size=12), st.integers(0, 30), st.integers(1, 4))
+@example(
+    in_batch(
+        *(
+            make_event(b"a", argv=b"a\0", seconds=n, holes=(Hole(2, 5),), truncated=Truncated.LIMIT, argc=1, argv_bytes=7)
+            for n in range(30)
+        )
+    ),
+    [Filter(args=(b"a ",))], 99, 1,
+)  # fmt: skip
 def test_the_index_leaves_nothing_out(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], asked: list[Filter], steps: int, near: int
 ) -> None:
