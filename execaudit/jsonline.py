@@ -25,27 +25,39 @@ _PLAIN = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
 # Of each of these a host has few at a time; the largest have a few paths of 4 KB.
 _REMEMBERED = 256
+_SHORT = 1024
 
 
-def json_line(event: ExecEvent) -> str:
-    """Returns the record of one exec: ASCII without controls, no line end."""
-    (
-        kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
-        parent, _, end,
-    ) = event  # fmt: skip
-    ids, user, what = _launch(event[14:28])
-    login_ids, login, group = _place(event[28:33])
-    words, command, missing, encoded = _arguments(argv, holes)
-    return (
-        f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else record.shared_id(parent))},'
-        f'"time":"{utc_text(time_ns)}",{_where(host, boot_id, kind)},"pid":{pid},"tid":{tid},'
-        f'"ppid":{"null" if ppid is None else ppid},{ids},{login_ids},{user},{login},{what},'
-        f'"argv":{words},"argc":{"null" if argc is None else argc},'
-        f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
-        f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
-        f'"errno":{"null" if errno is None else quoted(record.errno_name(errno))},'
-        f"{group},{_NO_END if end is None else _end(end)}{encoded}}}"
-    )
+class JsonLines:
+    """Makes lines, and remembers what execs have in common."""
+
+    def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
+        """`remembered` of each kind; with `arguments` short command lines are one, which come again in a history."""
+        self._launch = lru_cache(remembered)(_launch)
+        self._place = lru_cache(remembered)(_place)
+        self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
+
+    def line(self, event: ExecEvent) -> str:
+        """Returns the record of one exec: ASCII without controls, no line end."""
+        (
+            kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
+            parent, _, end,
+        ) = event  # fmt: skip
+        ids, user, what = self._launch(event[14:28])
+        login_ids, login, group = self._place(event[28:33])
+        # A long one is hardly the same twice.
+        arguments = self._arguments if len(argv) <= _SHORT else _arguments
+        words, command, missing, encoded = arguments(argv, holes)
+        return (
+            f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else record.shared_id(parent))},'
+            f'"time":"{utc_text(time_ns)}",{_where(host, boot_id, kind)},"pid":{pid},"tid":{tid},'
+            f'"ppid":{"null" if ppid is None else ppid},{ids},{login_ids},{user},{login},{what},'
+            f'"argv":{words},"argc":{"null" if argc is None else argc},'
+            f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
+            f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
+            f'"errno":{"null" if errno is None else quoted(record.errno_name(errno))},'
+            f"{group},{_NO_END if end is None else _end(end)}{encoded}}}"
+        )
 
 
 def _text(value: bytes | None) -> str:
@@ -84,7 +96,6 @@ def _where(host: str, boot_id: str, kind: Kind) -> str:
     return f'"host":{quoted(host)},"boot_id":{quoted(boot_id)},"kind":{quoted(kind.value)}'
 
 
-@lru_cache(_REMEMBERED)
 def _launch(launch: Launch) -> tuple[str, str, str]:
     (
         uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
@@ -99,7 +110,6 @@ def _launch(launch: Launch) -> tuple[str, str, str]:
     return ids, f'"user":{_word(user)}', what
 
 
-@lru_cache(_REMEMBERED)
 def _place(place: Place) -> tuple[str, str, str]:
     auid, session, login_user, tty, cgroup = place
     return (
@@ -116,3 +126,7 @@ def _end(end: End) -> str:
         f'"duration_ns":{_number(duration_ns)},'
         f'"replaced_by":{_word(None if replaced_by is None else encode_id(replaced_by))}'
     )
+
+
+json_line = JsonLines().line
+"""As the recorder has it, whose memory counts."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from execaudit.csvline import HEADER, CsvLines
 from execaudit.event import GapReason, Kind
-from execaudit.jsonline import json_line
-from execaudit.record import FIELDS, command_line, errno_name, split_argv, to_record
+from execaudit.jsonline import JsonLines
+from execaudit.record import command_line, errno_name, split_argv
 from execaudit.text import printable, shell_quote
 from execaudit.times import zone_text
 
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent, Gap, Nanoseconds
 
-# What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
-# of the first four), and the guard itself, so that stripping one apostrophe gives the text back.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LONGEST_COMMAND = 4096
+_REMEMBERED = 8192
 _ROW = "{:<23} {:>7} {:>7} {:<10} {:<7} {:<24} {}"
 _UNKNOWN = "-"
 
@@ -41,8 +39,9 @@ class Format(str, Enum):
 
 def jsonl(events: Iterable[ExecEvent]) -> Iterator[str]:
     """Yields a line of JSON per exec: ASCII without controls, so a terminal is safe from it."""
+    line = JsonLines(_REMEMBERED, arguments=True).line
     for event in events:
-        yield json_line(event) + "\n"
+        yield line(event) + "\n"
 
 
 def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:
@@ -52,11 +51,10 @@ def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:
     show and no cell is a formula to a spreadsheet: one that could be, or that starts with an
     apostrophe, has an apostrophe put before it. With `raw` texts are exact.
     """
-    # The writer quotes CR and LF alike only if its own line end has both.
-    writer = csv.writer(_Line(), lineterminator="\r\n")
-    for cells in _csv_cells(events, raw=raw):
-        line: str = writer.writerow(cells)
-        yield line[:-2] + "\n"
+    yield HEADER + "\n"
+    line = CsvLines(raw=raw).line
+    for event in events:
+        yield line(event) + "\n"
 
 
 def table(events: Iterable[ExecEvent], *, zone: tzinfo | None) -> Iterator[str]:
@@ -112,29 +110,6 @@ def pruned_line(execs: int, until_ns: Nanoseconds, at_ns: Nanoseconds, zone: tzi
     """Returns one line about what was deleted on purpose, without a line end."""
     until, at = zone_text(until_ns + 999_999, zone), zone_text(at_ns, zone)
     return f"pruned: {execs} {'exec' if execs == 1 else 'execs'} from before {until} deleted, last at {at}"
-
-
-class _Line:
-    """A file for csv.writer, whose writerow returns what write returns."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _csv_cells(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[list[object]]:
-    yield list(FIELDS)
-    for event in events:
-        record = to_record(event)
-        yield [_cell(record.get(name), raw=raw) for name in FIELDS]
-
-
-def _cell(value: object, *, raw: bool) -> object:
-    if isinstance(value, list):
-        return json_text(value)
-    if raw or not isinstance(value, str):
-        return value
-    shown = printable(value)
-    return "'" + shown if shown.startswith(_FORMULA) else shown
 
 
 def json_text(value: object) -> str:
