@@ -32,7 +32,7 @@ class JsonLines:
     """Makes lines, and remembers what execs have in common."""
 
     def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
-        """`remembered` of each kind; with `arguments` short command lines are one, which come again in a history."""
+        """`remembered` of each kind; with `arguments` short command lines too, which a history has again."""
         self._launch = lru_cache(remembered)(_launch)
         self._place = lru_cache(remembered)(_place)
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments

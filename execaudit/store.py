@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent, ExitEvent, Gap
 
+    Progress = Callable[[str, int, int], object]
+
 _Result = TypeVar("_Result")
 
 _PRAGMAS = (
@@ -124,10 +126,15 @@ def migrations_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parent.parent / "migrations"
 
 
-def migrate(connection: sa.Connection) -> None:
+def _silent(_stage: str, _done: int, _whole: int) -> None:
+    """Takes progress, and says nothing."""
+
+
+def migrate(connection: sa.Connection, progress: Progress = _silent) -> None:
     """Brings the schema to the newest revision, in one transaction that the caller commits.
 
-    Raises StoreError when the database was made by a newer execaudit.
+    `progress` is told what is done, how much of it, and of how much. Raises StoreError when the
+    database was made by a newer execaudit.
     """
     from alembic import command, util  # noqa: PLC0415  # 0.3 s, and most starts need it once
     from alembic.config import Config  # noqa: PLC0415
@@ -135,6 +142,7 @@ def migrate(connection: sa.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations_dir()))
     config.attributes["connection"] = connection
+    config.attributes["progress"] = progress
     try:
         command.upgrade(config, "head")
     except util.CommandError as exc:
@@ -146,13 +154,14 @@ def migrate(connection: sa.Connection) -> None:
 class Store:
     """The history, open for writing by this process alone."""
 
-    def __init__(self, path: Path, *, durable: bool = False) -> None:
+    def __init__(self, path: Path, *, durable: bool = False, progress: Progress = _silent) -> None:
         """Opens or makes the database, locks out a second writer, migrates.
 
-        `durable`: what append() has stored survives a power cut as well. Raises StoreError,
-        DamagedStoreError.
+        `durable`: what append() has stored survives a power cut as well. `progress`, of a migration:
+        see migrate(); it may be called in a child. Raises StoreError, DamagedStoreError.
         """
         self._path = path
+        self._progress = progress
         self._durable = durable
         self._run: Run | None = None
         self._run_id: int | None = None
@@ -245,7 +254,7 @@ class Store:
         # Done before where it can be. Alembic alone takes 12 MB and a third of a second.
         if driver is None or schema_revision(driver) != REVISION:
             with self._connection.begin():
-                migrate(self._connection)
+                migrate(self._connection, self._progress)
 
     def _load(self) -> None:
         with self._connection.begin():

@@ -101,7 +101,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "x.db"
     with monkeypatch.context() as broken:
         broken.setattr(
-            store, "migrate", lambda connection: (connection.execute(sa.text("CREATE TABLE a (b)")), 1 / 0)
+            store, "migrate", lambda connection, _: (connection.execute(sa.text("CREATE TABLE a (b)")), 1 / 0)
         )
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             Store(path)
@@ -410,3 +410,25 @@ def rows_of(path: Path, sql: str) -> list[object]:
     """Returns the first column of what SQLite itself finds."""
     with closing(sqlite3.connect(path)) as connection:
         return [row[0] for row in connection.execute(sql)]
+
+
+def test_a_long_migration_says_how_far_it_is(third_history: Path) -> None:
+    """On standard error, though a child migrates; the result comes after it."""
+    program = "from execaudit.cli import progress, main; progress._QUIET_SECONDS = -1; progress._LINE_SECONDS = -1; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--config", "/dev/null", "--db", third_history, "db", "upgrade"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    said = [line.partition(": ")[2] for line in done.stderr.splitlines() if line.startswith("upgrading")]
+    assert said[0] == "copying execs, 51 of 51 (100 %)"
+    assert said[1:] == [f"making indexes, {n} of 3 ({100 * n // 3} %)" for n in range(3)]
+
+
+def test_what_takes_a_second_says_nothing(third_history: Path) -> None:
+    """Most migrations are done before anybody wonders."""
+    done = subprocess.run(
+        [sys.executable, "-m", "execaudit", "--config", "/dev/null", "--db", third_history, "db", "upgrade"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "upgrading" not in done.stderr

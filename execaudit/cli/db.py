@@ -50,9 +50,11 @@ def upgrade(state: State) -> None:
         _say(f"{path} has schema {REVISION} already")
         return
 
+    from execaudit.cli.progress import Progress  # noqa: PLC0415  # as below
     from execaudit.store import Store  # noqa: PLC0415  # imports SQLAlchemy
 
-    Store(path).close()
+    with Progress() as progress:
+        Store(path, progress=progress.say).close()
     _say(f"{path} has schema {REVISION} now (before: {before or 'none'})")
 
 

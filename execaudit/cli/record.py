@@ -185,6 +185,7 @@ def _open_targets(
     """Opens what is written to; the stack closes it. Raises ExecauditError."""
     from execaudit import clock  # noqa: PLC0415  # see command
     from execaudit.ballast import Ballast  # noqa: PLC0415
+    from execaudit.cli.progress import Progress  # noqa: PLC0415
     from execaudit.prune import Limits  # noqa: PLC0415
     from execaudit.retention import Retention  # noqa: PLC0415
     from execaudit.sinks import StoreSink  # noqa: PLC0415
@@ -192,7 +193,8 @@ def _open_targets(
 
     host = socket.gethostname()
     retention = Retention(path, clock.boot_id(), Limits(wanted.max_age_ns, wanted.max_bytes))
-    store = stack.enter_context(Store(path, durable=wanted.durable))
+    with Progress() as progress:
+        store = stack.enter_context(Store(path, durable=wanted.durable, progress=progress.say))
     ballast = Ballast(path)
     # Given up before the database is closed, which takes room as well.
     stack.callback(ballast.give_up)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import op
+from alembic import context, op
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
 revision = "0004"
 down_revision = "0003"
@@ -51,11 +52,14 @@ def upgrade() -> None:
     history = bind.connection.driver_connection
     if history is None:
         raise AssertionError("an open connection has a driver's")
-    _copy(history)
+    progress = context.config.attributes.get("progress", lambda *_: None)
+    _copy(history, progress)
     op.drop_table("exec")
     op.drop_table("image")
     op.rename_table("exec_new", "exec")
-    for column in ("comm_id", "pid", "parent_id"):
+    columns = ("comm_id", "pid", "parent_id")
+    for number, column in enumerate(columns):
+        progress("making indexes", number, len(columns))
         op.create_index(f"ix_exec_{column.removesuffix('_id')}", "exec", [column])
     op.execute("DELETE FROM exit")
 
@@ -82,11 +86,12 @@ def _make_tables() -> None:
     )  # fmt: skip
 
 
-def _copy(history: sqlite3.Connection) -> None:
+def _copy(history: sqlite3.Connection, progress: Callable[[str, int, int], object]) -> None:
     def number(sql: str) -> int:
         return int(history.execute(sql).fetchone()[0] or 0)
 
     done, last_launch = number("SELECT max(id) FROM exec_new"), number("SELECT max(id) FROM launch")
+    copied_before, whole = number("SELECT count(*) FROM exec_new"), number("SELECT count(*) FROM exec")
     known: dict[tuple[object, ...], int | None] = {_UNKNOWN: None}
     width = len(_LAUNCH)
     while rows := history.execute(_READ, (done, _CHUNK)).fetchall():
@@ -105,5 +110,7 @@ def _copy(history: sqlite3.Connection) -> None:
         history.execute("COMMIT")
         history.execute("BEGIN IMMEDIATE")
         done = copied[-1][0]  # type: ignore[assignment]  # the id
+        copied_before += len(copied)
+        progress("copying execs", copied_before, whole)
         if len(known) > _REMEMBERED:
             known = {_UNKNOWN: None}
