@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from execaudit.prune import Preview
 
 _BUSY_SECONDS = 10
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.03
 
 
 @click.group("db")
@@ -115,9 +115,12 @@ def prune_command(
         deleted = 0
         while wanted is not None:
             done = 0
+            begun = time.monotonic()
             for done in prune.prune(connection, wanted, boot_id=clock.boot_id(), now_ns=now_ns):
                 _progress(deleted + done)
-                time.sleep(_PAUSE_SECONDS)  # a recorder takes its turn
+                # A recorder takes its turn: it looks for one each 25 ms (SQLite's busy handler).
+                time.sleep(max(_PAUSE_SECONDS, time.monotonic() - begun))
+                begun = time.monotonic()
             deleted += done
             # By size it is a guess how many are enough.
             wanted = prune.plan(connection, path, prune.Limits(older_than, max_size), now_ns)
