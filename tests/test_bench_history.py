@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import history
+from bench import auditlog, history
 from bench.history import Making
 from execaudit.event import ExecEvent, ExecKey, Kind
 from execaudit.query import Filter, count, find, summary
@@ -172,3 +173,30 @@ def test_what_is_written_is_found(tmp_path: Path) -> None:
         assert 11 == count(connection, Filter(args=(history.RARE,)))
         [family] = [number for number, event in enumerate(again.events, 1) if event.id == known.family_id]
         assert known.family == 599 == count(connection, Filter(under=(family,)))
+
+
+def test_an_audit_log_has_what_auditd_writes(made: Made) -> None:
+    """Each record names its exec; a failed one has no arguments, long lines have several records of them."""
+    for serial, event in enumerate(made.events[:3000], 1):
+        lines = list(auditlog.records(event, serial))
+        types = [line.split(b" ", 1)[0].removeprefix(b"type=") for line in lines]
+        assert types[0] == b"SYSCALL"
+        assert types[-1] == b"PROCTITLE"
+        assert types.count(b"PATH") == 2
+        assert all(b":%d): " % serial in line for line in lines)
+        assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
+        assert max(map(len, lines)) < 8000
+        said = [
+            word.partition(b"=")[2]
+            for line in lines
+            if line.startswith(b"type=EXECVE")
+            for word in line.split()
+            if re.match(rb"a\d+=", word)
+        ]
+        assert (event.kind is Kind.FAILED) == (not said)
+        if said:
+            assert event.argv == b"".join(_unquoted(word) + b"\0" for word in said)
+
+
+def _unquoted(word: bytes) -> bytes:
+    return word[1:-1] if word.startswith(b'"') else bytes.fromhex(word.decode())
