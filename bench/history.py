@@ -333,7 +333,9 @@ def known(execs: int, say: Callable[[str], object]) -> tuple[Path, Known, list[I
     if not facts.exists():
         say(f"making a history of {execs} execs in {path.parent}: once, it is kept")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        # What is half made, or of another version: nobody asks it any more, and the largest has gigabytes.
+        for old in path.parent.glob(f"{execs}-*"):
+            old.unlink()
         found, ingest = write(path, execs, say)
         facts.write_text(json.dumps([found, ingest]), encoding="utf-8")
     read, curve = json.loads(facts.read_text(encoding="utf-8"))
@@ -369,7 +371,7 @@ def write(
             cpu += time.process_time() - begun_cpu
             wall += time.perf_counter() - begun
             done += len(events)
-            if done - marked >= each:
+            if done >= each * (len(curve) + 1):
                 size = path.stat().st_size
                 curve.append(Ingest(done, cpu / (done - marked) * 1e6, wall, size))
                 say(f"{done} execs: {curve[-1].cpu_us:.1f} us of CPU each, {size / done:.0f} bytes each")
