@@ -120,7 +120,7 @@ def ask(  # noqa: PLR0913  # each a way to ask
 ) -> Answer:
     """Runs a command so often, or less often if it takes long. Returns the median time.
 
-    With it what the last run wrote and took. Ends the program when the command ends with a status that is not fine.
+    With it what the last run wrote and took. A status that is not fine ends the benchmark.
     """
     times = []
     with tempfile.TemporaryFile() as written, tempfile.TemporaryFile() as said:
