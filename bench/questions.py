@@ -46,7 +46,7 @@ _LONG_SECONDS = 15
 _SHELL = shutil.which("sqlite3", path=_PATH)
 _PYTHON = [
     sys.executable, "-S", "-c",
-    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); [c.execute(s).fetchall() for s in sys.argv[2].split(';\\n')]",
+    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); [c.execute(s).fetchall() for s in sys.stdin.read().split(';\\n')]",
 ]  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def ask(  # noqa: PLR0913  # each a way to ask
     words: list[str],
     *,
     rounds: int = 1,
-    output: Path | None = None,
+    given: str = "",
     mark: bytes = b"\n",
     fine: tuple[int, ...] = (0,),
     environment: dict[str, str] | None = None,
@@ -123,14 +123,20 @@ def ask(  # noqa: PLR0913  # each a way to ask
     With it what the last run wrote and took. A status that is not fine ends the benchmark.
     """
     times = []
-    with tempfile.TemporaryFile() as written, tempfile.TemporaryFile() as said:
+    with (
+        tempfile.TemporaryFile() as asked,
+        tempfile.TemporaryFile() as written,
+        tempfile.TemporaryFile() as said,
+    ):
+        asked.write(given.encode())
         for _ in range(rounds):
+            asked.seek(0)
             written.seek(0)
             written.truncate()
             begun = time.perf_counter()
             process = subprocess.Popen(
                 words,
-                stdin=subprocess.DEVNULL,
+                stdin=asked,
                 stdout=written,
                 stderr=said,
                 env=None if environment is None else {**os.environ, **environment},
@@ -149,10 +155,6 @@ def ask(  # noqa: PLR0913  # each a way to ask
         written.seek(0)
         # No mark is longer than a line, and none has a line's end but as its last byte.
         found = sum(line.count(mark) for line in written)
-        if output is not None:
-            written.seek(0)
-            with output.open("wb") as file:
-                shutil.copyfileobj(written, file)
     return Answer(statistics.median(times), found, resident)
 
 
@@ -222,9 +224,9 @@ def floors(path: Path, known: Known) -> None:
         if ":p0" in statements:  # Before Python 3.11 the values are not in what is traced.
             _say("The floor is left out: Python 3.11 is needed to know it")
             return
-        bare = [_SHELL, "-readonly", str(path), statements] if _SHELL else [*_PYTHON, str(path), statements]
+        bare = [_SHELL, "-readonly", str(path)] if _SHELL else [*_PYTHON, str(path)]
         ours = ask([_COMMAND, "--db", str(path), *question.words], rounds=_ROUNDS).seconds
-        least = ask(bare, rounds=_ROUNDS).seconds
+        least = ask(bare, rounds=_ROUNDS, given=statements).seconds
         cat = ask(
             ["sh", "-c", 'head -c "$1" "$2" | cat >/dev/null', "sh", str(touched), str(path)], rounds=_ROUNDS
         ).seconds
@@ -347,7 +349,7 @@ def main(arguments: list[str]) -> None:
     histories = {size: history.known(size, _say) for size in asked}
     for path, _, _ in histories.values():
         # Warm: as on a host that was asked before.
-        ask(["cat", str(path)], output=None)
+        ask(["cat", str(path)])
     ask_all(histories)
     path, known, _ = histories[asked[-1]]
     sizes(path, known.execs)

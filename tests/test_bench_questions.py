@@ -92,3 +92,8 @@ def test_what_is_found_is_counted() -> None:
 
     assert 2 == ask(words, rounds=3).found
     assert 1 == ask(words, mark=b"type=SYSCALL").found
+
+
+def test_what_is_given_is_read_in_each_round() -> None:
+    """The SQL of a floor is longer than an argument may be."""
+    assert 200_000 == ask(["cat"], rounds=2, given="x\n" * 200_000).found
