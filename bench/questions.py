@@ -7,9 +7,11 @@ All is warm: the files are read once before.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import platform
+import select
 import shlex
 import shutil
 import sqlite3
@@ -43,6 +45,7 @@ _LOGGED = 1_000_000
 _EXPORTED = 1_000_000
 # What took so long in all is not asked again.
 _LONG_SECONDS = 15
+_LOOK_SECONDS = 0.05
 _SHELL = shutil.which("sqlite3", path=_PATH)
 _PYTHON = [
     sys.executable, "-S", "-c",
@@ -69,7 +72,7 @@ class Answer(NamedTuple):
     found: int
     """Lines; or, if they were told apart by a mark, how often that was there."""
     resident: int
-    """Bytes, at most."""
+    """Bytes, at most; 0 if it was too short to look."""
 
 
 def questions(known: Known) -> list[Question]:
@@ -141,11 +144,9 @@ def ask(  # noqa: PLR0913  # each a way to ask
                 stderr=said,
                 env=None if environment is None else {**os.environ, **environment},
             )
-            _, status, used = os.wait4(process.pid, 0)
+            resident = _most_resident(process.pid)
+            process.wait()
             times.append(time.perf_counter() - begun)
-            # Popen need not wait for it any more.
-            process.returncode = os.waitstatus_to_exitcode(status)
-            resident = used.ru_maxrss * 1024
             if process.returncode not in fine:
                 said.seek(0)
                 why = said.read(1000).decode("utf-8", "replace").strip()
@@ -156,6 +157,25 @@ def ask(  # noqa: PLR0913  # each a way to ask
         # No mark is longer than a line, and none has a line's end but as its last byte.
         found = sum(line.count(mark) for line in written)
     return Answer(statistics.median(times), found, resident)
+
+
+def _most_resident(pid: int) -> int:
+    """Waits until a program ends, and returns how many bytes of it were resident at most.
+
+    From /proc, because getrusage has in it what this process had when it started the other.
+    """
+    resident = 0
+    ended = os.pidfd_open(pid)
+    try:
+        while not select.select([ended], [], [], _LOOK_SECONDS)[0]:
+            with contextlib.suppress(OSError, StopIteration):  # it ends just now
+                status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+                resident = next(
+                    int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")
+                )
+    finally:
+        os.close(ended)
+    return resident
 
 
 def _say(text: str) -> None:

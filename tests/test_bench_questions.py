@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,3 +98,12 @@ def test_what_is_found_is_counted() -> None:
 def test_what_is_given_is_read_in_each_round() -> None:
     """The SQL of a floor is longer than an argument may be."""
     assert 200_000 == ask(["cat"], rounds=2, given="x\n" * 200_000).found
+
+
+def test_memory_is_the_programs_own() -> None:
+    """Not that of who starts it, which getrusage counts too."""
+    held = b"x" * 100_000_000
+    program = "import time; time.sleep(0.3)"
+    resident = ask([sys.executable, "-S", "-c", program]).resident
+
+    assert 1_000_000 < resident < 50_000_000 < len(held)
