@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _UNSET = 2**32 - 1
 # What auditd quotes as it is: no space, no quote, no control, and ASCII.
 _PLAIN = frozenset(range(0x21, 0x7F)) - {0x22}
-_MOST_ARGUMENTS, _PROCTITLE_BYTES = 7500, 128
+# Of one record: MAX_EXECVE_AUDIT_LEN and MAX_PROCTITLE_AUDIT_LEN of kernel/auditsc.c and audit.h.
+_EXECVE_BYTES, _PROCTITLE_BYTES = 7500, 128
 
 
 def write(path: Path, making: Making) -> None:
@@ -32,7 +33,10 @@ def write(path: Path, making: Making) -> None:
 
 
 def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
-    """Yields the records of one exec, as of audit 3.0 with a rule for execve."""
+    """Yields the records of one exec, as auditd 3 logs them with a rule for execve.
+
+    A failed one has no EXECVE record, as the kernel writes none. No argument is longer than a record.
+    """
     at = b"msg=audit(%d.%03d:%d)" % (*divmod(event.time_ns // 1_000_000, 1000), serial)
     uid = event.uid or 0
     failed = event.kind is Kind.FAILED
@@ -49,9 +53,9 @@ def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
             _UNSET if event.session is None else event.session, _quoted(event.comm or b""), _quoted(event.exe or b""),
         )
     )  # fmt: skip
-    arguments = event.argv.split(b"\0")[:-1]
-    shown = b" ".join(b"a%d=%s" % pair for pair in enumerate(map(_quoted, arguments[:_MOST_ARGUMENTS])))
-    yield b"type=EXECVE %s: argc=%d %s\n" % (at, len(arguments), shown)
+    if not failed:
+        for record in _arguments(event.argv.split(b"\0")[:-1]):
+            yield b"type=EXECVE %s:%s\n" % (at, record)
     yield b"type=CWD %s: cwd=%s\n" % (at, _quoted(event.cwd or b""))
     for item, name in enumerate((event.filename or b"", b"/lib64/ld-linux-x86-64.so.2")):
         yield (
@@ -59,7 +63,22 @@ def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
             b" cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0\n"
             % (at, item, _quoted(name), event.inode or 0)
         )
-    yield b"type=PROCTITLE %s: proctitle=%s\n" % (at, event.argv[:_PROCTITLE_BYTES].hex().upper().encode())
+    title = event.argv[:_PROCTITLE_BYTES].rstrip(b"\0")
+    yield b"type=PROCTITLE %s: proctitle=%s\n" % (at, _quoted(title))
+
+
+def _arguments(arguments: list[bytes]) -> Iterator[bytes]:
+    """Yields what each EXECVE record of a command line says; long ones have several."""
+    record = [b" argc=%d" % len(arguments)]
+    size = len(record[0])
+    for number, argument in enumerate(arguments):
+        shown = b" a%d=%s" % (number, _quoted(argument))
+        if size + len(shown) > _EXECVE_BYTES:
+            yield b"".join(record)
+            record, size = [], 0
+        record.append(shown)
+        size += len(shown)
+    yield b"".join(record)
 
 
 def _quoted(text: bytes) -> bytes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Another number, other histories: whoever changes what is made raises it.
-_VERSION = 3
+_VERSION = 4
 FOLDER = Path(__file__).parent.parent / ".cache" / "histories"
 
 _SECOND = 1_000_000_000
@@ -54,7 +54,9 @@ _LAST_PID = 2**22 - 1
 # By the sixth of the time.
 _STEPS_NS = {2: 3600 * _SECOND, 4: _SECOND // 2}
 _BY_DAY, _LONG_NAMES = range(8, 18), range(2)
-_LONG_AT = 5
+# A line of 100 KB in each hundred thousand execs, one of 1.2 MB in each half million: 4 bytes of each exec.
+_LONG_EVERY, _LONG_AT = 100_000, 5
+_LONGEST_EVERY, _LONGEST_AT = 500_000, 400_005
 _new = tuple.__new__
 
 
@@ -128,7 +130,9 @@ class Making:
     80 % of the command lines are one of 20 000, by Zipf's law (1.1); each with a user, one or two
     directories and where it comes from. 20 % are unique: compilers' with temporary names, run ids, a few
     of up to 1.2 MB. 0.2 % are not UTF-8. 3 % of the execs are in a directory of their own. 3 % fail. Of the
-    others 95 % end, most at once. Three boots; the clock is stepped twice.
+    others 95 % end, most at once. Three boots; the clock is stepped twice. Parents are shells, daemons, and
+    one build with all its descendants. `parent_comm` is not the name in the parent's own record, as it would
+    be, but belongs to the command line.
     """
 
     def __init__(self, execs: int) -> None:
@@ -187,7 +191,7 @@ class Making:
             b"--level=%d" % (number % 9), b"SELECT count(*) FROM t%d WHERE x > 1" % (number % 70),
         )  # fmt: skip
         words = [exe.rpartition(b"/")[2], *rnd.choices(known, k=int(rnd.expovariate(1 / 4)) + 1)]
-        if number % 500 == 0:  # 0.2 %
+        if number % 500 == 59:  # noqa: PLR2004  # 0.2 % of the lines; and, by its weight, of the execs
             words.append(b"caf\xe9-%d" % number)
         return b"".join(word + b"\0" for word in words)
 
@@ -205,12 +209,13 @@ class Making:
             (1.6 if hour % 24 in _BY_DAY else 0.6) * rnd.choice((0.7, 1, 1, 1.4))
             for hour in range(_DAYS * 24)
         ]
-        share = self.execs / sum(weights)
-        left, now = 0.0, _START_NS
-        for hour, weight in enumerate(weights):
+        until = list(accumulate(weights))
+        made, now = 0, _START_NS
+        for hour, weight in enumerate(until):
             now = max(now, _START_NS + hour * 3600 * _SECOND)
-            left += weight * share
-            count, left = int(left), left - int(left)
+            # Counted from the start, so that no fraction is lost and there are as many as were asked for.
+            count = round(self.execs * weight / until[-1]) - made
+            made += count
             pause = 3600 * _SECOND / max(count, 1) / (1 - _BURST)
             for _ in range(count):
                 yield now
@@ -251,7 +256,7 @@ class Making:
         if number in self._rare:
             argv = b"tool\0--key=%s-%d\0" % (RARE, number)
             argc, size, launch, place = 2, len(argv), self._lines[7][3][0], self._places[7]
-        elif chance < _COMMON:
+        elif chance < _COMMON and number % _LONG_EVERY != _LONG_AT:
             at = bisect(self._weights, self._random.random() * self._weights[-1])
             argv, argc, size, launches, places = self._lines[at]
             launch, place = launches[number % len(launches)], places[number % 7 == 0]
@@ -264,6 +269,7 @@ class Making:
             number, in_family=in_family, opens=self._random.random() < _OPENS
         )
         replaces = replaces and not fails
+        ppid = 1 if parent is None or replaces else parent.task
         boot_ns = now - boot.booted_ns
         key = _new(ExecKey, (boot.prefix, boot_ns, pid))
         if not fails:
@@ -276,7 +282,7 @@ class Making:
             ExecEvent,
             (
                 Kind.FAILED if fails else Kind.EXEC, "big", boot.id, now + self._stepped_ns(number), boot_ns,
-                pid, pid, pid - 1, argv, argc, size, (), None, 2 if fails else None, *launch, *place,
+                pid, pid, ppid, argv, argc, size, (), None, 2 if fails else None, *launch, *place,
                 parent, replaces, None,
             ),
         )  # fmt: skip
@@ -293,8 +299,8 @@ class Making:
             cwd = b"/build/%s/debian/tmp" % name
         user = _USERS[3 + number % 4]
         place = self._places[number % 20]
-        if number % 100_000 == _LONG_AT:
-            count = 40_000 if number % 200_000 == _LONG_AT else 4000
+        if number % _LONG_EVERY == _LONG_AT:
+            count = 46_000 if number % _LONGEST_EVERY == _LONGEST_AT else 4000
             argv = b"xargs\0" + b"".join(b"/srv/files/%s-%d\0" % (name, n) for n in range(count))
             return argv, self._launch(b"/usr/bin/xargs", user, cwd, b"find"), place
         if chance < _COMPILES:
@@ -327,7 +333,9 @@ def known(execs: int, say: Callable[[str], object]) -> tuple[Path, Known, list[I
     if not facts.exists():
         say(f"making a history of {execs} execs in {path.parent}: once, it is kept")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        # What is half made, or of another version: nobody asks it any more, and the largest has gigabytes.
+        for old in path.parent.glob(f"{execs}-*"):
+            old.unlink()
         found, ingest = write(path, execs, say)
         facts.write_text(json.dumps([found, ingest]), encoding="utf-8")
     read, curve = json.loads(facts.read_text(encoding="utf-8"))
@@ -363,7 +371,7 @@ def write(
             cpu += time.process_time() - begun_cpu
             wall += time.perf_counter() - begun
             done += len(events)
-            if done - marked >= each:
+            if done >= each * (len(curve) + 1):
                 size = path.stat().st_size
                 curve.append(Ingest(done, cpu / (done - marked) * 1e6, wall, size))
                 say(f"{done} execs: {curve[-1].cpu_us:.1f} us of CPU each, {size / done:.0f} bytes each")

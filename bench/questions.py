@@ -1,12 +1,18 @@
-"""What an answer costs: issue by issue the whole command in a cold process, on histories of each size.
+"""What an answer costs: the whole command as a user types it, in a cold process, on histories of each size.
 
 `python -m bench.questions 100000 1000000 10000000`, which `make bench` runs; the histories are made
 once and kept. Beside it, what others take for the same execs: audit logs, JSON lines, and the bare SQL.
+All is warm: the files are read once before.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 import os
+import platform
+import select
+import shlex
 import shutil
 import sqlite3
 import statistics
@@ -20,13 +26,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench import auditlog, history
 from execaudit import query
 from execaudit.event import Nanoseconds
-from execaudit.filters import Span, statement
 from execaudit.query import Filter, UserMatch
 from execaudit.reader import open_history
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bench.history import Ingest, Known
 
+# Debian keeps ausearch where only root looks.
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _COMMAND = str(Path(sys.executable).parent / "execaudit")
 _ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 _SECOND = 1_000_000_000
@@ -34,6 +43,14 @@ _HOUR, _DAY = 3600, 86400
 # Of these the peers search the logs: a gigabyte of them for a million.
 _LOGGED = 1_000_000
 _EXPORTED = 1_000_000
+# What took so long in all is not asked again.
+_LONG_SECONDS = 15
+_LOOK_SECONDS = 0.05
+_SHELL = shutil.which("sqlite3", path=_PATH)
+_PYTHON = [
+    sys.executable, "-S", "-c",
+    "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); [c.execute(s).fetchall() for s in sys.stdin.read().split(';\\n')]",
+]  # fmt: skip
 
 
 class Question(NamedTuple):
@@ -44,15 +61,18 @@ class Question(NamedTuple):
     limit_ms: int
     wanted: Filter | None = None
     """The same for the floor: None, if SQL alone cannot say it."""
+    environment: dict[str, str] | None = None
+    """What the shell says when it completes a word."""
 
 
 class Answer(NamedTuple):
     """What it took."""
 
     seconds: float
-    lines: int
+    found: int
+    """Lines; or, if they were told apart by a mark, how often that was there."""
     resident: int
-    """Bytes, at most."""
+    """Bytes, at most; 0 if it was too short to look."""
 
 
 def questions(known: Known) -> list[Question]:
@@ -86,33 +106,76 @@ def questions(known: Known) -> list[Question]:
         Question("query --under ID --limit 100", ["query", "--under", known.family_id, "--limit", "100"], 300),
         Question(f"export --limit {_EXPORTED}", ["export", "--limit", str(_EXPORTED)], 4000),
         Question("--help", ["--help"], 80),
+        Question("completion of an option", [], 80, environment={
+            "_EXECAUDIT_COMPLETE": "bash_complete", "COMP_WORDS": "execaudit query --si", "COMP_CWORD": "2",
+        }),
     ]  # fmt: skip
 
 
-def ask(words: list[str], *, rounds: int = 1, output: Path | None = None) -> Answer:
-    """Runs a command so often, and returns the median time, and of the last run what it wrote and took."""
+def ask(  # noqa: PLR0913  # each a way to ask
+    words: list[str],
+    *,
+    rounds: int = 1,
+    given: str = "",
+    mark: bytes = b"\n",
+    fine: tuple[int, ...] = (0,),
+    environment: dict[str, str] | None = None,
+) -> Answer:
+    """Runs a command so often, or less often if it takes long. Returns the median time.
+
+    With it what the last run wrote and took. A status that is not fine ends the benchmark.
+    """
     times = []
-    lines = resident = 0
-    with tempfile.TemporaryFile() as written:
+    with (
+        tempfile.TemporaryFile() as asked,
+        tempfile.TemporaryFile() as written,
+        tempfile.TemporaryFile() as said,
+    ):
+        asked.write(given.encode())
         for _ in range(rounds):
+            asked.seek(0)
             written.seek(0)
             written.truncate()
             begun = time.perf_counter()
-            process = subprocess.Popen(words, stdout=written, stderr=subprocess.DEVNULL)
-            _, status, used = os.wait4(process.pid, 0)
+            process = subprocess.Popen(
+                words,
+                stdin=asked,
+                stdout=written,
+                stderr=said,
+                env=None if environment is None else {**os.environ, **environment},
+            )
+            resident = _most_resident(process.pid)
+            process.wait()
             times.append(time.perf_counter() - begun)
-            # Popen need not wait for it any more.
-            process.returncode = os.waitstatus_to_exitcode(status)
-            resident = used.ru_maxrss * 1024
-        if process.returncode not in (0, 1):  # grep and ausearch say 1 when they find nothing
-            sys.exit(f"{' '.join(words)[:200]} ended with {process.returncode}")
+            if process.returncode not in fine:
+                said.seek(0)
+                why = said.read(1000).decode("utf-8", "replace").strip()
+                sys.exit(f"{shlex.join(words)[:200]} ended with {process.returncode}: {why}")
+            if sum(times) > _LONG_SECONDS:
+                break
         written.seek(0)
-        lines = sum(piece.count(b"\n") for piece in iter(lambda: written.read(1 << 20), b""))
-        if output is not None:
-            written.seek(0)
-            with output.open("wb") as file:
-                shutil.copyfileobj(written, file)
-    return Answer(statistics.median(times), lines, resident)
+        # No mark is longer than a line, and none has a line's end but as its last byte.
+        found = sum(line.count(mark) for line in written)
+    return Answer(statistics.median(times), found, resident)
+
+
+def _most_resident(pid: int) -> int:
+    """Waits until a program ends, and returns how many bytes of it were resident at most.
+
+    From /proc, because getrusage has in it what this process had when it started the other.
+    """
+    resident = 0
+    ended = os.pidfd_open(pid)
+    try:
+        while not select.select([ended], [], [], _LOOK_SECONDS)[0]:
+            with contextlib.suppress(OSError, StopIteration):  # it ends just now
+                status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+                resident = next(
+                    int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")
+                )
+    finally:
+        os.close(ended)
+    return resident
 
 
 def _say(text: str) -> None:
@@ -137,19 +200,22 @@ def ask_all(histories: dict[int, tuple[Path, Known, list[Ingest]]]) -> None:
         for path, known, _ in histories.values():
             question = questions(known)[number]
             words = [_COMMAND, "--db", str(path), *question.words]
-            answers.append(ask(words, rounds=3 if question.limit_ms > 1000 else _ROUNDS))  # noqa: PLR2004  # long
+            answers.append(ask(words, rounds=_ROUNDS, environment=question.environment))
         last = answers[-1]
         growth = last.seconds / answers[0].seconds
         met = "-" if not question.limit_ms else "yes" if last.seconds * 1000 <= question.limit_ms else "NO"
         rows.append(
             [
                 f"`{question.name}`", f"{question.limit_ms} ms" if question.limit_ms else "-",
-                *(f"{answer.seconds * 1000:.0f} ms" for answer in answers), f"{growth:.2f}", str(last.lines), met,
+                *(_ms(answer.seconds) for answer in answers), f"{growth:.2f}", str(last.found), met,
             ]
         )  # fmt: skip
-        if question.words[0] == "export":
+        if question.words[:1] == ["export"]:
             rows[-1][0] += f" ({last.resident / 1e6:.0f} MB resident)"
-    table(f"Questions: the whole command, median of {_ROUNDS}", rows)
+    table(
+        f"Questions: the whole command, median of {_ROUNDS} runs, or of those that took {_LONG_SECONDS} s",
+        rows,
+    )
 
 
 def sizes(path: Path, execs: int) -> None:
@@ -169,54 +235,70 @@ def sizes(path: Path, execs: int) -> None:
 
 def floors(path: Path, known: Known) -> None:
     """Prints what the bare SQL takes in SQLite's shell, and a `cat` of as many bytes as were read."""
-    rows = [["question", "execaudit", "`sqlite3` with its SQL", "ratio", "bytes read", "`cat` of as many"]]
+    rows = [["question", "execaudit", "its SQL in " + ("`sqlite3`" if _SHELL else "Python"), "ratio",
+             "bytes read", "`cat` of as many", "ratio"]]  # fmt: skip
     for question in questions(known):
-        if question.wanted is None or shutil.which("sqlite3") is None:
+        if question.wanted is None:
             continue
+        statements, touched = _read(path, question.wanted)
+        if ":p0" in statements:  # Before Python 3.11 the values are not in what is traced.
+            _say("The floor is left out: Python 3.11 is needed to know it")
+            return
+        bare = [_SHELL, "-readonly", str(path)] if _SHELL else [*_PYTHON, str(path)]
         ours = ask([_COMMAND, "--db", str(path), *question.words], rounds=_ROUNDS).seconds
-        with open_history(path) as connection:
-            before = _read_bytes()
-            found = list(query.find(connection, question.wanted))
-            touched = _read_bytes() - before
-            low, high = (found[0].number, found[-1].number) if found else (1, 0)
-            sql, values = statement(question.wanted, Span(low, high), most=max(len(found), 1))
-        shell = [
-            "sqlite3",
-            "-readonly",
-            str(path),
-            *(f".parameter set :{name} {_literal(value)}" for name, value in values.items()),
-            sql,
-        ]
-        bare = ask(shell, rounds=_ROUNDS).seconds
-        cat = ask(["sh", "-c", f"head -c {touched} '{path}' | cat >/dev/null"], rounds=_ROUNDS).seconds
+        least = ask(bare, rounds=_ROUNDS, given=statements).seconds
+        cat = ask(
+            ["sh", "-c", 'head -c "$1" "$2" | cat >/dev/null', "sh", str(touched), str(path)], rounds=_ROUNDS
+        ).seconds
         rows.append(
             [
-                f"`{question.name}`", f"{ours * 1000:.0f} ms", f"{bare * 1000:.0f} ms", f"{ours / bare:.1f}",
-                f"{touched / 1e6:.1f} MB", f"{cat * 1000:.0f} ms",
+                f"`{question.name}`", _ms(ours), _ms(least), f"{ours / least:.1f}",
+                f"{touched / 1e6:.1f} MB", _ms(cat), f"{ours / cat:.0f}",
             ]
         )  # fmt: skip
+    whole = ask(["sh", "-c", 'cat "$1" >/dev/null', "sh", str(path)], rounds=_ROUNDS).seconds
     table(f"The floor, {known.execs:,} execs", rows)
+    _say(f"\n`cat` of the whole database, {path.stat().st_size / 1e6:.0f} MB: {_ms(whole)}")
+
+
+def _read(path: Path, wanted: Filter) -> tuple[str, int]:
+    """Returns all the SQL that execaudit runs for an answer, and how many bytes it reads from the file."""
+    ran: list[str] = []
+    with open_history(path) as connection:
+        before = _read_bytes()
+        connection.set_trace_callback(ran.append)
+        for _ in query.find(connection, wanted):
+            pass
+        connection.set_trace_callback(None)
+        touched = _read_bytes() - before
+    return ";\n".join(ran), touched
 
 
 def _read_bytes() -> int:
     return int(Path("/proc/self/io").read_text(encoding="ascii").splitlines()[0].split()[1])
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, bytes):
-        return f"\"x'{value.hex()}'\""
-    return str(value)
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
+
+
+def _made(path: Path, make: Callable[[Path], object]) -> Path:
+    """Returns the file, made if it is not there; never a half of it."""
+    if not path.exists():
+        _say(f"writing {path.name}: once, it is kept")
+        new = path.with_name(f"{path.name}.new")
+        make(new)
+        new.rename(path)
+    return path
 
 
 def peers(path: Path, known: Known) -> None:
     """Prints what others take to search the same execs."""
-    folder = path.parent
-    log, lines = folder / f"{known.execs}.audit.log", folder / f"{known.execs}.jsonl"
-    if not log.exists():
-        _say(f"writing {log.name}: what auditd would have")
-        auditlog.write(log, history.Making(known.execs))
-    if not lines.exists():
-        ask([_COMMAND, "--db", str(path), "export", "--format", "jsonl"], output=lines)
+    log = _made(path.with_suffix(".audit.log"), lambda new: auditlog.write(new, history.Making(known.execs)))
+    lines = _made(
+        path.with_suffix(".jsonl"),
+        lambda new: ask([_COMMAND, "--db", str(path), "export", "--format", "jsonl", "-o", str(new)]),
+    )
     rare = history.RARE.decode()
     cases: list[tuple[str, list[str], list[tuple[str, list[str]]]]] = [
         ("all of a command", ["query", "--comm", "curl"], [
@@ -230,46 +312,64 @@ def peers(path: Path, known: Known) -> None:
             ("jq", ["jq", "-c", f"select(.pid=={known.pid})", str(lines)]),
         ]),
         ("a rare argument", ["query", "--args", rare], [
-            ("grep", ["grep", "-a", rare, str(log)]),
+            ("grep", ["grep", "-a", f"^type=EXECVE .*{rare}", str(log)]),
             ("jq", ["jq", "-c", f'select(.argv | any(contains("{rare}")))', str(lines)]),
         ]),
         ("how often each program", ["stats"], [
             ("aureport -x --summary", ["aureport", "-if", str(log), "-x", "--summary"]),
         ]),
     ]  # fmt: skip
-    rows = [["question", "execaudit", "peer", "takes", "ratio"]]
+    rows = [["question", "execaudit", "found", "peer", "takes", "found", "ratio"]]
     missing = set()
     for name, words, others in cases:
-        ours = ask([_COMMAND, "--db", str(path), *words], rounds=_ROUNDS).seconds
+        counted = "-" if words[0] == "stats" else ""
+        asked = [*words, "--format", "jsonl"] if not counted else words
+        ours = ask([_COMMAND, "--db", str(path), *asked], rounds=_ROUNDS)
         for peer, command in others:
-            if shutil.which(command[0]) is None:
+            program = shutil.which(command[0], path=_PATH)
+            if program is None:
                 missing.add(command[0])
                 continue
-            theirs = ask(command).seconds
+            # Of ausearch's six lines for each exec, one. 1 means that nothing was found.
+            mark = b"type=SYSCALL" if command[0] == "ausearch" else b"\n"
+            theirs = ask([program, *command[1:]], rounds=_ROUNDS, mark=mark, fine=(0, 1))
             rows.append(
                 [
-                    name,
-                    f"{ours * 1000:.0f} ms",
-                    f"`{peer}`",
-                    f"{theirs * 1000:.0f} ms",
-                    f"{theirs / ours:.0f}",
+                    name, _ms(ours.seconds), counted or str(ours.found), f"`{peer}`", _ms(theirs.seconds),
+                    counted or str(theirs.found), f"{theirs.seconds / ours.seconds:.1f}",
                 ]
-            )
-    title = (
-        f"Peers, {known.execs:,} execs: {log.stat().st_size / known.execs:.0f} bytes of audit log for each"
+            )  # fmt: skip
+    each = log.stat().st_size / known.execs, lines.stat().st_size / known.execs
+    table(
+        f"Peers, {known.execs:,} execs: audit logs of {each[0]:.0f} bytes for each, JSON lines of {each[1]:.0f}",
+        rows,
     )
-    table(title, rows)
-    for program in sorted(missing):
-        _say(f"not installed, so left out: {program}")
+    for absent in sorted(missing):
+        _say(f"not installed, so left out: {absent}")
+
+
+def _machine() -> str:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return (
+        f"{os.cpu_count()} cores of {models[0] if models else platform.machine()}, Linux {platform.release()},"
+        f" Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    )
 
 
 def main(arguments: list[str]) -> None:
     """Makes what is missing, and asks."""
+    today = dt.datetime.now(dt.timezone.utc).date()
+    words = shlex.join(["python", "-m", "bench.questions", *arguments])
+    _say(f"{today}: {words}, on {_machine()}")
     asked = [int(argument) for argument in arguments] or [100_000, 1_000_000, 10_000_000]
     histories = {size: history.known(size, _say) for size in asked}
     for path, _, _ in histories.values():
         # Warm: as on a host that was asked before.
-        ask(["cat", str(path)], output=None)
+        ask(["cat", str(path)])
     ask_all(histories)
     path, known, _ = histories[asked[-1]]
     sizes(path, known.execs)
