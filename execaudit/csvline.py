@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _SPECIAL = re.compile(r'[,"\r\n]').search
 _NO_END = ",,,,"
-_REMEMBERED = 8192
+_REMEMBERED = 4096
 # A longer command line is hardly the same twice.
 _SHORT = 1024
 _encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode

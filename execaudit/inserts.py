@@ -54,12 +54,18 @@ class Inserts:
     def __init__(self, connection: sa.Connection) -> None:
         """Takes a connection without a transaction; `load` comes first."""
         self._connection = connection
-        # Command lines repay it most: of 20 000 different ones that come again and again, most are known.
-        self._comms, self._paths = Texts("comm", megabytes=0.25), Texts("path", megabytes=1)
-        self._argv = Texts("argv", megabytes=1.5)
-        self._users: Interned[str] = Interned("user", ("v",), megabytes=0.1)
+        # Of a month's lines, files and folders most are known: of 20 000 different lines that come again and
+        # again, and others in between, a tenth is stored twice.
+        self._comms = Texts("comm", megabytes=0.2, numbers=4096)
+        self._paths = Texts("path", megabytes=0.5, numbers=32_768)
+        self._argv = Texts("argv", megabytes=0.75, numbers=65_536)
+        self._users: Interned[str] = Interned("user", ("v",), megabytes=0.1, numbers=256)
         self._origins: Interned[Place] = Interned(
-            "origin", ("auid", "session", "login_user_id", "tty", "cgroup_id"), megabytes=0.25
+            "origin",
+            ("auid", "session", "login_user_id", "tty", "cgroup_id"),
+            megabytes=0.25,
+            numbers=4096,
+            entry_bytes=500,
         )
         self._launches: Interned[Launch] = Interned(
             "launch",
@@ -67,7 +73,9 @@ class Inserts:
                 "uid", "euid", "gid", "user_id", "comm_id", "filename_id", "exe_id", "cwd_id",
                 "parent_comm_id", "interpreter_id", "inode", "device", "nlink", "privileged",
             ),
-            megabytes=1,
+            megabytes=0.5,
+            numbers=65_536,
+            entry_bytes=700,
         )  # fmt: skip
         # Of what can be a parent and can end. 0: it is known not to be there.
         self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=0.5)

@@ -6,10 +6,12 @@ a true LRU, because the fast path is then one look into one dict, which the stor
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    import sqlite3
+    from collections.abc import Callable, Hashable, Sequence
 
     import sqlalchemy as sa
 
@@ -20,14 +22,18 @@ _ENTRY_BYTES = 250
 _MEGABYTE = 1024 * 1024
 # Longer texts are nearly always unique; remembering them would only hold memory.
 _LONGEST_REMEMBERED = 1024
+_TAG_BITS = 16
+_TAG = 2**_TAG_BITS - 1
+_LARGEST_NUMBER = 2 ** (64 - _TAG_BITS)
 
 
 class Recent(Generic[_Value]):
     """Ids of rows, by value. What is forgotten is stored once more when it comes again."""
 
-    def __init__(self, *, megabytes: float) -> None:
-        """`megabytes` of memory at most, but for a batch's own."""
+    def __init__(self, *, megabytes: float, entry_bytes: int = _ENTRY_BYTES) -> None:
+        """`megabytes` of memory at most, but for a batch's own; an entry takes `entry_bytes`."""
         self._most_bytes = megabytes * _MEGABYTE
+        self._entry_bytes = entry_bytes
         self.known: dict[_Value, int] = {}
         """Look here first, then ask `again`."""
         self._older: dict[_Value, int] = {}
@@ -42,11 +48,10 @@ class Recent(Generic[_Value]):
 
     def _remember(self, value: _Value, number: int) -> None:
         self.known[value] = number
-        self._text_bytes += _text_bytes(value)
 
     def settle(self) -> None:
         """Forgets, if there is too much. Not before, so that a batch's own values stay known in it."""
-        if len(self.known) * _ENTRY_BYTES + self._text_bytes >= self._most_bytes / 2:
+        if len(self.known) * self._entry_bytes + self._text_bytes >= self._most_bytes / 2:
             self._older, self.known, self._text_bytes = self.known, {}, 0
 
     def forget(self) -> None:
@@ -54,43 +59,79 @@ class Recent(Generic[_Value]):
         self.known, self._older, self._text_bytes = {}, {}, 0
 
 
-def _text_bytes(value: Hashable) -> int:
-    """Returns how many bytes of text are in a value."""
-    if isinstance(value, tuple):
-        return sum(map(_text_bytes, value))
-    return len(value) if isinstance(value, (bytes, str)) else 0
-
-
 class Interned(Recent[_Value]):
-    """A table of values, append-only, deduplicated by what is remembered alone."""
+    """A table of values, append-only, deduplicated by what is remembered.
 
-    def __init__(self, table: str, columns: Sequence[str], *, megabytes: float) -> None:
-        super().__init__(megabytes=megabytes)
+    What is forgotten leaves its row's number behind, in eight bytes: when the value comes again, the row is
+    read and compared. So of what comes seldom most is known too, and no hash is ever trusted.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        megabytes: float,
+        numbers: int,
+        entry_bytes: int = _ENTRY_BYTES,
+    ) -> None:
+        """`numbers` of rows, an even number, that are known by number alone, eight bytes each."""
+        super().__init__(megabytes=megabytes, entry_bytes=entry_bytes)
         self._last = f"SELECT max(id) FROM {table}"  # noqa: S608  # ours
         marks = ", ?" * len(columns)
         self._insert = f"INSERT INTO {table} (id, {', '.join(columns)}) VALUES (?{marks})"  # noqa: S608  # ours
+        self._row_of = f"SELECT {', '.join(columns)} FROM {table} WHERE id = ?"  # noqa: S608  # ours
         self._next = 1
         self._new: list[tuple[object, ...]] = []
+        # Each by the hash of its row: a part of that, to tell others' rows from it, and the number.
+        self._numbers = array("Q", bytes(8 * numbers))
+        self._execute: Callable[..., sqlite3.Cursor] | None = None
 
     def load(self, connection: sa.Connection, *, first: int = 1) -> None:
         """Forgets everything, and goes on after the last id; at `first`, if that is later."""
         self.forget()
         self._new.clear()
+        # Past SQLAlchemy, which takes ten times as long for a row.
+        driver = connection.connection.driver_connection
+        self._execute = None if driver is None else driver.execute
         # Never an id again that was given once: see `first`, and indexing.Indexing.
         last = connection.exec_driver_sql(self._last).scalar() or 0
         self._next = max(self._next, last + 1, first)
 
     def new(self, value: _Value, row: tuple[object, ...], *, text: bytes | None = None) -> int:
-        """Returns the id of a value that is not known, whose columns are `row`.
+        """Returns the id of a value that is not remembered, whose columns are `row`.
 
         `text` is the part of it that may be long.
         """
-        number = self._next
-        self._next += 1
-        self._new.append((number, *row))
-        if text is None or len(text) <= _LONGEST_REMEMBERED:
-            self._remember(value, number)
-        return number
+        if text is not None and len(text) > _LONGEST_REMEMBERED:
+            number = self._next
+            self._next += 1
+            self._new.append((number, *row))
+            return number
+        hashed = hash(row)
+        tag, place = hashed >> 16 & _TAG, hashed % len(self._numbers) & ~1
+        known = self._again_by_number(place, tag, row)
+        if known is None:
+            known = self._next
+            self._next += 1
+            self._new.append((known, *row))
+            if known < _LARGEST_NUMBER:
+                # Of the two that may stand here the older one goes.
+                self._numbers[place + 1] = self._numbers[place]
+                self._numbers[place] = known << _TAG_BITS | tag
+        self._remember(value, known)
+        return known
+
+    def _again_by_number(self, place: int, tag: int, row: tuple[object, ...]) -> int | None:
+        numbers = self._numbers
+        for at in (place, place + 1):
+            entry = numbers[at]
+            if entry and entry & _TAG == tag and self._execute is not None:
+                number = entry >> _TAG_BITS
+                if self._execute(self._row_of, (number,)).fetchone() == row:
+                    numbers[at], numbers[place] = numbers[place], entry
+                    return number
+        return None
 
     def flush(self, connection: sa.Connection) -> None:
         """Writes the values that are new."""
@@ -103,8 +144,12 @@ class Interned(Recent[_Value]):
 class Texts(Interned[bytes]):
     """A dictionary of bytes."""
 
-    def __init__(self, table: str, *, megabytes: float) -> None:
-        super().__init__(table, ("v",), megabytes=megabytes)
+    def __init__(self, table: str, *, megabytes: float, numbers: int) -> None:
+        super().__init__(table, ("v",), megabytes=megabytes, numbers=numbers)
+
+    def _remember(self, value: bytes, number: int) -> None:
+        self.known[value] = number
+        self._text_bytes += len(value)
 
     def id_of(self, value: bytes) -> int:
         """Returns the id of a value."""

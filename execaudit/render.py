@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from execaudit.event import ExecEvent, Gap, Nanoseconds
 
 _LONGEST_COMMAND = 4096
-_REMEMBERED = 8192
+_REMEMBERED = 4096
 _ROW = "{:<23} {:>7} {:>7} {:<10} {:<7} {:<24} {}"
 _UNKNOWN = "-"
 

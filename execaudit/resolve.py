@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     _Row = tuple[Any, ...]
 
 # Of launches and places; a kilobyte each at most, but for long paths.
-_MOST_REMEMBERED = 20_000
-_LINE_BYTES = 8 * 1024 * 1024
+_MOST_REMEMBERED = 10_000
+_LINE_BYTES = 4 * 1024 * 1024
 
 
 class Resolver:

@@ -338,9 +338,10 @@ def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPat
         known = opened._inserts
         for each in (*known._tables, known._execs):
             values = [*each.known, *each._older]
-            held = len(values) * interned._ENTRY_BYTES + sum(map(interned._text_bytes, values))
+            texts = sum(map(len, values)) if isinstance(each, interned.Texts) else 0
+            held = len(values) * each._entry_bytes + texts
             # A generation is full after the batch that fills it: two halves, and a batch for each.
-            assert held <= each._most_bytes + 2 * 21 * (interned._ENTRY_BYTES + 5 * 4 * length)
+            assert held <= each._most_bytes + 2 * 21 * (each._entry_bytes + 5 * 4 * length)
             assert held >= each._most_bytes / 4 or len(values) >= 20
 
 
@@ -806,3 +807,18 @@ def test_a_run_knows_until_when_the_last_one_recorded(tmp_path: Path) -> None:
     with Store(path) as opened:
         assert at(22) == opened.begin_run(runs[3])
         assert opened.begin_run(runs[4]) is None
+
+
+def test_what_is_forgotten_is_found_again_by_its_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that comes again long after it was forgotten has its row again, and never another."""
+    monkeypatch.setattr(interned, "_MEGABYTE", 100)
+    monkeypatch.setattr(interned, "_TAG", 0)  # each is compared with what stands in its place
+    with recording_to(path) as opened:
+        for _ in range(3):
+            for n in range(60):
+                opened.append([from_somewhere(n, argv=b"%d\0" % n, tty=b"%d" % n, inode=n, cwd=b"/%d" % n)])
+    found = rows(path, "SELECT v, count(*) FROM argv GROUP BY v")
+    assert len(found) == 60
+    assert max(count for _, count in found) == 1
+    assert [(60, 60)] == rows(path, "SELECT (SELECT count(*) FROM origin), (SELECT count(*) FROM launch)")
+    assert [event.argv for event in stored(path)] == [b"%d\0" % n for _ in range(3) for n in range(60)]
