@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from execaudit.event import GapReason, Kind
@@ -29,14 +28,6 @@ _UNKNOWN = "-"
 TABLE_HEADER = _ROW.format("TIME", "PID", "PPID", "USER", "RESULT", "EXE", "COMMAND")
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-
-
-class Format(str, Enum):
-    """How a query's answer is written."""
-
-    TABLE = "table"
-    JSONL = "jsonl"
-    CSV = "csv"
 
 
 def jsonl(events: Iterable[ExecEvent]) -> Iterator[str]:
