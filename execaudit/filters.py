@@ -110,9 +110,10 @@ class _Where:
         if values:
             self.conditions.append(f"{column} IN ({', '.join(self.bind(value) for value in values)})")
 
-    def named(self, dictionary: str, glob: bytes) -> str:
-        """Interned texts: the dictionary is searched, not the execs."""
-        return f"SELECT id FROM {dictionary} WHERE {self.glob('v', glob)}"  # noqa: S608  # ours
+    def named(self, dictionary: str, globs: Sequence[bytes]) -> str:
+        """Interned texts: the dictionary is searched, not the execs; for all globs at once."""
+        matches = " OR ".join(self.glob("v", glob) for glob in globs)
+        return f"SELECT id FROM {dictionary} WHERE {matches}"  # noqa: S608  # ours
 
     def glob(self, column: str, glob: bytes) -> str:
         if not re.search(rb"[*?\[]", glob):
@@ -139,14 +140,12 @@ def _where(wanted: Filter, span: Span) -> _Where:
         where.conditions.append(f"e.ts < {where.bind(wanted.until_ns)}")
     where.one_of("e.pid", wanted.pids)
     where.one_of("e.ppid", wanted.ppids)
-    where.any_of([f"e.comm_id IN ({where.named('comm', glob)})" for glob in wanted.comms])
+    if wanted.comms:
+        where.conditions.append(f"e.comm_id IN ({where.named('comm', wanted.comms)})")
     for column, globs in (("exe_id", wanted.exes), ("cwd_id", wanted.cwds)):
-        where.any_of(
-            [
-                f"e.launch_id IN (SELECT id FROM launch WHERE {column} IN ({where.named('path', glob)}))"  # noqa: S608  # ours
-                for glob in globs
-            ]
-        )
+        if globs:
+            launches = f"SELECT id FROM launch WHERE {column} IN ({where.named('path', globs)})"  # noqa: S608  # ours
+            where.conditions.append(f"e.launch_id IN ({launches})")
     where.any_of([_args_condition(where, text) for text in wanted.args])
     where.any_of([f"args_search({where.bind(text)}, a.v, t.holes)" for text in wanted.args_regex])
     where.any_of([_user_condition(where, match, "u.v", "e.uid", "l.user_id") for match in wanted.users])

@@ -8,7 +8,7 @@ from pathlib import Path
 from execaudit.errors import ConfigError
 
 DEFAULT_DATABASE = "/var/lib/execaudit/execaudit.db"
-_URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
+_URL = r"([a-z][a-z0-9+.-]*)://(.*)"
 
 
 def database_path(text: str) -> Path:
@@ -16,7 +16,7 @@ def database_path(text: str) -> Path:
 
     Raises ConfigError for other databases and for what names no file.
     """
-    url = _URL.fullmatch(text)
+    url = re.fullmatch(_URL, text, re.DOTALL)
     if url is None:
         name = text
     elif url[1] == "sqlite" and url[2].startswith("/"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from execaudit.csvline import HEADER, CsvLines
@@ -27,14 +26,6 @@ _UNKNOWN = "-"
 TABLE_HEADER = _ROW.format("TIME", "PID", "PPID", "USER", "RESULT", "EXE", "COMMAND")
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-
-
-class Format(str, Enum):
-    """How a query's answer is written."""
-
-    TABLE = "table"
-    JSONL = "jsonl"
-    CSV = "csv"
 
 
 def jsonl(events: Iterable[ExecEvent]) -> Iterator[str]:

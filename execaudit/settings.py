@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from execaudit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
 TABLES = ("record", "query", "export", "show", "tree")
@@ -22,14 +21,13 @@ SECTIONS = ("store", "retention", "json_log", "metrics")
 _LARGEST = 1_000_000
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What a configuration file says: nothing if there is none."""
 
     path: Path = Path(DEFAULT_CONFIG)
     db: str | None = None
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    is_default: bool = field(default=False, compare=False)
+    tables: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    is_default: bool = False
     """The file was not named: it need not be there."""
 
     def refuse(self, why: str) -> NoReturn:
@@ -41,6 +39,8 @@ class Settings:
         names = sorted(known)
         for key in given:
             if key not in names:
+                import difflib  # noqa: PLC0415  # for mistakes alone
+
                 near = difflib.get_close_matches(key, names, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
                 self.refuse(f"unknown setting {key!r} {where}: {hint}")
@@ -57,7 +57,7 @@ def load(path: Path) -> Settings:
 def load_default(path: Path = Path(DEFAULT_CONFIG)) -> Settings:
     """Returns the settings of the file that need not be there."""
     try:
-        return replace(_parsed(path, _content(path)), is_default=True)
+        return _parsed(path, _content(path))._replace(is_default=True)
     except (FileNotFoundError, NotADirectoryError):
         return Settings(is_default=True)
     except OSError as exc:

@@ -14,14 +14,14 @@ _UNITS: dict[str, int] = {"": 1, "B": 1} | {
     for suffix in suffixes
 }
 # Longer numbers are no sizes, and int() refuses 4301 digits with an error of its own.
-_SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]{0,3})").fullmatch
+_SIZE = r"([0-9]{1,18}) ?([A-Za-z]{0,3})"
 _MOST_SHOWN = 40
 _LARGEST = 2**63 - 1
 
 
 def parse_size(text: str) -> int:
     """Returns the bytes that `text` names: `5GB` (10^9), `5GiB`, `5G` (2^30), `4096`. Raises FilterError."""
-    found = _SIZE(text.strip())
+    found = re.fullmatch(_SIZE, text.strip())
     unit = next((value for name, value in _UNITS.items() if found and name.lower() == found[2].lower()), None)
     if found is None or unit is None:
         raise FilterError(f'the size "{printable(text[:_MOST_SHOWN])}" is not understood: try 500MB or 5GB')

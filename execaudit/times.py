@@ -19,15 +19,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = 2**63 - 1  # what an SQL INTEGER holds; in the year 2262
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-_DURATION = re.compile(r"(?:[0-9]+(?:sec|min|[smhdw]))+").fullmatch
-_DURATION_PART = re.compile(r"([0-9]+)([a-z]+)").findall
-_AT = re.compile(r"@(-?)([0-9]+)(?:\.([0-9]{1,9}))?").fullmatch
-_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})").fullmatch
-_CLOCK = re.compile(
+# Compiled when a time is given: most commands start without one, and this takes a millisecond.
+_DURATION = r"(?:[0-9]+(?:sec|min|[smhdw]))+"
+_DURATION_PART = r"([0-9]+)([a-z]+)"
+_AT = r"@(-?)([0-9]+)(?:\.([0-9]{1,9}))?"
+_DATE = r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
+_CLOCK = (
     r"(?:([0-9]{4})-([0-9]{2})-([0-9]{2})[ T])?"
     r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
     r"(?: ?(Z|([+-])([0-9]{2}):?([0-9]{2})))?"
-).fullmatch
+)
 # Longer numbers are out of range anyhow, and int() refuses 4301 digits with an error of its own.
 _MOST_DIGITS = 18
 _MOST_SHOWN = 40
@@ -98,20 +99,20 @@ def _moment(text: str, now: datetime) -> int | None:
     ago = _duration(text)
     if ago is not None:
         return _since_epoch(now) - ago
-    if at := _AT(text):
+    if at := re.fullmatch(_AT, text):
         sign, seconds, fraction = at.groups()
         since = _number(seconds) * _SECOND + _fraction(fraction)
         return -since if sign else since
     if day := _day(text, now):
         return _in_system_zone(datetime.combine(day, time()))
-    clock = _CLOCK(text)
+    clock = re.fullmatch(_CLOCK, text)
     return _clock_moment(clock, now) if clock else None
 
 
 def _day(text: str, now: datetime) -> date | None:
     if text in ("today", "yesterday"):
         return now.astimezone().date() - timedelta(days=text == "yesterday")
-    named = _DATE(text)
+    named = re.fullmatch(_DATE, text)
     return date(*map(int, named.groups())) if named else None
 
 
@@ -132,9 +133,9 @@ def _offset(sign: str, hours: int, minutes: int) -> timezone:
 
 
 def _duration(text: str) -> int | None:
-    if not _DURATION(text):
+    if not re.fullmatch(_DURATION, text):
         return None
-    return sum(_number(count) * _UNITS[unit] for count, unit in _DURATION_PART(text)) * _SECOND
+    return sum(_number(count) * _UNITS[unit] for count, unit in re.findall(_DURATION_PART, text)) * _SECOND
 
 
 def _number(digits: str) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.commands import execaudit
+from tests.families import Family, make_family
 
 PACKAGE = Path(__file__).parent.parent / "execaudit"
 
@@ -15,6 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "execaudit"
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "event": set(),
+    "formats": set(),
     "revision": set(),
     "text": set(),
     "users": set(),
@@ -128,7 +131,7 @@ OWNERS = {
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
-    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "jsonline",
+    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "jsonline",
     "keys", "location", "record", "render", "rows", "snapshot", "text", "times", "wire",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
@@ -181,14 +184,66 @@ def test_a_pure_module_cannot_reach_the_world(name: str) -> None:
     assert set() == imports(MODULES[name])[1] & IMPURE
 
 
-@pytest.mark.parametrize("arguments", [["query", "--comm", "x"], ["show", "0" * 22], ["tree", "--pid", "1"]])
-def test_reading_imports_nothing_slow(arguments: list[str], tmp_path: Path) -> None:
-    """Asking the history loads neither SQLAlchemy nor Alembic, structlog or BCC."""
-    program = (
-        "import sys; from execaudit.cli import run;"
-        f"assert run(['--db', {str(tmp_path / 'none.db')!r}, *{arguments!r}]) == 1;"
-        f"print(sorted({set(OWNERS) - {'click', 'ctypes'}!r} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+# What takes long to import, and no local question needs; some is not installed, and is to stay away.
+SLOW = (set(OWNERS) - {"click", "ctypes"}) | {"asyncio", "pyarrow", "rich", "ssl"}
+READING = ("query", "export", "show", "tree", "stats")
+_PROGRAM = """
+import atexit, sys
+atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))
+from execaudit.cli import main
+main()
+"""
 
-    assert done.stdout == "[]\n"
+
+def imported(*arguments: str, **variables: str) -> set[str]:
+    """Runs a command, and returns the names of all modules that it imported."""
+    done = execaudit(
+        "--config", "/dev/null", *arguments, env=variables, before=(sys.executable, "-c", _PROGRAM)
+    )
+    assert done.status == 0
+    assert done.out
+    modules = set(done.err.decode().splitlines()[-1].split())
+    assert "execaudit.cli" in modules
+    return modules
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    """A history to ask."""
+    return make_family(tmp_path_factory.mktemp("history") / "history.db")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["query"],
+        ["query", "--since=@1", "--comm=g*", "--args-regex=x", "--user=0", "--format=table"],
+        ["query", "--under=ID", "--format=csv"],
+        ["export"],
+        ["show", "ID"],
+        ["show", "ID", "--format=json"],
+        ["tree", "--id=ID"],
+        ["tree", "--format=jsonl"],
+        ["stats"],
+        ["stats", "--format=json"],
+    ],
+    ids=" ".join,
+)
+def test_reading_imports_nothing_slow(family: Family, arguments: list[str]) -> None:
+    """Asking the history loads none of what only recording and other databases need."""
+    given = [word.replace("ID", family.id_of("make")) for word in arguments]
+
+    assert not SLOW & imported(f"--db={family.path}", *given)
+
+
+@pytest.mark.parametrize("command", ["", "record", *READING])
+def test_help_and_completion_import_no_more_than_the_options(command: str) -> None:
+    """Who presses the tabulator does not wait for what would answer the question."""
+    words = f"execaudit {command} --" if command else "execaudit --"
+    count = str(len(words.split()) - 1)
+    completing = imported(_EXECAUDIT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count)
+    helping = imported(*[command] * bool(command), "--help")
+
+    for modules in (completing, helping):
+        assert not command or f"execaudit.cli.{command}" in modules
+        assert not modules & (SLOW | {"sqlite3", "execaudit.query", "execaudit.render"})

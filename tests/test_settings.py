@@ -27,7 +27,7 @@ def test_settings_are_what_the_file_says(config: Path) -> None:
     )
 
     assert expected == load(config)
-    assert expected == load_default(config)
+    assert expected._replace(is_default=True) == load_default(config)
 
 
 def test_an_empty_file_sets_nothing(config: Path) -> None:
@@ -42,7 +42,7 @@ def test_only_the_default_may_be_missing(tmp_path: Path, config: Path, place: st
     """A file that was named must be there; the one that nobody named need not."""
     config.touch()
 
-    assert Settings() == load_default(tmp_path / place)
+    assert Settings(is_default=True) == load_default(tmp_path / place)
     with pytest.raises(
         ConfigError, match=rf"^cannot read {tmp_path / place}: [^\n]*: name another file with --config$"
     ):

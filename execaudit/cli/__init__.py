@@ -7,7 +7,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 import warnings
 from typing import TYPE_CHECKING, TextIO
 
@@ -146,6 +145,8 @@ def _status_of(error: Exception) -> int:
         what = error.filename or "the output"
         _say(f"execaudit: cannot use {what}: {error.strerror or error}: is there room, and may you use it?")
         return 1
+    import traceback  # noqa: PLC0415  # for bugs alone
+
     traceback.print_exception(error)
     _say("execaudit: this is a bug: please report it with the lines above")
     return _BUG

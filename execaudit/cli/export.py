@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from execaudit import query, render
 from execaudit.cli.options import build_filter, filter_options
-from execaudit.cli.query import warn_of_gaps, write
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import ExecauditError
+from execaudit.formats import Format
 from execaudit.text import printable
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent
 
-_FORMATS = (render.Format.CSV, render.Format.JSONL)
+_FORMATS = (Format.CSV, Format.JSONL)
 
 
 @click.command("export")
@@ -53,6 +51,9 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
     The file appears under its name when it is complete. Without --raw, CSV cells that a
     spreadsheet would run as a formula get an apostrophe before them.
     """
+    from execaudit import query  # noqa: PLC0415  # see answer
+    from execaudit.cli.answer import warn_of_gaps, write  # noqa: PLC0415
+
     if str(output) == "-":
         output = None
     with state.history() as connection:
@@ -68,7 +69,7 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
                 file=sys.stderr,
             )
         with _opened(output) as file, progress as seen:
-            for piece in write(render.Format(fmt), iter(seen), raw=raw):
+            for piece in write(Format(fmt), iter(seen), raw=raw):
                 file.write(piece)
 
 
@@ -101,7 +102,7 @@ def _is_standard_output(path: Path) -> bool:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[TextIO]:
     """Opens a new file that takes the path's place at the end, or vanishes with an exception."""
-    new = path.with_name(f".execaudit-{secrets.token_hex(8)}")
+    new = path.with_name(f".execaudit-{os.urandom(8).hex()}")
     try:
         with _text_file(new, os.O_CREAT | os.O_EXCL) as file:
             yield file

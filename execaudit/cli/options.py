@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from execaudit import sizes, times
 from execaudit.errors import ExecauditError, FilterError
-from execaudit.event import ExecKey, decode_id, encode_id
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from execaudit.event import Nanoseconds
+    from execaudit.event import ExecKey, Nanoseconds
     from execaudit.query import Filter
 
     _TimeType = click.ParamType[Nanoseconds]
@@ -37,6 +35,9 @@ class _Time(_TimeType):
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Nanoseconds:
+        # Here and below: to complete an option, and for --help, it need not be known what a value means.
+        from execaudit import times  # noqa: PLC0415
+
         try:
             return times.parse_time(str(value), now=datetime.now(timezone.utc).astimezone())
         except FilterError as exc:
@@ -50,6 +51,8 @@ class Duration(_TimeType):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Nanoseconds:
         """Returns the nanoseconds that the text names."""
+        from execaudit import times  # noqa: PLC0415
+
         try:
             return times.parse_duration(str(value))
         except FilterError as exc:
@@ -63,6 +66,8 @@ class Size(_SizeType):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Returns the bytes that the text names."""
+        from execaudit import sizes  # noqa: PLC0415
+
         try:
             return sizes.parse_size(str(value))
         except FilterError as exc:
@@ -106,6 +111,8 @@ class ExecId(_KeyType):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ExecKey:
         """Returns what the id says."""
+        from execaudit.event import decode_id  # noqa: PLC0415
+
         key = decode_id(str(value))
         if key is None:
             self.fail(
@@ -226,6 +233,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
 def number_of(connection: sqlite3.Connection, key: ExecKey) -> int:
     """Returns the row number of an exec. Raises ExecauditError if it is not in the history."""
     from execaudit import query  # noqa: PLC0415  # see build_filter
+    from execaudit.event import encode_id  # noqa: PLC0415
 
     number = query.locate(connection, key)
     if number is None:

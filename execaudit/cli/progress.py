@@ -22,6 +22,7 @@ class Progress:
         self._file = os.dup(_STDERR)
         self._is_terminal = os.isatty(self._file)
         self._next: float | None = None
+        self._has_said = False
 
     def say(self, stage: str, done: int, whole: int) -> None:
         """Takes what is done, how much of it, and of how much."""
@@ -30,6 +31,7 @@ class Progress:
             self._next = now + _QUIET_SECONDS
         if now < self._next or self._file < 0:
             return
+        self._has_said = True
         self._next = now + (_TERMINAL_SECONDS if self._is_terminal else _LINE_SECONDS)
         text = f"upgrading the history: {stage}, {done} of {whole} ({100 * done // max(whole, 1)} %)"
         os.write(self._file, f"\r\x1b[K{text}".encode() if self._is_terminal else f"{text}\n".encode())
@@ -40,7 +42,7 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_terminal:
+        if self._is_terminal and self._has_said:
             os.write(self._file, b"\r\x1b[K")
         os.close(self._file)
         self._file = -1

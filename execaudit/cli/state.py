@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,12 +24,12 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 _STEPS = 100_000
 
 
-@dataclass
 class State:
     """What the options before and after a command's name, and the configuration, have set."""
 
-    db: str | None = None
-    config: Settings | None = None
+    def __init__(self) -> None:
+        self.db: str | None = None
+        self.config: Settings | None = None
 
     def settings(self) -> Settings:
         """Returns the settings of the file that was named, else of the default one."""

@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from execaudit import clock, prune, query, render, stats
-from execaudit.cli.options import build_filter, filter_options
+from execaudit.cli.options import filter_options
 from execaudit.cli.state import State, config_option, db_option
-from execaudit.record import decoded, gap_record
-from execaudit.text import printable
-from execaudit.times import utc_text, zone_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from execaudit.event import Gap, Nanoseconds
-    from execaudit.query import Pruned
-    from execaudit.stats import Stats, User
-
-_SECOND = 1_000_000_000
-_NAME_WIDTH, _BAR_WIDTH = 24, 40
-_UNKNOWN = "-"
-# Eighths of a column.
-_BLOCKS = " ▏▎▍▌▋▊▉█"
-_PLAIN = " #"
 
 
 @click.command("stats")
@@ -51,117 +31,8 @@ def command(state: State, /, top: int, fmt: str, **values: Any) -> None:  # noqa
 
     The filters are those of `query`; with --limit the newest so many are counted.
     """
+    from execaudit.cli import totals  # noqa: PLC0415  # see answer
+
     with state.history() as connection:
-        wanted = build_filter(values, connection)
-        now_ns = clock.wall_ns()
-        gathered = stats.gather(connection, wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
-        gaps, gone = query.gaps(connection, wanted), query.pruned(connection)
-    size = prune.size_of(state.database())
-    if fmt == "json":
-        click.echo(render.json_text(_record(gathered, gaps, gone, size)))
-        return
-    for line in _lines(gathered, gaps, gone, size):
-        click.echo(line)
-
-
-def _offset_ns() -> int:
-    """Returns how far the system's clock is before UTC now; pieces of time begin at its round times."""
-    offset = datetime.now(timezone.utc).astimezone().utcoffset()
-    return 0 if offset is None else int(offset.total_seconds()) * _SECOND
-
-
-def _record(gathered: Stats, gaps: list[Gap], gone: Pruned | None, size: int) -> dict[str, object]:
-    return {
-        "execs": gathered.execs,
-        "failed": gathered.failed,
-        "already_running": gathered.already,
-        "programs": gathered.programs,
-        "commands": [{"comm": _text(comm), "count": count} for comm, count in gathered.commands],
-        "users": [{"user": user.name, "uid": user.uid, "count": count} for user, count in gathered.users],
-        "parents": [{"parent_comm": _text(comm), "count": count} for comm, count in gathered.parents],
-        "over_time": [
-            {"from": utc_text(start), "seconds": width // _SECOND, "count": count}
-            for start, width, count in _pieces(gathered)
-        ],
-        "gaps": [gap_record(gap) for gap in gaps],
-        "pruned": None
-        if gone is None
-        else {"execs": gone.execs, "until": utc_text(gone.until_ns), "at": utc_text(gone.at_ns)},
-        "bytes": size,
-    }
-
-
-def _text(comm: bytes | None) -> str | None:
-    return None if comm is None else decoded((comm,))[0][0]
-
-
-def _pieces(gathered: Stats) -> Iterator[tuple[Nanoseconds, Nanoseconds, int]]:
-    if gathered.times is not None:
-        start_ns, width_ns, _ = gathered.times
-        for number, count in enumerate(gathered.counts):
-            yield type(start_ns)(start_ns + number * width_ns), width_ns, count
-
-
-def _lines(gathered: Stats, gaps: list[Gap], gone: Pruned | None, size: int) -> Iterator[str]:
-    yield (
-        f"{gathered.execs} execs of {gathered.programs} programs; {gathered.failed} failed,"
-        f" {gathered.already} ran when recording began"
-    )
-    yield f"The history takes {size} bytes on the disk."
-    for title, counted in (
-        ("COMMAND", [(_shown(comm), count) for comm, count in gathered.commands]),
-        ("USER", [(_who(user), count) for user, count in gathered.users]),
-        ("STARTED BY", [(_shown(comm), count) for comm, count in gathered.parents]),
-    ):
-        yield ""
-        yield from _table(title, counted, gathered.execs)
-    if gathered.times is not None:
-        yield ""
-        yield from _chart(gathered)
-    if gaps or gone is not None:
-        yield ""
-    for gap in gaps:
-        yield render.gap_line(gap, None)
-    if gone is not None:
-        yield render.pruned_line(*gone, None)
-
-
-def _shown(comm: bytes | None) -> str:
-    return _UNKNOWN if comm is None else printable(comm)
-
-
-def _who(user: User) -> str:
-    if user.name is not None:
-        return printable(user.name)
-    return _UNKNOWN if user.uid is None else str(user.uid)
-
-
-def _table(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterator[str]:
-    yield f"{title:<{_NAME_WIDTH}} {'EXECS':>10} {'%':>6}"
-    for name, count in counted:
-        yield f"{name:<{_NAME_WIDTH}} {count:>10} {100 * count / whole:>6.1f}"
-
-
-def _chart(gathered: Stats) -> Iterator[str]:
-    blocks = _blocks()
-    most = max(gathered.counts, default=0)
-    yield f"{'FROM':<{_NAME_WIDTH}} {'EXECS':>10}"
-    for start, _, count in _pieces(gathered):
-        bar = _bar(count, most, blocks)
-        yield f"{zone_text(start, None)[:-4]:<{_NAME_WIDTH}} {count:>10} {bar}".rstrip()
-
-
-def _bar(count: int, most: int, blocks: str) -> str:
-    steps = len(blocks) - 1
-    # What is not nothing is seen.
-    length = -(-count * _BAR_WIDTH * steps // most) if most else 0
-    whole, part = divmod(length, steps)
-    return blocks[-1] * whole + (blocks[part] if part else "")
-
-
-def _blocks() -> str:
-    try:
-        _BLOCKS.encode(sys.stdout.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return _PLAIN
-    return _BLOCKS
+        found = totals.count(connection, values, top=top)
+    totals.write(found, state.database(), as_json=fmt == "json")

@@ -1,0 +1,126 @@
+"""What led to what, drawn: what `execaudit tree` writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from array import array
+from bisect import bisect_left
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execaudit import brief, draw, family, query
+from execaudit.brief import Role
+from execaudit.cli import terminal
+from execaudit.cli.answer import warn_of_gaps
+from execaudit.cli.options import build_filter, number_of
+from execaudit.event import Nanoseconds
+from execaudit.jsonline import json_line
+from execaudit.render import json_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping
+
+    from execaudit.draw import Place
+    from execaudit.event import ExecEvent
+
+# Command lines can have megabytes: so many execs are in memory at a time.
+_PAGE = 64
+
+
+class _Asked(NamedTuple):
+    """Which execs to draw: row numbers, ascending, 8 bytes each."""
+
+    matches: array[int]
+    """What was asked for."""
+    drawn: array[int]
+    """With what came of it, if that was asked for too; not yet what led to it."""
+
+    def role(self, number: int) -> Role:
+        """Returns why an exec is in the drawing."""
+        if _has(self.matches, number):
+            return Role.MATCH
+        return Role.BELOW if _has(self.drawn, number) else Role.CONTEXT
+
+
+def draw_asked(connection: sqlite3.Connection, values: Mapping[str, Any], *, as_json: bool) -> None:
+    """Writes the trees that the options ask for to standard output.
+
+    Raises FilterError; ExecauditError for an exec that is not in the history.
+    """
+    asked = _asked(connection, values)
+    forest = draw.Forest(family.lineage(connection, asked.drawn), reverse=values["reverse"])
+    lines = _jsonl if as_json else _text
+    for piece in lines(connection, asked, forest):
+        sys.stdout.write(piece)
+
+
+def _asked(connection: sqlite3.Connection, values: Mapping[str, Any]) -> _Asked:
+    """Returns which execs to draw; says on stderr where execs are missing in their time."""
+    wanted = build_filter(dict(values), connection)
+    if values["ids"]:
+        matches = {number_of(connection, key) for key in values["ids"]}
+        return _with_descendants(connection, array("q", sorted(matches)), wanted.limit)
+    if wanted.pids:
+        of_pid = query.Filter(
+            since_ns=wanted.since_ns, until_ns=wanted.until_ns, pids=wanted.pids, hosts=wanted.hosts
+        )
+        return _with_descendants(connection, _numbers(connection, of_pid), wanted.limit)
+    warn_of_gaps(connection, wanted)
+    numbers = _numbers(connection, dataclasses.replace(wanted, reverse=False))
+    return _Asked(numbers, numbers)
+
+
+def _with_descendants(connection: sqlite3.Connection, matches: array[int], limit: int | None) -> _Asked:
+    drawn = family.descendants(connection, matches, newest=limit)
+    ends = query.fetch(connection, [*matches[:1], *drawn[-1:]])
+    if ends:
+        first, last = ends[0].event, ends[-1].event
+        until = Nanoseconds(last.time_ns + 1)
+        warn_of_gaps(
+            connection, query.Filter(since_ns=first.time_ns, until_ns=until, hosts=(first.host, last.host))
+        )
+    return _Asked(matches, drawn)
+
+
+def _numbers(connection: sqlite3.Connection, wanted: query.Filter) -> array[int]:
+    return array("q", (found.number for found in query.find(connection, wanted)))
+
+
+def _has(numbers: array[int], number: int) -> bool:
+    place = bisect_left(numbers, number)
+    return place < len(numbers) and numbers[place] == number
+
+
+def _read(connection: sqlite3.Connection, places: Iterator[Place]) -> Iterator[tuple[Place, ExecEvent]]:
+    """Yields the execs that stand in the drawing, in its order; not those that vanish meanwhile."""
+    while page := list(islice(places, _PAGE)):
+        events = {found.number: found.event for found in query.fetch(connection, [p.number for p in page])}
+        yield from ((place, events[place.number]) for place in page if place.number in events)
+
+
+def _jsonl(connection: sqlite3.Connection, asked: _Asked, forest: draw.Forest) -> Iterator[str]:
+    for place, event in _read(connection, forest.walk()):
+        matched = asked.role(place.number) is Role.MATCH
+        yield f'{json_line(event)[:-1]},"depth":{place.depth},"matched":{json_text(matched)}}}\n'
+
+
+def _text(connection: sqlite3.Connection, asked: _Asked, forest: draw.Forest) -> Iterator[str]:
+    style = brief.Style(
+        glyphs=draw.glyphs_for(sys.stdout.encoding),
+        width=terminal.width(),
+        colour=terminal.has_colour(),
+        day=_day(connection, asked),
+        marked=len(forest) > len(asked.matches),
+    )
+    yield brief.tree_header(style) + "\n"
+    for place, event in _read(connection, forest.walk(style.glyphs, most=style.most_columns)):
+        yield brief.tree_line(event, place.lead, asked.role(place.number), style) + "\n"
+
+
+def _day(connection: sqlite3.Connection, asked: _Asked) -> str | None:
+    """Returns the day of what was asked for, if it is one day; what led to it may be older."""
+    ends = query.fetch(connection, [*asked.drawn[:1], *asked.drawn[-1:]])
+    days = {brief.day_of(found.event.time_ns, None) for found in ends}
+    return days.pop() if len(days) == 1 else None
