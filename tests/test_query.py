@@ -286,6 +286,25 @@ def test_a_filter_finds_what_it_says(
             assert len(expected) == query.count(connection, wanted)
 
 
+@pytest.mark.parametrize("first", sorted(FIELDS))
+def test_each_filter_combines_with_each(tmp_path_factory: pytest.TempPathFactory, first: str) -> None:
+    """No two of them are left to chance, nor the two with a range of time, a limit and a direction."""
+    pairs = [st.fixed_dictionaries({first: FIELDS[first], name: FIELDS[name]}) for name in sorted(FIELDS)]
+    rest = {name: FIELDS[name] for name in ("since_ns", "until_ns", "limit", "reverse")}
+
+    @settings(deadline=None, max_examples=4)
+    @given(histories, st.tuples(*pairs), st.fixed_dictionaries({}, optional=rest))
+    def check(batches: list[Batch], asked: tuple[dict[str, Any], ...], more: dict[str, Any]) -> None:
+        with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
+            for wanted in (Filter(**{**given, **chosen}) for chosen in asked for given in ({}, more)):
+                expected = reference(everything, wanted)
+
+                assert expected == found(connection, wanted)
+                assert len(expected) == query.count(connection, wanted)
+
+    check()
+
+
 @settings(deadline=None, max_examples=40)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=10), st.integers(1, 3), st.integers(0, 12))
 def test_pages_do_not_show(
