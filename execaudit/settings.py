@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
-TABLES = ("record", "query", "export", "show", "tree")
+TABLES = ("record", "query", "export", "show", "tree", "stats")
 """Each has the options of the command of its name."""
 SECTIONS = ("store", "retention", "json_log", "metrics")
 """What a recorder looks after by itself: see upkeep.py."""

@@ -81,6 +81,14 @@ def test_the_shipped_settings_are_all_there_are(uncommented: Path) -> None:
     }
 
 
+def test_every_command_that_reads_has_settings() -> None:
+    """Who sets the defaults of one looks for those of the others in the same place."""
+    reading = {name for name in cli.list_commands(click.Context(cli)) if "since" in options(name)}
+
+    assert reading >= {"query", "stats"}
+    assert reading <= set(TABLES)
+
+
 def test_the_shipped_settings_are_the_defaults(uncommented: Path) -> None:
     """Where there is one, it is what stands there."""
     tables = load(uncommented).tables

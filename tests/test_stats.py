@@ -155,6 +155,17 @@ def test_filters_and_mistakes(path: Path) -> None:
     assert missing.failed_in_one_line()
 
 
+def test_a_configuration_sets_its_options(path: Path, tmp_path: Path) -> None:
+    """Those that a command of its own may have, filters too; the command line beats them."""
+    config = tmp_path / "config.toml"
+    config.write_text("[stats]\ntop = 1\nformat = 'json'\nuser = 'alice'\n")
+    arguments = ("--config", config, "--db", path, "stats")
+
+    found = json.loads(execaudit(*arguments, "--user", "root").out)
+    assert found["commands"] == [{"comm": "sh\x1b[31m", "count": 1}]
+    assert [each["user"] for each in json.loads(execaudit(*arguments).out)["users"]] == ["alice"]
+
+
 def test_an_empty_history(tmp_path: Path) -> None:
     """Nothing is counted, and nothing is drawn."""
     empty = make_history(tmp_path / "empty.db", [], [], [])
