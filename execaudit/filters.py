@@ -15,7 +15,7 @@ from execaudit.event import Kind, Nanoseconds
 from execaudit.rows import COLUMNS, joins
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 PAGE_ROWS = 2000
 # Of SQLite's integers; as a time, in the year 2262.
@@ -264,27 +264,35 @@ def count_statement(wanted: Filter, span: Span) -> Statement:
     return Statement(_select("count(*)", wanted, where), where.parameters)
 
 
-def groups_statement(wanted: Filter, span: Span, *, start_ns: int, width_ns: int) -> Statement:
-    """Returns the statement for three numbers of each exec: launch (0: none), kind, and in which time.
+def tally_statement(wanted: Filter, span: Span, *, start_ns: int, width_ns: int, pieces: int) -> Statement:
+    """Returns the statement for two texts, of numbers with commas between, one for each exec; or NULL.
 
-    Times are counted from `start_ns`, in pieces of `width_ns`. Not grouped: SQLite would sort them, which
-    takes twice as long as counting them in Python.
+    The first has launches (0: none). The second has kind * `pieces` + in which piece of time: they begin at
+    `start_ns`, each of `width_ns`. Rows would take longer to read, and GROUP BY sorts.
     """
     where = _where(wanted, span)
-    columns = f"coalesce(e.launch_id, 0), e.kind, (e.ts - {where.bind(start_ns)}) / {where.bind(width_ns)}"
+    piece = f"(e.ts - {where.bind(start_ns)}) / {where.bind(width_ns)}"
+    columns = f"group_concat(coalesce(e.launch_id, 0)), group_concat(e.kind * {where.bind(pieces)} + {piece})"
     return Statement(_select(columns, wanted, where), where.parameters)
 
 
-def launches_statement(launches: Sequence[int]) -> Statement:
-    """Returns the statement for what launches are: id, exe's id, command, user, uid, parent's command."""
+def launches_statement(launches: Iterable[int]) -> Statement:
+    """Returns the statement for launches: ids, of exe, command, parent's command and user too; the uid."""
+    columns = "l.id, l.exe_id, l.comm_id, l.parent_comm_id, l.user_id, l.uid"
+    return _of_ids(columns, "launch AS l", "l.id", launches)
+
+
+def values_statement(dictionary: str, ids: Iterable[int]) -> Statement:
+    """Returns the statement for ids of a dictionary and their values, of which several may be the same."""
+    return _of_ids("id, v", dictionary, "id", ids)
+
+
+def _of_ids(columns: str, table: str, column: str, ids: Iterable[int]) -> Statement:
     where = _Where()
-    given = where.bind(f"[{','.join(map(str, launches))}]")
-    return Statement(
-        "SELECT l.id, l.exe_id, c.v, u.v, l.uid, q.v FROM launch AS l LEFT JOIN comm AS c ON c.id = l.comm_id"  # noqa: S608  # values are bound
-        " LEFT JOIN user AS u ON u.id = l.user_id LEFT JOIN comm AS q ON q.id = l.parent_comm_id"
-        f" WHERE l.id IN (SELECT value FROM json_each({given}))",
-        where.parameters,
-    )
+    # In order, because SQLite puts them into a tree.
+    given = where.bind(f"[{','.join(map(str, sorted(ids)))}]")
+    where.conditions.append(f"{column} IN (SELECT value FROM json_each({given}))")  # noqa: S608  # a parameter
+    return Statement(f"SELECT {columns} FROM {table}{where.text()}", where.parameters)  # noqa: S608  # ours
 
 
 def lines_statement(texts: Sequence[bytes]) -> Statement:

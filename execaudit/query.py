@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Filter", "Found", "Pruned", "Summary", "UserMatch",
-    "count", "fetch", "find", "gaps", "last_number", "locate", "parts", "prepare", "pruned", "summary", "user_match",
+    "count", "fetch", "find", "gaps", "last_number", "locate", "one_moment", "parts", "prepare", "pruned", "summary", "user_match",
 ]  # fmt: skip
 
 # A page is one short read transaction: a long one would keep the writer's WAL from being
@@ -259,7 +259,7 @@ def _damaged(what: Exception | str) -> DamagedStoreError:
 
 
 @contextlib.contextmanager
-def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
     """Has all statements see the same, whatever is pruned meanwhile; short, see _PAGE_ROWS."""
     if connection.in_transaction:
         yield
@@ -275,7 +275,7 @@ def _page(
     connection: sqlite3.Connection, page: Statement, resolver: Resolver
 ) -> tuple[Sequence[tuple[Any, ...]], bool]:
     """Returns the rows, and whether they are all, or stop early because they are large."""
-    with _one_moment(connection):
+    with one_moment(connection):
         rows = connection.execute(*page).fetchall()
         looked_up = resolver.look_up(rows, _PAGE_BYTES)
     return looked_up, len(looked_up) == len(rows)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit import query
 from execaudit.codes import KINDS
 from execaudit.event import Kind, Nanoseconds
-from execaudit.filters import groups_statement, launches_statement, times_statement
+from execaudit.filters import launches_statement, tally_statement, times_statement, values_statement
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Hashable, Iterable
     from typing import TypeVar
 
-    from execaudit.filters import Filter
+    from execaudit.filters import Filter, Span
 
     _Thing = TypeVar("_Thing", bound=Hashable)
 
@@ -28,7 +29,6 @@ _WIDTHS = (
 )  # fmt: skip
 _YEAR = 365 * _DAY
 _MOST_PIECES = 24
-_LAUNCHES = 10_000
 
 
 class User(NamedTuple):
@@ -44,6 +44,11 @@ class Times(NamedTuple):
     start_ns: Nanoseconds
     width_ns: Nanoseconds
     pieces: int
+
+    @property
+    def end_ns(self) -> Nanoseconds:
+        """Returns when the last one ends."""
+        return Nanoseconds(self.start_ns + self.pieces * self.width_ns)
 
 
 class Stats(NamedTuple):
@@ -73,27 +78,34 @@ def gather(
     What was asked for from some time on goes until `now_ns`. `offset_ns`: see divide().
     """
     times = _times(connection, wanted, now_ns, offset_ns)
-    start_ns, width_ns = (0, 1) if times is None else times[:2]
-    launches: Counter[int] = Counter()
-    kinds: Counter[int] = Counter()
-    pieces: Counter[int] = Counter()
-    for part in query.parts(connection, wanted):
-        statement = groups_statement(wanted, part, start_ns=start_ns, width_ns=width_ns)
-        for (launch, kind, piece), count in Counter(connection.execute(*statement)).items():
-            launches[launch] += count
-            kinds[kind] += count
-            pieces[piece] += count
-    programs, commands, users, parents = _resolve(connection, launches)
+    tally = _Tally()
+    if times is None:
+        query.prepare(connection, wanted)
+    else:
+        wanted = _within(wanted, times)
+        for part in query.parts(connection, wanted):
+            # So that no launch is pruned before it is looked up.
+            with query.one_moment(connection):
+                tally.add(connection, wanted, part, times)
     return Stats(
-        execs=launches.total(),
-        failed=kinds[KINDS.index(Kind.FAILED)],
-        already=kinds[KINDS.index(Kind.SNAPSHOT)],
-        programs=programs,
-        commands=_most(commands, top),
-        users=_most(users, top),
-        parents=_most(parents, top),
+        execs=tally.kinds.total(),
+        failed=tally.kinds[KINDS.index(Kind.FAILED)],
+        already=tally.kinds[KINDS.index(Kind.SNAPSHOT)],
+        programs=len(tally.programs),
+        commands=_most(tally.commands, top),
+        users=_most(tally.users, top),
+        parents=_most(tally.parents, top),
         times=times,
-        counts=[] if times is None else [pieces[piece] for piece in range(times.pieces)],
+        counts=[] if times is None else [tally.pieces[piece] for piece in range(times.pieces)],
+    )
+
+
+def _within(wanted: Filter, times: Times) -> Filter:
+    """Returns the filter without what is recorded only while it is counted."""
+    return replace(
+        wanted,
+        since_ns=times.start_ns if wanted.since_ns is None else wanted.since_ns,
+        until_ns=times.end_ns if wanted.until_ns is None else wanted.until_ns,
     )
 
 
@@ -123,40 +135,72 @@ def divide(start_ns: int, end_ns: int, offset_ns: int = 0) -> Times:
     return Times(Nanoseconds(first_ns), Nanoseconds(width_ns), max(1, -(-(end_ns - first_ns) // width_ns)))
 
 
-def _resolve(
-    connection: sqlite3.Connection, launches: Counter[int]
-) -> tuple[int, Counter[bytes | None], Counter[User], Counter[bytes | None]]:
-    """Returns what launches are: how many images, and the commands, users and parents, counted.
+class _Tally:
+    """What was counted so far: by value, because a dictionary may have one twice.
 
-    By value, because a dictionary may have one twice.
+    It grows with how many there are of these, and not with the launches.
     """
-    exes: set[int] = set()
-    commands: Counter[bytes | None] = Counter()
-    users: Counter[User] = Counter()
-    parents: Counter[bytes | None] = Counter()
-    unknown = launches[0]
-    numbers = sorted(launches)
-    for start in range(0, len(numbers), _LAUNCHES):
-        rows = connection.execute(*launches_statement(numbers[start : start + _LAUNCHES]))
-        for number, exe, comm, name, uid, parent in rows:
-            count = launches[number]
-            commands[comm] += count
-            users[User(None if name is None else name.decode("utf-8", "surrogateescape"), uid)] += count
-            parents[parent] += count
-            if exe is not None:
-                exes.add(exe)
-    if unknown:
-        commands[None] += unknown
-        users[User(None, None)] += unknown
-        parents[None] += unknown
-    return _different_paths(connection, exes), commands, users, parents
+
+    def __init__(self) -> None:
+        self.kinds: Counter[int] = Counter()
+        self.pieces: Counter[int] = Counter()
+        self.programs: set[bytes] = set()
+        self.commands: Counter[bytes | None] = Counter()
+        self.users: Counter[User] = Counter()
+        self.parents: Counter[bytes | None] = Counter()
+
+    def add(self, connection: sqlite3.Connection, wanted: Filter, part: Span, times: Times) -> None:
+        """Adds what is wanted of a part of the history."""
+        statement = tally_statement(
+            wanted, part, start_ns=times.start_ns, width_ns=times.width_ns, pieces=times.pieces
+        )
+        launches, moments = connection.execute(*statement).fetchone()
+        if launches is None:
+            return
+        for moment, count in Counter(moments.split(",")).items():
+            kind, piece = divmod(int(moment), times.pieces)
+            self.kinds[kind] += count
+            self.pieces[piece] += count
+        self._add_launches(
+            connection, {int(launch): count for launch, count in Counter(launches.split(",")).items()}
+        )
+
+    def _add_launches(self, connection: sqlite3.Connection, launches: dict[int, int]) -> None:
+        exes: set[int | None] = set()
+        commands: dict[int | None, int] = {}
+        # Parent's command, user and uid: they are few.
+        origins: dict[tuple[int | None, int | None, int | None], int] = {}
+        for launch, exe, command, parent, user, uid in connection.execute(*launches_statement(launches)):
+            count = launches.pop(launch)
+            exes.add(exe)
+            commands[command] = commands.get(command, 0) + count
+            origin = parent, user, uid
+            origins[origin] = origins.get(origin, 0) + count
+        # Their records were lost.
+        unknown = sum(launches.values())
+        if unknown:
+            commands[None] = commands.get(None, 0) + unknown
+            origins[None, None, None] = origins.get((None, None, None), 0) + unknown
+        self.programs.update(_values(connection, "path", exes).values())
+        texts = _values(connection, "comm", {*commands, *(parent for parent, _, _ in origins)})
+        names = _values(connection, "user", {user for _, user, _ in origins})
+        for command, count in commands.items():
+            self.commands[texts.get(command)] += count
+        for (parent, user, uid), count in origins.items():
+            name = names.get(user)
+            self.parents[texts.get(parent)] += count
+            self.users[User(None if name is None else name.decode("utf-8", "surrogateescape"), uid)] += count
 
 
-def _different_paths(connection: sqlite3.Connection, ids: Iterable[int]) -> int:
-    numbers = f"[{','.join(map(str, ids))}]"
-    sql = "SELECT count(DISTINCT v) FROM path WHERE id IN (SELECT value FROM json_each(?))"
-    return int(connection.execute(sql, (numbers,)).fetchone()[0])
+def _values(
+    connection: sqlite3.Connection, dictionary: str, ids: Iterable[int | None]
+) -> dict[int | None, bytes]:
+    known = (number for number in ids if number is not None)
+    return dict(connection.execute(*values_statement(dictionary, known)))
 
 
 def _most(counter: Counter[_Thing], top: int) -> list[tuple[_Thing, int]]:
-    return sorted(counter.items(), key=lambda item: (-item[1], str(item[0])))[:top]
+    # Few are sorted by name.
+    least = sorted(counter.values(), reverse=True)[:top][-1:] or [0]
+    among = (item for item in counter.items() if item[1] >= least[0])
+    return sorted(among, key=lambda item: (-item[1], str(item[0])))[:top]

@@ -27,13 +27,27 @@ _NOW = 40 * _SECOND
 
 @settings(deadline=None, max_examples=80)
 @given(
-    histories, st.lists(st.lists(alone, max_size=2).map(filter_of), min_size=1, max_size=8), st.integers(1, 3)
+    histories,
+    st.lists(st.lists(alone, max_size=2).map(filter_of), min_size=1, max_size=8),
+    st.integers(1, 3),
+    st.sampled_from((1, 3, 500_000)),
 )
 def test_it_counts_what_a_query_finds(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], asked: list[query.Filter], top: int
+    tmp_path_factory: pytest.TempPathFactory,
+    batches: list[Batch],
+    asked: list[query.Filter],
+    top: int,
+    part: int,
 ) -> None:
-    """Totals and the most frequent, by value; and every exec is in one of the pieces of time."""
-    with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
+    """Totals and the most frequent, by value; and every exec is in one of the pieces of time.
+
+    In how many parts it is counted does not show.
+    """
+    with (
+        stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything),
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setattr(query, "_COUNTED", part)
         for wanted in asked:
             expected = reference(everything, wanted)
             found = stats.gather(connection, wanted, now_ns=_NOW, top=top)
