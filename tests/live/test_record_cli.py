@@ -238,13 +238,14 @@ def test_a_killed_recorder_leaves_a_good_history(tmp_path: Path) -> None:
     assert ["1"] == [row["argv"][1] for row in after]
     first, second = execaudit("--db", tmp_path / "x.db", "query", "--exe", marked).rows()
     with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as history:
-        [(begin_ns, end_ns, reason, count)] = history.execute(
-            'SELECT ts_from, ts_to, reason, "count" FROM gap'
-        )
+        gaps = history.execute('SELECT reason, ts_from, ts_to, "count" FROM gap').fetchall()
         times = [ts for (ts,) in history.execute("SELECT ts FROM exec WHERE kind = 0 ORDER BY id")]
 
     assert ["1", "2"] == [first["argv"][1], second["argv"][1]]
-    assert ("recorder_stopped", None) == (reason, count)
+    # A machine that works at something else may add gaps of other reasons: this is about the one of the kill.
+    assert [gap[0] for gap in gaps].count("recorder_stopped") == 1, gaps
+    [(begin_ns, end_ns, count)] = [found for reason, *found in gaps if reason == "recorder_stopped"]
+    assert count is None
     assert killed_ns - PATIENCE * 1e9 < begin_ns < killed_ns < end_ns < max(times)
 
 
