@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 # What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
 # of the first four), and the guard itself, so that stripping one apostrophe gives the text back.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_BETWEEN = '"",""'
 _SPECIAL = re.compile(r'[,"\r\n]').search
-_NO_END = ",,,,"
 _REMEMBERED = 4096
 # A longer command line is hardly the same twice.
 _SHORT = 1024
 _encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 HEADER = ",".join(record.FIELDS)
+NO_END = ",,,,"
+"""The cells of how a program ended, when it did not."""
 
 
 class CsvLines:
@@ -38,10 +40,11 @@ class CsvLines:
 
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
-        self._where = lru_cache(_REMEMBERED)(self._make_where)
-        self._launch = lru_cache(_REMEMBERED)(self._make_launch)
-        self._place = lru_cache(_REMEMBERED)(self._make_place)
-        self._arguments = lru_cache(_REMEMBERED)(self._make_arguments)
+        self._where = lru_cache(_REMEMBERED)(self.where)
+        self._launch = lru_cache(_REMEMBERED)(self.launch)
+        self._place = lru_cache(_REMEMBERED)(self.place)
+        self._arguments = lru_cache(_REMEMBERED)(self.arguments)
+        self._bytes = lru_cache(_REMEMBERED)(self._make_bytes)
 
     def line(self, event: ExecEvent) -> str:
         """Returns the record of one exec, quoted as in RFC 4180, without a line end."""
@@ -51,14 +54,14 @@ class CsvLines:
         ) = event  # fmt: skip
         ids, user, what = self._launch(event[14:28])
         login_ids, login, group = self._place(event[28:33])
-        arguments = self._arguments if len(argv) <= _SHORT else self._make_arguments
+        arguments = self._arguments if len(argv) <= _SHORT else self.arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
             f"{event.id},{'' if parent is None else record.shared_id(parent)},{utc_text(time_ns)},"
             f"{self._where(host, boot_id, kind)},{pid},{tid},{'' if ppid is None else ppid},{ids},{login_ids},{user},"
             f"{login},{what},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
             f"{command},{'' if truncated is None else truncated.value},{missing},"
-            f"{'' if errno is None else record.errno_name(errno)},{group},{_NO_END if end is None else _end(end)},{encoded}"
+            f"{'' if errno is None else record.errno_name(errno)},{group},{NO_END if end is None else _end(end)},{encoded}"
         )
 
     def _text(self, text: str | None) -> str:
@@ -70,26 +73,28 @@ class CsvLines:
         shown = printable(text)
         return _quoted("'" + shown if shown.startswith(_FORMULA) else shown)
 
-    def _bytes(self, text: bytes | None) -> str:
+    def _make_bytes(self, text: bytes | None) -> str:
         return "" if text is None else self._text(exact(text))
 
-    def _make_where(self, host: str, boot_id: str, kind: Kind) -> str:
+    def where(self, host: str, boot_id: str, kind: Kind) -> str:
+        """Returns the cells from host to kind."""
         return f"{self._text(host)},{self._text(boot_id)},{kind.value}"
 
-    def _make_launch(self, launch: Launch) -> tuple[str, str, str]:
+    def launch(self, launch: Launch) -> tuple[str, str, str]:
+        """Returns the cells from uid to gid, of user, and from comm to cwd."""
         (
             uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
         ) = launch  # fmt: skip
-        what = ",".join(
-            (
-                self._bytes(comm), self._bytes(parent_comm), self._bytes(filename), self._bytes(interpreter),
-                self._bytes(exe), _number(inode), "" if device is None else record.device_text(device), _number(nlink),
-                self._text(None if gained is None else record.PRIVILEGED[gained]), self._bytes(cwd),
-            )
-        )  # fmt: skip
+        cell = self._bytes
+        what = (
+            f"{cell(comm)},{cell(parent_comm)},{cell(filename)},{cell(interpreter)},{cell(exe)},{_number(inode)},"
+            f"{'' if device is None else record.device_text(device)},{_number(nlink)},"
+            f"{self._text(None if gained is None else record.PRIVILEGED[gained])},{cell(cwd)}"
+        )
         return f"{_number(uid)},{_number(euid)},{_number(gid)}", self._text(user), what
 
-    def _make_place(self, place: Place) -> tuple[str, str, str]:
+    def place(self, place: Place) -> tuple[str, str, str]:
+        """Returns the cells of auid and session, of login_user and tty, of cgroup and container_id."""
         auid, session, login_user, tty, cgroup = place
         return (
             f"{_number(auid)},{_number(session)}",
@@ -97,7 +102,15 @@ class CsvLines:
             f"{self._bytes(cgroup)},{self._text(container_id(cgroup))}",
         )
 
-    def _make_arguments(self, argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
+    def arguments(self, argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
+        """Returns the cells of argv, command, argv_missing and argv_base64."""
+        if not holes and record.is_plain(argv):
+            plain = argv[:-1].decode("ascii")
+            command = plain.replace("\0", " ")
+            if not self._raw and command.startswith(_FORMULA):
+                command = f"'{command}"
+            words = plain.replace("\0", _BETWEEN)
+            return f'"[""{words}""]"', _quoted(command), "", ""
         arguments = record.split_argv(argv, holes)
         texts, all_utf8 = record.decoded(arguments.parts)
         return (

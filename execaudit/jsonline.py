@@ -6,7 +6,6 @@ writes one per exec. What many execs have in common is put into words once, and 
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
@@ -20,8 +19,6 @@ from execaudit.times import utc_text
 if TYPE_CHECKING:
     from execaudit.event import End, ExecEvent, Hole, Kind, Launch, Place
 
-# Arguments, each ended by a NUL, that neither a shell nor JSON quotes; the first is no setting.
-_PLAIN = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
 # Of each of these a host has few at a time; the largest have a few paths of 4 KB.
 _REMEMBERED = 256
@@ -74,7 +71,7 @@ def _number(value: int | None) -> str:
 
 def _arguments(argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
     """Returns the values of argv, command and argv_missing, and what goes to the end of the record."""
-    if not holes and _PLAIN(argv):
+    if not holes and record.is_plain(argv):
         plain = argv[:-1].decode("ascii")
         return f'["{plain.replace(chr(0), _BETWEEN)}"]', f'"{plain.replace(chr(0), " ")}"', "null", ""
     arguments = record.split_argv(argv, holes)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execaudit import keys, lock
+from execaudit import keys as exec_keys
+from execaudit import lock, resolve
 from execaudit.errors import DamagedStoreError, FilterError
 from execaudit.event import Gap, GapReason
 from execaudit.filters import (
@@ -29,12 +30,12 @@ from execaudit.filters import (
 )
 from execaudit.matching import add_functions
 from execaudit.resolve import Resolver
-from execaudit.rows import Found, Recording
+from execaudit.rows import Found, Known, Recording
 from execaudit.search import Search
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from execaudit.event import ExecKey, Nanoseconds
 
@@ -83,11 +84,28 @@ def _gather_descendants(connection: sqlite3.Connection, roots: tuple[int, ...]) 
         connection.execute("PRAGMA query_only = 1")
 
 
+class Page(NamedTuple):
+    """Rows, and what they refer to, until the next page is read."""
+
+    rows: Sequence[tuple[Any, ...]]
+    """Of rows.COLUMNS; at least one."""
+    known: Known
+    recording: Recording
+
+
 def find(connection: sqlite3.Connection, wanted: Filter, *, after: int | None = None) -> Iterator[Found]:
     """Yields what is wanted, in constant memory; only what follows `after`, in the direction of reading.
 
     Raises FilterError; DamagedStoreError for an exec that makes no sense.
     """
+    for page in pages(connection, wanted, after=after):
+        yield from found_of(page)
+
+
+def pages(
+    connection: sqlite3.Connection, wanted: Filter, *, after: int | None = None, keys: bool = False
+) -> Iterator[Page]:
+    """Yields the rows of what `find` yields. With `keys`, of relatives no more is known than their keys."""
     prepare(connection, wanted)
     left = wanted.limit
     if left == 0:
@@ -95,15 +113,15 @@ def find(connection: sqlite3.Connection, wanted: Filter, *, after: int | None = 
     low, high = _bounds(connection, wanted)
     if after is not None:
         low, high = (low, min(high, after - 1)) if wanted.reverse else (max(low, after + 1), high)
-    search, resolver = Search(connection, wanted.args, Span(low, high)), Resolver(connection)
+    search, resolver = Search(connection, wanted.args, Span(low, high)), Resolver(connection, keys=keys)
     if left is not None and not wanted.reverse:
         low = _oldest(connection, wanted, Span(low, high), search, left)
     while low <= high:
         for span in _spans(wanted, Span(low, high), search, backward=wanted.reverse):
-            for found in _read(connection, wanted, span, left, resolver):
-                yield found
+            for page in _read(connection, wanted, span, left, resolver):
+                yield page
                 if left is not None:
-                    left -= 1
+                    left -= len(page.rows)
             if left == 0:
                 return
         if wanted.reverse or left is not None:
@@ -111,6 +129,20 @@ def find(connection: sqlite3.Connection, wanted: Filter, *, after: int | None = 
         # What was recorded while this was read.
         low, high = high + 1, _bounds(connection, wanted)[1]
         search = Search(connection, wanted.args, Span(low, high))
+
+
+class PartReader:
+    """Reads parts of what is wanted, in any order."""
+
+    def __init__(self, connection: sqlite3.Connection, wanted: Filter, *, keys: bool = False) -> None:
+        """Raises FilterError. With `keys` as of pages()."""
+        prepare(connection, wanted)
+        self._connection, self._wanted = connection, wanted
+        self._resolver = Resolver(connection, keys=keys)
+
+    def pages(self, part: Span) -> Iterator[Page]:
+        """Yields the rows of a part, which is one of parts() or within it."""
+        return _read(self._connection, self._wanted, part, None, self._resolver)
 
 
 def _bounds(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
@@ -181,8 +213,8 @@ def _sent(strides: Generator[Span, int, None], found: int) -> Span | None:
 
 def _read(
     connection: sqlite3.Connection, wanted: Filter, span: Span, left: int | None, resolver: Resolver
-) -> Iterator[Found]:
-    """Yields what is wanted of a span, page by page, of at most `left` execs."""
+) -> Iterator[Page]:
+    """Yields what is wanted of a span, of at most `left` execs."""
     strides = _strides(span, backward=wanted.reverse)
     part = next(strides, None)
     while part is not None:
@@ -191,7 +223,8 @@ def _read(
             most = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
             recording = _recording(connection)
             page, whole = _page(connection, statement(wanted, part, most=most), resolver)
-            yield from _all_found(page, resolver, recording)
+            if page:
+                yield Page(page, resolver.known, recording)
             found += len(page)
             if left is not None:
                 left -= len(page)
@@ -216,7 +249,9 @@ def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]
         left: Sequence[int] = numbers[start : start + _PAGE_ROWS]
         while left:
             page, _ = _page(connection, numbers_statement(left), resolver)
-            by_number.update((found.number, found) for found in _all_found(page, resolver, recording))
+            by_number.update(
+                (found.number, found) for found in found_of(Page(page, resolver.known, recording))
+            )
             # Large ones come in several pages.
             read = {row[0] for row in page}
             left = [number for number in left if number not in read] if read else []
@@ -225,8 +260,8 @@ def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]
 
 def locate(connection: sqlite3.Connection, key: ExecKey) -> int | None:
     """Returns the number of the exec with this id, or None if it is not in the history."""
-    for sql in (keys.FIND_EXEC, keys.FIND_FAILED):
-        row = connection.execute(sql, keys.parameters(key)).fetchone()
+    for sql in (exec_keys.FIND_EXEC, exec_keys.FIND_FAILED):
+        row = connection.execute(sql, exec_keys.parameters(key)).fetchone()
         if row is not None:
             return int(row[0])
     return None
@@ -245,11 +280,23 @@ def _recording(connection: sqlite3.Connection) -> Recording:
     return Recording(row[0], lost[0] or 0)
 
 
-def _all_found(page: Iterable[Any], resolver: Resolver, recording: Recording) -> Iterator[Found]:
+def found_of(page: Page) -> Iterator[Found]:
+    """Yields the execs of a page. Raises DamagedStoreError for one that makes no sense."""
     try:
-        yield from resolver.found(page, recording)
+        yield from resolve.found(*page)
     except ValueError as exc:
         raise _damaged(exc) from exc
+
+
+@contextlib.contextmanager
+def making_sense(page: Page) -> Iterator[None]:
+    """Around what makes something of a page's rows: raises DamagedStoreError if one makes no sense."""
+    try:
+        yield
+    except resolve.NONSENSE:
+        for _ in found_of(page):
+            pass
+        raise
 
 
 def _damaged(what: Exception | str) -> DamagedStoreError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from base64 import b64encode
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -30,6 +31,8 @@ _ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOT
 
 PRIVILEGED = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
 """The words for each Gained."""
+is_plain = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
+"""Says whether argv has arguments, none that a shell or JSON quotes, and no setting as the first."""
 _MINOR_BITS = 20
 shared_id = lru_cache(maxsize=4096)(encode_id)
 """encode_id, of what comes again: many execs share a parent, and an id is dear."""

@@ -21,14 +21,21 @@ if TYPE_CHECKING:
 
 # Of launches and places; a kilobyte each at most, but for long paths.
 _MOST_REMEMBERED = 10_000
+_MOST_KEYS = 20_000
 _LINE_BYTES = 4 * 1024 * 1024
+
+
+NONSENSE = (AttributeError, LookupError, TypeError, ValueError)
+"""What is raised for a row that refers to what is not there, or has what cannot be."""
 
 
 class Resolver:
     """Resolves the rows of one answer."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, keys: bool = False) -> None:
+        """With `keys`, of relatives no more is looked up than their keys."""
         self._connection = connection
+        self._keys = keys
         self._known = Known()
         self._line_bytes = 0
 
@@ -51,18 +58,25 @@ class Resolver:
         self._add(known.ends, rows.ENDS, (row[0] for row in page if row[13] is None), tuple)
         parents = {row[12] for row in page}
         following = {row[15] for row in page} | {end[2] for end in known.ends.values()}
-        self._add(known.relatives, rows.RELATIVES, parents | following, Relative._make)
+        if self._keys:
+            self._add_keys(page, parents | following)
+        else:
+            self._add(known.relatives, rows.RELATIVES, parents | following, Relative._make)
         return page
 
-    def found(self, page: Iterable[_Row], recording: Recording) -> Iterator[Found]:
-        """Yields the execs of rows that were looked up. Raises what to_found raises, as ValueError."""
+    def _add_keys(self, page: Sequence[_Row], wanted: set[int | None]) -> None:
+        """Keys stay what they are, and most parents were read lately."""
         known = self._known
-        for row in page:
-            try:
-                yield to_found(row, known, recording)
-            except (AttributeError, LookupError, TypeError, ValueError) as exc:
-                reason = "a part of it is missing" if isinstance(exc, KeyError) else str(exc)
-                raise ValueError(f"exec number {row[0]} makes no sense ({reason})") from exc
+        if len(known.keys) > _MOST_KEYS:
+            known.keys = {}
+        clocks = known.clocks
+        known.keys.update((row[0], (row[1] - clocks[row[2]].offset_ns, row[4])) for row in page)
+        self._add(known.keys, rows.RELATIVES, wanted, lambda row: (row[0], row[1]))
+
+    @property
+    def known(self) -> Known:
+        """What the page that was looked up last refers to."""
+        return self._known
 
     def _look_up_lines(self, page: Sequence[_Row], most_bytes: int) -> bool:
         """Returns whether the lines of a page are not more than that."""
@@ -92,8 +106,18 @@ class Resolver:
         return self._connection.execute(sql, {"numbers": f"[{','.join(map(str, numbers))}]"})
 
 
+def found(page: Iterable[_Row], known: Known, recording: Recording) -> Iterator[Found]:
+    """Yields the execs of rows that were looked up. Raises what to_found raises, as ValueError."""
+    for row in page:
+        try:
+            yield to_found(row, known, recording)
+        except NONSENSE as exc:
+            reason = "a part of it is missing" if isinstance(exc, KeyError) else str(exc)
+            raise ValueError(f"exec number {row[0]} makes no sense ({reason})") from exc
+
+
 def _keep(known: Known) -> Known:
     """Returns what is needed of what is known, when that has become too much."""
     new = Known()
-    new.clocks, new.lines = known.clocks, known.lines
+    new.clocks, new.lines, new.keys = known.clocks, known.lines, known.keys
     return new

@@ -86,6 +86,8 @@ class Known:
         """By exec: duration, status and replaced_by of those that ended after they were stored."""
         self.relatives: dict[int, Relative] = {}
         """By exec: parents, and what came next."""
+        self.keys: dict[int | None, tuple[int, int]] = {}
+        """By exec, of those and of others: boot clock and pid."""
 
 
 class Recording(NamedTuple):
@@ -130,7 +132,7 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
     boot = boot_prefix(boot_id)
     if duration_ns is not None:
         relative = known.relatives.get(replaced_by)
-        end = _end(status, duration_ns, relative and _new(ExecKey, (boot, relative.boot_ns, relative.pid)))
+        end = to_end(status, duration_ns, relative and _new(ExecKey, (boot, relative.boot_ns, relative.pid)))
     elif kind is Kind.FAILED:
         end = None
     else:
@@ -216,7 +218,8 @@ _GAINED = [Gained(bits) for bits in range(8)]
 _SIGNAL, _STATUS_SHIFT = 0x7F, 8
 
 
-def _end(status: int | None, duration_ns: int, next_key: ExecKey | None) -> End:
+def to_end(status: int | None, duration_ns: int, next_key: ExecKey | None) -> End:
+    """Returns how a program ended: as wait(2) says, or with None that it was replaced by another."""
     if status is None:
         return _new(End, (Ended.REPLACED, None, None, duration_ns, next_key))
     if signal := status & _SIGNAL:

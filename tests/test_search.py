@@ -55,7 +55,7 @@ def index(path: Path, steps: int) -> int:
         return next((done for done in range(steps) if not work.step(connection)), steps)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(histories, st.lists(args_filters, min_size=1, max_size=12), st.integers(0, 30), st.integers(1, 4))
 @example(
     in_batch(
@@ -142,7 +142,7 @@ def test_short_ids_take_four_bytes() -> None:
     assert len(lineuse.pack([2**32])) == 9
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), min_size=1, max_size=6),
     st.lists(st.sampled_from((b"a1", b"a12", b"1 b", b"b3", b"a")), min_size=1, max_size=3),

@@ -25,7 +25,7 @@ _SECOND = 1_000_000_000
 _NOW = 40 * _SECOND
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=40)
 @given(
     histories,
     st.lists(st.lists(alone, max_size=2).map(filter_of), min_size=1, max_size=8),

@@ -17,9 +17,10 @@ from execaudit.formats import Format
 from execaudit.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    import sqlite3
+    from collections.abc import Callable, Iterator
 
-    from execaudit.event import ExecEvent
+    from execaudit.filters import Filter
 
 _FORMATS = (Format.CSV, Format.JSONL)
 
@@ -51,26 +52,37 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
     The file appears under its name when it is complete. Without --raw, CSV cells that a
     spreadsheet would run as a formula get an apostrophe before them.
     """
-    from execaudit import query  # noqa: PLC0415  # see answer
-    from execaudit.cli.answer import warn_of_gaps, write  # noqa: PLC0415
+    from execaudit import writing  # noqa: PLC0415  # see answer
+    from execaudit.cli.answer import warn_of_gaps  # noqa: PLC0415
 
     if str(output) == "-":
         output = None
     with state.history() as connection:
         wanted = build_filter(values, connection)
         warn_of_gaps(connection, wanted)
-        events = (found.event for found in query.find(connection, wanted))
-        progress: contextlib.AbstractContextManager[Iterable[ExecEvent]] = contextlib.nullcontext(events)
-        if output is not None and sys.stderr.isatty():
-            progress = click.progressbar(
-                events,
-                length=query.count(connection, wanted),
-                label=f"Writing {printable(output.name)}",
-                file=sys.stderr,
+        with _opened(output) as file:
+            pieces = writing.pieces(
+                state.database(), connection, wanted, Format(fmt), raw=raw, encoding=file.encoding
             )
-        with _opened(output) as file, progress as seen:
-            for piece in write(Format(fmt), iter(seen), raw=raw):
-                file.write(piece)
+            with contextlib.closing(pieces), _progress(connection, wanted, output) as advance:
+                for items, text in pieces:
+                    file.buffer.write(text)
+                    advance(items)
+
+
+@contextlib.contextmanager
+def _progress(
+    connection: sqlite3.Connection, wanted: Filter, output: Path | None
+) -> Iterator[Callable[[int], None]]:
+    """Shows a bar on a terminal; it is told how many more were written."""
+    if output is None or not sys.stderr.isatty():
+        yield lambda _items: None
+        return
+    from execaudit import query  # noqa: PLC0415  # see answer
+
+    length, label = query.count(connection, wanted), f"Writing {printable(output.name)}"
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
 
 
 @contextlib.contextmanager

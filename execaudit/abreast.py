@@ -1,0 +1,136 @@
+"""Have forked children work at parts side by side, and take what they make in the order of the parts."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import struct
+import traceback
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
+
+from execaudit import errors
+from execaudit.errors import ExecauditError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+
+_Part = TypeVar("_Part")
+
+# How far a child may be ahead of what was taken from it: as much as the kernel gives a user.
+_PIPE_BYTES = 1024 * 1024
+# What it is, how many there are in it, how many bytes follow.
+_HEADER = struct.Struct("=cQQ")
+_PIECE, _END, _ERROR = b"p", b"e", b"x"
+
+
+class Piece(NamedTuple):
+    """A part of what was made, or all of it."""
+
+    items: int
+    """How many are in it."""
+    text: bytes
+
+
+def in_order(
+    parts: Sequence[_Part], work: Callable[[Sequence[_Part]], Iterator[Iterable[Piece]]], *, children: int
+) -> Generator[Piece, None, None]:
+    """Yields what `work`, in a child for its share of the parts, yields for each: for all in order.
+
+    To be called while there is one thread. What a child has open of the caller's it must leave alone. Raises
+    the ExecauditError that was raised in a child; RuntimeError for anything else, and when one was killed.
+    """
+    pids: list[int] = []
+    pipes: list[BinaryIO] = []
+    try:
+        for first in range(children):
+            _start(parts[first::children], work, pids, pipes)
+        for number in range(len(parts)):
+            yield from _received(pipes[number % children])
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _start(
+    parts: Sequence[_Part],
+    work: Callable[[Sequence[_Part]], Iterator[Iterable[Piece]]],
+    pids: list[int],
+    pipes: list[BinaryIO],
+) -> None:
+    """Forks a child, and adds it."""
+    # An interrupt between the fork and its note would leave the child behind.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        ours, theirs = os.pipe()
+        with contextlib.suppress(OSError):  # who may have no more has smaller ones
+            fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        pid = os.fork()
+        if pid == 0:
+            # Of those before it too: they hear that this process has died by the end of the last reader.
+            for other in (ours, *(pipe.fileno() for pipe in pipes)):
+                os.close(other)
+            _be_the_child(parts, work, theirs, before)
+        os.close(theirs)
+        pids.append(pid)
+        pipes.append(os.fdopen(ours, "rb", buffering=0))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _be_the_child(
+    parts: Sequence[_Part],
+    work: Callable[[Sequence[_Part]], Iterator[Iterable[Piece]]],
+    pipe: int,
+    signals: Iterable[int],
+) -> None:
+    """Never returns: nothing of what the parent has open is to be closed in order twice."""
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        for pieces in work(parts):
+            for items, text in pieces:
+                _send(pipe, _PIECE, items, text)
+            _send(pipe, _END)
+    except ExecauditError as exc:
+        _send(pipe, _ERROR, 0, f"{type(exc).__name__}\n{exc}".encode("utf-8", "surrogateescape"))
+    except BaseException:  # noqa: BLE001  # whatever it is, the parent hears of it
+        with contextlib.suppress(OSError):
+            _send(pipe, _ERROR, 0, f"\n{traceback.format_exc()}".encode("utf-8", "surrogateescape"))
+    finally:
+        os._exit(0)
+
+
+def _send(pipe: int, kind: bytes, items: int = 0, text: bytes = b"") -> None:
+    data = memoryview(_HEADER.pack(kind, items, len(text)) + text)
+    while data:
+        data = data[os.write(pipe, data) :]
+
+
+def _received(pipe: BinaryIO) -> Iterator[Piece]:
+    """Yields the pieces of one part."""
+    while True:
+        kind, items, size = _HEADER.unpack(_exactly(pipe, _HEADER.size))
+        text = _exactly(pipe, size)
+        if kind == _END:
+            return
+        if kind == _ERROR:
+            name, _, said = text.decode("utf-8", "surrogateescape").partition("\n")
+            raise getattr(errors, name)(said) if name else RuntimeError(said)
+        yield Piece(items, text)
+
+
+def _exactly(pipe: BinaryIO, size: int) -> bytes:
+    found = bytearray()
+    while len(found) < size:
+        more = pipe.read(size - len(found))
+        if not more:
+            raise RuntimeError("a process that helped was killed")
+        found += more
+    return bytes(found)
