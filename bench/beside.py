@@ -1,6 +1,6 @@
 """Questions and pruning beside a writer that stores 2000 execs a second: who waits for whom, and how long.
 
-`python -m bench.beside 10000000`, on a copy of a history of bench.history. It takes some minutes.
+`python -m bench.beside 10000000`, on a copy of a history of bench.history. It takes a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _count(path: Path) -> int:
 
 def ask_beside(path: Path, known: Known) -> None:
     """Prints what the questions take when nobody writes, and when somebody does and two ask."""
-    asked = [q for q in questions.questions(known) if 0 < q.limit_ms <= 500]  # noqa: PLR2004  # no exports
+    asked = [q for q in questions.questions(known) if q.words and 0 < q.limit_ms <= 500]  # noqa: PLR2004  # no exports
     commands = [[_COMMAND, "--db", str(path), *question.words] for question in asked]
     idle = [questions.ask(command).seconds for _ in range(_IDLE_ROUNDS) for command in commands]
     busy: list[float] = []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Another number, other histories: whoever changes what is made raises it.
-_VERSION = 4
+_VERSION = 5
 FOLDER = Path(__file__).parent.parent / ".cache" / "histories"
 
 _SECOND = 1_000_000_000
@@ -50,6 +50,8 @@ _COMMON, _OWN_FOLDER, _COMPILES, _FAILS = 0.8, 0.83, 0.95, 0.97
 _OPENS = 0.03
 _BURST = 0.9
 _SHELLS = 40
+# Shells in shells: a session, make, its jobs, their scripts.
+_DEEPEST = 10
 _LAST_PID = 2**22 - 1
 # By the sixth of the time.
 _STEPS_NS = {2: 3600 * _SECOND, 4: _SECOND // 2}
@@ -96,6 +98,7 @@ class _Boot:
         self._pid = 300
         self._daemons: list[ExecKey | None] = [None]
         self._shells: list[ExecKey | None] = [None] * _SHELLS
+        self._depths = [0] * _SHELLS
         self._family: ExecKey | None = None
         self._sub: ExecKey | None = None
 
@@ -104,7 +107,9 @@ class _Boot:
         self._pid = self._pid + 1 if self._pid < _LAST_PID else 300
         if in_family:
             return self._pid, self._sub if number % 5 else self._family, False
-        if opens:
+        # A shell that runs in as many others as it gets is followed by one of a daemon.
+        ends = self._depths[number % _SHELLS] == 0
+        if opens or (ends and (number % 10 == 0 or number % 33 == 0)):
             return self._pid, self._daemons[number % len(self._daemons)], False
         parent = self._shells[number % _SHELLS]
         if parent is not None and number % 10 == 0:
@@ -120,6 +125,7 @@ class _Boot:
                 self._sub = key
         elif replaced or number % 33 == 0:
             self._shells[number % _SHELLS] = key
+            self._depths[number % _SHELLS] = (self._depths[number % _SHELLS] + 1) % _DEEPEST
             if number % 3333 == 0:
                 self._daemons.append(key)
 

@@ -91,8 +91,9 @@ def _be_the_child(
 ) -> None:
     """Never returns: nothing of what the parent has open is to be closed in order twice."""
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        # Ctrl-C is for the parent, which ends this then, and must not find the pipe closed before.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         for pieces in work(parts):
             for items, text in pieces:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 from typing import TYPE_CHECKING
@@ -14,8 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit.record import FIELDS
+from execaudit.store import Store
 from tests.commands import PATIENCE, as_nobody, execaudit, in_shell, line_of, on_terminal, running
-from tests.histories import make_event, make_gap, make_history
+from tests.histories import begin_run, make_event, make_gap, make_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,3 +203,40 @@ def test_the_history_can_be_somewhere_else_than_the_export(history: Path, tmp_pa
     execaudit("--db", history, "export", "-o", tmp_path / "out", stdin=subprocess.DEVNULL)
 
     assert (before, beside) == (history.read_bytes(), files(history.parent))
+
+
+@pytest.fixture
+def wide_history(tmp_path: Path) -> Path:
+    """Few execs whose numbers lie so far apart that several processes look for them."""
+    path = tmp_path / "wide.db"
+    with Store(path) as store:
+        begin_run(store)
+        store.append([make_event(b"first", b"%d" % number, seconds=number) for number in range(5)])
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE meta SET value = CAST('300000' AS BLOB) WHERE key = 'next_id'")
+        connection.commit()
+    with Store(path) as store:
+        begin_run(store)
+        store.append([make_event(b"x" * 1000, b"%d" % number, seconds=10 + number) for number in range(3000)])
+    return path
+
+
+@pytest.mark.parametrize("fmt", ["csv", "jsonl"])
+def test_several_processes_write_what_a_query_shows(fmt: str, wide_history: Path, tmp_path: Path) -> None:
+    """The same bytes, in the same order."""
+    options = ("--db", wide_history, "export", "--format", fmt, "-o", tmp_path / "out")
+
+    assert execaudit(*options).status == 0
+    assert execaudit("--db", wide_history, "query", "--format", fmt).out == (tmp_path / "out").read_bytes()
+
+
+def test_an_interrupted_large_export_leaves_no_process(wide_history: Path) -> None:
+    """Ctrl-C goes to all of them: it ends with 130 and says nothing, and nobody stays behind."""
+    with running("--db", wide_history, "export", start_new_session=True) as process:
+        line_of(process.stdout)  # then nobody reads on
+        os.killpg(process.pid, signal.SIGINT)
+
+        assert 130 == process.wait(PATIENCE)
+        assert b"" == process.stderr.read() if process.stderr else None
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
