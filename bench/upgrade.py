@@ -35,7 +35,7 @@ _OLD_EXECS = (
     " FROM new.exec AS e LEFT JOIN new.launch AS l ON l.id = e.launch_id ORDER BY e.id"
 )
 _OLD_EXITS = (
-    "INSERT INTO exit SELECT id, duration_ns, status, replaced_by FROM new.exec WHERE duration_ns IS NOT NULL"
+    "INSERT OR IGNORE INTO exit SELECT id, duration_ns, status, replaced_by FROM new.exec WHERE duration_ns IS NOT NULL"
     " UNION ALL SELECT exec_id, duration_ns, status, replaced_by FROM new.exit"
 )
 _EVERYTHING = (

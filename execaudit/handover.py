@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # The kernel passes at most this many descriptors at a time (SCM_MAX_FD).
 _MOST_DESCRIPTORS = 253
 _MOST_BYTES = 65536
+# Of prctl, in include/uapi/linux/prctl.h.
+_SET_PDEATHSIG = 1
 
 
 class Left(NamedTuple):
@@ -45,10 +47,11 @@ def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output:
         # An interrupt between the fork and the try would leave the child behind. Those that came before are
         # raised here: this looks for them, after it has held back the others.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        parent = os.getpid()
         try:
             child = os.fork()
             if child == 0:
-                _be_the_child(work, output, theirs, before)
+                _be_the_child(work, output, theirs, before, parent)
             has_ended = False
             try:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -81,6 +84,7 @@ def _be_the_child(
     output: Path,
     channel: socket.socket,
     signals: Iterable[int],
+    parent: int,
 ) -> None:
     """Never returns: nothing of what the parent has open is to be closed in order twice.
 
@@ -88,6 +92,7 @@ def _be_the_child(
     """
     status = 1
     try:
+        _end_with(parent)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
@@ -101,6 +106,15 @@ def _be_the_child(
         os.write(2, traceback.format_exc().encode())
     finally:
         os._exit(status)
+
+
+def _end_with(parent: int) -> None:
+    """Has the kernel kill this process when its parent is killed, whose lock this would hold on to."""
+    import ctypes  # noqa: PLC0415  # the parent needs none of it
+
+    ctypes.CDLL(None).prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _how(exit_code: int) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,3 +164,26 @@ def test_signals_are_held_back_for_no_longer(output: Path) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     assert before | {signal.SIGUSR2} == after == set(left.facts["held"])
+
+
+def test_a_parent_that_is_killed(output: Path) -> None:
+    """Its child ends with it: whoever is started next finds nobody at work."""
+    read, write = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+
+        def work() -> tuple[dict[str, object], tuple[int, ...]]:
+            os.write(write, b"begun")
+            time.sleep(1000)
+            return {}, ()
+
+        from_child(work, output)
+    os.close(write)
+    assert os.read(read, 5) == b"begun"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+
+    # At its end when nobody has the other side open.
+    assert select.select([read], [], [], 10)[0]
+    assert os.read(read, 1) == b""
+    os.close(read)

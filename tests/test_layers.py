@@ -127,7 +127,7 @@ OWNERS = {
     "alembic": {"store"},
     "bcc": {"loader"},
     "click": {"cli"},
-    "ctypes": {"btf", "loader", "memory", "misses", "privileges"},
+    "ctypes": {"btf", "handover", "loader", "memory", "misses", "privileges"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
     "structlog": {"logfile", "logs", "monitor", "recorder", "retention", "sinks", "start"},
 }
