@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE = 1
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help setup record install uninstall test test-kernels bench bench-quick soak faults lint format wheel clean
+.PHONY: help setup record install uninstall test test-kernels bench bench-quick bench-large soak faults lint format wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -20,6 +20,7 @@ help:
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
 	@echo 'sudo make bench    measure what recording costs here, and asking, beside its peers: takes long'
 	@echo 'sudo make bench-quick  a storm and a small history, once'
+	@echo 'sudo make bench-large  ten million execs: asked and pruned beside a writer, migrated and killed; takes long'
 	@echo 'sudo make soak     an hour of mixed load: nothing lost, nothing grows; SOAK_SECONDS=300 is shorter'
 	@echo 'sudo make faults   100 recorders killed under load, and one stopped for 30 s: nothing lost unsaid'
 	@echo '     make setup    install what is missing, and no more'
@@ -71,6 +72,11 @@ bench-quick:
 	@tools/setup.sh test
 	@BENCH_ROUNDS=1 $(BIN)/python -m bench.storm
 	@BENCH_ROUNDS=1 $(BIN)/python -m bench.questions 100000
+
+bench-large:
+	@tools/setup.sh test
+	@$(BIN)/python -m bench.beside 10000000
+	@$(BIN)/python -m bench.upgrade 10000000
 
 soak:
 	@tools/setup.sh test

@@ -40,7 +40,8 @@ _OLD_EXITS = (
 )
 _EVERYTHING = (
     "SELECT e.id, e.ts, e.clock_id, e.kind, e.pid, e.tid, e.ppid, e.uid, e.comm_id, e.origin_id, e.argv_id, e.errno, e.truncated,"
-    " e.parent_id, coalesce(e.duration_ns, d.duration_ns), coalesce(e.status, d.status), coalesce(e.replaced_by, d.replaced_by),"
+    " e.parent_id, coalesce(e.duration_ns, d.duration_ns), iif(e.duration_ns IS NULL, d.status, e.status),"
+    " iif(e.duration_ns IS NULL, d.replaced_by, e.replaced_by),"
     " l.uid, l.euid, l.gid, l.user_id, l.comm_id, l.filename_id, l.exe_id, l.cwd_id, l.parent_comm_id, l.interpreter_id,"
     " l.inode, l.device, l.nlink, l.privileged FROM exec AS e LEFT JOIN launch AS l ON l.id = e.launch_id"
     " LEFT JOIN exit AS d ON d.exec_id = e.id ORDER BY e.id"

@@ -120,8 +120,8 @@ def test_a_month_has_bursts_boots_and_clock_steps(made: Made) -> None:
     pauses = [later.time_ns - earlier.time_ns for earlier, later in pairwise(events)]
     offsets = {(e.boot_id, e.time_ns - e.boot_ns) for e in events}
 
-    # That of half a second is shorter than most pauses.
-    assert -3_600_000_000_000 < min(pauses) < -3_000_000_000_000
+    # An hour back, less the pause just then; that of half a second is shorter than most pauses.
+    assert -3_600_000_000_000 < min(pauses) < -1_000_000_000_000
     assert share(events, sum(pause < 10_000_000 for pause in pauses)) > 0.85
     assert 28 < (events[-1].time_ns - events[0].time_ns) / 86_400e9 < 32
     assert 3 == len({event.boot_id for event in events})
@@ -142,7 +142,7 @@ def test_parents_come_before_their_children(made: Made) -> None:
             assert event.key not in seen
             seen[event.key] = event
 
-    assert share(made.events, children) > 0.9
+    assert share(made.events, children) > 0.85
 
 
 def test_most_programs_end_and_those_that_are_known_only(made: Made) -> None:
