@@ -107,6 +107,7 @@ LAYERS: dict[str, set[str]] = {
         "retention",
         "store",
     },
+    "detached": {"backlog", "errors", "sinks"},
     "recorder": {
         "assemble",
         "backlog",
@@ -129,7 +130,7 @@ OWNERS = {
     "click": {"cli"},
     "ctypes": {"btf", "handover", "loader", "memory", "misses", "privileges"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
-    "structlog": {"logfile", "logs", "monitor", "recorder", "retention", "sinks", "start"},
+    "structlog": {"detached", "logfile", "logs", "monitor", "recorder", "retention", "sinks", "start"},
 }
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.

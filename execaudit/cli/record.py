@@ -244,7 +244,8 @@ def _further_sinks(
     log_file: LogFile | None, host: str, json_log: str | None, *, quiet: bool
 ) -> Iterator[Sink]:
     """Yields the sinks beside the history; nobody waits for them."""
-    from execaudit.sinks import Detached, JsonLogSink, JsonStreamSink, LiveSink  # noqa: PLC0415  # see command
+    from execaudit.detached import Detached  # noqa: PLC0415  # see command
+    from execaudit.sinks import JsonLogSink, JsonStreamSink, LiveSink  # noqa: PLC0415
 
     stdout: BinaryIO = sys.stdout.buffer
     if json_log == "-":
