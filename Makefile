@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE = 1
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help setup record install uninstall test test-kernels bench bench-quick bench-large soak faults lint format wheel clean
+.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -18,6 +18,7 @@ help:
 	@echo 'sudo make uninstall  take them away; what was recorded stays'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
+	@echo '     make fuzz     try the property tests with ten times as many examples, others each time; EXAMPLES=200 is shorter'
 	@echo 'sudo make bench    measure what recording costs here, and asking, beside its peers: takes long'
 	@echo 'sudo make bench-quick  a storm and a small history, once'
 	@echo 'sudo make bench-large  ten million execs: asked and pruned beside a writer, migrated and killed; takes long'
@@ -55,6 +56,11 @@ else
 	@$(PYTEST) --numprocesses 2 --dist loadfile tests/test_*.py tests/cli $(BESIDE)
 	@$(PYTEST) tests/live tests/systemd $(addprefix --ignore=, $(BESIDE))
 endif
+
+# The marker is given by hypothesis; see tests/conftest.py. What fails says with which line it fails again.
+EXAMPLES = 1000
+fuzz: setup
+	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis tests/test_*.py tests/cli $(ARGS)
 
 # Each kernel in a virtual machine; EXECAUDIT_TEST_KERNELS="6.1 6.12" leaves the others out.
 test-kernels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 with contextlib.suppress(ImportError):  # the guests of tests/kernels run no such tests
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
     # How long an example takes says more of the machine than of the code: bench/ measures.
-    settings.register_profile("execaudit", deadline=None)
+    timeless = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    # The same examples each time: who changed nothing gets the same answer.
+    settings.register_profile("execaudit", timeless, derandomize=True)
+    # `make fuzz`: others each time. What fails is kept in .hypothesis, and tried first the next time.
+    settings.register_profile(
+        "fuzz", timeless, max_examples=int(os.environ.get("EXECAUDIT_TEST_EXAMPLES", "1000")), print_blob=True
+    )
     settings.load_profile("execaudit")
 
 

@@ -22,6 +22,7 @@ from execaudit.event import (
     Truncated,
     boot_prefix,
 )
+from tests.examples import examples
 from tests.wirebytes import (
     EXEC,
     EXEC_MORE,
@@ -219,7 +220,7 @@ def test_any_interleaving_gives_each_exec_once_and_right(execs: list[Sent], data
     assert all(is_right(events[sent.boot_ns, sent.tid], sent) for sent in execs)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(several(4), st.data())
 def test_dropped_records_give_each_exec_once_right_or_marked(execs: list[Sent], data: st.DataObject) -> None:
     """Whatever was dropped, an exec of which anything came is one event: right, or honestly lost."""
@@ -311,7 +312,7 @@ class AssemblerMachine(RuleBasedStateMachine):
 
 
 TestAssemblerMachine = AssemblerMachine.TestCase
-TestAssemblerMachine.settings = settings(max_examples=60, stateful_step_count=30)
+TestAssemblerMachine.settings = settings(examples(60), stateful_step_count=30)
 
 
 def test_late_records_are_counted_and_make_no_second_event() -> None:

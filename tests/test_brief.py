@@ -6,7 +6,7 @@ import re
 from datetime import timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.brief import (
@@ -212,7 +212,6 @@ def test_a_narrow_terminal_has_few_columns() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(events(), st.sampled_from(Role), st.none() | st.integers(1, 200), st.booleans())
 def test_any_exec_has_one_safe_line(event: ExecEvent, role: Role, width: int | None, day: bool) -> None:  # noqa: FBT001  # drawn
     """Whatever strangers have put into an exec, its line is printable text on one line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textwrap import dedent
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.draw import ASCII, BOX, Forest, Glyphs, Place, glyphs_for
@@ -180,7 +180,6 @@ def grown(choices: list[tuple[int, int, bool]]) -> list[Kin]:
 families = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 40), st.booleans()), max_size=30).map(grown)
 
 
-@settings(deadline=None)
 @given(families, st.booleans(), st.integers(1, 5))
 def test_each_exec_stands_once_below_its_parent(family: list[Kin], reverse: bool, most: int) -> None:  # noqa: FBT001  # drawn
     """Each once, one deeper than its parent, siblings in order, and next programs after them."""
@@ -205,7 +204,6 @@ def test_each_exec_stands_once_below_its_parent(family: list[Kin], reverse: bool
             assert all(order[other.number] < order[each.number] for other in forked)
 
 
-@settings(deadline=None)
 @given(families)
 def test_a_drawing_can_be_read_back(family: list[Kin]) -> None:
     """From the leads alone one knows each exec's parent, and whether it is the same process."""
@@ -220,7 +218,6 @@ def test_a_drawing_can_be_read_back(family: list[Kin]) -> None:
         assert kin[place.number] == Kin(place.number, parent, onward)
 
 
-@settings(deadline=None)
 @given(families)
 def test_ascii_says_the_same(family: list[Kin]) -> None:
     """Sign by sign, ASCII stands where the lines stand."""
@@ -229,7 +226,6 @@ def test_ascii_says_the_same(family: list[Kin]) -> None:
     assert drawn(family).translate(table) == drawn(family, glyphs=ASCII)
 
 
-@settings(deadline=None)
 @given(families, st.integers(1, 4))
 def test_leads_are_bounded(family: list[Kin], most: int) -> None:
     """However deep the tree, a lead is no wider than the columns that were allowed, and their number."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit import family, schema
@@ -95,7 +95,6 @@ class Model:
         return {number}.union(*(self.below(child) for child in self.children(number)))
 
 
-@settings(deadline=None)
 @given(histories, numbers)
 @example([Row(1)], [1])
 @example([Row(2), Row(1)], [1, 2])
@@ -110,7 +109,6 @@ def test_lineage_is_all_that_led_to_an_exec(rows: list[Row | None], asked: list[
     assert [model.kin[number] for number in expected] == found
 
 
-@settings(deadline=None)
 @given(histories, numbers, st.none() | st.integers(0, 5))
 @example([Row(2), Row(1)], [1], None)
 def test_descendants_are_all_that_came_of_an_exec(
@@ -127,7 +125,6 @@ def test_descendants_are_all_that_came_of_an_exec(
     assert expected == found.tolist()
 
 
-@settings(deadline=None)
 @given(histories, st.integers(1, 12), st.none() | st.integers(0, 5))
 def test_children_are_listed_and_counted(rows: list[Row | None], number: int, most: int | None) -> None:
     """The first so many, and how many there are, up to a bound."""
@@ -140,7 +137,6 @@ def test_children_are_listed_and_counted(rows: list[Row | None], number: int, mo
     assert [min(2, len(expected)), len(expected)] == counts
 
 
-@settings(deadline=None)
 @given(histories, st.integers(1, 12), st.integers(0, 3))
 def test_siblings_are_the_nearest(rows: list[Row | None], number: int, most: int) -> None:
     """As many on each side, in order, even if their parent is not in the history any more."""

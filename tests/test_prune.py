@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit import inserts, prune
@@ -22,6 +22,7 @@ from execaudit.reader import open_history
 from execaudit.retention import Retention
 from execaudit.store import Store
 from tests.commands import execaudit
+from tests.examples import examples
 from tests.histories import BOOT_ID, at, begin_run, make_event, make_exit, make_gap
 
 CHECKOUT = Path(__file__).parent.parent
@@ -113,7 +114,7 @@ SHAPES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(SHAPES, st.integers(0, 45), st.booleans())
 def test_what_stays_is_what_a_plain_model_says(
     tmp_path_factory: pytest.TempPathFactory,

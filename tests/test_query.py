@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit import filters, inserts, interned, keys, query
@@ -30,6 +30,7 @@ from execaudit.query import Filter, Found, UserMatch
 from execaudit.reader import open_history
 from execaudit.store import Store
 from tests.events import Batch, events, lineages, with_ends
+from tests.examples import examples
 from tests.histories import at, begin_run, make_event, make_exit, make_gap, make_history
 from tests.nobody import as_nobody, public_folder
 
@@ -261,7 +262,7 @@ def found(connection: sqlite3.Connection, wanted: Filter, after: int | None = No
     return [each.event for each in query.find(connection, wanted, after=after)]
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=20))
 @example(
     in_batch(make_event(b"ab", holes=(Hole(1, 5),), truncated=Truncated.LIMIT, argc=1, argv_bytes=8)),
@@ -292,7 +293,7 @@ def test_each_filter_combines_with_each(tmp_path_factory: pytest.TempPathFactory
     pairs = [st.fixed_dictionaries({first: FIELDS[first], name: FIELDS[name]}) for name in sorted(FIELDS)]
     rest = {name: FIELDS[name] for name in ("since_ns", "until_ns", "limit", "reverse")}
 
-    @settings(deadline=None, max_examples=4)
+    @examples(4)
     @given(histories, st.tuples(*pairs), st.fixed_dictionaries({}, optional=rest))
     def check(batches: list[Batch], asked: tuple[dict[str, Any], ...], more: dict[str, Any]) -> None:
         with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
@@ -305,7 +306,7 @@ def test_each_filter_combines_with_each(tmp_path_factory: pytest.TempPathFactory
     check()
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=10), st.integers(1, 3), st.integers(0, 12))
 def test_pages_do_not_show(
     tmp_path_factory: pytest.TempPathFactory,
@@ -327,7 +328,7 @@ def test_pages_do_not_show(
                 assert len(whole) == query.count(connection, wanted)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(histories, wanted_filters, st.integers(0, 21))
 def test_reading_goes_on_after_a_number(
     tmp_path_factory: pytest.TempPathFactory,
@@ -557,7 +558,7 @@ def test_an_empty_history_is_a_history(tmp_path: Path) -> None:
         assert query.locate(connection, make_event().key) is None
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(histories, st.lists(st.integers(0, 22), max_size=8))
 def test_execs_are_fetched_by_number(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], numbers: list[int]
@@ -588,7 +589,7 @@ def test_more_execs_are_fetched_than_a_statement_takes(
     assert [7, 3, 1000, 7, 1, 2] == [each.number for each in query.fetch(history, numbers)]
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(histories)
 def test_an_exec_is_located_by_its_id(tmp_path_factory: pytest.TempPathFactory, batches: list[Batch]) -> None:
     """Its key leads to its number, whatever the wall clock was then; no other key leads anywhere."""
@@ -715,7 +716,7 @@ def ends_of(path: Path) -> list[End | None]:
         return ends(connection)
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(histories, some(st.integers(1, 9)), st.sets(st.integers(0, 4)))
 def test_descendants_that_come_later_are_found_too(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], under: tuple[int, ...], asked: set[int]

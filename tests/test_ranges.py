@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit import inserts, query
@@ -14,6 +14,7 @@ from execaudit.event import End, Ended, Nanoseconds
 from execaudit.filters import Filter
 from execaudit.reader import open_history
 from execaudit.store import Store
+from tests.examples import examples
 from tests.histories import begin_run, make_event
 from tests.test_query import alone, filter_of, found, reference
 
@@ -72,7 +73,7 @@ def edges(events: list[ExecEvent]) -> list[Nanoseconds]:
     return [Nanoseconds(moment) for moment in sorted(moments | {0, _LAST})]
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(
     steps,
     st.lists(

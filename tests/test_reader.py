@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit import query
@@ -21,6 +21,7 @@ from execaudit.event import End, Ended, Hole, Truncated
 from execaudit.query import Filter
 from execaudit.reader import open_history, revision_of
 from execaudit.revision import REVISION
+from tests.examples import examples
 from tests.histories import make_event, make_gap, make_history
 from tests.nobody import as_nobody, public_folder
 
@@ -187,7 +188,7 @@ def damaged(sound: Path, change: Callable[[bytearray], None]) -> Path:
     return copy
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(st.data())
 def test_damage_is_never_a_traceback(sound: Path, data: st.DataObject) -> None:
     """However a file was overwritten or cut, it is read, or one error of ours says that it cannot be."""

@@ -8,7 +8,7 @@ import json
 from datetime import timedelta, timezone
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit.event import (
@@ -118,14 +118,12 @@ def plain(value: object) -> str:
     return "" if value is None else str(value)
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=3))
 def test_json_lines_carry_the_record(events: list[ExecEvent]) -> None:
     """Each line is one JSON object, equal to the exec's record."""
     assert [to_record(event) for event in events] == [json.loads(line) for line in jsonl(events)]
 
 
-@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_json_lines_are_safe_to_show(event: ExecEvent) -> None:
@@ -137,7 +135,6 @@ def test_json_lines_are_safe_to_show(event: ExecEvent) -> None:
     assert line[:-1].isprintable()
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=3))
 @example([NASTY])
 def test_raw_csv_is_lossless(events: list[ExecEvent]) -> None:
@@ -152,7 +149,6 @@ def test_raw_csv_is_lossless(events: list[ExecEvent]) -> None:
         assert {name: plain(record.get(name)) for name in cells} == cells
 
 
-@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_the_csv_guard_is_reversible(event: ExecEvent) -> None:
@@ -168,7 +164,6 @@ def test_the_csv_guard_is_reversible(event: ExecEvent) -> None:
             assert plain(value) == cell
 
 
-@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_no_csv_cell_is_a_formula_or_obeyed(event: ExecEvent) -> None:
@@ -243,7 +238,6 @@ def test_a_path_cannot_pass_for_other_columns() -> None:
     assert " ok      '/tmp/x  /bin/true'      ls" in table_row(EVENT._replace(exe=b"/tmp/x  /bin/true"), UTC)
 
 
-@settings(deadline=None)
 @given(EVENTS)
 @example(NASTY)
 def test_table_rows_are_safe_to_show(event: ExecEvent) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit import indexing, inserts, interned, lineuse, prune, query, search, sinks, trigrams
@@ -17,6 +17,7 @@ from execaudit.filters import Filter
 from execaudit.prune import Limits
 from execaudit.reader import open_history
 from execaudit.store import Store
+from tests.examples import examples
 from tests.histories import BOOT_ID, HOST, at, begin_run, make_event, make_exit
 from tests.test_query import FIELDS, alone, filter_of, found, histories, in_batch, reference, stored
 
@@ -55,7 +56,7 @@ def index(path: Path, steps: int) -> int:
         return next((done for done in range(steps) if not work.step(connection)), steps)
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(histories, st.lists(args_filters, min_size=1, max_size=12), st.integers(0, 30), st.integers(1, 4))
 @example(
     in_batch(
@@ -142,7 +143,7 @@ def test_short_ids_take_four_bytes() -> None:
     assert len(lineuse.pack([2**32])) == 9
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), min_size=1, max_size=6),
     st.lists(st.sampled_from((b"a1", b"a12", b"1 b", b"b3", b"a")), min_size=1, max_size=3),

@@ -6,12 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit import family, query, stats
 from execaudit.filters import Filter
 from execaudit.reader import open_history
+from tests.examples import examples
 from tests.families import make_family
 from tests.test_plans import ALONE, TIMES
 from tests.test_query import histories, stored, wanted_filters
@@ -110,7 +111,7 @@ def test_every_filter_serves_both(tmp_path: Path) -> None:
         assert len(cast("ThroughText", other).texts) > len(ALONE) * len(TIMES)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=8), st.integers(0, 30))
 def test_sqlalchemy_gives_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], asked: list[Filter], steps: int

@@ -7,12 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit import query, stats
 from execaudit.event import Kind
 from tests.commands import execaudit, on_terminal
+from tests.examples import examples
 from tests.histories import at, make_event, make_gap, make_history
 from tests.test_query import alone, filter_of, histories, reference, stored
 
@@ -25,7 +26,7 @@ _SECOND = 1_000_000_000
 _NOW = 40 * _SECOND
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(
     histories,
     st.lists(st.lists(alone, max_size=2).map(filter_of), min_size=1, max_size=8),

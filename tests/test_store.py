@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit import inserts, interned, query
@@ -25,6 +25,7 @@ from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.store import Run, Store
 from tests.events import events
+from tests.examples import examples
 from tests.histories import BOOT_ID, SECOND, at, begin_run, make_event, make_exit, make_gap, make_history
 from tests.nobody import as_nobody, public_folder
 
@@ -117,7 +118,6 @@ POISON = make_event(b"poison", pid=2**63)
 """An exec that SQLite cannot hold."""
 
 
-@settings(deadline=None)
 @given(batches)
 def test_what_is_stored_is_found_again(shared: tuple[Store, Path], batch: list[ExecEvent]) -> None:
     """Any execs are found as they were, each fact, hole and byte, in the order of the boot clock."""
@@ -180,7 +180,6 @@ def test_ids_are_never_used_again(path: Path) -> None:
     assert [(5,), (6,)] == rows(path, "SELECT id FROM exec ORDER BY id")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from((b"a", b"b", b"c")), max_size=3)), max_size=6)
 )
@@ -274,7 +273,7 @@ def test_equal_values_are_stored_once(path: Path) -> None:
     )
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 50), st.integers(-20, 20)), min_size=1, max_size=6), max_size=6

@@ -6,10 +6,11 @@ import shlex
 import subprocess
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.text import exact, printable, shell_quote, shell_words
+from tests.examples import examples
 
 HOSTILE = (
     "'\"\\$`!~#*?[](){}<>|&;=^ \n\t\r\x01\x07\x1b\x7f\x80\x9b\xa0é\u200b\u202e\u2028\ufeff漢\U000e0041aA09"
@@ -23,7 +24,7 @@ ARGS = st.one_of(
 
 
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(args=st.lists(ARGS, min_size=1, max_size=20))
 def test_bash_reads_the_same_bytes_back(locale: str, args: list[bytes]) -> None:
     """A word of shell_quote, pasted into bash, is the argument again, byte for byte, in any locale."""

@@ -8,7 +8,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit import csvrows, inserts, query, render, resolve, writing
@@ -19,6 +19,7 @@ from execaudit.formats import Format
 from execaudit.reader import open_history
 from execaudit.store import Store
 from tests.events import Batch, events, lineages
+from tests.examples import examples
 from tests.histories import at, begin_run, make_event, make_exit, make_history
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def slowly(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: 
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(histories, st.booleans(), st.booleans())
 def test_rows_become_what_their_events_become(
     tmp_path_factory: pytest.TempPathFactory,
