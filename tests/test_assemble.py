@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from execaudit.assemble import Assembler, Origin, keep_ends
+from execaudit.assemble import Assembler, Origin
 from execaudit.event import (
     ExecEvent,
     ExecKey,
@@ -22,6 +22,7 @@ from execaudit.event import (
     Truncated,
     boot_prefix,
 )
+from execaudit.shorten import keep_ends
 from tests.examples import examples
 from tests.wirebytes import (
     EXEC,

@@ -34,7 +34,8 @@ LAYERS: dict[str, set[str]] = {
     "container": {"text"},
     "times": {"errors", "event", "text"},
     "wire": {"errors"},
-    "assemble": {"event", "wire"},
+    "assemble": {"event", "shorten", "wire"},
+    "shorten": {"event"},
     "snapshot": {"event", "procfs"},
     "btf": {"errors"},
     "ringbuf": {"errors"},
@@ -136,7 +137,7 @@ OWNERS = {
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
     "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "jsonline",
-    "keys", "location", "record", "render", "rows", "snapshot", "text", "times", "wire",
+    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "wire",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 
