@@ -206,6 +206,7 @@ class Making:
         inode = hash_of(exe)
         return (
             uid, uid, uid, name, exe.rpartition(b"/")[2][:15], exe, exe, cwd, starter, None, inode, 8_388_609, 1, Gained(0),
+            None, None, None,
         )  # fmt: skip
 
     def _times(self) -> Iterator[int]:
@@ -289,7 +290,7 @@ class Making:
             (
                 Kind.FAILED if fails else Kind.EXEC, "big", boot.id, now + self._stepped_ns(number), boot_ns,
                 pid, pid, ppid, argv, argc, size, (), None, 2 if fails else None, *launch, *place,
-                parent, replaces, None,
+                parent, replaces, None, None,
             ),
         )  # fmt: skip
         return event

@@ -338,7 +338,7 @@ class Assembler:
             )
             + (launches.get(launch) or self._launch(launch, failed=failed))
             + (self._places.get(place) or self._place(place))
-            + (parent, replaces, None),
+            + (parent, replaces, None, None),
         )  # fmt: skip
 
     def _launch(self, raw: bytes, *, failed: bool) -> Launch:
@@ -352,6 +352,7 @@ class Assembler:
         launch = (
             sent.uid, sent.euid, sent.gid, user_of(sent.uid), sent.comm, sent.filename, sent.exe, sent.cwd,
             sent.parent_comm, sent.interpreter, *file, None if failed else _GAINED[sent.gained],
+            None, None, None,
         )  # fmt: skip
         (self._refused if failed else self._launched)[raw] = launch
         return launch

@@ -129,7 +129,12 @@ def merged(gaps: Sequence[Gap]) -> list[Gap]:
     joined: list[Gap] = []
     for gap in gaps:
         last = joined[-1] if joined else None
-        if last is not None and last.reason is gap.reason and last.to_ns == gap.from_ns:
+        if (
+            last is not None
+            and last.reason is gap.reason
+            and last.uid == gap.uid
+            and last.to_ns == gap.from_ns
+        ):
             count = None if last.count is None or gap.count is None else last.count + gap.count
             joined[-1] = replace(last, to_ns=gap.to_ns, count=count, exits=last.exits + gap.exits)
         else:

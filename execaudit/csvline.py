@@ -50,10 +50,10 @@ class CsvLines:
         """Returns the record of one exec, quoted as in RFC 4180, without a line end."""
         (
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
-            parent, _, end,
+            parent, _, end, _,
         ) = event  # fmt: skip
-        ids, user, what = self._launch(event[14:28])
-        login_ids, login, group = self._place(event[28:33])
+        ids, user, what = self._launch(event[14:31])
+        login_ids, login, group = self._place(event[31:36])
         arguments = self._arguments if len(argv) <= _SHORT else self.arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
@@ -81,15 +81,17 @@ class CsvLines:
         return f"{self._text(host)},{self._text(boot_id)},{kind.value}"
 
     def launch(self, launch: Launch) -> tuple[str, str, str]:
-        """Returns the cells from uid to gid, of user, and from comm to cwd."""
+        """Returns the cells from uid to gid, of user, and from comm to mnt_ns."""
         (
             uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
+            root, mnt_ns, traced,
         ) = launch  # fmt: skip
         cell = self._bytes
         what = (
             f"{cell(comm)},{cell(parent_comm)},{cell(filename)},{cell(interpreter)},{cell(exe)},{_number(inode)},"
             f"{'' if device is None else record.device_text(device)},{_number(nlink)},"
-            f"{self._text(None if gained is None else record.PRIVILEGED[gained])},{cell(cwd)}"
+            f"{self._text(None if gained is None else record.PRIVILEGED[gained])},{_number(traced)},{cell(cwd)},"
+            f"{cell(root)},{_number(mnt_ns)}"
         )
         return f"{_number(uid)},{_number(euid)},{_number(gid)}", self._text(user), what
 

@@ -113,7 +113,7 @@ class CsvRows:
         return list(map(wheres.__getitem__, zip(clocks, kinds, strict=True)))
 
     def _launched(self, launches: _Maybe, origins: _Maybe, known: Known) -> list[tuple[str, str]]:
-        """Returns the cells of launches and places: from uid to cwd, and from cgroup on."""
+        """Returns the cells of launches and places: from uid to mnt_ns, and from cgroup on."""
         if len(self._places) > _MOST_PLACES:
             self._places = {}
         places = self._places

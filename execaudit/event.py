@@ -57,6 +57,8 @@ class GapReason(str, Enum):
     """The history, or the log, could not be written for longer than memory sufficed."""
     RECORDER_STOPPED = "recorder_stopped"
     """No recorder ran, after one had in the same boot: it was stopped, or killed."""
+    UNSTORABLE = "unstorable"
+    """What was captured of these execs could not be understood, stored or written."""
     CLOCK = "clock"
     """The wall clock was stepped, between these times: nothing is missing, but times mislead."""
 
@@ -151,7 +153,7 @@ class ExecEvent(NamedTuple):
     truncated: Truncated | None
     errno: int | None
     """The positive error number of a failed exec."""
-    # From here to `privileged`: see Launch.
+    # From here to `traced`: see Launch.
     uid: int | None
     euid: int | None
     gid: int | None
@@ -176,6 +178,12 @@ class ExecEvent(NamedTuple):
     """Names that the file has; 0 of a deleted one or a memfd."""
     privileged: Gained | None = None
     """What the image's file gave the process; Gained(0): nothing."""
+    root: bytes | None = None
+    """Path of the process's root directory as the host sees it; None: the host's root."""
+    mnt_ns: int | None = None
+    """Inode number of its mount namespace; None: the host's."""
+    traced: int | None = None
+    """Pid of the tracer at the exec, which could have rewritten the arguments; None: no tracer."""
     # From here to `cgroup`: see Place.
     auid: int | None = None
     """Login uid; None when unset too."""
@@ -193,6 +201,8 @@ class ExecEvent(NamedTuple):
     """The parent ran in this very process, and ended with this exec."""
     end: End | None = None
     """None: the event is new, or a failed exec."""
+    account: int | None = None
+    """Uid that the exec is charged to when too much arrives. Neither stored nor in the record."""
 
     @property
     def key(self) -> ExecKey:
@@ -212,11 +222,14 @@ class ExecEvent(NamedTuple):
 Launch = tuple[
     "int | None", "int | None", "int | None", "str | None", "bytes | None", "bytes | None", "bytes | None",
     "bytes | None", "bytes | None", "bytes | None", "int | None", "int | None", "int | None", "Gained | None",
+    "bytes | None", "int | None", "int | None",
 ]  # fmt: skip
-"""event[14:28], from uid to privileged: what was run, as whom, in which directory. Many events have the
+"""event[14:31], from uid to traced: what was run, as whom, in which directory. Many events have the
 same, and what is made of it is remembered by it."""
+UNKNOWN_LAUNCH: Launch = (None,) * 17
 Place = tuple["int | None", "int | None", "str | None", "bytes | None", "bytes | None"]
-"""event[28:33], from auid to cgroup: where it came from. (Literal, so that mypy checks the types.)"""
+"""event[31:36], from auid to cgroup: where it came from. (Literal, so that mypy checks the types.)"""
+UNKNOWN_PLACE: Place = (None,) * 5
 
 
 class ExitEvent(NamedTuple):
@@ -246,6 +259,8 @@ class Gap:
     """How many execs; None when that cannot be known."""
     exits: int = 0
     """How many ends of programs were missed beside them."""
+    uid: int | None = None
+    """Whose execs they were, if one user's; None: not known, or of several users."""
 
 
 @lru_cache(maxsize=64)

@@ -321,7 +321,7 @@ def gaps_statement(wanted: Filter) -> Statement:
     if wanted.until_ns is not None:
         where.conditions.append(f"g.ts_from < {where.bind(wanted.until_ns)}")
     where.any_of([f"r.host = {where.bind(host)}" for host in wanted.hosts])
-    columns = "SELECT r.host, g.ts_from, g.ts_to, g.reason, g.count, g.exits FROM gap AS g"
+    columns = "SELECT r.host, g.ts_from, g.ts_to, g.reason, g.count, g.exits, g.uid FROM gap AS g"
     joined = f"{columns} LEFT JOIN run AS r ON r.id = g.run_id"
     return Statement(f"{joined}{where.text()} ORDER BY g.id", where.parameters)
 

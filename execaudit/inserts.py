@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from execaudit import keys, schema
 from execaudit.codes import KINDS, TRUNCATIONS
-from execaudit.event import ExitEvent, Kind, boot_prefix
+from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, ExitEvent, Kind, boot_prefix
 from execaudit.interned import Interned, Recent, Texts
+from execaudit.signed64 import signed
 from execaudit.trigrams import CHUNK_LINES
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ _GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _FAILED = Kind.FAILED
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
-_UNKNOWN_LAUNCH: Launch = (None,) * 14
-_UNKNOWN_PLACE: Place = (None,) * 5
 _NO_END: _End | tuple[None, None, None] = (None, None, None)
 _boot_ns, _time_ns = attrgetter("boot_ns"), attrgetter("time_ns")
 
@@ -71,7 +70,7 @@ class Inserts:
             "launch",
             (
                 "uid", "euid", "gid", "user_id", "comm_id", "filename_id", "exe_id", "cwd_id",
-                "parent_comm_id", "interpreter_id", "inode", "device", "nlink", "privileged",
+                "parent_comm_id", "interpreter_id", "inode", "device", "nlink", "privileged", "root_id", "mnt_ns", "traced",
             ),
             megabytes=0.5,
             numbers=65_536,
@@ -169,7 +168,7 @@ class Inserts:
         for number, event in enumerate(batch, first_id):
             (
                 kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
-                uid, _, _, _, comm, *_, parent, _, _,
+                uid, _, _, _, comm, *_, parent, _, _, _,
             ) = event  # fmt: skip
             cut = None
             if truncated is not None:
@@ -188,7 +187,7 @@ class Inserts:
                 known = end_of(key, None)  # type: ignore[call-overload]  # an ExecKey is a tuple
                 if known is not None:
                     end = known if len(known) == len(_NO_END) else (known[2] - boot_ns, known[4], None)
-            launch, place = event[14:28], event[28:33]
+            launch, place = event[14:31], event[31:36]
             rows.append(
                 (
                     number,
@@ -245,7 +244,7 @@ class Inserts:
         return number
 
     def _origin(self, place: Place) -> int | None:
-        if place == _UNKNOWN_PLACE:
+        if place == UNKNOWN_PLACE:
             return None
         auid, session, login_user, tty, cgroup = place
         origins = self._origins
@@ -254,19 +253,21 @@ class Inserts:
         )
 
     def _launch(self, launch: Launch) -> int | None:
-        if launch == _UNKNOWN_LAUNCH:
+        if launch == UNKNOWN_LAUNCH:
             return None
         (
             uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
+            root, mnt_ns, traced,
         ) = launch  # fmt: skip
         launches = self._launches
         return launches.again(launch) or launches.new(
             launch,
             (
                 uid, euid, gid, self._user(user), self._comm(comm), self._path(filename), self._path(exe),
-                self._path(cwd), self._comm(parent_comm), self._path(interpreter), inode, device, nlink, gained,
+                self._path(cwd), self._comm(parent_comm), self._path(interpreter), signed(inode), device, nlink, gained,
+                self._path(root), mnt_ns, traced,
             ),
-            text=max(filename or b"", exe or b"", cwd or b"", interpreter or b"", key=len),
+            text=max(filename or b"", exe or b"", cwd or b"", interpreter or b"", root or b"", key=len),
         )  # fmt: skip
 
     def _user(self, name: str | None) -> int | None:

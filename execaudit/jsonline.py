@@ -38,10 +38,10 @@ class JsonLines:
         """Returns the record of one exec: ASCII without controls, no line end."""
         (
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
-            parent, _, end,
+            parent, _, end, _,
         ) = event  # fmt: skip
-        ids, user, what = self._launch(event[14:28])
-        login_ids, login, group = self._place(event[28:33])
+        ids, user, what = self._launch(event[14:31])
+        login_ids, login, group = self._place(event[31:36])
         # A long one is hardly the same twice.
         arguments = self._arguments if len(argv) <= _SHORT else _arguments
         words, command, missing, encoded = arguments(argv, holes)
@@ -96,12 +96,14 @@ def _where(host: str, boot_id: str, kind: Kind) -> str:
 def _launch(launch: Launch) -> tuple[str, str, str]:
     (
         uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
+        root, mnt_ns, traced,
     ) = launch  # fmt: skip
     what = (
         f'"comm":{_text(comm)},"parent_comm":{_text(parent_comm)},"filename":{_text(filename)},'
-        f'"interpreter":{_text(interpreter)},"exe":{_text(exe)},"inode":{_number(inode)},'
+        f'"interpreter":{_text(interpreter)},"exe":{_text(exe)},"inode":{_word(None if inode is None else str(inode))},'
         f'"device":{_word(None if device is None else record.device_text(device))},"nlink":{_number(nlink)},'
-        f'"privileged":{_word(None if gained is None else record.PRIVILEGED[gained])},"cwd":{_text(cwd)}'
+        f'"privileged":{_word(None if gained is None else record.PRIVILEGED[gained])},"traced":{_number(traced)},"cwd":{_text(cwd)},'
+        f'"root":{_text(root)},"mnt_ns":{_number(mnt_ns)}'
     )
     ids = f'"uid":{_number(uid)},"euid":{_number(euid)},"gid":{_number(gid)}'
     return ids, f'"user":{_word(user)}', what

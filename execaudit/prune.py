@@ -48,7 +48,7 @@ _REFERS = {
     "origin": (("login_user_id", "user"), ("cgroup_id", "path")),
     "launch": (
         ("user_id", "user"), ("comm_id", "comm"), ("parent_comm_id", "comm"), ("filename_id", "path"),
-        ("exe_id", "path"), ("cwd_id", "path"), ("interpreter_id", "path"),
+        ("exe_id", "path"), ("cwd_id", "path"), ("interpreter_id", "path"), ("root_id", "path"),
     ),
 }  # fmt: skip
 

@@ -335,8 +335,8 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
     """
     try:
         return [
-            Gap(host, start, end, GapReason(reason), count, exits)
-            for host, start, end, reason, count, exits in connection.execute(*gaps_statement(wanted))
+            Gap(host, start, end, GapReason(reason), count, exits, uid)
+            for host, start, end, reason, count, exits, uid in connection.execute(*gaps_statement(wanted))
         ]
     except ValueError as exc:
         raise _damaged(f"a gap makes no sense ({exc})") from exc

@@ -20,7 +20,7 @@ FIELDS = (
     "id", "parent_id", "time", "host", "boot_id", "kind",
     "pid", "tid", "ppid", "uid", "euid", "gid", "auid", "session", "user", "login_user", "tty",
     "comm", "parent_comm", "filename", "interpreter", "exe", "inode", "device", "nlink", "privileged",
-    "cwd", "argv", "argc", "argv_bytes", "command", "truncated", "argv_missing", "errno",
+    "traced", "cwd", "root", "mnt_ns", "argv", "argc", "argv_bytes", "command", "truncated", "argv_missing", "errno",
     "cgroup", "container_id", "ended", "exit_code", "exit_signal", "duration_ns", "replaced_by",
     "argv_base64",
 )  # fmt: skip
@@ -115,7 +115,7 @@ def to_record(event: ExecEvent) -> dict[str, object]:
     (
         kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno_,
         uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, privileged,
-        auid, session, login_user, tty, cgroup, parent, _, end,
+        root, mnt_ns, traced, auid, session, login_user, tty, cgroup, parent, _, end, _,
     ) = event  # fmt: skip
     arguments = split_argv(argv, holes)
     texts, all_utf8 = decoded(arguments.parts)
@@ -142,11 +142,14 @@ def to_record(event: ExecEvent) -> dict[str, object]:
         "filename": None if filename is None else exact(filename),
         "interpreter": None if interpreter is None else exact(interpreter),
         "exe": None if exe is None else exact(exe),
-        "inode": inode,
+        "inode": None if inode is None else str(inode),
         "device": None if device is None else device_text(device),
         "nlink": nlink,
         "privileged": None if privileged is None else PRIVILEGED[privileged],
+        "traced": traced,
         "cwd": None if cwd is None else exact(cwd),
+        "root": None if root is None else exact(root),
+        "mnt_ns": mnt_ns,
         "argv": texts,
         "argc": argc,
         "argv_bytes": argv_bytes,
@@ -188,6 +191,7 @@ def gap_record(gap: Gap) -> dict[str, object]:
         "reason": gap.reason.value,
         "count": gap.count,
         "exits": gap.exits,
+        "uid": gap.uid,
     }
 
 

@@ -94,7 +94,8 @@ def gap_line(gap: Gap, zone: tzinfo | None) -> str:
         missed.append(f"{gap.count} {'exec' if gap.count == 1 else 'execs'}")
     if gap.exits:
         missed.append(f"{gap.exits} {'end of a program' if gap.exits == 1 else 'ends of programs'}")
-    return f"gap: {' and '.join(missed)} missed between {start} and {end} ({gap.reason.value})"
+    whose = "" if gap.uid is None else f" of uid {gap.uid}"
+    return f"gap: {' and '.join(missed)}{whose} missed between {start} and {end} ({gap.reason.value})"
 
 
 def pruned_line(execs: int, until_ns: Nanoseconds, at_ns: Nanoseconds, zone: tzinfo | None) -> str:

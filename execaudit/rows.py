@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.codes import KINDS, TRUNCATIONS
 from execaudit.event import (
+    UNKNOWN_LAUNCH,
+    UNKNOWN_PLACE,
     End,
     Ended,
     ExecEvent,
@@ -17,6 +19,7 @@ from execaudit.event import (
     Kind,
     boot_prefix,
 )
+from execaudit.signed64 import unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,8 +80,8 @@ class Known:
 
     def __init__(self) -> None:
         self.clocks: dict[int, Clock] = {}
-        self.launches: dict[int | None, Launch] = {None: (None,) * 14}
-        self.places: dict[int | None, Place] = {None: (None,) * 5}
+        self.launches: dict[int | None, Launch] = {None: UNKNOWN_LAUNCH}
+        self.places: dict[int | None, Place] = {None: UNKNOWN_PLACE}
         self.lines: dict[int, bytes] = {}
         self.cuts: dict[int, tuple[int | None, int | None, str]] = {}
         """By exec: argc, argv_bytes and holes of those that are not whole."""
@@ -147,7 +150,7 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
         ExecEvent,
         (
             kind, host, boot_id, ts, ts - offset_ns, pid, pid if tid is None else tid, ppid, argv, argc, argv_bytes, holes,
-            truncated, errno, *known.launches[launch_id], *known.places[origin_id], parent, replaces, end,
+            truncated, errno, *known.launches[launch_id], *known.places[origin_id], parent, replaces, end, None,
         ),
     )  # fmt: skip
     return _new(Found, (number, event, None if parent is None else parent_id))
@@ -156,24 +159,12 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
 def to_launch(row: Sequence[Any]) -> Launch:
     """Returns what is in a row of LAUNCHES, without its number."""
     (
-        uid,
-        euid,
-        gid,
-        user,
-        comm,
-        filename,
-        exe,
-        cwd,
-        parent_comm,
-        interpreter,
-        inode,
-        device,
-        nlink,
-        privileged,
-    ) = row
+        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, privileged,
+        root, mnt_ns, traced,
+    ) = row  # fmt: skip
     return (
         uid, euid, gid, None if user is None else _name(user), comm, filename, exe, cwd, parent_comm, interpreter,
-        inode, device, nlink, None if privileged is None else _GAINED[privileged],
+        unsigned(inode), device, nlink, None if privileged is None else _GAINED[privileged], root, mnt_ns, traced,
     )  # fmt: skip
 
 
@@ -186,11 +177,12 @@ def to_place(row: Sequence[Any]) -> Place:
 # Each for some numbers, as JSON.
 _GIVEN = "IN (SELECT value FROM json_each(:numbers))"
 LAUNCHES = (
-    "SELECT l.id, l.uid, l.euid, l.gid, u.v, c.v, f.v, x.v, w.v, q.v, i.v, l.inode, l.device, l.nlink, l.privileged"  # noqa: S608  # ours
+    "SELECT l.id, l.uid, l.euid, l.gid, u.v, c.v, f.v, x.v, w.v, q.v, i.v, l.inode, l.device, l.nlink, l.privileged,"  # noqa: S608  # ours
+    " h.v, l.mnt_ns, l.traced"
     " FROM launch AS l LEFT JOIN user AS u ON u.id = l.user_id LEFT JOIN comm AS c ON c.id = l.comm_id"
     " LEFT JOIN path AS f ON f.id = l.filename_id LEFT JOIN path AS x ON x.id = l.exe_id"
     " LEFT JOIN path AS w ON w.id = l.cwd_id LEFT JOIN comm AS q ON q.id = l.parent_comm_id"
-    f" LEFT JOIN path AS i ON i.id = l.interpreter_id WHERE l.id {_GIVEN}"
+    f" LEFT JOIN path AS i ON i.id = l.interpreter_id LEFT JOIN path AS h ON h.id = l.root_id WHERE l.id {_GIVEN}"
 )
 PLACES = (
     "SELECT o.id, o.auid, o.session, u.v, o.tty, g.v FROM origin AS o LEFT JOIN user AS u ON u.id = o.login_user_id"  # noqa: S608  # ours

@@ -63,7 +63,7 @@ def _dictionary(name: str) -> Table:
 
 
 comm = _dictionary("comm")
-# exe, cwd, filename, interpreter and cgroup share one: the same paths come in several roles.
+# exe, cwd, filename, interpreter, root and cgroup share one: the same paths come in several roles.
 path = _dictionary("path")
 # The captured bytes, each argument ended by a NUL, so that ("",) and () differ.
 argv = _dictionary("argv")
@@ -99,13 +99,17 @@ launch = Table(
     Column("cwd_id", Integer),
     Column("parent_comm_id", Integer),
     Column("interpreter_id", Integer),
-    # Of the exe.
+    # Of the exe. Unsigned 64 bits, stored in two's complement: above 2**63 it is negative here.
     Column("inode", Integer),
     # major << 20 | minor
     Column("device", Integer),
     Column("nlink", Integer),
     # Bits, see event.Gained.
     Column("privileged", Integer),
+    # NULL: the host's root and mount namespace; no tracer.
+    Column("root_id", Integer),
+    Column("mnt_ns", Integer),
+    Column("traced", Integer),
     sqlite_strict=True,
 )
 
@@ -215,6 +219,8 @@ gap = Table(
     Column("count", Integer),
     # Ends of programs that were missed too.
     Column("exits", Integer, nullable=False, server_default="0"),
+    # Whose execs they were. NULL: not known, or of several users.
+    Column("uid", Integer),
     sqlite_strict=True,
 )
 

@@ -404,6 +404,7 @@ class Store:
                     "reason": gap.reason.value,
                     "count": gap.count,
                     "exits": gap.exits,
+                    "uid": gap.uid,
                 }
                 for gap in gaps
             ],

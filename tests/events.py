@@ -95,10 +95,13 @@ def events(  # noqa: PLR0913  # each a kind of value
         tty=draw(st.none() | texts),
         cgroup=draw(st.none() | cgroups),
         interpreter=draw(st.none() | texts),
-        inode=draw(st.none() | st.integers(0, 2**63 - 1)),
+        inode=draw(st.none() | st.integers(0, 2**64 - 1)),
         device=draw(st.none() | numbers),
         nlink=draw(st.none() | numbers),
         privileged=draw(st.none() | st.builds(Gained, st.integers(0, 7))),
+        root=draw(st.none() | texts),
+        mnt_ns=draw(st.none() | numbers),
+        traced=draw(st.none() | numbers),
     )
 
 

@@ -24,6 +24,7 @@ LAYERS: dict[str, set[str]] = {
     "notify": set(),
     "logs": set(),
     "schema": set(),
+    "signed64": set(),
     "privileges": {"errors"},
     "procfs": set(),
     "codes": {"event"},
@@ -61,7 +62,7 @@ LAYERS: dict[str, set[str]] = {
     # The write side and the read side: neither knows the other, but for what SQLite files are.
     "reader": {"errors", "revision"},
     "keys": {"codes", "event"},
-    "rows": {"codes", "event"},
+    "rows": {"codes", "event", "signed64"},
     "filters": {"codes", "event", "rows"},
     "matching": {"container", "errors", "filters"},
     "prune": {"codes", "event", "lineuse", "transaction", "trigrams"},
@@ -75,7 +76,7 @@ LAYERS: dict[str, set[str]] = {
     "transaction": set(),
     "indexing": {"lineuse", "transaction", "trigrams"},
     "interned": set(),
-    "inserts": {"codes", "event", "interned", "keys", "schema", "trigrams"},
+    "inserts": {"codes", "event", "interned", "keys", "schema", "signed64", "trigrams"},
     "store": {
         "clock",
         "errors",

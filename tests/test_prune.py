@@ -34,7 +34,7 @@ REFERENCES = {
     ("exit", "exec_id"): "exec", ("argv_cut", "exec_id"): "exec",
     ("launch", "user_id"): "user", ("launch", "comm_id"): "comm", ("launch", "parent_comm_id"): "comm",
     ("launch", "filename_id"): "path", ("launch", "exe_id"): "path", ("launch", "cwd_id"): "path",
-    ("launch", "interpreter_id"): "path", ("origin", "login_user_id"): "user", ("origin", "cgroup_id"): "path",
+    ("launch", "interpreter_id"): "path", ("launch", "root_id"): "path", ("origin", "login_user_id"): "user", ("origin", "cgroup_id"): "path",
 }  # fmt: skip
 
 

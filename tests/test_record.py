@@ -69,6 +69,9 @@ EVENT = ExecEvent(
     device=8 << 20 | 1,
     nlink=1,
     privileged=Gained.SETUID | Gained.CAPABILITIES,
+    root=b"/srv/jail",
+    mnt_ns=4_026_532_301,
+    traced=4100,
 )
 ARGS = st.lists(st.binary().map(lambda raw: raw.replace(b"\0", b"")))
 
@@ -98,11 +101,14 @@ def test_record_is_as_documented() -> None:
         "filename": "./ls",
         "interpreter": "/bin/sh",
         "exe": "/usr/bin/ls",
-        "inode": 1_234_567,
+        "inode": "1234567",
         "device": "8:1",
         "nlink": 1,
         "privileged": "setuid,capabilities",
+        "traced": 4100,
         "cwd": "/home/al ice",
+        "root": "/srv/jail",
+        "mnt_ns": 4_026_532_301,
         "argv": ["ls", "-l", "my file"],
         "argc": 3,
         "argv_bytes": 14,
@@ -194,7 +200,7 @@ def test_unknown_is_null() -> None:
     names = (
         "ppid", "uid", "euid", "gid", "user", "comm", "filename", "exe", "cwd", "argc", "argv_bytes",
         "parent_comm", "auid", "session", "login_user", "tty", "cgroup", "interpreter", "inode", "device",
-        "nlink", "privileged",
+        "nlink", "privileged", "root", "mnt_ns", "traced",
     )  # fmt: skip
     record = to_record(EVENT._replace(parent=None, **dict.fromkeys(names)))  # type: ignore[arg-type]
 
@@ -343,4 +349,5 @@ def test_a_gap_is_a_record_too() -> None:
         "reason": "ring_full",
         "count": None,
         "exits": 4,
+        "uid": None,
     } == gap_record(gap)

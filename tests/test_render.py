@@ -70,6 +70,7 @@ NASTY = EVENT._replace(
     parent_comm=b"=\n",
     cgroup=b"+\x9b",
     interpreter=b"@\r",
+    root=b"=\x1b",
 )
 TEXTS = st.text(SPECIAL) | st.text()
 # The kernel's strings end at a NUL, and Python 3.10's csv cannot write one.
@@ -100,6 +101,10 @@ EVENTS = st.builds(
     tty=PATHS,
     cgroup=PATHS,
     interpreter=PATHS,
+    root=PATHS,
+    mnt_ns=st.none() | st.integers(0, 2**32 - 1),
+    traced=st.none() | st.integers(1, 2**32 - 1),
+    inode=st.none() | st.integers(0, 2**64 - 1),
     device=st.none() | st.integers(0, 2**32 - 1),
     privileged=st.none() | st.builds(Gained, st.integers(0, 7)),
     end=st.none() | st.builds(End, st.sampled_from(Ended), SMALL, SMALL, SMALL, st.none() | KEYS),

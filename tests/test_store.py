@@ -109,6 +109,9 @@ def from_somewhere(seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN4
         "device": 8 << 20 | 1,
         "nlink": 1,
         "privileged": Gained.SETUID,
+        "root": b"/srv/jail",
+        "mnt_ns": 4_026_532_301,
+        "traced": 99,
     }
     return make_event(b"a", seconds=seconds, **{**facts, **overrides})
 
