@@ -1,4 +1,4 @@
-"""A sink with a thread of its own, so that nobody waits for it."""
+"""A sink with a thread of its own: nobody waits for it, and a stop waits for it no longer than stated."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 # Bytes of events that may wait for the sink.
-_BACKLOG_BYTES = 32 * 1024 * 1024
+_BACKLOG_BYTES = 48 * 1024 * 1024
 _RETRY_SECONDS = 1.0
-# A sink that is slow is waited for, one that stands still for so long is not.
-_STILL_SECONDS = 1.0
+# What a stop waits for a sink that has not written everything: its reader, or its disk, may be stuck.
+FINISH_SECONDS = 10.0
 
 
 class Detached:
-    """A sink with a thread of its own: nobody waits for it. It catches up, or is told what it missed."""
+    """A sink that writes in its own thread. It catches up, or has a gap where it was too slow."""
 
     def __init__(self, sink: Sink, *, host: str, patient: bool, most_bytes: int = _BACKLOG_BYTES) -> None:
         """`patient`: what cannot be written is tried again each second. Else a failure is final."""
@@ -33,18 +33,15 @@ class Detached:
         self._sink, self._patient = sink, patient
         self._backlog = Backlog(host, most_bytes)
         self._changed = threading.Condition()
-        self._finishing = False
+        self._finishing = self._is_given_up = False
         self._failure: Exception | None = None
         self._waits_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=sink.name, daemon=True)
         self._started = False
-        self._moved = time.monotonic()
 
     def accept(self, batch: Finished) -> None:
-        """Returns when there is room, or none to be had soon. Raises what was final for the sink."""
+        """Returns at once. Raises what was final for the sink."""
         with self._changed:
-            while self._failure is None and self._backlog.is_full() and self._is_moving():
-                self._changed.wait(_STILL_SECONDS / 4)
             if self._failure is not None:
                 raise self._failure
             if batch.events or batch.gaps:
@@ -64,26 +61,35 @@ class Detached:
         return False
 
     def finish(self) -> None:
-        """Returns when everything is written. Raises ExecauditError, or what was final."""
-        with self._changed:
-            self._finishing = True
-            self._changed.notify_all()
-        if self._started:
-            self._thread.join()
+        """Returns when everything is written.
+
+        Raises ExecauditError when that takes more than FINISH_SECONDS, or what was final.
+        """
+        if not self._end():
+            raise ExecauditError(
+                f"the {self.name} did not take what waited within {FINISH_SECONDS:.0f} seconds: "
+                f"{self._backlog.execs()} execs are not in it; see what its reader or its disk does"
+            )
         if self._failure is not None:
             raise self._failure
 
     def close(self) -> None:
         """Frees what the sink holds; what is not written by then is not."""
+        if self._end():
+            self._sink.close()
+
+    def _end(self) -> bool:
+        """Ends the thread. Returns False if it is stuck; then what it uses must stay as it is."""
         with self._changed:
             self._finishing = True
             self._changed.notify_all()
-        if self._started:
-            self._thread.join()
-        self._sink.close()
+        if self._started and not self._is_given_up:
+            self._thread.join(FINISH_SECONDS)
+            self._is_given_up = self._thread.is_alive()
+        return not self._is_given_up
 
     def _run(self) -> None:
-        while (batch := self._next()) is not None:
+        while not self._is_given_up and (batch := self._next()) is not None:
             try:
                 self._sink.accept(batch)
             except (OSError, ExecauditError) as exc:
@@ -104,16 +110,10 @@ class Detached:
                 if self._finishing:
                     return None
                 self._changed.wait()
-                self._moved = time.monotonic()
-
-    def _is_moving(self) -> bool:
-        return self._waits_since is None and time.monotonic() - self._moved < _STILL_SECONDS
 
     def _wrote(self) -> None:
         with self._changed:
             self._backlog.written()
-            self._moved = time.monotonic()
-            self._changed.notify_all()
         if self._waits_since is not None:
             log.warning(
                 "sink_goes_on", sink=self.name, seconds=round(time.monotonic() - self._waits_since, 1)

@@ -9,19 +9,34 @@ from typing import TextIO, cast
 
 import structlog
 
+from execaudit.stream import write_now
+
+_STDERR = 2
+
 
 class _Stderr:
-    """Standard error, which may fail: where the log cannot be written, recording goes on."""
+    """Standard error. It may fail, or not be read: recording goes on, and lost lines are counted."""
+
+    def __init__(self) -> None:
+        self._line = ""
+        self._left_out = 0
 
     def write(self, text: str) -> None:
-        """Writes, or does not."""
+        """Writes a line when it is whole, or leaves it out. structlog holds a lock meanwhile."""
+        self._line += text
+        if not self._line.endswith("\n"):
+            return
+        line, self._line = self._line, ""
+        if self._left_out:
+            line = f"{self._left_out} lines were left out: nobody took them\n{line}"
         with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+            if write_now(_STDERR, line.encode(errors="backslashreplace")):
+                self._left_out = 0
+            else:
+                self._left_out += 1
 
     def flush(self) -> None:
-        """Likewise."""
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
+        """Nothing is kept here."""
 
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger()

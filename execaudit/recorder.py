@@ -21,6 +21,7 @@ from execaudit.backlog import Finished, merged
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
 from execaudit.health import Health
 from execaudit.probe import Losses
+from execaudit.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
 from execaudit.wire import WireError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _REST_POLL_SECONDS = 0.5
 _REST_SECONDS = 1.0
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
+# Most stops take less, and need no words.
+_FIRST_SAY_SECONDS = 1.0
 # How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
 _IDLE_NS = 60_000_000_000
 
@@ -149,6 +152,7 @@ class Recorder:
         begun: Begun,
     ) -> None:
         self._source = source
+        self._deadline = Deadline()
         self._roots = begun.roots
         self._assembler = assembler
         self._sinks = list(sinks)
@@ -175,13 +179,14 @@ class Recorder:
         queued = self._queued_bytes, self._most_queued_bytes
         return Health(self._execs, self._exits, self._missed, self._gaps, *queued, waiting)
 
-    def run(self, should_stop: Callable[[], bool]) -> Totals:
+    def run(self, should_stop: Callable[[], bool], on_stop: Callable[[], None] = lambda: None) -> Totals:
         """Records until `should_stop` says so (asked twice a second, or more often) or storing fails.
 
-        Returns after everything captured went to the sinks. Raises what a sink raised, after
-        the others have everything.
+        `on_stop` is called when the stop begins. Returns after everything captured went to the sinks, or
+        was counted. Raises what a sink raised, after the others have everything; StuckError when the
+        storing thread does not come back in time.
         """
-        storing = threading.Thread(target=self._store_all, name="store")
+        storing = threading.Thread(target=self._store_all, name="store", daemon=True)
         storing.start()
         wait_s = _POLL_SECONDS
         try:
@@ -191,20 +196,37 @@ class Recorder:
                     self._source.wait(wait_s)
                     wait_s = _POLL_SECONDS if self._capture() else min(2 * wait_s, _REST_POLL_SECONDS)
         finally:
+            self._deadline.begin()
             try:
+                on_stop()
                 self._source.detach()
+                # The queue takes what the ring still holds: nothing more comes.
                 while self._capture() and self._storing:
-                    self._await_room()
+                    pass
             finally:
                 with self._changed:
                     self._capturing = False
                     self._changed.notify_all()
-                storing.join()
+                self._await_stored(storing)
         if self._failure is not None:
             raise self._failure
         return Totals(self._execs, self._missed)
 
-    def _await_room(self, timeout_s: float | None = None) -> bool:
+    def _await_stored(self, storing: threading.Thread) -> None:
+        """Returns when all is stored or counted; says now and then how far that is."""
+        wait_s = _FIRST_SAY_SECONDS
+        while storing.is_alive():
+            if not self._deadline.left_s():
+                raise StuckError(
+                    f"the stop took longer than {LEAVE_SECONDS:.0f} seconds: {self._queued_bytes} bytes of records "
+                    "and what the sinks had not written are lost; look at the disk of the database"
+                )
+            storing.join(min(wait_s, self._deadline.left_s()))
+            wait_s = SAY_SECONDS
+            if storing.is_alive():
+                log.info("stopping", queued_bytes=self._queued_bytes, execs=self._execs, missed=self._missed)
+
+    def _await_room(self, timeout_s: float) -> bool:
         """Returns whether the queue has room, or nobody empties it any more."""
         with self._changed:
             return self._changed.wait_for(

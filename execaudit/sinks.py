@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from itertools import chain, islice
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from execaudit.logfile import LogFile
     from execaudit.retention import Retention
     from execaudit.store import Store
+
+    Write = Callable[[bytes], object]
+    """Writes all of it."""
 
 log = structlog.get_logger()
 
@@ -167,7 +170,7 @@ class StoreSink:
 class _LineWriter:
     """What structlog writes to: whole batches at a time."""
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    def __init__(self, write: Write) -> None:
         self._write = write
 
     def msg(self, lines: str) -> None:
@@ -188,7 +191,7 @@ class _Lines:
     is null in it.
     """
 
-    def __init__(self, write: Callable[[bytes], object]) -> None:
+    def __init__(self, write: Write) -> None:
         self._log = structlog.wrap_logger(
             _LineWriter(write),
             processors=[_as_it_is],
@@ -243,14 +246,12 @@ class JsonStreamSink:
 
     name = "json log"
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._lines = _Lines(file.write)
+    def __init__(self, write: Write) -> None:
+        self._lines = _Lines(write)
 
     def accept(self, batch: Finished) -> None:
         """With the reader when it returns. Raises OSError."""
         self._lines.write(batch)
-        self._file.flush()
 
     def waits(self) -> bool:
         """It has written all that it has."""
@@ -272,8 +273,8 @@ class LiveSink:
 
     name = "terminal"
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, write: Write) -> None:
+        self._write = write
         self._begun = False
 
     def accept(self, batch: Finished) -> None:
@@ -282,8 +283,7 @@ class LiveSink:
         self._begun = True
         lines += [render.table_row(event, None) for event in batch.events if event.kind is not Kind.SNAPSHOT]
         lines += [render.gap_line(gap, None) for gap in batch.gaps]
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
-        self._file.flush()
+        self._write("".join(f"{line}\n" for line in lines).encode())
 
     def waits(self) -> bool:
         """It has written all that it has."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit import clock, query, recorder, render
+from execaudit import clock, query, recorder, render, stopping
 from execaudit.assemble import Assembler, Origin
 from execaudit.backlog import Finished, merged
 from execaudit.errors import StoreError
@@ -23,6 +23,7 @@ from execaudit.reader import open_history
 from execaudit.recorder import Begun, Recorder, Totals
 from execaudit.sinks import JsonLogSink, StoreSink
 from execaudit.snapshot import Beginning, Roots, Settled
+from execaudit.stopping import StuckError
 from execaudit.store import Run, Store
 from execaudit.wire import WireError
 from tests.fakes import FakeRing, FakeSource, exec_record
@@ -452,6 +453,16 @@ def test_a_broken_source_ends_the_recorder(monkeypatch: pytest.MonkeyPatch, brok
         record(source, sink)
     assert [1] == numbers(sink.events)[:1]
     assert "store" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_stop_does_not_wait_for_ever_for_a_database_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so, with what is lost, and leaves the thread behind."""
+    monkeypatch.setattr(stopping, "LEAVE_SECONDS", 0.2)
+    sink = KeepingSink()
+    sink.go_on.clear()
+    with pytest.raises(StuckError, match=r"^the stop took longer than .*look at the disk"):
+        record(FakeSource([[exec_record(1)]]), sink)
+    sink.go_on.set()
 
 
 @pytest.mark.parametrize("failure", [ZeroDivisionError("a bug"), OSError(28, "No space left on device")])

@@ -56,7 +56,7 @@ def test_the_log_has_a_line_for_each_exec(tmp_path: Path) -> None:
 def test_the_terminal_shows_what_happens() -> None:
     """A header, once, then execs and gaps; neither what ran already nor ends."""
     file = io.BytesIO()
-    sink = LiveSink(file)
+    sink = LiveSink(file.write)
     sink.accept(ALL)
     sink.accept(Finished([], [], [EXIT], Nanoseconds(2)))
     header, row, gap = file.getvalue().decode().splitlines()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from execaudit import __version__, privileges
 from execaudit.cli.options import Duration
+from execaudit.cli.signals import Stop, at_once, finish, until, wait
 from execaudit.cli.state import State, config_option, db_option, files
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
 from execaudit.means import DEFAULT_RING_BYTES, ProbeKind
@@ -25,21 +25,19 @@ from execaudit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from execaudit.event import Nanoseconds
     from execaudit.logfile import LogFile
     from execaudit.means import ProbeOptions
     from execaudit.monitor import Monitor
-    from execaudit.recorder import Recorder
+    from execaudit.recorder import Recorder, Totals
     from execaudit.retention import Retention
     from execaudit.sinks import Sink
     from execaudit.store import Store
     from execaudit.upkeep import Upkeep
 
-_NOT_FOUND, _NOT_EXECUTABLE, _BY_SIGNAL = 127, 126, 128  # as a shell says it
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as a shell says it
 _LARGEST_RING = 2**30
-_LOOK_SECONDS = 0.1
 
 
 def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
@@ -126,7 +124,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
         if not cmd:
             privileges.drop_all(_written(path, targets.log_file))
         monitor = Monitor(tuple(sink.name for sink in targets.sinks), wanted.textfile)
-        stop = stack.enter_context(_Stop.on_signals())
+        stop = stack.enter_context(Stop.on_signals())
         logs.log.info(
             "recording",
             probe=uses,
@@ -140,7 +138,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             child = subprocess.Popen(cmd) if cmd else None  # noqa: S603  # what the user asked for
         except OSError as exc:
             refused = exc  # that is recorded too
-        is_over = _at_once if refused else _until(stop, duration, child)
+        is_over = at_once if refused else until(stop, duration, child)
 
         def look() -> bool:
             if stop.take_hangup():
@@ -148,18 +146,36 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             monitor.beat(recorder.health())
             return is_over()
 
-        try:
-            totals = recorder.run(look)
-        except BaseException:
-            if child is not None:
-                _wait(child, stop)  # only the recording has failed
-            raise
-        notify.notify("STOPPING=1")
+        totals = _run(recorder, look, stop, child)
         targets.store.end_run(clock.wall_ns())
         logs.log.info("stopped", execs=totals.execs, missed=totals.missed)
         if refused:
             raise _CommandError(f"cannot run {cmd[0]}: {refused.strerror}: try it alone", _NOT_EXECUTABLE)
-        return 0 if child is None else _finish(child, stop)
+        return 0 if child is None else finish(child, stop)
+
+
+def _run(
+    recorder: Recorder, look: Callable[[], bool], stop: Stop, child: subprocess.Popen[bytes] | None
+) -> Totals:
+    """Records until `look` says so. Does not return when the stop takes too long."""
+    from execaudit import notify  # noqa: PLC0415  # see command
+    from execaudit.stopping import StuckError, leave  # noqa: PLC0415
+
+    def on_stop() -> None:
+        notify.notify("STOPPING=1")
+        stop.begin(child)
+
+    try:
+        return recorder.run(look, on_stop)
+    except StuckError as exc:
+        leave(str(exc), exc.exit_status)
+    except BaseException:
+        if child is not None:
+            stop.end()
+            wait(child, stop)  # only the recording has failed
+        raise
+    finally:
+        stop.end()
 
 
 def _check_privileges() -> None:
@@ -246,15 +262,16 @@ def _further_sinks(
     """Yields the sinks beside the history; nobody waits for them."""
     from execaudit.detached import Detached  # noqa: PLC0415  # see command
     from execaudit.sinks import JsonLogSink, JsonStreamSink, LiveSink  # noqa: PLC0415
+    from execaudit.stream import write_all  # noqa: PLC0415
 
-    stdout: BinaryIO = sys.stdout.buffer
+    write = functools.partial(write_all, sys.stdout.fileno())
     if json_log == "-":
-        yield Detached(JsonStreamSink(stdout), host=host, patient=False)
+        yield Detached(JsonStreamSink(write), host=host, patient=False)
         return
     if log_file is not None:
         yield Detached(JsonLogSink(log_file), host=host, patient=True)
     if sys.stdout.isatty() and not quiet:
-        yield Detached(LiveSink(stdout), host=host, patient=False)
+        yield Detached(LiveSink(write), host=host, patient=False)
 
 
 def _reload(state: State, targets: _Targets, monitor: Monitor) -> None:
@@ -276,71 +293,6 @@ def _reload(state: State, targets: _Targets, monitor: Monitor) -> None:
     if targets.log_file is not None:
         targets.log_file.reopen_soon()
     log.info("reloaded")
-
-
-class _Stop:
-    """Remembers how often a signal asked to stop."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.terminate = False
-        self._hangup = False
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.asked += 1
-        self.terminate = self.terminate or number == signal.SIGTERM
-
-    def _on_hangup(self, number: int, frame: FrameType | None) -> None:
-        if sys.stderr.isatty():
-            self._on_signal(number, frame)  # the terminal has gone
-        else:
-            self._hangup = True
-
-    def take_hangup(self) -> bool:
-        """Says whether a service was told to reload since it was last asked."""
-        hangup, self._hangup = self._hangup, False
-        return hangup
-
-    @classmethod
-    @contextlib.contextmanager
-    def on_signals(cls) -> Iterator[_Stop]:
-        """Until the end, SIGINT and SIGTERM only ask, and SIGHUP reloads unless there is a terminal."""
-        stop = cls()
-        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
-            signal.SIGINT: stop._on_signal,
-            signal.SIGTERM: stop._on_signal,
-        }
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup(1)
-            handlers[signal.SIGHUP] = stop._on_hangup
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        try:
-            yield stop
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _at_once() -> bool:
-    return True
-
-
-def _until(
-    stop: _Stop, duration: Nanoseconds | None, child: subprocess.Popen[bytes] | None
-) -> Callable[[], bool]:
-    """Returns what says when to stop."""
-    deadline = None if duration is None else time.monotonic() + duration / 1e9
-
-    def should_stop() -> bool:
-        if deadline is not None and time.monotonic() >= deadline:
-            return True
-        if child is None:
-            return stop.asked > 0
-        # Ctrl-C went to the command as well: it decides. SIGTERM came to us alone.
-        if stop.terminate:
-            child.terminate()
-        return child.poll() is not None or stop.asked > 1
-
-    return should_stop
 
 
 def _check_command(name: str) -> None:
@@ -373,23 +325,3 @@ def _check_json_log(json_log: str | None, database: Path) -> None:
     if path.is_dir() or not path.parent.is_dir():
         why = "it is a folder" if path.is_dir() else f"the folder {path.parent} does not exist"
         raise ExecauditError(f"cannot write the JSON log {path}: {why}: name another file with --json-log")
-
-
-def _finish(child: subprocess.Popen[bytes], stop: _Stop) -> int:
-    """Returns the command's status as a shell would; ends it if the time was over before it."""
-    if child.poll() is None:
-        child.terminate()
-        _wait(child, stop)
-    status = child.wait()
-    return status if status >= 0 else _BY_SIGNAL - status
-
-
-def _wait(child: subprocess.Popen[bytes], stop: _Stop) -> None:
-    """Waits for the command. Kills it when it was asked to end, and the user asks once more."""
-    patience = max(stop.asked, 1)
-    while child.poll() is None:
-        if stop.terminate:
-            child.terminate()
-        if stop.asked > patience:
-            child.kill()
-        time.sleep(_LOOK_SECONDS)

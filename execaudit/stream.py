@@ -1,0 +1,32 @@
+"""Write to a descriptor of others, such as standard output, without Python's buffer.
+
+A thread that is stuck in a buffered write holds the buffer's lock, and the interpreter cannot end then.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Returns when everything is written, however long that takes. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:  # another process has made it so
+            select.select([], [fd], [])
+
+
+def write_now(fd: int, text: bytes, *, within_s: float = 0.0) -> bool:
+    """Writes a short text if that does not block; returns whether it did. Raises OSError.
+
+    A pipe, socket or terminal that is ready takes 4096 bytes (pipe(7)).
+    """
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    if not poll.poll(within_s * 1000):
+        return False
+    os.write(fd, text)
+    return True
