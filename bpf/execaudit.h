@@ -37,7 +37,8 @@
 #define EA_UNKNOWN 0xffffffff
 
 struct ea_head {
-	__u64 boot_ns; /* CLOCK_BOOTTIME when the exec took effect or failed */
+	__u64 boot_ns; /* CLOCK_BOOTTIME when the exec took effect or failed; below 2^60, as in image keys:
+	                * exec ids have no more room, nor for a task of PID_MAX_LIMIT (2^22) or above */
 	__u32 tid;     /* the task then: after a successful exec, its thread group id */
 	__u32 pid;     /* thread group id */
 	__u32 total;   /* bytes of the whole command line, each argument's NUL counted */

@@ -27,11 +27,14 @@ from execaudit.shorten import keep_ends
 from execaudit.wire import (
     UNKNOWN,
     RecordFlag,
+    RecordType,
+    WireError,
     decode,
     decode_exit,
     decode_launch,
     decode_place,
     is_exit,
+    record_type,
 )
 
 if TYPE_CHECKING:
@@ -54,8 +57,11 @@ _REMEMBERED_NS = 60_000_000_000
 _ONLY = RecordFlag.LAST.value
 # Looked up once: an IntFlag is dear to make, and a member of an Enum to find.
 _EXEC, _FAILED = Kind.EXEC, Kind.FAILED
+# What a record can make Python say that is not as the header has it.
+_UNREADABLE = (WireError, ArithmeticError, LookupError, ValueError)
 _new = tuple.__new__  # see wire
 _GAINED = [Gained(bits) for bits in range(8)]
+_KNOWN_GAINED = len(_GAINED) - 1
 _Key = tuple[int, int]  # boot_ns, tid
 
 
@@ -68,6 +74,18 @@ class Origin(NamedTuple):
     """Name of a uid, or None."""
     root_of: Callable[[int, int | None], ExecKey | None]
     """What a process (pid, its ppid if that is known) ran when the probe was attached."""
+
+
+class Unreadable(NamedTuple):
+    """Records that were left out."""
+
+    execs: int
+    """First records of execs; what lacks another one is emitted without it, as `lost`."""
+    exits: int
+    records: int
+    """All of them."""
+    reason: str
+    """Of the first one."""
 
 
 class _CommandLine(NamedTuple):
@@ -220,6 +238,7 @@ class Assembler:
         self._places: dict[RawPlace, Place] = {}
         self._remembered_bytes = 0
         self._remembered_since = 0
+        self._unreadable: Unreadable | None = None
         self.late = 0
         """Records that came after their exec had been given up."""
 
@@ -233,26 +252,50 @@ class Assembler:
         """Yields the execs that these records complete, and ends of programs, each after its exec.
 
         `now_ns` is any steady clock; `wall_offset_ns` is wall clock minus boot clock.
-        Raises WireError at a record that the probe cannot have sent.
+        A record that the probe cannot have sent is left out: see take_unreadable.
         """
         if now_ns - self._remembered_since > _REMEMBERED_NS:
             self._forget()
             self._remembered_since = now_ns
         for record in records:
-            if is_exit(record):
-                yield from self._exit(record, wall_offset_ns)
-                continue
-            piece, facts = decode(record)
-            if self._waiting and facts is not None and facts.parent in self._waiting:
-                yield self._give_up(facts.parent)
-            # Nearly every exec is one record.
-            _, _, _, seq, _, total, argc, _, _, flags, argv = piece
-            if flags == _ONLY and not seq and facts is not None and total == len(argv) and argc != UNKNOWN:
-                yield self._event(
-                    piece, facts, wall_offset_ns, _new(_CommandLine, (argv, (), None, argc, total))
-                )
-            else:
-                yield from self._some(piece, facts, now_ns, wall_offset_ns)
+            try:
+                if is_exit(record):
+                    yield from self._exit(record, wall_offset_ns)
+                    continue
+                piece, facts = decode(record)
+                if self._waiting and facts is not None and facts.parent in self._waiting:
+                    yield self._give_up(facts.parent)
+                # Nearly every exec is one record.
+                _, _, _, seq, _, total, argc, _, _, flags, argv = piece
+                if (
+                    flags == _ONLY
+                    and not seq
+                    and facts is not None
+                    and total == len(argv)
+                    and argc != UNKNOWN
+                ):
+                    yield self._event(
+                        piece, facts, wall_offset_ns, _new(_CommandLine, (argv, (), None, argc, total))
+                    )
+                else:
+                    yield from self._some(piece, facts, now_ns, wall_offset_ns)
+            except _UNREADABLE as exc:
+                self._leave_out(record, exc)
+
+    def take_unreadable(self) -> Unreadable | None:
+        """Returns what was left out since the last call; None: nothing."""
+        unreadable, self._unreadable = self._unreadable, None
+        return unreadable
+
+    def _leave_out(self, record: bytes, why: Exception) -> None:
+        execs, exits, records, reason = self._unreadable or (0, 0, 0, str(why))
+        kind = record_type(record)
+        self._unreadable = Unreadable(
+            execs + (kind not in (RecordType.EXEC_MORE, RecordType.FAILED_MORE, RecordType.EXIT)),
+            exits + (kind == RecordType.EXIT),
+            records + 1,
+            reason,
+        )
 
     def _some(
         self, piece: Piece, facts: Facts | None, now_ns: int, wall_offset_ns: int
@@ -351,7 +394,7 @@ class Assembler:
         self._make_room(len(raw))
         launch = (
             sent.uid, sent.euid, sent.gid, user_of(sent.uid), sent.comm, sent.filename, sent.exe, sent.cwd,
-            sent.parent_comm, sent.interpreter, *file, None if failed else _GAINED[sent.gained],
+            sent.parent_comm, sent.interpreter, *file, None if failed else _GAINED[sent.gained & _KNOWN_GAINED],
             None, None, None,
         )  # fmt: skip
         (self._refused if failed else self._launched)[raw] = launch

@@ -30,8 +30,14 @@ class Misses:
         self._programs = programs
         self._info = ctypes.create_string_buffer(_INFO_BYTES)
         self._length = ctypes.c_uint32()
+        self._count = 0
         self.known = bool(programs) and self.read() is not None
         """Whether this kernel counts them, and tells this process."""
+
+    def count(self) -> int:
+        """Returns the sum, or the last one that was known: a counter that goes back would make up losses."""
+        self._count = max(self._count, self.read() or 0)
+        return self._count
 
     def read(self) -> int | None:
         """Returns the sum; None where it cannot be known. Takes a microsecond for each program."""

@@ -104,7 +104,7 @@ class Probe:
 
     def losses(self) -> Losses:
         """Returns the counters of what was lost."""
-        return Losses(*self._losses.read(), *(misses.read() or 0 for misses in self._misses))
+        return Losses(*self._losses.read(), *(misses.count() for misses in self._misses))
 
     def detach(self) -> None:
         """Stops capturing. What is in the ring can still be read."""

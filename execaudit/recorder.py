@@ -22,7 +22,6 @@ from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseco
 from execaudit.health import Health
 from execaudit.probe import Losses
 from execaudit.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
-from execaudit.wire import WireError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -259,7 +258,8 @@ class Recorder:
 
     def _new_gaps(self) -> list[Gap]:
         """Returns the execs and ends that were missed since the last look: a gap for each reason."""
-        losses, before = self._source.losses(), self._losses
+        # What goes back for a moment must not be counted again when it is there again.
+        losses, before = Losses(*map(max, self._source.losses(), self._losses)), self._losses
         since, now = self._looked_ns, clock.wall_ns()
         self._losses, self._looked_ns = losses, now
         new = Losses(*map(operator.sub, losses, before))
@@ -334,14 +334,16 @@ class Recorder:
             return captured
 
     def _assemble(self, captured: _Captured, batch: _Batch) -> None:
-        try:
-            batch.add(
-                self._assembler.feed(
-                    captured.records(), now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
-                )
+        batch.add(
+            self._assembler.feed(
+                captured.records(), now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
             )
-        except WireError as exc:
-            self._fail(exc)
+        )
+        left_out = self._assembler.take_unreadable()
+        if left_out is not None:
+            log.error("records_unreadable", records=left_out.records, reason=left_out.reason)
+            between = self._seen_ns, captured.seen_ns
+            batch.gaps.append(_gap(self._host, GapReason.UNSTORABLE, between, left_out.execs, left_out.exits))
 
     def _flush(self, batch: _Batch) -> None:
         events, exits, gaps = batch.events, batch.exits, merged(batch.gaps)

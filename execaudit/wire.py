@@ -62,6 +62,8 @@ class PathFlag(IntFlag):
 
 _EXE_SHIFT, _CGROUP_SHIFT = 4, 8  # EA_PATH_EXE is 1 << 4
 _ONE_PATH = 15
+# What an exec id has room for: see event. 36 years, and PID_MAX_LIMIT.
+_TIME_BITS, _TASK_BITS = 60, 22
 _PTS = re.compile(rb"pts(\d+)")
 
 
@@ -170,6 +172,11 @@ def is_exit(record: bytes) -> bool:
     return record[_TYPE_AT : _TYPE_AT + 1] == b"\5"
 
 
+def record_type(record: bytes) -> int:
+    """Returns the RecordType of a record, or another number of what is none."""
+    return record[_TYPE_AT] if len(record) > _TYPE_AT else 0
+
+
 def decode_exit(record: bytes) -> Exit:
     """Returns what the record of an end says.
 
@@ -179,6 +186,8 @@ def decode_exit(record: bytes) -> Exit:
         boot_ns, pid, image_ns, image_pid, status = _EXIT.unpack_from(record)
     except struct.error as exc:
         raise _no_record(record, exc) from exc
+    if (boot_ns | image_ns) >> _TIME_BITS or (pid | image_pid) >> _TASK_BITS:
+        raise _no_record(record, _NOBODY)
     return _new(Exit, (boot_ns, pid, image_ns, image_pid, status))
 
 
@@ -188,6 +197,9 @@ def started(record: bytes) -> tuple[int, int] | None:
         return None
     boot_ns, _, pid = struct.unpack_from("=QII", record)
     return pid, boot_ns
+
+
+_NOBODY = "a time or a task that no kernel has"
 
 
 def _no_record(record: bytes, reason: object) -> WireError:
@@ -217,6 +229,8 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
     argv = record[argv_at:end]
     if size != _EXEC_SIZE or not kind or len(record) < end:
         raise _no_record(record, f"type {kind}, {end} bytes needed, {size} of them fixed")
+    if (boot_ns | parent_ns) >> _TIME_BITS or (tid | pid | parent_pid | caller_tid) >> _TASK_BITS:
+        raise _no_record(record, _NOBODY)
     piece = _new(Piece, (boot_ns, tid, pid, seq, kind == _FAILED, total, argc, offset, missing, flags, argv))
     place = _new(Place, (auid, session, tty_len, path_flags >> _CGROUP_SHIFT, record[tty_at:cwd_at]))
     facts = _new(Facts, (
@@ -236,6 +250,8 @@ def _decode_more(record: bytes, kind: int) -> Piece:
     end = _HEAD.size + length
     if size != _HEAD.size or kind > _FAILED_MORE or len(record) < end:
         raise _no_record(record, f"type {kind}, {end} bytes needed, {size} of them fixed")
+    if boot_ns >> _TIME_BITS or (tid | pid) >> _TASK_BITS:
+        raise _no_record(record, _NOBODY)
     failed, argv = kind == _FAILED_MORE, record[_HEAD.size : end]
     return _new(Piece, (boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv))
 

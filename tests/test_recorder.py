@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from execaudit import clock, query, recorder, render, stopping
 from execaudit.assemble import Assembler, Origin
@@ -17,6 +18,7 @@ from execaudit.backlog import Finished, merged
 from execaudit.errors import StoreError
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
 from execaudit.logfile import LogFile
+from execaudit.probe import Losses
 from execaudit.procfs import Running
 from execaudit.query import Filter
 from execaudit.reader import open_history
@@ -25,7 +27,6 @@ from execaudit.sinks import JsonLogSink, StoreSink
 from execaudit.snapshot import Beginning, Roots, Settled
 from execaudit.stopping import StuckError
 from execaudit.store import Run, Store
-from execaudit.wire import WireError
 from tests.fakes import FakeRing, FakeSource, exec_record
 from tests.wirebytes import EXEC, EXEC_MORE, LAST, Facts, Head, ended, first, more
 
@@ -142,6 +143,22 @@ def test_what_the_kernel_did_not_follow_is_a_gap_of_its_own() -> None:
     assert {(GapReason.RING_FULL, 2, 0), (GapReason.RECURSION, 7, 5)} == {
         (gap.reason, gap.count, gap.exits) for gap in sink.gaps
     }
+
+
+class ForgetfulSource(FakeSource):
+    """A kernel that does not tell one of its counters for a moment."""
+
+    def losses(self) -> Losses:
+        """Returns 5, then nothing, then 7 from there on."""
+        return Losses(0, 0, 0, 0, skipped={1: 5, 2: 0}.get(self.looks, 7))
+
+
+def test_a_counter_that_is_not_there_for_a_moment_makes_no_losses() -> None:
+    """What was counted before it is not counted again after it; nothing is negative."""
+    sink = KeepingSink()
+    record(ForgetfulSource([[exec_record(1)], [exec_record(2)], [exec_record(3)]]), sink)
+
+    assert [5, 2] == [gap.count for gap in sink.gaps]
 
 
 def running(pid: int, ppid: int) -> Running:
@@ -475,10 +492,24 @@ def test_what_the_storing_thread_raises_ends_the_recorder(failure: Exception) ->
         record(FakeSource([[exec_record(1)], [exec_record(2)]]), sink)
 
 
-def test_a_record_that_is_none_ends_the_recorder() -> None:
-    """Bytes that the probe cannot have sent mean that it and the package do not fit."""
-    with pytest.raises(WireError):
-        record(FakeSource([[exec_record(1), b"nonsense"]]), KeepingSink())
+def test_a_record_that_is_none_is_left_out_alone() -> None:
+    """What the probe cannot have sent is counted, in one gap for a look; all others are recorded."""
+    nonsense = [
+        b"nonsense",
+        ended(Head(pid=2**32 - 1), (1, 1), 0),
+        more(EXEC_MORE, Head(boot_ns=2**64 - 1), b"x"),
+    ]
+    sink = KeepingSink()
+    with capture_logs() as said:
+        totals = record(
+            FakeSource([[exec_record(1), *nonsense, exec_record(2), *nonsense], [exec_record(3)]]), sink
+        )
+
+    assert Totals(execs=3, missed=2) == totals
+    assert [1, 2, 3] == numbers(sink.events)
+    assert [(GapReason.UNSTORABLE, 2, 2)] == [(gap.reason, gap.count, gap.exits) for gap in sink.gaps]
+    (line,) = [line for line in said if line["event"] == "records_unreadable"]
+    assert 6 == line["records"]
 
 
 def test_neighbouring_gaps_of_a_flush_are_one() -> None:

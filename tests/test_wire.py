@@ -93,11 +93,13 @@ def test_python_has_the_constants_of_the_header() -> None:
 
 names = st.binary(min_size=1, max_size=8).filter(lambda name: not {0, ord("/")} & set(name))
 u32 = st.integers(0, 2**32 - 1)
+times = st.integers(0, 2**60 - 1)
+tasks = st.integers(0, 2**22 - 1)
 heads = st.builds(
     Head,
-    boot_ns=st.integers(0, 2**60),
-    tid=u32,
-    pid=u32,
+    boot_ns=times,
+    tid=tasks,
+    pid=tasks,
     total=u32,
     argc=u32,
     offset=u32,
@@ -109,13 +111,13 @@ texts = st.binary(max_size=15).filter(lambda text: 0 not in text)
 paths = st.lists(names, max_size=5).map(tuple)
 facts = st.builds(
     Facts,
-    parent=st.tuples(st.integers(0, 2**60), u32),
+    parent=st.tuples(times, tasks),
     replaces=st.integers(0, 1),
     inode=st.integers(0, 2**64 - 1),
     device=u32,
     nlink=u32,
     gained=st.integers(0, 7),
-    caller_tid=u32,
+    caller_tid=tasks,
     ppid=u32,
     uid=u32,
     gid=u32,
@@ -198,7 +200,7 @@ def test_what_differs_are_other_bytes(head: Head, one: Facts, other: Facts) -> N
         )  # fmt: skip
 
 
-@given(heads, st.tuples(st.integers(0, 2**60), u32), u32)
+@given(heads, st.tuples(times, tasks), u32)
 def test_an_end_comes_back_as_it_was_packed(head: Head, image: tuple[int, int], status: int) -> None:
     """An end says when, of which process, what it ran, and its status."""
     record = wirebytes.ended(head, image, status)
@@ -223,6 +225,29 @@ def test_a_further_record_has_no_facts(head: Head, argv: bytes, kind: int) -> No
 
     assert decoded is None
     assert (piece.argv, piece.offset, piece.failed) == (argv, head.offset, kind == wirebytes.FAILED_MORE)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        wirebytes.first(wirebytes.EXEC, Head(boot_ns=2**60), Facts(), b""),
+        wirebytes.first(wirebytes.EXEC, Head(pid=2**22), Facts(), b""),
+        wirebytes.first(wirebytes.FAILED, Head(tid=2**32 - 1), Facts(), b""),
+        wirebytes.first(wirebytes.FAILED, Head(), Facts(caller_tid=2**22), b""),
+        wirebytes.first(wirebytes.EXEC, Head(), Facts(parent=(2**64 - 1, 1)), b""),
+        wirebytes.first(wirebytes.EXEC, Head(), Facts(parent=(1, 2**22)), b""),
+        wirebytes.more(wirebytes.EXEC_MORE, Head(boot_ns=2**60), b"x"),
+        wirebytes.more(wirebytes.EXEC_MORE, Head(tid=2**22), b"x"),
+        wirebytes.ended(Head(boot_ns=2**60), (1, 1), 0),
+        wirebytes.ended(Head(pid=2**22), (1, 1), 0),
+        wirebytes.ended(Head(), (2**60, 1), 0),
+        wirebytes.ended(Head(), (1, 2**22), 0),
+    ],
+)
+def test_what_no_id_can_name_is_refused(record: bytes) -> None:
+    """A time or a task beyond what an id has room for would be taken for another exec's."""
+    with pytest.raises(wire.WireError, match="no kernel has"):
+        wire.decode_exit(record) if wire.is_exit(record) else wire.decode(record)
 
 
 @given(st.binary(max_size=200))
