@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from execaudit import render
+from execaudit import left_out, render
 from execaudit.backlog import Backlog, Finished
 from execaudit.errors import DamagedStoreError, FullStoreError, StoreError
 from execaudit.event import Gap, GapReason, Kind
 from execaudit.jsonline import json_line
+from execaudit.left_out import LeftOut, Omitted
 from execaudit.record import gap_record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from execaudit.ballast import Ballast
     from execaudit.logfile import LogFile
@@ -79,6 +80,7 @@ class StoreSink:
         self._store, self._host = store, host
         self._ballast, self._retention = ballast, retention
         self._backlog = Backlog(host, most_bytes)
+        self._left_out = LeftOut(self.name, host)
         self._missing: Gap | None = None
         """What a database that took the place of ours does not have."""
         self._waits_since: float | None = None
@@ -135,6 +137,8 @@ class StoreSink:
             return
         try:
             self._store.index()
+        except DamagedStoreError:
+            raise
         except StoreError as exc:
             self._next_index = time.monotonic() + _INDEX_AGAIN_SECONDS
             log.warning("not_indexed", reason=str(exc))
@@ -146,7 +150,7 @@ class StoreSink:
             self._store.append([], [self._missing])
             self._missing = None
         while (batch := self._backlog.first()) is not None:
-            self._store.append(batch.events, batch.gaps, batch.exits, seen_ns=batch.seen_ns)
+            self._append(batch)
             self._backlog.written()
 
     def _reopen(self) -> None:
@@ -165,6 +169,20 @@ class StoreSink:
                 self._ballast.give_up()
             if self._retention.make_room(self._store):
                 self._next_try = 0.0
+
+    def _append(self, batch: Finished) -> None:
+        """Stores a batch, without what cannot be stored: that is a gap instead."""
+        events, gaps, exits, seen_ns = batch
+        omitted: list[Omitted] = []
+        try:
+            self._store.append(events, gaps, exits, seen_ns=seen_ns)
+        except StoreError:
+            raise
+        except Exception as exc:  # noqa: BLE001  # raised again if it is no event's fault
+            rest, omitted = left_out.sift(batch, self._store.check, exc)
+            told = self._left_out.gaps(omitted, seen_ns)
+            self._store.append(rest.events, [*gaps, *told], rest.exits, seen_ns=seen_ns)
+        self._left_out.written(omitted, seen_ns)
 
 
 class _LineWriter:
@@ -191,18 +209,31 @@ class _Lines:
     is null in it.
     """
 
-    def __init__(self, write: Write) -> None:
+    def __init__(self, write: Write, name: str) -> None:
+        self._left_out = LeftOut(name)
         self._log = structlog.wrap_logger(
             _LineWriter(write),
             processors=[_as_it_is],
             wrapper_class=structlog.make_filtering_bound_logger("info"),
         )
 
-    def write(self, batch: Finished) -> None:
-        lines = chain(map(json_line, batch.events), map(render.json_text, map(gap_record, batch.gaps)))
+    def write(self, batch: Finished) -> list[Omitted]:
+        """Returns what there is no line of; `written` is to be told."""
+        omitted: list[Omitted] = []
+        lines = self._lines(batch, omitted)
         # structlog takes longer for a line than its writing does.
         while some := "\n".join(islice(lines, _LINES)):
             self._log.info(some)
+        return omitted
+
+    def _lines(self, batch: Finished, omitted: list[Omitted]) -> Iterator[str]:
+        yield from left_out.lines(batch.events, json_line, omitted)
+        for gap in chain(batch.gaps, self._left_out.gaps(omitted, batch.seen_ns)):
+            yield render.json_text(gap_record(gap))
+
+    def written(self, batch: Finished, omitted: list[Omitted]) -> None:
+        """The lines are where they were to go."""
+        self._left_out.written(omitted, batch.seen_ns)
 
 
 class JsonLogSink:
@@ -213,7 +244,7 @@ class JsonLogSink:
     def __init__(self, file: LogFile) -> None:
         self._file = file
         self._lines: list[bytes] = []
-        self._said = _Lines(self._lines.append)
+        self._said = _Lines(self._lines.append, self.name)
 
     def accept(self, batch: Finished) -> None:
         """In the file (not yet on the disk) when it returns.
@@ -222,8 +253,9 @@ class JsonLogSink:
         """
         self._file.prepare()
         self._lines.clear()
-        self._said.write(batch)
+        omitted = self._said.write(batch)
         self._file.write(b"".join(self._lines))
+        self._said.written(batch, omitted)
 
     def waits(self) -> bool:
         """It writes at once or not at all."""
@@ -247,11 +279,11 @@ class JsonStreamSink:
     name = "json log"
 
     def __init__(self, write: Write) -> None:
-        self._lines = _Lines(write)
+        self._lines = _Lines(write, self.name)
 
     def accept(self, batch: Finished) -> None:
         """With the reader when it returns. Raises OSError."""
-        self._lines.write(batch)
+        self._lines.written(batch, self._lines.write(batch))
 
     def waits(self) -> bool:
         """It has written all that it has."""
@@ -276,14 +308,19 @@ class LiveSink:
     def __init__(self, write: Write) -> None:
         self._write = write
         self._begun = False
+        self._left_out = LeftOut(self.name)
 
     def accept(self, batch: Finished) -> None:
         """Prints a row per exec."""
         lines = [] if self._begun else [render.TABLE_HEADER]
         self._begun = True
-        lines += [render.table_row(event, None) for event in batch.events if event.kind is not Kind.SNAPSHOT]
-        lines += [render.gap_line(gap, None) for gap in batch.gaps]
+        omitted: list[Omitted] = []
+        shown = (event for event in batch.events if event.kind is not Kind.SNAPSHOT)
+        lines += left_out.lines(shown, lambda event: render.table_row(event, None), omitted)
+        gaps = [*batch.gaps, *self._left_out.gaps(omitted, batch.seen_ns)]
+        lines += [render.gap_line(gap, None) for gap in gaps]
         self._write("".join(f"{line}\n" for line in lines).encode())
+        self._left_out.written(omitted, batch.seen_ns)
 
     def waits(self) -> bool:
         """It has written all that it has."""

@@ -72,8 +72,8 @@ def translated(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sa.exc.IntegrityError, sa.exc.ProgrammingError):
-        raise  # ours to fix: keep the traceback
+    except (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
+        raise  # a value that SQLite does not take, or ours to fix: keep the traceback
     except sa.exc.DatabaseError as exc:
         raise store_error(doing, str(exc.orig)) from exc
     except UnicodeDecodeError as exc:  # of SQLite's own message, which quotes what is damaged
@@ -339,6 +339,16 @@ class Store:
                     self._connection.exec_driver_sql(_SEEN, (seen_ns, self._run_id))
             self._loaded = True
 
+    def check(self, events: Sequence[ExecEvent], exits: Sequence[ExitEvent] = ()) -> None:
+        """Raises what append() would raise of these; stores nothing."""
+        with translated(f"cannot write {self._path}"):
+            if not self._loaded:
+                self._load()
+            self._loaded = False
+            with contextlib.closing(self._connection.begin()):
+                self._inserts.refresh()
+                self._inserts.insert(events, exits)
+
     def is_current(self) -> bool:
         """Says whether the next append goes to the file that is at the path."""
         return not self._is_broken and self._is_at_its_path()
@@ -387,6 +397,8 @@ class Store:
             raise AssertionError("an open connection has a driver's")
         try:
             result = work(driver)
+        except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # as in translated
         except sqlite3.DatabaseError as exc:
             raise store_error(f"cannot write {self._path}", str(exc)) from exc
         finally:

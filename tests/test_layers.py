@@ -94,6 +94,7 @@ LAYERS: dict[str, set[str]] = {
         "schema",
     },
     "backlog": {"event"},
+    "left_out": {"backlog", "errors", "event"},
     "ballast": set(),
     "logfile": {"errors", "event", "text"},
     "sizes": {"errors", "text"},
@@ -106,6 +107,7 @@ LAYERS: dict[str, set[str]] = {
         "errors",
         "event",
         "jsonline",
+        "left_out",
         "logfile",
         "record",
         "render",
@@ -136,7 +138,17 @@ OWNERS = {
     "click": {"cli"},
     "ctypes": {"btf", "handover", "loader", "memory", "misses", "privileges"},
     "sqlalchemy": {"inserts", "interned", "schema", "store"},
-    "structlog": {"detached", "logfile", "logs", "monitor", "recorder", "retention", "sinks", "start"},
+    "structlog": {
+        "detached",
+        "left_out",
+        "logfile",
+        "logs",
+        "monitor",
+        "recorder",
+        "retention",
+        "sinks",
+        "start",
+    },
 }
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
