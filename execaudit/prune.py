@@ -6,6 +6,9 @@ is whole, and says that it was pruned: that is written first. What stays, howeve
 - an exec that has descendants which stay, so that lineage still leads to its roots;
 - a program of the running boot that has not ended, as far as the history knows.
 
+Of these, long command lines are shortened: see lean.py. A plan by age leaves what is younger, or of
+unknown age, wherever it stands.
+
 Newest first, so that children go before their parents. A daemon that forked without running a
 program, and lost its parent, is nobody's row: what it starts later has no parent here.
 """
@@ -13,23 +16,26 @@ program, and lost its parent, is nobody's row: what it starts later has no paren
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from execaudit import lean
 from execaudit.codes import KINDS
-from execaudit.event import Kind, Nanoseconds
+from execaudit.event import Kind
+from execaudit.lean import raise_generation
 from execaudit.lineuse import CHUNK_EXECS
+from execaudit.prune_plan import Ages
 from execaudit.transaction import transaction
 from execaudit.trigrams import CHUNK_LINES, CHUNK_ROWS
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from execaudit.prune_plan import Now, Plan
 
 # Rows that one transaction deletes or looks at; each takes some tens of milliseconds.
 _DELETED, _MARKED, _SWEPT, _PAGES = 1000, 20_000, 2000, 1000
-# Below the limit by so much, so that it is not reached again at once.
-_TARGET = 0.9
+_SWEPT_BYTES = 8_000_000
 _FAILED = KINDS.index(Kind.FAILED)
 _ALIVE = (  # of our own numbers alone
     f"kind != {_FAILED} AND clock_id IN (SELECT clock.id FROM clock JOIN run ON run.id = clock.run_id"  # noqa: S608
@@ -53,123 +59,20 @@ _REFERS = {
 }  # fmt: skip
 
 
-class Limits(NamedTuple):
-    """How much history is kept."""
-
-    max_age_ns: Nanoseconds | None = None
-    max_bytes: int | None = None
-
-
-class Plan(NamedTuple):
-    """What is to go."""
-
-    top: int
-    """The highest number of an exec that may go."""
-    until_ns: Nanoseconds
-    """Wall clock: what is older than this may be gone."""
-    reason: str
-    """`age` or `size`."""
-
-
-def size_of(path: Path) -> int:
-    """Returns the bytes that a database takes, its WAL included."""
-    files = (path, path.with_name(f"{path.name}-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
-
-
-def plan(connection: sqlite3.Connection, path: Path, limits: Limits, now_ns: int) -> Plan | None:
-    """Returns what is to go so that the limits are kept; None if they are."""
-    plans = [_unfinished(connection)]
-    if limits.max_age_ns is not None:
-        plans.append(_plan_by_age(connection, now_ns - limits.max_age_ns))
-    if limits.max_bytes is not None:
-        free = _number(connection, "PRAGMA freelist_count") * _number(connection, "PRAGMA page_size")
-        plans.append(_plan_by_size(connection, size_of(path) - free, limits.max_bytes))
-    found = [each for each in plans if each is not None]
-    return max(found, key=lambda each: each.top) if found else None
-
-
-def _unfinished(connection: sqlite3.Connection) -> Plan | None:
-    """Returns what somebody began who was killed: what nobody needs any more may still be there."""
-    row = connection.execute(
-        "SELECT top, ts_to, reason FROM pruned WHERE NOT finished ORDER BY top DESC LIMIT 1"
-    ).fetchone()
-    return None if row is None else Plan(*row)
-
-
-def _plan_by_age(connection: sqlite3.Connection, until_ns: int) -> Plan | None:
-    # The first that is young enough ends it, whatever the clock was set to later.
-    segment = connection.execute(
-        "SELECT id_lo, id_hi FROM seg WHERE ts_max >= ? ORDER BY id_lo LIMIT 1", (until_ns,)
-    ).fetchone()
-    if segment is None:
-        top = _number(connection, "SELECT max(id) FROM exec")
-    else:
-        young = connection.execute(
-            "SELECT min(id) FROM exec WHERE id BETWEEN ? AND ? AND ts >= ?", (*segment, until_ns)
-        ).fetchone()[0]
-        top = (segment[1] + 1 if young is None else young) - 1
-    return _worth_it(connection, Plan(top, Nanoseconds(until_ns), "age"))
-
-
-def _plan_by_size(connection: sqlite3.Connection, size: int, most_bytes: int) -> Plan | None:
-    if size <= most_bytes:
-        return None
-    # As if all were of one size; by what it is still too large then is for the next plan.
-    gone = int(_number(connection, "SELECT count(*) FROM exec") * (size - _TARGET * most_bytes) / size)
-    row = connection.execute(
-        "SELECT id FROM exec WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (_done(connection), max(gone - 1, 0))
-    ).fetchone()
-    top = row[0] if row is not None else _number(connection, "SELECT max(id) FROM exec")
-    until = connection.execute("SELECT max(ts_max) FROM seg WHERE id_lo <= ?", (top,)).fetchone()[0]
-    return _worth_it(connection, Plan(top, Nanoseconds(until or 0), "size"))
-
-
-def _worth_it(connection: sqlite3.Connection, wanted: Plan) -> Plan | None:
-    """Returns the plan, but not one that an earlier pruning has done already: what is left then stays."""
-    return wanted if wanted.top > _done(connection) else None
-
-
-def _done(connection: sqlite3.Connection) -> int:
-    return _number(connection, "SELECT max(top) FROM pruned WHERE finished")
-
-
-def _number(connection: sqlite3.Connection, sql: str) -> int:
-    """Returns a number, 0 for NULL."""
-    return int(connection.execute(sql).fetchone()[0] or 0)
-
-
-class Preview(NamedTuple):
-    """What a plan would delete at most."""
-
-    execs: int
-    first_ns: int | None
-    last_ns: int | None
-    share: float
-    """Of all execs."""
-
-
-def preview(connection: sqlite3.Connection, wanted: Plan) -> Preview:
-    """Returns what would go, but for what stays as somebody's ancestor or because it runs."""
-    execs, first, last = connection.execute(
-        "SELECT count(*), min(ts), max(ts) FROM exec WHERE id <= ?", (wanted.top,)
-    ).fetchone()
-    every = _number(connection, "SELECT count(*) FROM exec")
-    return Preview(execs, first, last, execs / every if every else 0.0)
-
-
-def prune(connection: sqlite3.Connection, wanted: Plan, *, boot_id: str, now_ns: int) -> Iterator[int]:
+def prune(connection: sqlite3.Connection, wanted: Plan, now: Now, *, shrink: bool = True) -> Iterator[int]:
     """Does it. Yields after each transaction how many execs have been deleted by then.
 
-    `boot_id` is the running boot's. Takes a connection in autocommit mode, and raises what SQLite
-    raises; what was done by then stays done.
+    Without `shrink` the room is not given back to the file system but used again. Takes a connection
+    in autocommit mode, and raises what SQLite raises; what was done by then stays done.
     """
-    number = _begin(connection, wanted, now_ns)
+    task = _Task(connection, wanted, now)
     deleted = 0
     high = wanted.top
     while (low := _lower_end(connection, high)) is not None:
-        deleted += _delete(connection, (low, high), number, boot_id)
+        deleted += task.delete(low, high)
         yield deleted
+        for _ in lean.shorten(connection, task.stays_short):
+            yield deleted
         high = low - 1
     _delete_small(connection, wanted)
     yield deleted
@@ -177,14 +80,26 @@ def prune(connection: sqlite3.Connection, wanted: Plan, *, boot_id: str, now_ns:
         yield deleted
     with transaction(connection):
         connection.execute("UPDATE pruned SET finished = 1 WHERE top <= ?", (wanted.top,))
+    if shrink:
+        for _ in tidy(connection):
+            yield deleted
+
+
+def tidy(connection: sqlite3.Connection) -> Iterator[bool]:
+    """Gives the file system what room is not used, in steps."""
     while _number(connection, "PRAGMA freelist_count"):
         before = _number(connection, "PRAGMA page_count")
         connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
-        yield deleted
+        yield True
         if _number(connection, "PRAGMA page_count") == before:
             break  # a database that was made without auto_vacuum: the room is used again
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    yield deleted
+    yield True
+
+
+def _number(connection: sqlite3.Connection, sql: str) -> int:
+    """Returns a number, 0 for NULL."""
+    return int(connection.execute(sql).fetchone()[0] or 0)
 
 
 def _begin(connection: sqlite3.Connection, wanted: Plan, now_ns: int) -> int:
@@ -208,36 +123,66 @@ def _lower_end(connection: sqlite3.Connection, high: int) -> int | None:
     return None if row[0] is None else int(row[0])
 
 
-def _delete(connection: sqlite3.Connection, between: tuple[int, int], number: int, boot_id: str) -> int:
-    given: dict[str, object] = {"boot": boot_id, "low": between[0], "high": between[1]}
-    with transaction(connection):
-        rows = connection.execute(
-            f"SELECT id, parent_id, {_ALIVE} FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC",  # noqa: S608  # ours
-            given,
-        ).fetchall()
-        # Parents of what stays: of higher numbers, by the index; of these, as it is decided.
-        needed = {
-            row[0]
-            for row in connection.execute(
-                "SELECT parent_id FROM exec WHERE parent_id BETWEEN :low AND :high AND id > :high", given
-            )
-        }
-        stays = []
-        for exec_id, parent_id, alive in rows:
-            if alive or exec_id in needed:
+class _Task:
+    """A pruning, and what it has decided of the execs that it has seen."""
+
+    def __init__(self, connection: sqlite3.Connection, wanted: Plan, now: Now) -> None:
+        self._connection, self._now = connection, now
+        self._number = _begin(connection, wanted, now.wall_ns)
+        self._ages = Ages(connection, now)
+        self._max_age_ns = now.wall_ns - wanted.until_ns if wanted.reason == "age" else None
+        self._chains: dict[int, int] = {}
+        """By exec: how many programs in a row, of one process, replaced it and those after it."""
+        self.stays_short: dict[int, int] = {}
+        """How much is to stay of the command lines of what was left last."""
+
+    def delete(self, low: int, high: int) -> int:
+        """Deletes what may go between two numbers, in one transaction. Returns how many went."""
+        connection = self._connection
+        given: dict[str, object] = {"boot": self._now.boot_id, "low": low, "high": high}
+        with transaction(connection):
+            rows = connection.execute(
+                f"SELECT id, parent_id, clock_id, ts, {_ALIVE}, coalesce(replaced_by,"  # noqa: S608  # ours
+                " (SELECT replaced_by FROM exit WHERE exec_id = exec.id))"
+                " FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC",
+                given,
+            ).fetchall()
+            # Parents of what stays: of higher numbers, by the index; of these, as it is decided.
+            needed = {
+                row[0]
+                for row in connection.execute(
+                    "SELECT parent_id FROM exec WHERE parent_id BETWEEN :low AND :high AND id > :high", given
+                )
+            }
+            stays = []
+            self.stays_short = {}
+            for exec_id, parent_id, clock_id, ts, alive, replaced_by in rows:
+                old = self._max_age_ns is None or self._ages.is_older(clock_id, ts, self._max_age_ns)
+                if old and not alive and exec_id not in needed:
+                    continue
                 stays.append(exec_id)
                 needed.add(parent_id)
-        given["stays"] = f"[{','.join(map(str, stays))}]"
-        for table, column in (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id")):
-            connection.execute(
-                f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
-                f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",
-                given,
-            )
-        gone = len(rows) - len(stays)
-        connection.execute("UPDATE pruned SET execs = execs + ? WHERE id = ?", (gone, number))
-        _raise_generation(connection)
-    return gone
+                chain_length = self._chain(exec_id, replaced_by)
+                if old and (self._max_age_ns is None or exec_id in needed):
+                    self.stays_short[exec_id] = lean.most_bytes(chain_length)
+            given["stays"] = f"[{','.join(map(str, stays))}]"
+            for table, column in (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id")):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
+                    f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",
+                    given,
+                )
+            gone = len(rows) - len(stays)
+            connection.execute("UPDATE pruned SET execs = execs + ? WHERE id = ?", (gone, self._number))
+            raise_generation(connection)
+        return gone
+
+    def _chain(self, exec_id: int, replaced_by: int | None) -> int:
+        """Notes an exec that stays. Returns how long the chain is that replaced it, so far as it was seen."""
+        if replaced_by is None:
+            return 0
+        length = self._chains[exec_id] = self._chains.pop(replaced_by, 0) + 1
+        return length
 
 
 def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
@@ -250,13 +195,6 @@ def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
         )
         connection.execute("DELETE FROM stray_exit WHERE ts < ?", (wanted.until_ns,))
         connection.execute("DELETE FROM gap WHERE ts_to < ?", (wanted.until_ns,))
-
-
-def _raise_generation(connection: sqlite3.Connection) -> None:
-    """Tells the recorder that what it remembers may be gone: it looks in each of its transactions."""
-    connection.execute(
-        "UPDATE meta SET value = CAST(CAST(value AS INTEGER) + 1 AS BLOB) WHERE key = 'generation'"
-    )
 
 
 class _Marks:
@@ -306,18 +244,38 @@ def _sweep_table(
     connection: sqlite3.Connection, table: str, marks: _Marks, sources: tuple[str, ...]
 ) -> Iterator[None]:
     needed = marks.needed[table]
-    for low in range(1, marks.last[table] + 1, _SWEPT):
-        high = min(low + _SWEPT - 1, marks.last[table])
-        if 0 not in memoryview(needed)[low : high + 1]:
-            continue
-        with transaction(connection):
-            # What the recorder has written since; it remembers old numbers, and uses them.
-            while marks.step(sources):
-                pass
-            gone = [(number,) for number in range(low, high + 1) if not needed[number]]
-            connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608  # ours
-            _raise_generation(connection)
-        yield
+    last = marks.last[table]
+    low = 1
+    while low <= last:
+        high = min(low + _SWEPT - 1, last)
+        if 0 in memoryview(needed)[low : high + 1]:
+            if table == "argv":
+                high = _few_bytes(connection, low, high)
+            with transaction(connection):
+                # What the recorder has written since; it remembers old numbers, and uses them.
+                while marks.step(sources):
+                    pass
+                gone = [(number,) for number in range(low, high + 1) if not needed[number]]
+                if table == "argv" and gone[-1:] == [(last,)]:
+                    # The highest number stays, without its text: no number is ever given again.
+                    connection.execute("UPDATE argv SET v = x'' WHERE id = ?", gone.pop())
+                connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608  # ours
+                raise_generation(connection)
+            yield
+        low = high + 1
+
+
+def _few_bytes(connection: sqlite3.Connection, low: int, high: int) -> int:
+    """Returns up to which line there are not too many bytes for one transaction."""
+    size = 0
+    lines = connection.execute(
+        "SELECT id, length(v) FROM argv WHERE id BETWEEN ? AND ? ORDER BY id", (low, high)
+    )
+    for number, length in lines:
+        size += length
+        if size > _SWEPT_BYTES:
+            return int(number)
+    return high
 
 
 def _sweep_index(connection: sqlite3.Connection) -> Iterator[None]:

@@ -88,7 +88,7 @@ class StoreSink:
 
     def accept(self, batch: Finished) -> None:
         """Durable when it returns, or waiting. Raises DamagedStoreError."""
-        self._backlog.add(batch)
+        self._backlog.add(batch if self._retention is None else self._retention.admit(batch))
         if self._waits_since is None or time.monotonic() >= self._next_try:
             self._try()
 
@@ -102,6 +102,8 @@ class StoreSink:
 
     def finish(self) -> None:
         """Tries for the last time. Raises StoreError with how many execs are not in the history."""
+        if self._retention is not None and (gaps := self._retention.settle()):
+            self._backlog.add(Finished([], gaps, [], gaps[0].to_ns))
         failure = self._try() if self._backlog else None
         if failure is not None and self._ballast is not None:
             self._ballast.give_up()

@@ -29,3 +29,11 @@ def parse_size(text: str) -> int:
     if size > _LARGEST:
         raise FilterError(f'the size "{printable(text[:_MOST_SHOWN])}" is larger than any disk: try 5GB')
     return size
+
+
+def size_text(size: int) -> str:
+    """Returns a number of bytes for people, in units of a thousand: `4.0 GB`, `12 bytes`."""
+    for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "KB")):
+        if size >= 1000**power:
+            return f"{size / 1000**power:.1f} {unit}"
+    return f"{size} bytes"

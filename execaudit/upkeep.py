@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from execaudit.errors import FilterError
+from execaudit.limits import DEFAULT_MIN_AGE, Limits
 from execaudit.logfile import NEVER, Rotation
 from execaudit.sizes import parse_size
 from execaudit.times import parse_duration
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 _KEYS = {
     "store": ("synchronous",),
-    "retention": ("max_age", "max_size"),
+    "retention": ("max_age", "max_size", "min_age"),
     "json_log": ("max_size", "max_age", "keep", "compress"),
     "metrics": ("textfile",),
 }
@@ -40,11 +41,18 @@ class Upkeep:
     max_age_ns: Nanoseconds | None = None
     """Older execs are deleted."""
     max_bytes: int | None = None
-    """The oldest are, when the database is larger."""
+    """The oldest are, when the database is larger; None: see limits.py."""
+    min_age_ns: Nanoseconds = DEFAULT_MIN_AGE
+    """Younger ones are not deleted for that."""
     rotation: Rotation = NEVER
     """Of the JSON log."""
     textfile: Path | None = None
     """Where node_exporter looks for metrics; its name ends with .prom."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much history is configured to be kept."""
+        return Limits(self.max_age_ns, self.max_bytes, self.min_age_ns)
 
 
 def upkeep(settings: Settings) -> Upkeep:
@@ -57,10 +65,12 @@ def upkeep(settings: Settings) -> Upkeep:
     textfile = _text(settings, "metrics", "textfile")
     if textfile is not None and not textfile.endswith(".prom"):
         settings.refuse("textfile in [metrics] must end with .prom: node_exporter reads no others")
+    min_age = _parsed(settings, "retention", "min_age", parse_duration)
     return Upkeep(
         durable=synchronous == "full",
         max_age_ns=_parsed(settings, "retention", "max_age", parse_duration),
         max_bytes=_parsed(settings, "retention", "max_size", parse_size),
+        min_age_ns=DEFAULT_MIN_AGE if min_age is None else min_age,
         rotation=_rotation(settings),
         textfile=None if textfile is None else Path(textfile),
     )

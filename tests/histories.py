@@ -6,11 +6,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.prune_plan import Now
 from execaudit.store import Run, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    import pytest
 
 SECOND = 1_000_000_000
 START = 1_795_370_919
@@ -23,6 +26,18 @@ _BOOTED_NS = (START - 1000) * SECOND
 def at(seconds: float) -> Nanoseconds:
     """Returns the moment so many seconds after START."""
     return Nanoseconds(START * SECOND + round(seconds * SECOND))
+
+
+def now_at(seconds: float, boot_id: str = BOOT_ID) -> Now:
+    """Returns the same moment, on the clocks of the boot."""
+    return Now(boot_id, at(seconds), at(seconds) - _BOOTED_NS)
+
+
+def set_clock(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Lets the clocks say that moment."""
+    _, wall_ns, boot_ns = now_at(seconds)
+    patch.setattr("execaudit.clock.wall_ns", lambda: wall_ns)
+    patch.setattr("execaudit.clock.boot_ns", lambda: boot_ns)
 
 
 def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field

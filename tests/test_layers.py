@@ -20,7 +20,6 @@ LAYERS: dict[str, set[str]] = {
     "formats": set(),
     "revision": set(),
     "text": set(),
-    "widths": set(),
     "users": set(),
     "notify": set(),
     "logs": {"stream"},
@@ -58,18 +57,33 @@ LAYERS: dict[str, set[str]] = {
     "csvrows": {"codes", "csvline", "event", "record", "rows", "times"},
     "abreast": {"errors"},
     "writing": {"abreast", "csvline", "csvrows", "filters", "formats", "query", "reader", "render"},
-    "render": {"csvline", "event", "jsonline", "record", "text", "times", "widths"},
+    "render": {"csvline", "event", "jsonline", "record", "text", "times"},
     "family": set(),
     "draw": {"family"},
-    "brief": {"draw", "event", "record", "text", "times", "widths"},
+    "brief": {"draw", "event", "record", "text", "times"},
     # The write side and the read side: neither knows the other, but for what SQLite files are.
     "reader": {"errors", "revision"},
     "keys": {"codes", "event"},
     "rows": {"codes", "event", "signed64"},
     "filters": {"codes", "event", "rows"},
     "matching": {"container", "errors", "filters"},
-    "prune": {"codes", "event", "lineuse", "transaction", "trigrams"},
-    "retention": {"clock", "errors", "prune", "store"},
+    "limits": {"event", "sizes"},
+    "prune_plan": {"event", "limits"},
+    "lean": {"codes", "event", "lineuse", "shorten", "transaction", "trigrams"},
+    "prune": {"codes", "event", "lean", "lineuse", "prune_plan", "transaction", "trigrams"},
+    "budget": {"backlog", "event"},
+    "retention": {
+        "backlog",
+        "budget",
+        "clock",
+        "errors",
+        "event",
+        "limits",
+        "prune",
+        "prune_plan",
+        "sizes",
+        "store",
+    },
     "query": {"errors", "event", "filters", "keys", "lock", "matching", "resolve", "rows", "search"},
     "resolve": {"rows"},
     "stats": {"codes", "event", "filters", "query"},
@@ -98,7 +112,7 @@ LAYERS: dict[str, set[str]] = {
     "ballast": set(),
     "logfile": {"errors", "event", "text"},
     "sizes": {"errors", "text"},
-    "upkeep": {"errors", "event", "logfile", "settings", "sizes", "times"},
+    "upkeep": {"errors", "event", "limits", "logfile", "settings", "sizes", "times"},
     "health": set(),
     "monitor": {"health", "memory", "notify"},
     "sinks": {
@@ -154,7 +168,7 @@ OWNERS = {
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
     "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "jsonline",
-    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "widths", "wire",
+    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "wire",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 

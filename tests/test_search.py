@@ -10,15 +10,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from execaudit import indexing, inserts, interned, lineuse, prune, query, search, sinks, trigrams
+from execaudit import indexing, inserts, interned, lineuse, prune, prune_plan, query, search, sinks, trigrams
 from execaudit.backlog import Finished
 from execaudit.event import Hole, Nanoseconds, Truncated
 from execaudit.filters import Filter
-from execaudit.prune import Limits
+from execaudit.limits import Limits
 from execaudit.reader import open_history
 from execaudit.store import Store
 from tests.examples import examples
-from tests.histories import BOOT_ID, HOST, at, begin_run, make_event, make_exit
+from tests.histories import HOST, at, begin_run, make_event, make_exit, now_at
 from tests.test_query import FIELDS, alone, filter_of, found, histories, in_batch, reference, stored
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ def test_what_is_pruned_and_comes_again_is_found(
             second += count
             with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 limits = Limits(max_age_ns=Nanoseconds(at(1000) - at(second - kept)))
-                while (plan := prune.plan(connection, path, limits, at(1000))) is not None:
-                    list(prune.prune(connection, plan, boot_id=BOOT_ID, now_ns=at(1000)))
+                while (plan := prune_plan.plan(connection, limits, now_at(1000))) is not None:
+                    list(prune.prune(connection, plan, now_at(1000)))
             with open_history(path) as connection:
                 for text in texts:
                     everything = list(query.find(connection, Filter()))

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.event import Nanoseconds
-    from execaudit.prune import Preview
+    from execaudit.limits import Limits
+    from execaudit.prune_plan import Preview
 
 _BUSY_SECONDS = 10
 _PAUSE_SECONDS = 0.03
@@ -86,46 +87,78 @@ def info(state: State, fmt: str) -> None:
 @command.command("prune")
 @click.option("--older-than", type=Duration(), metavar="TIME", help="Delete execs older than this: 30d, 12h.")
 @click.option("--max-size", type=Size(), metavar="SIZE", help="Delete the oldest, until it is smaller: 5GB.")
+@click.option(
+    "--min-age",
+    type=Duration(),
+    metavar="TIME",
+    help="For the size, delete nothing that is younger.  [default: as configured, 1h]",
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
 @config_option
 @db_option
 @click.pass_obj
 def prune_command(
-    state: State, older_than: Nanoseconds | None, max_size: int | None, *, dry_run: bool
+    state: State,
+    older_than: Nanoseconds | None,
+    max_size: int | None,
+    min_age: Nanoseconds | None,
+    *,
+    dry_run: bool,
 ) -> None:
     """Delete the oldest execs, and give the room back; also while recording.
 
-    What stays: the ancestors of what stays, and programs of the running boot that have not ended.
+    What stays: the ancestors of what stays, and programs of the running boot that have not ended; their
+    command lines are shortened.
     """
-    from execaudit import clock, prune  # noqa: PLC0415  # `--help` needs neither
+    from execaudit import clock, prune, prune_plan  # noqa: PLC0415  # `--help` needs none
+    from execaudit.limits import Limits, size_of  # noqa: PLC0415
+    from execaudit.upkeep import upkeep  # noqa: PLC0415
 
     if older_than is None and max_size is None:
         raise click.UsageError("say how much is to stay: --older-than, --max-size, or both")
     path = state.database_to_write()
-    now_ns = clock.wall_ns()
+    floor = upkeep(state.settings()).min_age_ns if min_age is None else min_age
+    wanted = Limits(older_than, max_size, floor)
+    now = prune_plan.Now(clock.boot_id(), clock.wall_ns(), clock.boot_ns())
     with _writable(state, path) as connection:
-        before = prune.size_of(path)
-        wanted = prune.plan(connection, path, prune.Limits(older_than, max_size), now_ns)
-        if wanted is None:
-            _say(f"{path} is within these limits: nothing is deleted")
+        before = size_of(path)
+        plan = prune_plan.plan(connection, wanted, now)
+        if plan is None:
+            within = f"{path} is within these limits: nothing is deleted"
+            _say(_too_large(connection, path, wanted) or within)
             return
         if dry_run:
-            _say(_would_delete(prune.preview(connection, wanted), before))
+            _say(_would_delete(prune_plan.preview(connection, plan, wanted, now), before))
             return
         deleted = 0
-        while wanted is not None:
+        while plan is not None:
             done = 0
             begun = time.monotonic()
-            for done in prune.prune(connection, wanted, boot_id=clock.boot_id(), now_ns=now_ns):
+            for done in prune.prune(connection, plan, now):
                 _progress(deleted + done)
                 # A recorder takes its turn: it looks for one each 25 ms (SQLite's busy handler).
                 time.sleep(max(_PAUSE_SECONDS, time.monotonic() - begun))
                 begun = time.monotonic()
             deleted += done
             # By size it is a guess how many are enough.
-            wanted = prune.plan(connection, path, prune.Limits(older_than, max_size), now_ns)
+            plan = prune_plan.plan(connection, wanted, now)
         _progress(None)
-        _say(f"{path}: {deleted} execs deleted, {before} bytes before, {prune.size_of(path)} now")
+        _say(f"{path}: {deleted} execs deleted, {before} bytes before, {size_of(path)} now")
+        if still := _too_large(connection, path, wanted):
+            _say(still)
+
+
+def _too_large(connection: sqlite3.Connection, path: Path, wanted: Limits) -> str | None:
+    """Returns why a history is larger than it was asked to be; None: it is not."""
+    from execaudit.limits import time_text  # noqa: PLC0415  # see prune_command
+    from execaudit.prune_plan import used_bytes  # noqa: PLC0415
+
+    if wanted.max_bytes is None or (used := used_bytes(connection)) <= wanted.max_bytes:
+        return None
+    return (
+        f"{path} still has {used} bytes, more than --max-size: what is younger than --min-age"
+        f" ({time_text(wanted.min_age_ns)}) stays, and what runs, and the ancestors of both: lower --min-age"
+    )
 
 
 def _would_delete(preview: Preview, size: int) -> str:
@@ -168,18 +201,18 @@ def _say(message: str) -> None:
 
 
 def _facts(state: State) -> dict[str, object]:
-    from execaudit import query  # noqa: PLC0415
+    from execaudit import limits, query  # noqa: PLC0415
     from execaudit.reader import schema_revision  # noqa: PLC0415
+    from execaudit.upkeep import upkeep  # noqa: PLC0415
 
     path = state.database()
+    kept = limits.effective(path, upkeep(state.settings()).limits)
     with state.history() as connection:
         summary, gone = query.summary(connection), query.pruned(connection)
         return {
             "path": str(path),
             "schema": schema_revision(connection),
-            "bytes": sum(
-                file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists()
-            ),
+            "bytes": limits.size_of(path),
             "execs": summary.execs,
             "first": None if summary.first_ns is None else utc_text(summary.first_ns),
             "last": None if summary.last_ns is None else utc_text(summary.last_ns),
@@ -189,6 +222,9 @@ def _facts(state: State) -> dict[str, object]:
             "missed": summary.missed,
             "missed_exits": summary.missed_exits,
             "recorder_runs": summary.runs,
+            "max_size": kept.max_bytes,
+            "max_age": None if kept.max_age_ns is None else limits.time_text(kept.max_age_ns),
+            "min_age": limits.time_text(kept.min_age_ns),
             "pruned": 0 if gone is None else gone.execs,
             "pruned_until": None if gone is None else utc_text(gone.until_ns),
         }

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit import doctor, loader, means, sight
+from execaudit import doctor, limits, loader, means, sight
 from execaudit.cli.state import State, config_option, db_option
-from execaudit.errors import StoreError
+from execaudit.errors import ConfigError, StoreError
 from execaudit.reader import revision_of
 from execaudit.revision import REVISION
+from execaudit.sizes import size_text
+from execaudit.upkeep import upkeep
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from execaudit.settings import Settings
 
 
 @click.command("doctor")
@@ -33,8 +37,9 @@ def command(ctx: click.Context, fmt: str) -> None:
 
     Then what each probe would see here. Exits with 1 when a check failed.
     """
-    path = ctx.find_object(State).database()  # type: ignore[union-attr]  # the group makes it
-    checks = doctor.run(doctor.Environment(), lambda: _database(path))
+    state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
+    path = state.database()
+    checks = [*doctor.run(doctor.Environment(), lambda: _database(path)), _limits(path, state.settings())]
     folder = means.tracefs()  # without it, or permission to look there, nothing can be said of them
     sights = [] if folder is None else sight.look(folder, loader.KALLSYMS)
     if fmt == "json":
@@ -74,6 +79,24 @@ def _database(path: Path) -> doctor.Check:
         fix = "install the execaudit that made it"
         return doctor.Check(name, ok=False, detail=f"{path} has the newer schema {revision}", fix=fix)
     return doctor.Check(name, ok=True, detail=f"{path} has schema {revision}")
+
+
+def _limits(path: Path, settings: Settings) -> doctor.Check:
+    """How much history a recorder would keep here."""
+    name = "retention"
+    try:
+        configured = upkeep(settings).limits
+        kept = limits.effective(path, configured)
+        disk = limits.disk_of(path)
+    except ConfigError as exc:
+        detail, _, fix = str(exc).rpartition(": ")
+        return doctor.Check(name, ok=False, detail=detail, fix=fix)
+    except OSError as exc:
+        fix = "make it, or name another file with --db"
+        return doctor.Check(name, ok=False, detail=f"{path.parent}: {exc.strerror}", fix=fix)
+    return doctor.Check(
+        name, ok=True, detail=f"{limits.wording(configured, kept)}; {size_text(disk.free_bytes)} are free"
+    )
 
 
 def _is_missing(path: Path) -> bool:

@@ -202,13 +202,12 @@ def _open_targets(
     from execaudit import clock  # noqa: PLC0415  # see command
     from execaudit.ballast import Ballast  # noqa: PLC0415
     from execaudit.cli.progress import Progress  # noqa: PLC0415
-    from execaudit.prune import Limits  # noqa: PLC0415
     from execaudit.retention import Retention  # noqa: PLC0415
     from execaudit.sinks import StoreSink  # noqa: PLC0415
     from execaudit.store import Store  # noqa: PLC0415
 
     host = socket.gethostname()
-    retention = Retention(path, clock.boot_id(), Limits(wanted.max_age_ns, wanted.max_bytes))
+    retention = Retention(path, clock.boot_id(), wanted.limits, host=host)
     with Progress() as progress:
         store = stack.enter_context(Store(path, durable=wanted.durable, progress=progress.say))
     ballast = Ballast(path)
@@ -277,7 +276,6 @@ def _further_sinks(
 def _reload(state: State, targets: _Targets, monitor: Monitor) -> None:
     """After SIGHUP: opens the JSON log anew, and takes from the settings what can change while recording."""
     from execaudit.logs import log  # noqa: PLC0415  # see command
-    from execaudit.prune import Limits  # noqa: PLC0415
     from execaudit.settings import reload  # noqa: PLC0415
     from execaudit.upkeep import upkeep  # noqa: PLC0415
 
@@ -287,7 +285,7 @@ def _reload(state: State, targets: _Targets, monitor: Monitor) -> None:
         log.error("configuration_refused", reason=str(exc), todo="correct it; until then the old one holds")
     else:
         monitor.textfile = wanted.textfile
-        targets.retention.limits = Limits(wanted.max_age_ns, wanted.max_bytes)
+        targets.retention.limits = wanted.limits
         if targets.log_file is not None:
             targets.log_file.rotation = wanted.rotation
     if targets.log_file is not None:

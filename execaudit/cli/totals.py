@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from execaudit import clock, prune, query, render, stats
+from execaudit import clock, limits, query, render, stats
 from execaudit.cli.options import build_filter
 from execaudit.record import decoded, gap_record
 from execaudit.text import printable
 from execaudit.times import utc_text, zone_text
-from execaudit.widths import padded
 
 if TYPE_CHECKING:
     import sqlite3
@@ -50,7 +49,7 @@ def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -
 
 def write(totals: Totals, database: Path, *, as_json: bool) -> None:
     """Writes them to standard output, with the database's size."""
-    size = prune.size_of(database)
+    size = limits.size_of(database)
     if as_json:
         click.echo(render.json_text(_record(*totals, size)))
         return
@@ -133,7 +132,7 @@ def _who(user: User) -> str:
 def _table(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterator[str]:
     yield f"{title:<{_NAME_WIDTH}} {'EXECS':>10} {'%':>6}"
     for name, count in counted:
-        yield f"{padded(name, _NAME_WIDTH)} {count:>10} {100 * count / whole:>6.1f}"
+        yield f"{name:<{_NAME_WIDTH}} {count:>10} {100 * count / whole:>6.1f}"
 
 
 def _chart(gathered: Stats) -> Iterator[str]:
