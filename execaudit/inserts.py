@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from execaudit import keys, schema
 from execaudit.codes import KINDS, TRUNCATIONS
 from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, ExitEvent, Kind, boot_prefix
-from execaudit.interned import Interned, Recent, Texts
+from execaudit.interned import Interned, Lines, Recent, Texts
 from execaudit.signed64 import signed
 from execaudit.trigrams import CHUNK_LINES
 
@@ -57,7 +57,7 @@ class Inserts:
         # again, and others in between, a tenth is stored twice.
         self._comms = Texts("comm", megabytes=0.2, numbers=4096)
         self._paths = Texts("path", megabytes=0.5, numbers=32_768)
-        self._argv = Texts("argv", megabytes=0.75, numbers=65_536)
+        self._argv = Lines(megabytes=0.75, numbers=65_536)
         self._users: Interned[str] = Interned("user", ("v",), megabytes=0.1, numbers=256)
         self._origins: Interned[Place] = Interned(
             "origin",

@@ -6,6 +6,7 @@ a true LRU, because the fast path is then one look into one dict, which the stor
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -22,6 +23,10 @@ _ENTRY_BYTES = 250
 _MEGABYTE = 1024 * 1024
 # Longer texts are nearly always unique; remembering them would only hold memory.
 _LONGEST_REMEMBERED = 1024
+# Nobody can make two lines of one digest of this size.
+_DIGEST_BYTES = 32
+_BY_DIGEST = "SELECT argv_id FROM long_argv WHERE digest = ?"
+_INSERT_DIGEST = "INSERT INTO long_argv (argv_id, digest) VALUES (?, ?)"
 _TAG_BITS = 16
 _TAG = 2**_TAG_BITS - 1
 _LARGEST_NUMBER = 2 ** (64 - _TAG_BITS)
@@ -154,3 +159,39 @@ class Texts(Interned[bytes]):
     def id_of(self, value: bytes) -> int:
         """Returns the id of a value."""
         return self.known.get(value) or self.again(value) or self.new(value, (value,), text=value)
+
+
+class Lines(Texts):
+    """The command lines. Those that are too long to be remembered are found again by their digest."""
+
+    def __init__(self, *, megabytes: float, numbers: int) -> None:
+        super().__init__("argv", megabytes=megabytes, numbers=numbers)
+        self._digests: dict[bytes, int] = {}
+        """Of this batch."""
+
+    def load(self, connection: sa.Connection, *, first: int = 1) -> None:
+        """Forgets everything, and goes on after the last id; at `first`, if that is later."""
+        super().load(connection, first=first)
+        self._digests.clear()
+
+    def new(self, value: bytes, row: tuple[object, ...], *, text: bytes | None = None) -> int:
+        """Returns the id of a line that is not remembered."""
+        if len(value) <= _LONGEST_REMEMBERED:
+            return super().new(value, row, text=text)
+        digest = hashlib.blake2b(value, digest_size=_DIGEST_BYTES).digest()
+        number = self._digests.get(digest)
+        if number is None and self._execute is not None:
+            found = self._execute(_BY_DIGEST, (digest,)).fetchone()
+            number = None if found is None else int(found[0])
+        if number is None:
+            number = self._digests[digest] = super().new(value, row, text=text)
+        return number
+
+    def flush(self, connection: sa.Connection) -> None:
+        """Writes the lines that are new."""
+        super().flush(connection)
+        if self._digests:
+            connection.exec_driver_sql(
+                _INSERT_DIGEST, [(number, digest) for digest, number in self._digests.items()]
+            )
+            self._digests = {}

@@ -256,6 +256,8 @@ def _sweep_table(
                 while marks.step(sources):
                     pass
                 gone = [(number,) for number in range(low, high + 1) if not needed[number]]
+                if table == "argv":
+                    connection.executemany("DELETE FROM long_argv WHERE argv_id = ?", gone)
                 if table == "argv" and gone[-1:] == [(last,)]:
                     # The highest number stays, without its text: no number is ever given again.
                     connection.execute("UPDATE argv SET v = x'' WHERE id = ?", gone.pop())

@@ -23,6 +23,9 @@ _TARGET = 0.9
 _LEAST_PART = 50
 # That their sizes differ must not take more prunings than about so many.
 _STEPS = 8
+# So few are looked at one by one.
+_FEW = 20_000
+_EXEC_BYTES = 100  # with its indexes
 # Above the age by this part of it, for the same reason.
 _SLACK_PART = 100
 NEARLY_ALL = 0.9
@@ -184,6 +187,8 @@ def by_size(
         return None
     # As if all were of one size; by what it is still too large then is for the next plan.
     gone = min(max(int(whole * (size - _TARGET * max_bytes) / size), least, may_go // _STEPS), may_go)
+    if may_go <= _FEW:
+        gone = max(_enough(connection, within, size - _TARGET * max_bytes), least)
     within["offset"] = gone - 1
     top = _number(
         connection,
@@ -198,6 +203,23 @@ def by_size(
         {"top": top, "now": now.wall_ns},
     )
     return Plan(top, Nanoseconds(until), "size")
+
+
+def _enough(connection: sqlite3.Connection, within: dict[str, int], wanted_bytes: float) -> int:
+    """Returns how many of the oldest execs take so many bytes; all, if they do not."""
+    number, size = 0, 0.0
+    seen = set()
+    for argv_id, length in connection.execute(
+        "SELECT e.argv_id, length(a.v) FROM exec AS e JOIN argv AS a ON a.id = e.argv_id"
+        " WHERE e.id > :done AND e.id < :before ORDER BY e.id",
+        within,
+    ):
+        number += 1
+        size += _EXEC_BYTES + (0 if argv_id in seen else length)
+        seen.add(argv_id)
+        if size >= wanted_bytes:
+            break
+    return number
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest one in migrations/versions; a test compares the two. They sort as text."""

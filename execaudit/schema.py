@@ -67,6 +67,16 @@ comm = _dictionary("comm")
 path = _dictionary("path")
 # The captured bytes, each argument ended by a NUL, so that ("",) and () differ.
 argv = _dictionary("argv")
+# Of those lines that are too long to be remembered by the writer, the digest (BLAKE2b, 256 bits: equal ones
+# are the same line). Not of those that an earlier schema stored, or that a pruning shortened.
+long_argv = Table(
+    "long_argv",
+    metadata,
+    Column("argv_id", Integer, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Index("ix_long_argv_digest", "digest", unique=True),
+    sqlite_strict=True,
+)
 # User names, when they were resolved.
 user = _dictionary("user")
 

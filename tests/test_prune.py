@@ -54,7 +54,7 @@ def dangling(path: Path) -> list[tuple[str, str]]:
     with opened(path) as connection:
         return [
             (table, column)
-            for (table, column), into in REFERENCES.items()
+            for (table, column), into in (REFERENCES | {("long_argv", "argv_id"): "argv"}).items()
             if connection.execute(
                 f"SELECT 1 FROM {table} AS t LEFT JOIN {into} AS i ON i.id = t.{column}"
                 f" WHERE t.{column} IS NOT NULL AND i.id IS NULL LIMIT 1"

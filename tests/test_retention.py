@@ -240,7 +240,7 @@ def chain(count: int, size: int) -> list[ExecEvent]:
 
 def test_ancestors_stay_without_their_megabytes(path: Path) -> None:
     """A chain of programs in one process that lives stays, its arguments as heads and tails, and is found."""
-    events = chain(60, 100_000)
+    events = chain(40, 100_000)
     with Store(path) as store:
         begin_run(store)
         store.append(events)
@@ -252,7 +252,7 @@ def test_ancestors_stay_without_their_megabytes(path: Path) -> None:
         found = [each.event for each in query.find(connection, Filter())]
         assert [e.key for e in found] == [e.key for e in events]
         shortened = [(before, after) for before, after in zip(events, found, strict=True) if after.truncated]
-        assert 40 < len(shortened)
+        assert 20 < len(shortened)
         for before, after in shortened:
             assert (3, len(before.argv), Truncated.LIMIT) == (after.argc, after.argv_bytes, after.truncated)
             [hole] = after.holes
@@ -396,3 +396,37 @@ def test_ends_of_what_was_refused_are_counted_with_it() -> None:
     assert [] == list(later.exits)
     gaps = [*first.gaps, *later.gaps, *budget.settle()]
     assert (3, 3) == (sum(gap.count or 0 for gap in gaps), sum(gap.exits for gap in gaps))
+
+
+def test_equal_long_lines_are_stored_once(path: Path) -> None:
+    """In a batch, in another, after a restart; and read back exactly."""
+    long = [b"%d" % n * 3000 for n in range(4)]
+    events = [make_event(long[n % 3], seconds=n, pid=n + 1) for n in range(30)]
+    for start in (0, 20):
+        with Store(path) as store:
+            begin_run(store)
+            for batch in range(start, start + 10, 5):
+                store.append(events[batch : batch + 5])
+    with open_history(path) as connection:
+        found = [each.event.argv for each in query.find(connection, Filter())]
+    assert [event.argv for event in [*events[:10], *events[20:]]] == found
+    with opened(path) as connection:
+        assert (3, 3) == connection.execute(
+            "SELECT (SELECT count(*) FROM argv), (SELECT count(*) FROM long_argv)"
+        ).fetchone()
+
+
+def test_long_lines_come_again_after_they_were_pruned(path: Path) -> None:
+    """Their digests go with them."""
+    first, again = make_event(b"x" * 5000, pid=1), make_event(b"x" * 5000, pid=2, seconds=50)
+    with Store(path) as store:
+        begin_run(store)
+        store.append([first], [], [make_exit(first.key, 5)])
+        pruned(path, Limits(max_age_ns=Nanoseconds(1)), 20)
+        assert [] == pids(path)
+        store.append([again])
+        store.append([again._replace(pid=3)])
+    with open_history(path) as connection:
+        assert [again.argv] * 2 == [each.event.argv for each in query.find(connection, Filter())]
+    with opened(path) as connection:
+        assert (1,) == connection.execute("SELECT count(*) FROM argv WHERE v != x''").fetchone()
