@@ -89,7 +89,8 @@ def tidy(connection: sqlite3.Connection) -> Iterator[bool]:
     """Gives the file system what room is not used, in steps."""
     while _number(connection, "PRAGMA freelist_count"):
         before = _number(connection, "PRAGMA page_count")
-        connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+        # execute() would do one page, each in a transaction of its own.
+        connection.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
         yield True
         if _number(connection, "PRAGMA page_count") == before:
             break  # a database that was made without auto_vacuum: the room is used again

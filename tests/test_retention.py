@@ -11,12 +11,14 @@ import pytest
 from execaudit import limits, prune, prune_plan, query, retention
 from execaudit.backlog import Finished
 from execaudit.budget import Budget
+from execaudit.cli import doctor
 from execaudit.errors import DamagedStoreError
 from execaudit.event import ExecEvent, Gap, GapReason, Hole, Kind, Nanoseconds, Truncated
 from execaudit.filters import Filter
 from execaudit.limits import Disk, Limits
 from execaudit.reader import open_history
 from execaudit.retention import Retention
+from execaudit.settings import load
 from execaudit.store import Run, Store
 from tests.commands import execaudit
 from tests.histories import (
@@ -278,6 +280,20 @@ def test_the_writer_goes_on_after_lines_were_shortened(path: Path) -> None:
     assert found[30:] == [event.argv for event in ended(range(100, 200))]
 
 
+def test_room_is_given_back_by_the_thousand_pages(path: Path) -> None:
+    """Not page by page: each step is a transaction."""
+    stored(path, [e._replace(argv=b"%d" % e.pid * 10_000 + b"\0") for e in ended(range(1, 200))])
+    with opened(path) as connection:
+        now = now_at(10**6)
+        plan = prune_plan.by_age(connection, 1, now)
+        assert plan is not None
+        list(prune.prune(connection, plan, now, shrink=False))
+        pages = prune_plan.free_bytes(connection) // 4096
+        assert 1000 < pages
+        assert len(list(prune.tidy(connection))) <= pages // 1000 + 2
+        assert 0 == prune_plan.free_bytes(connection)
+
+
 def test_a_damaged_database_is_not_a_warning(path: Path) -> None:
     """The recorder ends, and says so."""
     with Store(path) as store:
@@ -337,8 +353,9 @@ def test_limits_are_said(path: Path, tmp_path: Path) -> None:
     config.write_text("[retention]\nmax_size = '300MB'\nmax_age = '30d'\nmin_age = '10min'\n")
     [facts] = execaudit("--config", config, "--db", path, "db", "info", "--format", "json").rows()
     assert (300_000_000, "30d", "10min") == (facts["max_size"], facts["max_age"], facts["min_age"])
-    doctor = execaudit("--config", config, "--db", path, "doctor").out.decode()
-    assert "at most 300.0 MB (configured), at most 30d old; nothing younger than 10min" in doctor
+    check = doctor._limits(path, load(config))
+    assert check.ok
+    assert "at most 300.0 MB (configured), at most 30d old; nothing younger than 10min" in check.detail
 
 
 class _Steady:
