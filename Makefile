@@ -46,7 +46,7 @@ uninstall:
 
 # The tests come last: their closing line is the result. First those that do not mind what else runs here,
 # two at a time; then those that have the kernel to themselves, because they count what happens on it.
-BESIDE = $(addprefix tests/live/test_, faults.py privileges.py record_cli.py record_command.py)
+BESIDE = $(addprefix tests/live/test_, privileges.py record_cli.py record_command.py)
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint

@@ -12,6 +12,8 @@ import sys
 import tty
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from tests import reachable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -19,18 +21,6 @@ if TYPE_CHECKING:
 # Settings of this machine must not reach into the tests; what a test gives comes after it.
 EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
 NOBODY = 65534
-# Imports first: nobody may not be allowed to read the checkout. What writes takes long to import.
-_AS_NOBODY = f"""
-import importlib, os, pkgutil, sys, execaudit.cli
-for module in pkgutil.walk_packages(execaudit.__path__, "execaudit."):
-    writes = module.name.endswith(("recorder", "schema", "sinks", "store"))
-    if not module.name.endswith("__main__") and not (writes and "upgrade" not in sys.argv):
-        importlib.import_module(module.name)
-os.setgroups([])
-os.setgid({NOBODY})
-os.setuid({NOBODY})
-execaudit.cli.main()
-"""
 PATIENCE = float(os.environ.get("EXECAUDIT_TEST_PATIENCE", "60"))
 """Seconds after which a command hangs; none takes nearly as long. An emulated machine wants more."""
 
@@ -89,8 +79,8 @@ def execaudit(
 
 def as_nobody(*arguments: str | Path, folder: Path | None = None) -> Finished:
     """Runs one command as the user nobody."""
-    before = (sys.executable, "-c", _AS_NOBODY, "--config", os.devnull)
-    return execaudit(*arguments, folder=folder, before=before)
+    become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    return execaudit(*arguments, folder=folder, before=(*become, *reachable.program()))
 
 
 def in_shell(script: str, *, folder: Path) -> Finished:

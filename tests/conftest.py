@@ -14,9 +14,17 @@ from tests.installing import make
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A shell starts what is in the background with SIGINT ignored, and the commands under test would
-# inherit it and rightly go on; handled here it is the default there.
+# What the caller hands down, and what is started here would inherit: signals that are ignored (nohup and a
+# shell's background) or blocked, and an umask that keeps others out of what tests make for them.
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
+for _number in signal.valid_signals() - {
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+}:  # Python's own to ignore, not its children's
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+os.umask(0o022)
 
 with contextlib.suppress(ImportError):  # the guests of tests/kernels run no such tests
     from hypothesis import HealthCheck, settings

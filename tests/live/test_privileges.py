@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit import privileges
-from tests.commands import EXECAUDIT, execaudit, found, recorder
+from tests import reachable
+from tests.commands import execaudit, found, recorder
 from tests.live.test_record_cli import ended, program
 from tests.nobody import public_folder
 
@@ -182,7 +183,7 @@ def test_a_command_has_the_rights_of_who_typed_it(tmp_path: Path) -> None:
 # Who starts it so has these capabilities and no others, as a service with AmbientCapabilities= has.
 _WITH = (
     "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--inh-caps=-all,{}", "--ambient-caps=-all,{}",
-    "--bounding-set=-all,{}", *EXECAUDIT,
+    "--bounding-set=-all,{}",
 )  # fmt: skip
 _UNIT = Path(__file__).parents[2] / "execaudit.service"
 
@@ -196,7 +197,7 @@ def of_the_unit() -> list[str]:
 def with_capabilities(names: list[str]) -> tuple[str, ...]:
     """The command, for a user with these alone."""
     given = ",".join(f"+{name}" for name in names)
-    return tuple(word.format(given) for word in _WITH)
+    return (*(word.format(given) for word in _WITH), *reachable.program())
 
 
 def test_the_units_capabilities_suffice(folder: Path) -> None:

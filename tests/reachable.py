@@ -1,0 +1,64 @@
+"""The program where every user can find it: the checkout may be in a folder that others cannot enter."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import re
+import shutil
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).parent.parent
+
+
+@functools.cache
+def program() -> tuple[str, ...]:
+    """Returns the command, for any user: a copy of the program and of what it imports."""
+    try:
+        names = _needed("execaudit", set())
+    except metadata.PackageNotFoundError:
+        # A guest of tests/kernels, where nothing is installed and everybody can read everything.
+        return (sys.executable, "-m", "execaudit", "--config", os.devnull)
+    folder = Path(tempfile.mkdtemp(prefix="execaudit-program-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for name in ("execaudit", "bpf", "migrations"):
+        shutil.copytree(_CHECKOUT / name, folder / name)
+    for distribution in names:
+        _copy(distribution, folder)
+    _open(folder)
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from execaudit.cli import main; main()"
+    return (os.path.realpath(sys.executable), "-I", "-c", code, "--config", os.devnull)
+
+
+def _needed(name: str, known: set[str]) -> set[str]:
+    """Returns the names of what a distribution needs, and what that needs."""
+    for requirement in metadata.requires(name) or ():
+        needed = re.match(r"[\w.-]+", requirement)
+        if needed is None or needed[0] in known or "extra ==" in requirement:
+            continue
+        try:
+            metadata.distribution(needed[0])
+        except metadata.PackageNotFoundError:
+            continue  # of another version of Python
+        known.add(needed[0])
+        _needed(needed[0], known)
+    return known
+
+
+def _copy(name: str, folder: Path) -> None:
+    for file in metadata.files(name) or ():
+        if file.parts[0] != "..":
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(str(file.locate()), target)
+
+
+def _open(folder: Path) -> None:
+    """Lets everybody read what is in a folder, whatever the umask was that made it."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
