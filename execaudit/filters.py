@@ -50,7 +50,10 @@ class Filter:
     args: tuple[bytes, ...] = ()
     """Substrings of the command line, its arguments joined by single spaces; none spans a hole."""
     args_regex: tuple[bytes, ...] = ()
-    r"""Python regular expressions, searched in the same text; a hole is a `\0` there."""
+    r"""Python regular expressions, searched in the same line as text; a hole is a `\0` there.
+
+    A byte that is not UTF-8 is one character of U+DC80 to U+DCFF, as in Python's `surrogateescape`.
+    """
     users: tuple[UserMatch, ...] = ()
     login_users: tuple[UserMatch, ...] = ()
     ttys: tuple[bytes, ...] = ()
@@ -147,7 +150,7 @@ def _where(wanted: Filter, span: Span) -> _Where:
             launches = f"SELECT id FROM launch WHERE {column} IN ({where.named('path', globs)})"  # noqa: S608  # ours
             where.conditions.append(f"e.launch_id IN ({launches})")
     where.any_of([_args_condition(where, text) for text in wanted.args])
-    where.any_of([f"args_search({where.bind(text)}, a.v, t.holes)" for text in wanted.args_regex])
+    where.any_of([f"args_search({where.bind(text)}, a.v, t.holes, e.id)" for text in wanted.args_regex])
     where.any_of([_user_condition(where, match, "u.v", "e.uid", "l.user_id") for match in wanted.users])
     where.conditions += _origin_conditions(where, wanted)
     where.any_of([f"r.host = {where.bind(host)}" for host in wanted.hosts])

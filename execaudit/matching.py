@@ -1,4 +1,4 @@
-"""What SQLite cannot match by itself: globs and regular expressions on bytes, and containers."""
+"""What SQLite cannot match by itself: globs and regular expressions, and containers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from execaudit.codes import KINDS
+from execaudit.connection import Connection
 from execaudit.container import container_id, is_named
-from execaudit.errors import FilterError
+from execaudit.event import ExecKey, Kind, boot_prefix, encode_id
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from execaudit.filters import Filter
 
@@ -21,15 +24,13 @@ def add_functions(connection: sqlite3.Connection, wanted: Filter) -> None:
 
     Raises FilterError for a regular expression that is none.
     """
+    if wanted.args_regex:
+        _add_args_search(connection, wanted.args_regex)
     all_globs = (*wanted.comms, *wanted.exes, *wanted.cwds, *wanted.cgroups)
     globs = {glob: _compiled_glob(glob) for glob in all_globs}
-    regexes = {text: _compiled_regex(text) for text in wanted.args_regex}
 
     def matches_glob(glob: bytes, value: bytes | None) -> bool:
         return value is not None and globs[glob].match(_text(value)) is not None
-
-    def args_search(text: bytes, argv: bytes | None, holes: str | None) -> bool:
-        return regexes[text].search(_command_line(argv, holes)) is not None
 
     def args_contain(text: bytes, argv: bytes | None, holes: str | None) -> bool:
         return text in _command_line(argv, holes)
@@ -42,7 +43,6 @@ def add_functions(connection: sqlite3.Connection, wanted: Filter) -> None:
         return is_named(container_id(cgroup), text)
 
     connection.create_function("matches_glob", 2, matches_glob, deterministic=True)
-    connection.create_function("args_search", 3, args_search, deterministic=True)
     connection.create_function("args_contain", 3, args_contain, deterministic=True)
     connection.create_function("line_contains", 2, line_contains, deterministic=True)
     connection.create_function("in_container", 2, in_container, deterministic=True)
@@ -71,8 +71,27 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _compiled_regex(text: bytes) -> re.Pattern[bytes]:
-    try:
-        return re.compile(text, re.DOTALL)
-    except (re.error, OverflowError, RecursionError) as exc:
-        raise FilterError(f"--args-regex: {exc}: Python's syntax, such as 'curl .*(http|ftp)://'") from exc
+def _add_args_search(connection: sqlite3.Connection, expressions: Sequence[bytes]) -> None:
+    from execaudit import timelimit  # noqa: PLC0415  # loads the library regex, for this filter alone
+
+    searchers = {text: timelimit.searcher(_text(text)) for text in expressions}
+
+    def args_search(text: bytes, argv: bytes | None, holes: str | None, number: int) -> bool:
+        try:
+            return searchers[text](_text(_command_line(argv, holes)))
+        except TimeoutError:
+            if isinstance(connection, Connection):
+                connection.failure = timelimit.too_slow(_text(text), _id_of(connection, number))
+            raise
+
+    connection.create_function("args_search", 4, args_search, deterministic=True)
+
+
+def _id_of(connection: sqlite3.Connection, number: int) -> str | None:
+    """Returns the id of the exec with a number, which may just have been deleted."""
+    row = connection.execute(
+        "SELECT r.boot_id, e.ts - k.offset_ns, CASE e.kind WHEN ? THEN coalesce(e.tid, e.pid) ELSE e.pid END FROM exec AS e JOIN clock AS k ON k.id = e.clock_id"
+        " JOIN run AS r ON r.id = k.run_id WHERE e.id = ?",
+        (KINDS.index(Kind.FAILED), number),
+    ).fetchone()
+    return None if row is None else encode_id(ExecKey(boot_prefix(row[0]), *row[1:]))

