@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING
-from unicodedata import category, east_asian_width
 
 from execaudit.draw import BOX, Glyphs
 from execaudit.event import Ended, Kind, encode_id
 from execaudit.record import command_line, errno_name, split_argv
 from execaudit.text import printable, shell_quote
 from execaudit.times import zone_text
+from execaudit.widths import columns, cut, padded
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -90,11 +90,11 @@ def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
     status = short_outcome(event)
     before = (
         f"{mark}{'<' if event.kind is Kind.SNAPSHOT else ' '}{_time(event, style)}"
-        f" {_padded(_cut(_who(event), _USER, '+'), _USER)} {event.pid:>7}"
+        f" {padded(cut(_who(event), _USER, '+'), _USER)} {event.pid:>7}"
         f" {_UNKNOWN if duration is None else duration_text(duration).replace(' ', ''):>8} "
     )
     rest = f"{status:<8} "
-    room = None if style.width is None else max(_NARROWEST, style.width - len(before) - len(rest))
+    room = None if style.width is None else max(_NARROWEST, style.width - columns(before) - len(rest))
     drawn = _command(event, lead, room, style.glyphs.cut)
     if not style.colour:
         return f"{before}{rest}{drawn}"
@@ -212,7 +212,7 @@ def _signal(number: int | None) -> str:
         return f"SIGRTMIN+{number - first}" if realtime else f"signal {number}"
 
 
-def _command(event: ExecEvent, lead: str, room: int | None, cut: str) -> str:
+def _command(event: ExecEvent, lead: str, room: int | None, mark: str) -> str:
     """Returns the drawing and the command, safe to show, in so many columns."""
     arguments = split_argv(event.argv, event.holes)
     text = command_line(arguments)
@@ -221,32 +221,4 @@ def _command(event: ExecEvent, lead: str, room: int | None, cut: str) -> str:
         text = f"[{printable(event.comm)}]"
     if event.kind is Kind.FAILED and event.filename is not None and arguments.parts[:1] != (event.filename,):
         text = f"{shell_quote(event.filename)}: {text}"
-    return lead + text if room is None else _cut(lead + text, room, cut)
-
-
-def _cut(text: str, columns: int, cut: str) -> str:
-    """Returns a text in so many columns of a terminal, with `cut` at its end if it is longer."""
-    if text.isascii() and len(text) <= columns:
-        return text
-    # Longer ones may fit, if they have marks that take no column: not many.
-    shown = text[: 4 * columns]
-    used, fits = 0, 0
-    for place, char in enumerate(shown, 1):
-        used += _columns(char)
-        if used <= columns - len(cut):
-            fits = place
-        if used > columns:
-            return shown[:fits] + cut
-    return shown if len(shown) == len(text) else shown[:fits] + cut
-
-
-def _padded(text: str, columns: int) -> str:
-    return text + " " * (columns - sum(map(_columns, text)))
-
-
-def _columns(char: str) -> int:
-    if char.isascii():
-        return 1
-    if category(char) in ("Mn", "Me"):
-        return 0
-    return 2 if east_asian_width(char) in "WF" else 1
+    return lead + text if room is None else cut(lead + text, room, mark)

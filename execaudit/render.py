@@ -11,6 +11,7 @@ from execaudit.jsonline import JsonLines
 from execaudit.record import command_line, errno_name, split_argv
 from execaudit.text import printable, shell_quote
 from execaudit.times import zone_text
+from execaudit.widths import padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 _LONGEST_COMMAND = 4096
 _REMEMBERED = 4096
-_ROW = "{:<23} {:>7} {:>7} {:<10} {:<7} {:<24} {}"
+_WHO, _EXE = 10, 24
+_ROW = f"{{:<23}} {{:>7}} {{:>7}} {{:<{_WHO}}} {{:<7}} {{:<{_EXE}}} {{}}"
 _UNKNOWN = "-"
 
 TABLE_HEADER = _ROW.format("TIME", "PID", "PPID", "USER", "RESULT", "EXE", "COMMAND")
@@ -70,10 +72,10 @@ def table_row(event: ExecEvent, zone: tzinfo | None) -> str:
         zone_text(event.time_ns, zone),
         event.pid,
         _UNKNOWN if event.ppid is None else event.ppid,
-        _who(event),
+        padded(_who(event), _WHO),
         _result(event),
         # Quoted, because a path with spaces could pass for an EXE and a COMMAND.
-        _UNKNOWN if exe is None else shell_quote(exe),
+        padded(_UNKNOWN if exe is None else shell_quote(exe), _EXE),
         command,
     )
 

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
 # What no shell treats specially in an argument: the same set as shlex.quote's.
 _BARE = re.compile(rb"[\w@%+=:,./-]+").fullmatch
 _ALL_BARE = re.compile(rb"[\w@%+=:,./\0-]+").fullmatch
+# Printable to Python, and yet nothing or a blank on a screen: the rest of Unicode's
+# Default_Ignorable_Code_Point (DerivedCoreProperties.txt), the fillers of two scripts and the empty
+# Braille pattern. Two names that differ in them look the same.
+_UNSEEN = re.compile(
+    "[\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u2800\\u3164\\ufe00-\\ufe0f\\uffa0"
+    "\\U00016fe4\\U0001d159\\U000e0000-\\U000e0fff]"
+).search
 _ASCII, _BMP = 0x80, 0x10000  # where code points need a longer escape
 
 
@@ -19,7 +26,7 @@ class _Escapes(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        shown = char if char.isprintable() else self.escape(char)
+        shown = char if is_visible(char) else self.escape(char)
         # Bounded, because the recorder is fed by strangers: 10 MB at most, not 200.
         if code < _BMP:
             self[code] = shown
@@ -47,6 +54,11 @@ _DISPLAY = _Escapes(_SHORT)
 _ANSI_C = _AnsiC(_SHORT | {ord("\\"): "\\\\", ord("'"): "\\'"})
 
 
+def is_visible(text: str) -> bool:
+    """Says whether each character is seen on a screen, a space included, and changes nothing around it."""
+    return text.isprintable() and (text.isascii() or _UNSEEN(text) is None)
+
+
 def exact(raw: bytes) -> str:
     r"""Returns bytes as text, invalid UTF-8 as `\xNN` and everything else as it is."""
     return raw.decode("utf-8", "backslashreplace")
@@ -55,13 +67,14 @@ def exact(raw: bytes) -> str:
 def printable(text: bytes | str) -> str:
     r"""Returns a text that changes nothing on a terminal but the line it is written on.
 
-    What `str.isprintable` refuses (controls, bidirectional marks, zero-width characters, line
-    separators) becomes `\n`, `\t`, `\r`, `\xNN` below U+0080, else `\uNNNN` or `\UNNNNNNNN`;
-    invalid UTF-8 becomes `\xNN`. For eyes only: a backslash is not escaped.
+    What is not visible (controls, bidirectional marks, zero-width characters, variation selectors,
+    fillers, line separators, private and unassigned characters) becomes `\n`, `\t`, `\r`, `\xNN`
+    below U+0080, else `\uNNNN` or `\UNNNNNNNN`; invalid UTF-8 becomes `\xNN`. For eyes only: a
+    backslash is not escaped.
     """
     if isinstance(text, bytes):
         text = exact(text)
-    return text if text.isprintable() else text.translate(_DISPLAY)
+    return text if is_visible(text) else text.translate(_DISPLAY)
 
 
 def shell_quote(arg: bytes) -> str:
@@ -73,7 +86,7 @@ def shell_quote(arg: bytes) -> str:
     if _BARE(arg):
         return arg.decode("ascii")
     text = arg.decode("utf-8", "surrogateescape")
-    if text.isprintable():
+    if is_visible(text):
         return "'" + text.replace("'", "'\"'\"'") + "'"
     return "$'" + text.translate(_ANSI_C) + "'"
 

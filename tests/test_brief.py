@@ -8,6 +8,7 @@ from datetime import timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wcwidth import wcswidth
 
 from execaudit.brief import (
     Role,
@@ -222,7 +223,7 @@ def test_any_exec_has_one_safe_line(event: ExecEvent, role: Role, width: int | N
     assert line.isprintable()
     assert kin_line(event, "└─ ", style).isprintable()
     assert outcome(event, next_comm=event.comm).isprintable()
-    assert width is None or len(line) <= max(
+    assert width is None or wcswidth(line) <= max(
         width, len(tree_line(LS._replace(argv=b"", comm=None), "", role, style)) + 30
     )
 

@@ -22,6 +22,7 @@ LAYERS: dict[str, set[str]] = {
     "formats": set(),
     "revision": set(),
     "text": set(),
+    "widths": set(),
     "users": set(),
     "notify": set(),
     "logs": {"stream"},
@@ -59,10 +60,10 @@ LAYERS: dict[str, set[str]] = {
     "csvrows": {"codes", "csvline", "event", "record", "rows", "times"},
     "abreast": {"errors"},
     "writing": {"abreast", "csvline", "csvrows", "filters", "formats", "query", "reader", "render"},
-    "render": {"csvline", "event", "jsonline", "record", "text", "times"},
+    "render": {"csvline", "event", "jsonline", "record", "text", "times", "widths"},
     "family": set(),
     "draw": {"family"},
-    "brief": {"draw", "event", "record", "text", "times"},
+    "brief": {"draw", "event", "record", "text", "times", "widths"},
     # The write side and the read side: neither knows the other, but for what SQLite files are.
     "reader": {"connection", "errors", "revision"},
     "keys": {"codes", "event"},
@@ -170,7 +171,7 @@ OWNERS = {
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
     "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "jsonline",
-    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "wire",
+    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "widths", "wire",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 

@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.text import exact, printable, shell_quote, shell_words
+from execaudit.text import exact, is_visible, printable, shell_quote, shell_words
 from tests.examples import examples
 
-HOSTILE = (
-    "'\"\\$`!~#*?[](){}<>|&;=^ \n\t\r\x01\x07\x1b\x7f\x80\x9b\xa0é\u200b\u202e\u2028\ufeff漢\U000e0041aA09"
-)
+HOSTILE = "'\"\\$`!~#*?[](){}<>|&;=^ \n\t\r\x01\x07\x1b\x7f\x80\x9b\xa0é\u200b\u202e\u2028\ufeff漢\U000e0041\u3164\ufe0f\U000e0101\u034faA09"
 ARGS = st.one_of(
     st.binary(),
     st.text(HOSTILE).map(str.encode),
@@ -43,7 +41,7 @@ def test_bash_reads_the_same_bytes_back(locale: str, args: list[bytes]) -> None:
 @given(ARGS)
 def test_quoted_words_are_safe_to_show(arg: bytes) -> None:
     """Nothing that a terminal obeys is in a quoted word."""
-    assert shell_quote(arg).isprintable()
+    assert is_visible(shell_quote(arg))
 
 
 @given(st.text())
@@ -88,13 +86,33 @@ def test_every_character_becomes_safe_to_show() -> None:
     """No code point comes through printable that is not printable itself."""
     everything = "".join(map(chr, range(0x110000)))
 
-    assert printable(everything).isprintable()
+    assert is_visible(printable(everything))
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        "\xad", "\u034f", "\u061c", "\u115f", "\u1160", "\u17b4", "\u180b", "\u180e", "\u200b", "\u200d", "\u2028",
+        "\u2029", "\u202e", "\u2060", "\u2064", "\u2066", "\u2800", "\u3000", "\u3164", "\ue000", "\ufe00", "\ufe0f", "\ufeff",
+        "\uffa0", "\ufff9", "\U0001d159", "\U0001d173", "\U000e0001", "\U000e0041", "\U000e0100", "\U000e01ef",
+        "\U000e0fff", "\U000f0000", "\U0010fffd",
+    ],
+)  # fmt: skip
+def test_what_nobody_sees_is_escaped(unseen: str) -> None:
+    """Two names never look the same; in a command bash still reads the same bytes."""
+    code = ord(unseen)
+    escape = f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+    assert f"a{escape}b" == printable(f"a{unseen}b")
+    assert "$'a" + "".join(f"\\x{byte:02x}" for byte in unseen.encode()) + "b'" == shell_quote(
+        f"a{unseen}b".encode()
+    )
 
 
 @given(st.text())
 def test_what_is_printable_stays(text: str) -> None:
     """Printable characters around what is escaped are never touched."""
-    assert "".join(char if char.isprintable() else printable(char) for char in text) == printable(text)
+    assert "".join(char if is_visible(char) else printable(char) for char in text) == printable(text)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from execaudit.cli.options import build_filter
 from execaudit.record import decoded, gap_record
 from execaudit.text import printable
 from execaudit.times import utc_text, zone_text
+from execaudit.widths import padded
 
 if TYPE_CHECKING:
     import sqlite3
@@ -132,7 +133,7 @@ def _who(user: User) -> str:
 def _table(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterator[str]:
     yield f"{title:<{_NAME_WIDTH}} {'EXECS':>10} {'%':>6}"
     for name, count in counted:
-        yield f"{name:<{_NAME_WIDTH}} {count:>10} {100 * count / whole:>6.1f}"
+        yield f"{padded(name, _NAME_WIDTH)} {count:>10} {100 * count / whole:>6.1f}"
 
 
 def _chart(gathered: Stats) -> Iterator[str]:
