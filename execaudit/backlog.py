@@ -1,19 +1,21 @@
-"""Batches that wait until their sink can take them, up to a bound. Pure.
+"""Batches that wait until their sink can take them, up to a bound that accounts share. Pure.
 
-What is beyond the bound is not kept but counted: when the sink goes on, it is told so, by a
-gap with the times between which execs are missing there.
+What is beyond the bound is not kept but counted: when the sink goes on, it is told so, by gaps with
+the times between which execs are missing there, and whose they were.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.event import Gap, GapReason, Kind
+from execaudit.losses import gaps_by_account
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
 
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
 # measured with tracemalloc over the tests' storm, texts that many execs share left out.
 _EVENT_BYTES = 1000
 _EXIT_BYTES = 400
+# So many gaps stand in a loss as they came; more are joined.
+_MOST_GAPS = 100
+_ROOT = 0
 
 
-class Finished(NamedTuple):
-    """What the recorder finished since it last said so."""
-
+class _Finished(NamedTuple):
     events: Sequence[ExecEvent]
     gaps: Sequence[Gap]
     exits: Sequence[ExitEvent]
@@ -33,26 +36,53 @@ class Finished(NamedTuple):
     """Wall clock: with this, all that was captured until then is finished."""
 
 
-class Lost(NamedTuple):
-    """What was only counted."""
+class Finished(_Finished):
+    """What the recorder finished since it last said so."""
 
-    from_ns: Nanoseconds
-    to_ns: Nanoseconds
-    execs: int
-    exits: int
-    gaps: list[Gap]
-    """Gaps that stood in the batches: they are never dropped."""
+    @cached_property
+    def shares(self) -> dict[int | None, int]:
+        """About how many bytes of memory the execs of each account take; ends and gaps are nobody's.
+
+        Weighed once for all sinks, and only if the batch has to wait.
+        """
+        shares: dict[int | None, int] = {}
+        for event in self.events:
+            account = account_of(event)
+            shares[account] = shares.get(account, 0) + _EVENT_BYTES + len(event.argv)
+        if self.gaps or self.exits:
+            rest = _EVENT_BYTES * len(self.gaps) + _EXIT_BYTES * len(self.exits)
+            shares[None] = shares.get(None, 0) + rest
+        return shares
+
+
+class _Waiting:
+    """A batch, and what was dropped of it or beside it."""
+
+    def __init__(self, batch: Finished, from_ns: Nanoseconds) -> None:
+        self.batch, self.from_ns = batch, from_ns
+        self.shares: dict[int | None, int] | None = None
+        """None: not weighed yet."""
+        self.lost = Lost()
+        self.told: Finished | None = None
+        """What first() returned: it may just be written, and stays as it is."""
 
 
 class Backlog:
-    """The batches of one sink that waits, in their order, with a gap where some were dropped."""
+    """The batches of one sink that waits, in their order, with a gap where something was dropped.
+
+    Below three quarters of the bound everything is kept. Above that root may hold half of it and others
+    a quarter each; and when it is full, the account that holds most loses its newest. An account that
+    lost something is kept out until it holds half of its share: a flood makes few gaps.
+    """
 
     def __init__(self, host: str, most_bytes: int) -> None:
-        """Keeps about so many bytes; once there are more, it drops until half of it is written."""
-        self._host, self._most_bytes = host, most_bytes
-        self._waiting: deque[Finished | Lost] = deque()
+        """Keeps about so many bytes."""
+        self.host, self._most_bytes = host, most_bytes
+        self._waiting: deque[_Waiting] = deque()
+        self._held: dict[int | None, int] = {}
+        self._shut: set[int | None] = set()
         self.size = 0
-        """Bytes that the batches take, about."""
+        """Bytes that the batches take, about; the only one that waits is not weighed."""
         self._seen_ns: Nanoseconds | None = None
 
     def __bool__(self) -> bool:
@@ -62,65 +92,174 @@ class Backlog:
         """Takes a batch, or counts what is in it."""
         if self and not (batch.events or batch.gaps or batch.exits):
             return
-        if self.is_full():
-            self._drop(batch)
-        else:
-            self._waiting.append(batch)
-            self.size += weight(batch)
+        began = batch.seen_ns if self._seen_ns is None else self._seen_ns
+        entry = _Waiting(batch, began)
+        if self._waiting:
+            if self._waiting[-1].shares is None:
+                self._hold(self._waiting[-1])
+            dropped = self._dropped(batch.shares)
+            if dropped:
+                _strip(entry, dropped)
+            self._hold(entry)
+        if not self._join(entry):
+            self._waiting.append(entry)
         self._seen_ns = batch.seen_ns
-
-    def is_full(self) -> bool:
-        """Says whether add() would drop."""
-        drops = self._waiting and isinstance(self._waiting[-1], Lost)
-        return self.size >= (self._most_bytes // 2 if drops else self._most_bytes)
 
     def first(self) -> Finished | None:
         """Returns what is to be written next, and leaves it here; None if nothing waits."""
         if not self._waiting:
             return None
         head = self._waiting[0]
-        if isinstance(head, Finished):
-            return head
-        from_ns, to_ns, execs, exits, gaps = head
-        gap = Gap(self._host, from_ns, to_ns, GapReason.STORE_FULL, execs, exits)
-        return Finished([], [*gaps, gap], [], to_ns)
+        if head.told is None:
+            batch, lost = head.batch, head.lost
+            if lost:
+                gaps = lost.gaps(self.host, head.from_ns, batch.seen_ns)
+                batch = Finished(batch.events, [*batch.gaps, *gaps], batch.exits, batch.seen_ns)
+            head.told = batch
+        return head.told
 
     def written(self) -> None:
         """Drops what first() returned: it is where it was to go."""
         head = self._waiting.popleft()
-        if isinstance(head, Finished):
-            self.size -= weight(head)
+        if head.shares is not None:
+            self._free(head.shares)
 
     def execs(self) -> int:
         """Returns how many execs wait, or are counted in what waits."""
-        return sum(each.execs if isinstance(each, Lost) else _execs(each) for each in self._waiting)
+        return sum(each.lost.execs + _execs(each.batch.events) for each in self._waiting)
 
-    def _drop(self, batch: Finished) -> None:
+    def _dropped(self, shares: dict[int | None, int]) -> set[int | None]:
+        """Returns the accounts of a batch that have no room, after making room where others hold more."""
+        for account in self._shut & set(shares):
+            if self._held.get(account, 0) <= self._share_of(account) // 2:
+                self._shut.discard(account)
+        dropped = self._shut & set(shares)
+        rest = {account: size for account, size in shares.items() if account not in dropped}
+        if self.size + sum(rest.values()) > self._most_bytes * 3 // 4:
+            over = {a for a, size in rest.items() if self._held.get(a, 0) + size > self._share_of(a)}
+            dropped |= over
+            rest = {account: size for account, size in rest.items() if account not in over}
+        while rest and self.size + sum(rest.values()) > self._most_bytes:
+            most = max(self._held, key=lambda account: self._held[account])
+            ours = max(rest, key=lambda account: self._held.get(account, 0) + rest[account])
+            if self._held[most] <= self._held.get(ours, 0) + rest[ours] or not self._evict(most):
+                dropped.add(ours)
+                del rest[ours]
+        self._shut |= dropped
+        return dropped
+
+    def _share_of(self, account: int | None) -> int:
+        """Returns what an account may hold of a backlog that is nearly full."""
+        return self._most_bytes // (2 if account in {_ROOT, None} else 4)
+
+    def _evict(self, account: int | None) -> bool:
+        """Drops the newest execs of an account that are not just written. Returns whether there were any."""
+        self._shut.add(account)
+        for entry in reversed(self._waiting):
+            if entry.told is None and entry.shares is not None and account in entry.shares:
+                before = entry.shares
+                _strip(entry, {account})
+                self._free(before)
+                self._hold(entry)
+                if entry.shares.get(account, 0) < before[account]:
+                    return True
+        return False
+
+    def _hold(self, entry: _Waiting) -> None:
+        entry.shares = entry.batch.shares
+        for account, size in entry.shares.items():
+            self._held[account] = self._held.get(account, 0) + size
+            self.size += size
+
+    def _free(self, shares: dict[int | None, int]) -> None:
+        for account, size in shares.items():
+            self._held[account] -= size
+            self.size -= size
+            if not self._held[account]:
+                del self._held[account]
+
+    def _join(self, entry: _Waiting) -> bool:
+        """Adds what holds no event to what holds none just before it. Returns whether it did."""
         last = self._waiting[-1] if self._waiting else None
-        # The first one may just be written.
-        if isinstance(last, Lost) and len(self._waiting) > 1:
-            before = last
-            self._waiting.pop()
-        else:
-            began = batch.seen_ns if self._seen_ns is None else self._seen_ns
-            before = Lost(began, began, 0, 0, [])
-        self._waiting.append(
-            Lost(
-                min(before.from_ns, batch.seen_ns),  # the wall clock may be stepped back
-                max(before.to_ns, batch.seen_ns),
-                before.execs + _execs(batch),
-                before.exits + len(batch.exits),
-                merged([*before.gaps, *batch.gaps]),
-            )
-        )
+        if last is None or last.told is not None:
+            return False
+        # A gap that waits alone keeps its place while there is room.
+        if not (entry.lost or last.lost) and self.size <= self._most_bytes * 3 // 4:
+            return False
+        if any((entry.batch.events, entry.batch.exits, last.batch.events, last.batch.exits)):
+            return False
+        for each in (last, entry):
+            self._free(each.shares or {})
+        gaps = merged([*last.batch.gaps, *entry.batch.gaps])
+        if len(gaps) > _MOST_GAPS:
+            gaps = joined(gaps)
+        # The wall clock may be stepped back.
+        last.from_ns = min(last.from_ns, entry.batch.seen_ns)
+        last.batch = Finished([], gaps, [], max(last.batch.seen_ns, entry.batch.seen_ns))
+        last.lost.add(entry.lost)
+        self._hold(last)
+        return True
 
 
-def weight(batch: Finished) -> int:
-    """Returns about how many bytes of memory a batch takes."""
-    return (
-        sum(len(event.argv) for event in batch.events)
-        + _EVENT_BYTES * (len(batch.events) + len(batch.gaps))
-        + _EXIT_BYTES * len(batch.exits)
+class Lost:
+    """Counts by account what is not kept."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int | None, tuple[int, int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    @property
+    def execs(self) -> int:
+        """How many execs."""
+        return sum(execs for execs, _ in self._counts.values())
+
+    def count(self, events: Iterable[ExecEvent], exits: int = 0) -> None:
+        """Counts these execs, and so many ends. What ran before is counted as nothing, but not forgotten."""
+        for event in events:
+            self._add(account_of(event), int(event.kind is not Kind.SNAPSHOT), 0)
+        if exits:
+            self._add(None, 0, exits)
+
+    def add(self, other: Lost) -> None:
+        """Counts what another one has counted."""
+        for account, (execs, exits) in other._counts.items():
+            self._add(account, execs, exits)
+
+    def gaps(self, host: str, from_ns: Nanoseconds, to_ns: Nanoseconds) -> list[Gap]:
+        """Returns the gaps that say so."""
+        return gaps_by_account(host, GapReason.STORE_FULL, from_ns, to_ns, self._counts)
+
+    def _add(self, account: int | None, execs: int, exits: int) -> None:
+        before = self._counts.get(account, (0, 0))
+        self._counts[account] = before[0] + execs, before[1] + exits
+
+
+def account_of(event: ExecEvent) -> int | None:
+    """Returns the uid that an exec is charged to."""
+    return event.uid if event.account is None else event.account
+
+
+def joined(gaps: Sequence[Gap]) -> list[Gap]:
+    """Returns one gap for each reason and user, from the first one's beginning to the last one's end."""
+    by_kind: dict[tuple[str, GapReason, int | None], Gap] = {}
+    for gap in gaps:
+        kind = gap.host, gap.reason, gap.uid
+        other = by_kind.get(kind)
+        by_kind[kind] = gap if other is None else union(other, gap)
+    return list(by_kind.values())
+
+
+def union(one: Gap, other: Gap) -> Gap:
+    """Returns a gap that covers two of the same reason and user."""
+    count = None if one.count is None or other.count is None else one.count + other.count
+    return replace(
+        one,
+        from_ns=min(one.from_ns, other.from_ns),
+        to_ns=max(one.to_ns, other.to_ns),
+        count=count,
+        exits=one.exits + other.exits,
     )
 
 
@@ -142,5 +281,24 @@ def merged(gaps: Sequence[Gap]) -> list[Gap]:
     return joined
 
 
-def _execs(batch: Finished) -> int:
-    return sum(event.kind is not Kind.SNAPSHOT for event in batch.events)
+def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
+    """Counts what accounts have in a batch, and leaves the rest in it. Gaps stay."""
+    batch = entry.batch
+    kept, dropped = _divided(batch.events, lambda event: account_of(event) not in accounts)
+    exits = [] if None in accounts else batch.exits
+    entry.lost.count(dropped, len(batch.exits) - len(exits))
+    entry.batch = Finished(kept, batch.gaps, exits, batch.seen_ns)
+
+
+def _divided(
+    events: Sequence[ExecEvent], keeps: Callable[[ExecEvent], bool]
+) -> tuple[list[ExecEvent], list[ExecEvent]]:
+    kept: list[ExecEvent] = []
+    dropped: list[ExecEvent] = []
+    for event in events:
+        (kept if keeps(event) else dropped).append(event)
+    return kept, dropped
+
+
+def _execs(events: Sequence[ExecEvent]) -> int:
+    return sum(event.kind is not Kind.SNAPSHOT for event in events)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from execaudit import clock
-from execaudit.backlog import Finished, merged
+from execaudit.backlog import Finished, Lost, merged
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.gap_log import GapLog
 from execaudit.health import Health
 from execaudit.probe import Losses
 from execaudit.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
@@ -167,6 +168,8 @@ class Recorder:
         self._execs = self._exits = self._missed = self._gaps = 0
         # Of the storing thread: what it has taken from the queue.
         self._seen_ns = begun.since_ns
+        self._gap_log = GapLog()
+        self._unstored, self._unstored_since = Lost(), begun.since_ns
         gaps = []
         if begun.stopped_ns is not None:
             gaps.append(_gap(host, GapReason.RECORDER_STOPPED, (begun.stopped_ns, begun.until_ns), None))
@@ -308,9 +311,11 @@ class Recorder:
             if done:
                 batch.add(self._assembler.drain())
             batch.add(self._roots.take_referred())
+            if self._deadline.is_late():
+                self._count(batch)
             full = len(batch.events) >= _FLUSH_EVENTS or batch.size >= _FLUSH_BYTES
             if done or full or time.monotonic() - flushed >= _FLUSH_SECONDS:
-                self._flush(batch)
+                self._flush(batch, ends=done)
                 batch = _Batch()
                 flushed = time.monotonic()
             if done:
@@ -319,7 +324,7 @@ class Recorder:
             rests = captured is None and not batch and not len(self._assembler) and not self._is_busy()
 
     def _is_busy(self) -> bool:
-        return any(sink.is_busy() for sink in self._sinks)
+        return bool(self._gap_log) or any(sink.is_busy() for sink in self._sinks)
 
     def _next(self, timeout_s: float) -> _Captured | None:
         """Returns the oldest in the queue, or None after that time without any."""
@@ -345,14 +350,24 @@ class Recorder:
             between = self._seen_ns, captured.seen_ns
             batch.gaps.append(_gap(self._host, GapReason.UNSTORABLE, between, left_out.execs, left_out.exits))
 
-    def _flush(self, batch: _Batch) -> None:
-        events, exits, gaps = batch.events, batch.exits, merged(batch.gaps)
-        if not batch and not self._is_busy():
+    def _count(self, batch: _Batch) -> None:
+        """Counts what there is no time to store."""
+        self._unstored.count(batch.events, len(batch.exits))
+        batch.events, batch.exits = [], []
+
+    def _flush(self, batch: _Batch, *, ends: bool) -> None:
+        if not batch and not self._is_busy() and not ends:
             return
-        finished = Finished(events, gaps, exits, self._seen_ns)
-        for gap in gaps:
-            log.warning("execs_missed", count=gap.count, exits=gap.exits, reason=gap.reason.value)
-            self._missed += gap.count or 0
+        if ends:
+            batch.gaps += self._unstored.gaps(self._host, self._unstored_since, self._seen_ns)
+        elif not self._deadline.is_late():
+            self._unstored_since = self._seen_ns
+        events, exits = batch.events, batch.exits
+        self._missed += sum(gap.count or 0 for gap in batch.gaps)
+        gaps = self._gap_log.take(merged(batch.gaps), now_s=time.monotonic(), ends=ends)
+        held_ns = self._gap_log.since_ns()
+        seen_ns = self._seen_ns if held_ns is None else min(held_ns, self._seen_ns)
+        finished = Finished(events, gaps, exits, seen_ns)
         self._gaps += len(gaps)
         self._exits += len(exits)
         self._execs += sum(event.kind is not Kind.SNAPSHOT for event in events)

@@ -112,6 +112,8 @@ LAYERS: dict[str, set[str]] = {
     },
     "backlog": {"event"},
     "left_out": {"backlog", "errors", "event"},
+    "losses": {"event"},
+    "backlog": {"event", "losses"},
     "ballast": set(),
     "logfile": {"errors", "event", "text"},
     "sizes": {"errors", "text"},
@@ -131,6 +133,7 @@ LAYERS: dict[str, set[str]] = {
         "retention",
         "store",
     },
+    "gap_log": {"backlog", "event"},
     "detached": {"backlog", "errors", "sinks"},
     "recorder": {
         "assemble",
@@ -138,6 +141,7 @@ LAYERS: dict[str, set[str]] = {
         "clock",
         "errors",
         "event",
+        "gap_log",
         "health",
         "probe",
         "sinks",
@@ -158,6 +162,7 @@ OWNERS = {
     "structlog": {
         "detached",
         "left_out",
+        "gap_log",
         "logfile",
         "logs",
         "monitor",

@@ -472,6 +472,30 @@ def test_a_broken_source_ends_the_recorder(monkeypatch: pytest.MonkeyPatch, brok
     assert "store" not in {thread.name for thread in threading.enumerate()}
 
 
+def test_a_stop_that_takes_too_long_only_counts_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What still waits then is a gap, whose times and user are right."""
+    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0)
+    source = FakeSource([[exec_record(n)] for n in range(1, 101)])
+    late = threading.Event()
+    monkeypatch.setattr(stopping.Deadline, "is_late", lambda _: late.is_set())
+
+    class SlowSink(KeepingSink):
+        """Is so slow that the first batch takes all the time of the stop."""
+
+        def accept(self, batch: Finished) -> None:
+            assert source.emptied.wait(30)
+            late.set()
+            super().accept(batch)
+
+    sink = SlowSink()
+    began = clock.wall_ns()
+    totals = record(source, sink)
+
+    assert 100 == totals.execs + totals.missed == len(sink.events) + sum(gap.count or 0 for gap in sink.gaps)
+    assert {(GapReason.STORE_FULL, Facts().uid)} == {(gap.reason, gap.uid) for gap in sink.gaps}
+    assert all(began <= gap.from_ns <= gap.to_ns <= clock.wall_ns() for gap in sink.gaps)
+
+
 def test_a_stop_does_not_wait_for_ever_for_a_database_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, with what is lost, and leaves the thread behind."""
     monkeypatch.setattr(stopping, "LEAVE_SECONDS", 0.2)
