@@ -8,21 +8,22 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from execaudit.errors import ExecauditError
+from execaudit.safe_open import UnsafeFileError, open_to_append
 from execaudit.text import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from execaudit.event import Nanoseconds
 
 log = structlog.get_logger()
@@ -33,6 +34,8 @@ _SECOND_NS = 1_000_000_000
 _RETRY_SECONDS = 60.0
 # The first line's time is at its beginning; a line may have megabytes.
 _HEAD_BYTES = 4096
+# What stands behind a log's name: .1, .2.gz, -20261129.xz, -20261129-1700000000.
+_OLD = re.compile(r"(\.\d+|-\d{8}(-\d+)?)(\.(gz|xz|bz2|zst))?").fullmatch
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Rotation:
     keep: int = 7
     """So many old ones: NAME.1.gz is the newest."""
     compress: bool = True
+    max_total: int | None = None
+    """Bytes of the log and all old ones, of other rotators too. None: however many."""
 
 
 NEVER = Rotation(keep=0)
@@ -61,19 +66,22 @@ class LogFile:
         self._not_before = 0.0
         self._reopens = False
         self._size = 0
+        self._began_ns: int | None = None
         self._open()
 
     def write(self, lines: bytes) -> None:
         """Appends whole lines: all of them or, when it raises OSError, none."""
-        size = self._size
+        size = self._look()
         try:
             rest = memoryview(lines)
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError:
-            # Half of them would come twice.
+            # Half of them would come twice. Whoever has truncated the log meanwhile must not get it filled up
+            # with NULs.
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, size)
+                if os.fstat(self._fd).st_size > size:
+                    os.ftruncate(self._fd, size)
             raise
         self._size = size + len(lines)
 
@@ -85,12 +93,27 @@ class LogFile:
         if self._reopens or self._is_moved():
             self.reopen()
             self._reopens = False
+        self._look()
         if time.monotonic() >= self._not_before and self._is_due():
             try:
                 self._rotate()
             except OSError as exc:
                 self._not_before = time.monotonic() + _RETRY_SECONDS
                 log.warning("log_not_rotated", path=printable(str(self.path)), reason=exc.strerror)
+        most = self.rotation.max_total
+        if most is not None and self._size >= most:
+            raise ExecauditError(
+                f"the JSON log {self.path} has reached its limit of {most} bytes and cannot be rotated: "
+                "see what is in its folder, or raise max_total in [json_log]"
+            )
+
+    def _look(self) -> int:
+        """Returns how large the file is: others may have truncated it in place."""
+        size = os.fstat(self._fd).st_size
+        if size < self._size:
+            self._began_ns = None
+        self._size = size
+        return size
 
     def reopen(self) -> None:
         """Opens what is at the path now, or makes it.
@@ -111,7 +134,7 @@ class LogFile:
 
     def _open(self) -> None:
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _MODE)
+            fd = open_to_append(self.path, _MODE)
             try:
                 found = os.fstat(fd)
                 size = found.st_size
@@ -122,6 +145,8 @@ class LogFile:
             except OSError:
                 os.close(fd)
                 raise
+        except UnsafeFileError as exc:
+            raise ExecauditError(f"cannot write the JSON log: {exc} with --json-log") from exc
         except OSError as exc:
             raise ExecauditError(
                 f"cannot write the JSON log {self.path}: {exc.strerror}: make its folder, or name another file with --json-log"
@@ -152,8 +177,10 @@ class LogFile:
         return self._began_ns is not None and time.time_ns() - self._began_ns >= wanted.max_age_ns
 
     def _rotate(self) -> None:
+        # Where the path is a link, the log is what it leads to.
+        path = Path(os.path.realpath(self.path))
         # The library's shifting of numbers; it never opens the log itself.
-        handler = RotatingFileHandler(self.path, backupCount=self.rotation.keep, delay=True)
+        handler = RotatingFileHandler(path, backupCount=self.rotation.keep, delay=True)
         try:
             if self.rotation.compress:
                 handler.namer = lambda name: f"{name}.gz"
@@ -161,17 +188,38 @@ class LogFile:
             if self.rotation.keep:
                 handler.doRollover()
             else:
-                self.path.unlink()
+                path.unlink()
         finally:
             handler.close()
         self.reopen()
+        if self.rotation.max_total is not None:
+            _remove_oldest(path, self.rotation.max_total - (self.rotation.max_bytes or 0))
+
+
+def _remove_oldest(path: Path, most_bytes: int) -> None:
+    """Removes old logs until the rest is so small: ours, and those that logrotate has made."""
+    old = []
+    for each in path.parent.iterdir():
+        if each.name.startswith(path.name) and _OLD(each.name[len(path.name) :]):
+            found = each.lstat()
+            old.append((found.st_mtime_ns, found.st_size, each))
+    total = sum(size for _, size, _ in old)
+    for _, size, each in sorted(old):
+        if total <= most_bytes:
+            return
+        each.unlink()
+        total -= size
+        log.info("old_log_removed", path=printable(str(each)), bytes=size)
 
 
 def _compress(source: str, target: str) -> None:
     """Makes target of source, which is there until it is whole."""
     unfinished = f"{target}.tmp"
     try:
-        with open(source, "rb") as plain, open(unfinished, "wb", opener=_make) as file:  # noqa: PTH123  # of text
+        with (
+            open(source, "rb", opener=_read) as plain,
+            open(unfinished, "wb", opener=_make) as file,
+        ):  # of text
             with gzip.GzipFile(os.path.basename(source), "wb", 6, file) as packed:  # noqa: PTH119  # of text
                 shutil.copyfileobj(plain, packed, 1 << 20)
             file.flush()
@@ -184,8 +232,15 @@ def _compress(source: str, target: str) -> None:
         raise
 
 
+def _read(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
+
+
 def _make(path: str, flags: int) -> int:
-    return os.open(path, flags, _MODE)
+    """Makes a new file, whatever somebody has put there."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108  # of text
+    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW, _MODE)
 
 
 def _time_of(head: bytes) -> int | None:

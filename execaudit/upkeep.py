@@ -25,7 +25,7 @@ _Value = TypeVar("_Value")
 _KEYS = {
     "store": ("synchronous",),
     "retention": ("max_age", "max_size", "min_age"),
-    "json_log": ("max_size", "max_age", "keep", "compress"),
+    "json_log": ("max_size", "max_age", "max_total", "keep", "compress"),
     "metrics": ("textfile",),
 }
 _KEEP = 7
@@ -90,6 +90,7 @@ def _rotation(settings: Settings) -> Rotation:
         max_age_ns=_parsed(settings, "json_log", "max_age", parse_duration),
         keep=keep,
         compress=compress is not False,
+        max_total=_parsed(settings, "json_log", "max_total", parse_size),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from execaudit import log_limit
 from execaudit.errors import ExecauditError
 from execaudit.logfile import LogFile, Rotation
 from execaudit.times import utc_text
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from execaudit.event import Nanoseconds
 
+NOBODY = 65534
 CHECKOUT = Path(__file__).parent.parent
 DAY_NS: Nanoseconds = 86_400 * 10**9  # type: ignore[assignment]  # it is some
 
@@ -202,3 +205,161 @@ def test_a_place_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
         LogFile(tmp_path / name)
 
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_log_that_was_truncated_in_place_gets_no_nuls(tmp_path: Path) -> None:
+    """As `: > log` and logrotate's copytruncate do it, before a disk that is full."""
+    script = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
+    program = """
+import sys
+from pathlib import Path
+from execaudit.logfile import LogFile
+path = Path(sys.argv[1]) / "x.jsonl"
+log = LogFile(path)
+log.write(b"x" * 499_999 + b"\\n")
+path.write_bytes(b"")
+log.prepare()
+log.write(b"short\\n")
+path.write_bytes(b"")
+try:
+    log.write(b"y" * 2_000_000 + b"\\n")
+except OSError as exc:
+    print(exc.strerror)
+print(path.read_bytes())
+log.write(b"after\\n")
+print(path.read_bytes())
+"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, program],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ["No space left on device", "b''", r"b'after\n'"] == done.stdout.splitlines(), done.stderr
+
+
+def test_rotation_by_size_counts_what_is_there(path: Path, log: LogFile) -> None:
+    """Neither what was truncated away, nor only what we wrote."""
+    log.rotation = Rotation(max_bytes=100, compress=False)
+    log.write(b"x" * 99 + b"\n")
+    path.write_bytes(b"")
+    log.prepare()
+    assert [path] == list(path.parent.iterdir())
+    with path.open("ab") as file:
+        file.write(b"y" * 100 + b"\n")
+    log.prepare()
+
+    assert b"y" * 100 + b"\n" == path.with_name("x.jsonl.1").read_bytes()
+
+
+def test_all_logs_together_have_a_limit(path: Path, log: LogFile) -> None:
+    """Old ones go first, whoever has put them aside; what has another name stays."""
+    for age, name in enumerate(
+        ("x.jsonl.9", "x.jsonl.8.gz", "x.jsonl-20260101.xz", "x.jsonl.bak", "xx.jsonl.1")
+    ):
+        other = path.with_name(name)
+        other.write_bytes(bytes(1000))
+        os.utime(other, (age + 1, age + 1))
+    log.rotation = Rotation(max_bytes=500, max_total=3000, compress=False)
+    for _ in range(2):
+        log.write(b"z" * 599 + b"\n")
+        log.prepare()
+
+    assert {"x.jsonl", "x.jsonl.1", "x.jsonl.2", "x.jsonl-20260101.xz", "x.jsonl.bak", "xx.jsonl.1"} == {
+        each.name for each in path.parent.iterdir()
+    }
+
+
+def test_a_log_that_cannot_be_rotated_ends_at_its_limit(path: Path, log: LogFile) -> None:
+    """It does not fill the disk; it waits, and says why."""
+    (path.parent / "x.jsonl.1.gz.tmp").mkdir()
+    log.rotation = Rotation(max_bytes=100, max_total=1000)
+    log.write(b"x" * 1000)
+    with pytest.raises(ExecauditError, match="limit of 1000 bytes and cannot be rotated: see"):
+        log.prepare()
+
+
+def test_the_default_limit_is_a_tenth_of_the_disk(tmp_path: Path) -> None:
+    """At most 4 GB; what the configuration says comes first."""
+    disk = os.statvfs(tmp_path)
+    tenth = disk.f_blocks * disk.f_frsize // 10
+    by_default = log_limit.completed(Rotation(keep=7), tmp_path / "x")
+
+    assert min(tenth, 4 * 10**9) == by_default.max_total == log_limit.default_bytes(tmp_path)
+    assert by_default.max_total // 9 == by_default.max_bytes
+    assert Rotation(max_bytes=10**12) == log_limit.completed(Rotation(max_bytes=10**12), tmp_path / "x")
+    assert 900 == log_limit.completed(Rotation(max_total=8100), tmp_path / "x").max_bytes
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Iterator[Path]:
+    """A folder of the user nobody, and a file of root elsewhere."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    (tmp_path / "victim").write_bytes(b"precious\n")
+    yield folder
+    assert b"precious\n" == (tmp_path / "victim").read_bytes()
+
+
+def _own(path: Path) -> None:
+    os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("file", "belongs to another user"),
+        ("symlink", "is a symbolic link of another user"),
+        ("hardlink", "is a hard link in a folder of others"),
+        ("fifo", "is no regular file"),
+        ("loop", "leads through too many symbolic links"),
+    ],
+)
+def test_a_path_that_others_have_prepared_is_refused(foreign: Path, kind: str, why: str) -> None:
+    """In one line, and nothing is written through it."""
+    path = foreign / "x.jsonl"
+    if kind == "file":
+        path.touch()
+        _own(path)
+    elif kind == "symlink":
+        path.symlink_to(foreign.parent / "victim")
+        _own(path)
+    elif kind == "hardlink":
+        path.hardlink_to(foreign.parent / "victim")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path)
+    _own(foreign)
+
+    with pytest.raises(
+        ExecauditError, match=rf"^cannot write the JSON log: [^\n]* {why}[^\n]* with --json-log$"
+    ):
+        LogFile(path)
+
+
+def test_links_of_our_own_are_followed(tmp_path: Path) -> None:
+    """An administrator may keep the log elsewhere; it is rotated there."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "x.jsonl").symlink_to("other/y.jsonl")
+    log = LogFile(tmp_path / "x.jsonl", Rotation(max_bytes=1, compress=False))
+    for _ in range(2):
+        log.prepare()
+        log.write(b"a\n")
+    log.close()
+
+    assert {"y.jsonl", "y.jsonl.1"} == {each.name for each in (tmp_path / "other").iterdir()}
+
+
+def test_what_is_put_aside_goes_through_no_link(foreign: Path) -> None:
+    """Somebody else's folder has links where the compressed log is to be made."""
+    log = LogFile(foreign / "x.jsonl", Rotation(max_bytes=1))
+    (foreign / "x.jsonl.1.gz.tmp").symlink_to(foreign.parent / "victim")
+    _own(foreign)
+    log.write(b"a\n")
+    log.prepare()
+    log.close()
+
+    assert b"a\n" == gzip.decompress((foreign / "x.jsonl.1.gz").read_bytes())

@@ -250,9 +250,12 @@ def _written(database: Path, log_file: LogFile | None) -> list[Path]:
 
 def _log_file(json_log: str | None, wanted: Upkeep) -> LogFile | None:
     """Opens the JSON log, if it is a file."""
-    from execaudit.logfile import LogFile  # noqa: PLC0415  # see command
+    from execaudit import log_limit  # noqa: PLC0415  # see command
+    from execaudit.logfile import LogFile  # noqa: PLC0415
 
-    return None if json_log in (None, "-") else LogFile(Path(json_log), wanted.rotation)
+    if json_log in (None, "-"):
+        return None
+    return LogFile(Path(json_log), log_limit.completed(wanted.rotation, Path(json_log)))
 
 
 def _further_sinks(
