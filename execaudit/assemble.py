@@ -255,7 +255,7 @@ class Assembler:
         A record that the probe cannot have sent is left out: see take_unreadable.
         """
         if now_ns - self._remembered_since > _REMEMBERED_NS:
-            self._forget()
+            self.forget()
             self._remembered_since = now_ns
         for record in records:
             try:
@@ -419,9 +419,10 @@ class Assembler:
         """Forgets what was decoded if that is too much by now."""
         self._remembered_bytes += size + _REMEMBERED_EACH
         if self._remembered_bytes > _REMEMBERED_BYTES:
-            self._forget()
+            self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Has everything decoded anew, with the names that users have now."""
         for known in (self._launched, self._refused, self._places):
             known.clear()
         self._remembered_bytes = 0

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
 from pathlib import Path
 
 from execaudit.errors import StoreError
+from execaudit.safe_open import UnsafeFileError, open_safely
 
 _LOCKS = Path("/proc/locks")
-# A reader that looks who records holds the lock for an instant.
+# Nobody else may open it: whoever can, could hold the lock and keep the recorder from starting.
+_MODE = 0o600
+# Root, or the owner, that looks who records holds the lock for an instant.
 _TRIES, _BETWEEN_SECONDS = 5, 0.02
 
 
@@ -28,7 +32,7 @@ def is_held(database: Path) -> bool:
     """
     path = _lock_file(database)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
         return _is_listed(path)
     except OSError:
@@ -62,12 +66,19 @@ class WriterLock:
         """Raises StoreError when another process records there, naming its pid."""
         path = _lock_file(database)
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            # Beside the command that it runs, root records to the service's database.
+            self._fd = open_safely(path, os.O_RDWR, _MODE, trust_folder=True)
+        except UnsafeFileError as exc:
+            raise StoreError(f"cannot write the lock: {exc} with --db") from exc
         except OSError as exc:
             raise StoreError(
                 f"cannot write {path}: {exc.strerror}: run it as root, or name another file with --db"
             ) from exc
         try:
+            # Earlier ones were for the group to read.
+            if os.fstat(self._fd).st_mode & ~_MODE & 0o777:
+                with contextlib.suppress(PermissionError):
+                    os.fchmod(self._fd, _MODE)
             self._take(database)
         except OSError as exc:
             os.close(self._fd)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from execaudit.errors import ExecauditError
-from execaudit.safe_open import UnsafeFileError, open_to_append
+from execaudit.safe_open import UnsafeFileError, open_safely
 from execaudit.text import printable
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class LogFile:
 
     def _open(self) -> None:
         try:
-            fd = open_to_append(self.path, _MODE)
+            fd = open_safely(self.path, os.O_RDWR | os.O_APPEND, _MODE)
             try:
                 found = os.fstat(fd)
                 size = found.st_size

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from execaudit import health, memory
-from execaudit.notify import notify
+from execaudit.notify import notify, retry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,6 +51,7 @@ class Monitor:
     def beat(self, now: Health) -> None:
         """To be called by the capturing thread, often: that it goes on is what the watchdog is told."""
         at = time.monotonic()
+        retry()
         if self._watchdog_s is not None and at - self._pinged >= self._watchdog_s:
             self._pinged = at
             notify("WATCHDOG=1")
@@ -78,8 +79,13 @@ class Monitor:
         """Writes the file anew; who reads it sees the old one or the new one."""
         unfinished = textfile.with_name(f".{textfile.name}.new")
         try:
-            unfinished.write_text(text, encoding="ascii")
-            unfinished.chmod(0o644)  # node_exporter is another user, and they are but numbers
+            with contextlib.suppress(FileNotFoundError):
+                unfinished.unlink()
+            # The folder may be somebody else's, who has put a link there.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(unfinished, flags, 0o600), "w", encoding="ascii") as file:
+                file.write(text)
+                os.fchmod(file.fileno(), 0o644)  # node_exporter is another user, and they are but numbers
             unfinished.replace(textfile)
         except OSError as exc:
             with contextlib.suppress(OSError):

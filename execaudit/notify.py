@@ -1,4 +1,8 @@
-"""Tell systemd about the service (sd_notify(3)): one datagram, so no library is needed."""
+"""Tell systemd about the service (sd_notify(3)): one datagram, so no library is needed.
+
+Never waits: while systemd does not read, states are left out, and the last of those that must arrive
+is sent again by retry().
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,10 @@ import contextlib
 import os
 import socket
 
+_unsent: list[str] = []
 
-def notify(state: str) -> None:
+
+def notify(state: str, *, must_arrive: bool = False) -> None:
     """Sends a state such as `READY=1`; does nothing outside of a service."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -16,4 +22,14 @@ def notify(state: str) -> None:
         address = "\0" + address[1:]
     # A manager that is gone must not take the recorder with it.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.sendto(state.encode(), address)
+        try:
+            channel.sendto(state.encode(), socket.MSG_DONTWAIT, address)
+        except BlockingIOError:
+            if must_arrive:
+                _unsent[:] = [state]
+
+
+def retry() -> None:
+    """Sends again what has to arrive, and could not."""
+    if _unsent:
+        notify(_unsent.pop(), must_arrive=True)

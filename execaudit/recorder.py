@@ -46,6 +46,8 @@ _REST_POLL_SECONDS = 0.5
 _REST_SECONDS = 1.0
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
+# After this, users' names are asked for anew: one may have come too late, or may be another by now.
+_NAMES_SECONDS = 60.0
 # Most stops take less, and need no words.
 _FIRST_SAY_SECONDS = 1.0
 # How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
@@ -169,6 +171,7 @@ class Recorder:
         # Of the storing thread: what it has taken from the queue.
         self._seen_ns = begun.since_ns
         self._gap_log = GapLog()
+        self._named = time.monotonic()
         self._unstored, self._unstored_since = Lost(), begun.since_ns
         gaps = []
         if begun.stopped_ns is not None:
@@ -365,6 +368,9 @@ class Recorder:
         events, exits = batch.events, batch.exits
         self._missed += sum(gap.count or 0 for gap in batch.gaps)
         gaps = self._gap_log.take(merged(batch.gaps), now_s=time.monotonic(), ends=ends)
+        if time.monotonic() - self._named >= _NAMES_SECONDS:
+            self._named = time.monotonic()
+            self._assembler.forget()
         held_ns = self._gap_log.since_ns()
         seen_ns = self._seen_ns if held_ns is None else min(held_ns, self._seen_ns)
         finished = Finished(events, gaps, exits, seen_ns)

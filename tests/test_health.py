@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from execaudit import health, monitor
+from execaudit import health, monitor, notify
 from execaudit.health import Health
 from execaudit.monitor import Monitor, watchdog_seconds
 
@@ -103,3 +104,45 @@ def test_the_watchdog_is_fed_as_often_as_it_wants(tmp_path: Path, monkeypatch: p
     assert watchdog_seconds({"WATCHDOG_USEC": "20000", "WATCHDOG_PID": "1"}) is None
     assert watchdog_seconds({}) is None
     assert watchdog_seconds({"WATCHDOG_USEC": "0"}) is None
+
+
+def test_a_manager_that_does_not_read_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is full; what has to arrive is sent again when it reads."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.bind(str(tmp_path / "notify"))
+        channel.setblocking(False)  # noqa: FBT003  # its only form
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "2")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+        told = Monitor(SINKS, None)
+        for _ in range(1000):  # Linux keeps 10 datagrams if nobody says otherwise
+            told.beat(WELL)
+        notify.notify("READY=1", must_arrive=True)
+        heard: list[bytes] = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(channel.recv(200))
+        assert b"READY=1" not in heard
+        told.beat(WELL)
+
+        assert b"READY=1" == channel.recv(200)
+
+
+def test_metrics_follow_no_link(tmp_path: Path) -> None:
+    """In a folder of somebody else's the name of the unfinished file may be taken."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    (folder / ".x.prom.new").symlink_to(victim)
+    Monitor(SINKS, folder / "x.prom").beat(WELL)
+    deadline = time.monotonic() + 30
+    while not (folder / "x.prom").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    assert b"precious" == victim.read_bytes()
+    assert 0o644 == (folder / "x.prom").stat().st_mode & 0o777
+    assert not (folder / "x.prom").is_symlink()

@@ -36,7 +36,7 @@ LAYERS: dict[str, set[str]] = {
     "clock": {"event"},
     "location": {"errors"},
     "settings": {"errors"},
-    "lock": {"errors"},
+    "lock": {"errors", "safe_open"},
     "container": {"text"},
     "times": {"errors", "event", "text"},
     "wire": {"errors"},

@@ -89,15 +89,23 @@ def test_a_holder_that_has_not_said_its_pid_is_unknown(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_file_that_cannot_be_locked_is_said_in_one_line(tmp_path: Path) -> None:
-    """Where the pid cannot be written, the lock is not taken, and no descriptor is left open."""
+def test_a_lock_that_others_have_prepared_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Neither a device nor a file of others is truncated and written, and no descriptor is left open."""
+    folder, victim = tmp_path / "foreign", tmp_path / "victim"
+    folder.mkdir()
+    victim.write_bytes(b"precious")
+    os.chown(victim, 1, 1)
+    os.chown(folder, 65534, 65534)
     (tmp_path / "x.db.lock").symlink_to("/dev/full")
-    descriptors = Path("/proc/self/fd")
-    opened = len(list(descriptors.iterdir()))
+    (folder / "x.db.lock").symlink_to(victim)
+    (folder / "y.db.lock").hardlink_to(victim)
+    opened = len(list(Path("/proc/self/fd").iterdir()))
 
-    with pytest.raises(StoreError, match=r"^cannot lock [^\n]*--db$"):
-        WriterLock(tmp_path / "x.db")
-    assert opened == len(list(descriptors.iterdir()))
+    for database in (tmp_path / "x.db", folder / "x.db", folder / "y.db"):
+        with pytest.raises(StoreError, match=r"^cannot write the lock: [^\n]* with --db$"):
+            WriterLock(database)
+    assert opened == len(list(Path("/proc/self/fd").iterdir()))
+    assert b"precious" == victim.read_bytes()
 
 
 def test_whether_it_is_held_can_be_asked(tmp_path: Path) -> None:
@@ -149,3 +157,14 @@ def test_links_lead_to_one_lock(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="another execaudit"):
         WriterLock(tmp_path / "x.db")
     lock.release()
+
+
+def test_who_may_read_the_history_cannot_hold_the_lock(tmp_path: Path) -> None:
+    """It is the recorder's alone, also where an earlier version has let the group read it."""
+    path, file = tmp_path / "x.db", tmp_path / "x.db.lock"
+    WriterLock(path).release()
+    assert 0o600 == file.stat().st_mode & 0o777
+    file.chmod(0o640)
+    WriterLock(path).release()
+
+    assert 0o600 == file.stat().st_mode & 0o777

@@ -549,7 +549,7 @@ def test_others_may_not_read_the_history(path: Path, umask: int) -> None:
         os.umask(before)
 
     names = ("history.db", "history.db-wal", "history.db-shm", "history.db.lock")
-    assert dict.fromkeys(names, 0o640) == modes
+    assert {**dict.fromkeys(names, 0o640), "history.db.lock": 0o600} == modes
 
 
 def test_a_reader_needs_no_write_access() -> None:

@@ -132,7 +132,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             db=printable(str(path)),
             json_log=None if json_log is None else printable(json_log),
         )
-        notify.notify("READY=1")
+        notify.notify("READY=1", must_arrive=True)
         child = refused = None
         try:
             child = subprocess.Popen(cmd) if cmd else None  # noqa: S603  # what the user asked for
@@ -162,7 +162,7 @@ def _run(
     from execaudit.stopping import StuckError, leave  # noqa: PLC0415
 
     def on_stop() -> None:
-        notify.notify("STOPPING=1")
+        notify.notify("STOPPING=1", must_arrive=True)
         stop.begin(child)
 
     try:
