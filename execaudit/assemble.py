@@ -421,6 +421,10 @@ class Assembler:
         if self._remembered_bytes > _REMEMBERED_BYTES:
             self.forget()
 
+    def rename(self, host: str) -> None:
+        """The host has another name from now on."""
+        self._origin = self._origin._replace(host=host)
+
     def forget(self) -> None:
         """Has everything decoded anew, with the names that users have now."""
         for known in (self._launched, self._refused, self._places):

@@ -34,6 +34,8 @@ class _Finished(NamedTuple):
     exits: Sequence[ExitEvent]
     seen_ns: Nanoseconds
     """Wall clock: with this, all that was captured until then is finished."""
+    host: str | None = None
+    """Its name then; None: as before."""
 
 
 class Finished(_Finished):
@@ -77,7 +79,7 @@ class Backlog:
 
     def __init__(self, host: str, most_bytes: int) -> None:
         """Keeps about so many bytes."""
-        self.host, self._most_bytes = host, most_bytes
+        self._host, self._most_bytes = host, most_bytes
         self._waiting: deque[_Waiting] = deque()
         self._held: dict[int | None, int] = {}
         self._shut: set[int | None] = set()
@@ -113,8 +115,8 @@ class Backlog:
         if head.told is None:
             batch, lost = head.batch, head.lost
             if lost:
-                gaps = lost.gaps(self.host, head.from_ns, batch.seen_ns)
-                batch = Finished(batch.events, [*batch.gaps, *gaps], batch.exits, batch.seen_ns)
+                gaps = lost.gaps(batch.host or self._host, head.from_ns, batch.seen_ns)
+                batch = batch._replace(gaps=[*batch.gaps, *gaps])
             head.told = batch
         return head.told
 
@@ -195,7 +197,8 @@ class Backlog:
             gaps = joined(gaps)
         # The wall clock may be stepped back.
         last.from_ns = min(last.from_ns, entry.batch.seen_ns)
-        last.batch = Finished([], gaps, [], max(last.batch.seen_ns, entry.batch.seen_ns))
+        seen_ns = max(last.batch.seen_ns, entry.batch.seen_ns)
+        last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns)
         last.lost.add(entry.lost)
         self._hold(last)
         return True
@@ -287,7 +290,7 @@ def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
     kept, dropped = _divided(batch.events, lambda event: account_of(event) not in accounts)
     exits = [] if None in accounts else batch.exits
     entry.lost.count(dropped, len(batch.exits) - len(exits))
-    entry.batch = Finished(kept, batch.gaps, exits, batch.seen_ns)
+    entry.batch = batch._replace(events=kept, exits=exits)
 
 
 def _divided(

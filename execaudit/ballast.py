@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Deletes in small transactions, with checkpoints between them, were seen to get by with this.
@@ -34,15 +35,32 @@ class Ballast:
             self._path.unlink()
         self._held = False
 
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Gives the room back while the body runs, and takes it again if it is still there."""
+        held = self._held
+        self.give_up()
+        try:
+            yield
+        finally:
+            if held:
+                self._take()
+
     def restore(self) -> None:
         """Takes the room again, if it was given up and there is enough."""
         if self._held:
             return
         with contextlib.suppress(OSError):
             disk = os.statvfs(self._path.parent)
-            if disk.f_bavail * disk.f_frsize < _FREE_BYTES:
-                return
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            if disk.f_bavail * disk.f_frsize >= _FREE_BYTES:
+                self._take()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):  # of a recorder that was killed, or not ours at all
+                self._path.unlink()
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(self._path, flags, _MODE)
             try:
                 os.posix_fallocate(fd, 0, _BYTES)
             except OSError:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 _PART = 10
 _MOST_BYTES = 4 * 10**9
-# A tenth of a small disk would be of little use.
-_LEAST_BYTES = 64 * 2**20
+# A tenth of a small disk would be of little use; then half of it at most.
+_LEAST_BYTES = 256 * 2**20
+# Besides the old logs there are one that is written and one that is being compressed. That takes seconds,
+# during which lines wait.
+_PARTS, _LARGEST_BYTES = 3, 256 * 2**20
 
 
 def default_bytes(folder: Path) -> int:
@@ -31,5 +34,5 @@ def completed(rotation: Rotation, log: Path) -> Rotation:
         total = default_bytes(log.parent)
     if total is None:
         return rotation
-    size = total // (rotation.keep + 2)  # one of them is written, and one is just being compressed
+    size = min(total // _PARTS, _LARGEST_BYTES)
     return replace(rotation, max_total=total, max_bytes=min(size, rotation.max_bytes or size))

@@ -193,7 +193,7 @@ class LogFile:
             handler.close()
         self.reopen()
         if self.rotation.max_total is not None:
-            _remove_oldest(path, self.rotation.max_total - (self.rotation.max_bytes or 0))
+            _remove_oldest(path, self.rotation.max_total - 2 * (self.rotation.max_bytes or 0))
 
 
 def _remove_oldest(path: Path, most_bytes: int) -> None:

@@ -158,7 +158,7 @@ class Recorder:
         self._roots = begun.roots
         self._assembler = assembler
         self._sinks = list(sinks)
-        self._host = host
+        self._host = self._new_host = host
         self._offset = clock.WallOffset()
         self._losses = Losses(0, 0, 0, 0)
         self._looked_ns = begun.since_ns
@@ -183,6 +183,10 @@ class Recorder:
         waiting = tuple(sink.name for sink in self._sinks if sink.waits())
         queued = self._queued_bytes, self._most_queued_bytes
         return Health(self._execs, self._exits, self._missed, self._gaps, *queued, waiting)
+
+    def rename(self, host: str) -> None:
+        """The host has this name from now on. For any thread."""
+        self._new_host = host
 
     def run(self, should_stop: Callable[[], bool], on_stop: Callable[[], None] = lambda: None) -> Totals:
         """Records until `should_stop` says so (asked twice a second, or more often) or storing fails.
@@ -321,6 +325,10 @@ class Recorder:
                 self._flush(batch, ends=done)
                 batch = _Batch()
                 flushed = time.monotonic()
+                if self._new_host != self._host:
+                    self._host = self._new_host
+                    self._assembler.rename(self._host)
+                    log.info("host_renamed", host=self._host)
             if done:
                 self._finish()
                 return
@@ -373,7 +381,7 @@ class Recorder:
             self._assembler.forget()
         held_ns = self._gap_log.since_ns()
         seen_ns = self._seen_ns if held_ns is None else min(held_ns, self._seen_ns)
-        finished = Finished(events, gaps, exits, seen_ns)
+        finished = Finished(events, gaps, exits, seen_ns, self._host)
         self._gaps += len(gaps)
         self._exits += len(exits)
         self._execs += sum(event.kind is not Kind.SNAPSHOT for event in events)

@@ -37,6 +37,8 @@ log = structlog.get_logger()
 _BACKLOG_BYTES = 32 * 1024 * 1024
 _RETRY_SECONDS = 1.0
 _INDEX_AGAIN_SECONDS = 60.0
+# How often the ballast is given up for a moment, so that something can be deleted.
+_LOAN_SECONDS = 60.0
 # Lines that are made at a time; command lines can have megabytes.
 _LINES = 64
 
@@ -84,7 +86,7 @@ class StoreSink:
         self._missing: Gap | None = None
         """What a database that took the place of ours does not have."""
         self._waits_since: float | None = None
-        self._next_try = self._next_index = 0.0
+        self._next_try = self._next_index = self._next_loan = 0.0
 
     def accept(self, batch: Finished) -> None:
         """Durable when it returns, or waiting. Raises DamagedStoreError."""
@@ -152,8 +154,14 @@ class StoreSink:
             self._store.append([], [self._missing])
             self._missing = None
         while (batch := self._backlog.first()) is not None:
+            if batch.host not in {None, self._host}:
+                self._rename(str(batch.host))
             self._append(batch)
             self._backlog.written()
+
+    def _rename(self, host: str) -> None:
+        self._store.rename(host)
+        self._host = host
 
     def _reopen(self) -> None:
         missing = self._store.reopen()
@@ -166,15 +174,26 @@ class StoreSink:
             self._waits_since = time.monotonic()
             log.error("database_waits", reason=str(exc))
         self._next_try = time.monotonic() + _RETRY_SECONDS
-        if isinstance(exc, FullStoreError) and self._retention is not None:
-            if self._ballast is not None:
-                self._ballast.give_up()
-            if self._retention.make_room(self._store):
-                self._next_try = 0.0
+        if (
+            isinstance(exc, FullStoreError)
+            and self._retention is not None
+            and self._make_room(self._retention)
+        ):
+            self._next_try = 0.0
+
+    def _make_room(self, retention: Retention) -> bool:
+        """Deletes what is old. To delete takes some room first; no event gets that of the ballast."""
+        if retention.make_room(self._store):
+            return True
+        if self._ballast is None or time.monotonic() < self._next_loan:
+            return False
+        self._next_loan = time.monotonic() + _LOAN_SECONDS
+        with self._ballast.lent():
+            return retention.make_room(self._store)
 
     def _append(self, batch: Finished) -> None:
         """Stores a batch, without what cannot be stored: that is a gap instead."""
-        events, gaps, exits, seen_ns = batch
+        events, gaps, exits, seen_ns, _ = batch
         omitted: list[Omitted] = []
         try:
             self._store.append(events, gaps, exits, seen_ns=seen_ns)

@@ -422,6 +422,15 @@ class Store:
             ],
         )
 
+    def rename(self, host: str) -> None:
+        """What is appended from now on is of a run with this host's name. Raises StoreError."""
+        if self._run is None:
+            raise AssertionError("no run has begun")
+        now_ns = clock.wall_ns()
+        # One after the other: who looks in between sees a recorder that has stopped.
+        self.end_run(now_ns)
+        self.begin_run(replace(self._run, host=host, started_ns=now_ns))
+
     def end_run(self, stopped_ns: Nanoseconds) -> None:
         """Notes the orderly stop."""
         with translated(f"cannot write {self._path}"), self._connection.begin():

@@ -17,6 +17,7 @@ import click
 
 from execaudit import __version__, privileges
 from execaudit.cli.options import Duration
+from execaudit.cli.reload import Reloading
 from execaudit.cli.signals import Stop, at_once, finish, until, wait
 from execaudit.cli.state import State, config_option, db_option, files
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
@@ -140,9 +141,11 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             refused = exc  # that is recorded too
         is_over = at_once if refused else until(stop, duration, child)
 
+        reloading = Reloading(lambda: _reload(state, targets, monitor, recorder))
+
         def look() -> bool:
             if stop.take_hangup():
-                _reload(state, targets, monitor)
+                reloading.ask()
             monitor.beat(recorder.health())
             return is_over()
 
@@ -276,8 +279,9 @@ def _further_sinks(
         yield Detached(LiveSink(write), host=host, patient=False)
 
 
-def _reload(state: State, targets: _Targets, monitor: Monitor) -> None:
-    """After SIGHUP: opens the JSON log anew, and takes from the settings what can change while recording."""
+def _reload(state: State, targets: _Targets, monitor: Monitor, recorder: Recorder) -> None:
+    """After SIGHUP: opens the JSON log anew, and reads again settings that may change and the host's name."""
+    from execaudit import log_limit  # noqa: PLC0415  # see command
     from execaudit.logs import log  # noqa: PLC0415  # see command
     from execaudit.settings import reload  # noqa: PLC0415
     from execaudit.upkeep import upkeep  # noqa: PLC0415
@@ -290,7 +294,8 @@ def _reload(state: State, targets: _Targets, monitor: Monitor) -> None:
         monitor.textfile = wanted.textfile
         targets.retention.limits = wanted.limits
         if targets.log_file is not None:
-            targets.log_file.rotation = wanted.rotation
+            targets.log_file.rotation = log_limit.completed(wanted.rotation, targets.log_file.path)
+    recorder.rename(socket.gethostname())
     if targets.log_file is not None:
         targets.log_file.reopen_soon()
     log.info("reloaded")
