@@ -110,7 +110,6 @@ LAYERS: dict[str, set[str]] = {
         "revision",
         "schema",
     },
-    "backlog": {"event"},
     "left_out": {"backlog", "errors", "event"},
     "losses": {"event"},
     "backlog": {"event", "losses"},
