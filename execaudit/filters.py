@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit import globs
 from execaudit.codes import KINDS
 from execaudit.event import Kind, Nanoseconds
 from execaudit.rows import COLUMNS, joins
@@ -44,7 +45,9 @@ class Filter:
     comms: tuple[bytes, ...] = ()
     """Globs."""
     exes: tuple[bytes, ...] = ()
-    """Globs; of a failed exec, the caller's image."""
+    """Globs for the image; of a failed exec, for the caller's or for what was asked for."""
+    filenames: tuple[bytes, ...] = ()
+    """Globs for the path that was asked for."""
     cwds: tuple[bytes, ...] = ()
     """Globs."""
     args: tuple[bytes, ...] = ()
@@ -145,10 +148,11 @@ def _where(wanted: Filter, span: Span) -> _Where:
     where.one_of("e.ppid", wanted.ppids)
     if wanted.comms:
         where.conditions.append(f"e.comm_id IN ({where.named('comm', wanted.comms)})")
-    for column, globs in (("exe_id", wanted.exes), ("cwd_id", wanted.cwds)):
-        if globs:
-            launches = f"SELECT id FROM launch WHERE {column} IN ({where.named('path', globs)})"  # noqa: S608  # ours
-            where.conditions.append(f"e.launch_id IN ({launches})")
+    if wanted.exes:
+        where.conditions.append(_image_condition(where, wanted.exes))
+    for column, names in (("filename_id", wanted.filenames), ("cwd_id", wanted.cwds)):
+        if names:
+            where.conditions.append(f"e.launch_id IN ({_launches(where, column, names)})")
     where.any_of([_args_condition(where, text) for text in wanted.args])
     where.any_of([f"args_search({where.bind(text)}, a.v, t.holes, e.id)" for text in wanted.args_regex])
     where.any_of([_user_condition(where, match, "u.v", "e.uid", "l.user_id") for match in wanted.users])
@@ -159,6 +163,24 @@ def _where(wanted: Filter, span: Span) -> _Where:
     if wanted.truncated:
         where.conditions.append("e.truncated IS NOT NULL")
     return where
+
+
+def _launches(where: _Where, column: str, names: Sequence[bytes]) -> str:
+    return f"SELECT id FROM launch WHERE {column} IN ({where.named('path', names)})"  # noqa: S608  # ours
+
+
+def _image_condition(where: _Where, names: Sequence[bytes]) -> str:
+    """Returns the condition for images: in a chroot also by the path that is seen there."""
+    inner = " OR ".join(where.glob("substr(ix.v, length(ir.v) + 1)", glob) for glob in names)
+    images = (
+        f"{_launches(where, 'exe_id', names)} UNION ALL SELECT il.id FROM launch AS il"  # noqa: S608  # ours
+        " JOIN path AS ir ON ir.id = il.root_id JOIN path AS ix ON ix.id = il.exe_id"
+        f" WHERE substr(ix.v, 1, length(ir.v)) = ir.v AND substr(ix.v, length(ir.v) + 1, 1) = {where.bind(b'/')}"
+        f" AND ({inner})"
+    )
+    failed = f"e.kind = {KINDS.index(Kind.FAILED)}"
+    asked = _launches(where, "filename_id", globs.as_asked(tuple(names)))
+    return f"(e.launch_id IN ({images}) OR ({failed} AND e.launch_id IN ({asked})))"
 
 
 def _number(wanted: Filter) -> str:

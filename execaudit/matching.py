@@ -11,6 +11,7 @@ from execaudit.codes import KINDS
 from execaudit.connection import Connection
 from execaudit.container import container_id, is_named
 from execaudit.event import ExecKey, Kind, boot_prefix, encode_id
+from execaudit.globs import as_asked
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +27,7 @@ def add_functions(connection: sqlite3.Connection, wanted: Filter) -> None:
     """
     if wanted.args_regex:
         _add_args_search(connection, wanted.args_regex)
-    all_globs = (*wanted.comms, *wanted.exes, *wanted.cwds, *wanted.cgroups)
+    all_globs = (*wanted.comms, *as_asked(wanted.exes), *wanted.filenames, *wanted.cwds, *wanted.cgroups)
     globs = {glob: _compiled_glob(glob) for glob in all_globs}
 
     def matches_glob(glob: bytes, value: bytes | None) -> bool:

@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "execaudit"
 # What each module may import of ours; `cli` may import everything, nothing may import `cli`.
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
+    "globs": set(),
     "connection": {"errors"},
     "timelimit": {"errors"},
     "event": set(),
@@ -68,8 +69,8 @@ LAYERS: dict[str, set[str]] = {
     "reader": {"connection", "errors", "revision"},
     "keys": {"codes", "event"},
     "rows": {"codes", "event", "signed64"},
-    "filters": {"codes", "event", "rows"},
-    "matching": {"codes", "connection", "container", "event", "filters", "timelimit"},
+    "filters": {"codes", "event", "globs", "rows"},
+    "matching": {"codes", "connection", "container", "event", "filters", "globs", "timelimit"},
     "limits": {"event", "sizes"},
     "prune_plan": {"event", "limits"},
     "lean": {"codes", "event", "lineuse", "shorten", "transaction", "trigrams"},
@@ -178,6 +179,8 @@ OWNERS = {
 PURE = (
     "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "jsonline",
     "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "widths", "wire",
+    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "globs", "jsonline",
+    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "wire",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 

@@ -38,6 +38,7 @@ FIELDS: dict[str, list[Any]] = {
     "ppids": [(3,)],
     "comms": [(b"c3",), (b"c1*",)],
     "exes": [(b"/bin/c3",), (b"/bin/c1?",)],
+    "filenames": [(b"/bin/c3",)],
     "cwds": [(b"/home/2",), (b"*/2",)],
     "args": [(b"n47",), (b"-x n47",)],
     "args_regex": [(b"n4[0-9]7$",)],

@@ -97,6 +97,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "ppids": some(_few),
     "comms": some(globs),
     "exes": some(globs),
+    "filenames": some(globs),
     "cwds": some(globs),
     "args": some(texts),
     "args_regex": some(st.sampled_from(_REGEXES)),
@@ -159,7 +160,8 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.pids or event.pid in wanted.pids,
             not wanted.ppids or event.ppid in wanted.ppids,
             not wanted.comms or any(glob_matches(glob, event.comm) for glob in wanted.comms),
-            not wanted.exes or any(glob_matches(glob, event.exe) for glob in wanted.exes),
+            not wanted.exes or any(is_image(glob, event) for glob in wanted.exes),
+            not wanted.filenames or any(glob_matches(glob, event.filename) for glob in wanted.filenames),
             not wanted.cwds or any(glob_matches(glob, event.cwd) for glob in wanted.cwds),
             not wanted.args or any(text in line for text in wanted.args),
             not wanted.args_regex or any(is_found(text, line) for text in wanted.args_regex),
@@ -174,6 +176,18 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.truncated or event.truncated is not None,
         )
     )
+
+
+def is_image(glob: bytes, event: ExecEvent) -> bool:
+    """Says whether an image is meant: outside of a chroot or inside, or as a failed exec asked for it."""
+    paths = [event.exe]
+    if event.root is not None and event.exe is not None and event.exe.startswith(event.root + b"/"):
+        paths.append(event.exe[len(event.root) :])
+    if event.kind is Kind.FAILED:
+        paths.append(event.filename)
+        if glob.startswith(b"*/") and glob_matches(glob[2:], event.filename):
+            return True
+    return any(glob_matches(glob, path) for path in paths)
 
 
 def is_found(expression: bytes, line: bytes) -> bool:
@@ -417,6 +431,7 @@ def test_values_are_bound() -> None:
         ppids=(number + 3,),
         comms=(word, glob),
         exes=(glob,),
+        filenames=(glob,),
         cwds=(b"zqx*",),
         args=(word, b"zqx y"),
         args_regex=(b"zqx$",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -134,7 +135,10 @@ _FILTERS = (
     click.option("--pid", "pids", type=_PID, multiple=True, metavar="PID", help="Process id."),
     click.option("--ppid", "ppids", type=_PID, multiple=True, metavar="PID", help="Its parent's."),
     click.option("--comm", "comms", multiple=True, metavar="GLOB", help="Command name, 15 bytes at most."),
-    click.option("--exe", "exes", multiple=True, metavar="GLOB", help="Path of the image that runs."),
+    click.option("--exe", "exes", multiple=True, metavar="GLOB", help="Path of the image, or its name."),
+    click.option(
+        "--filename", "filenames", multiple=True, metavar="GLOB", help="Path that was asked for, or its name."
+    ),
     click.option("--args", "args", multiple=True, metavar="TEXT", help="Part of the command line."),
     click.option(
         "--args-regex",
@@ -193,7 +197,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
 
     Raises FilterError; ExecauditError for an exec that is not in the history.
     """
-    from execaudit import query  # noqa: PLC0415  # `record --help` needs no query
+    from execaudit import globs, query  # noqa: PLC0415  # `record --help` needs no query
 
     since, until = values["since"], values["until"]
     if since is not None and until is not None and since >= until:
@@ -204,14 +208,23 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
     def raw(name: str) -> tuple[bytes, ...]:
         return tuple(os.fsencode(text) for text in values[name])
 
+    def meant(name: str, of: Callable[..., tuple[bytes, ...]]) -> tuple[bytes, ...]:
+        paths = raw(name)
+        if not paths:
+            return ()
+        # Who asks may be in a directory that is gone.
+        here = _here() if any(path[:1] == b"." for path in paths) else b"/"
+        return tuple(glob for path in paths for glob in of(path, here=here, real=os.path.realpath))
+
     return query.Filter(
         since_ns=since,
         until_ns=until,
         pids=values["pids"],
         ppids=values["ppids"],
-        comms=raw("comms"),
-        exes=raw("exes"),
-        cwds=raw("cwds"),
+        comms=tuple(glob for text in values["comms"] for glob in _comm_globs(text)),
+        exes=meant("exes", globs.of_image),
+        filenames=tuple(glob for text in raw("filenames") for glob in globs.of_filename(text)),
+        cwds=meant("cwds", globs.of_directory),
         args=raw("args"),
         args_regex=raw("args_regex"),
         users=tuple(query.user_match(connection, text) for text in values["users"]),
@@ -219,7 +232,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
             query.user_match(connection, text, option="--login-user") for text in values["login_users"]
         ),
         ttys=raw("ttys"),
-        cgroups=raw("cgroups"),
+        cgroups=tuple(glob for text in raw("cgroups") for glob in globs.of_cgroup(text)),
         # No container and no host has a name that is not UTF-8, and SQLite takes none.
         containers=tuple(_utf8(text) for text in values["containers"]),
         under=tuple(number_of(connection, key) for key in values["under"]),
@@ -229,6 +242,29 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         limit=None if values["limit"] is None else min(values["limit"], _MOST),
         reverse=values["reverse"],
     )
+
+
+def _here() -> bytes:
+    try:
+        return bytes(Path.cwd())
+    except FileNotFoundError:
+        return b"/"
+
+
+def _comm_globs(text: str) -> tuple[bytes, ...]:
+    """Returns the globs that are meant; says so if no command's name can match."""
+    from execaudit import globs  # noqa: PLC0415  # see build_filter
+    from execaudit.text import printable  # noqa: PLC0415
+
+    glob = os.fsencode(text)
+    meant = globs.of_comm(glob)
+    if not meant:
+        click.echo(
+            f"--comm {printable(text)}: no command has such a name, because the kernel cuts names to"
+            f" {globs.COMM_BYTES} bytes: use --exe or --filename",
+            err=True,
+        )
+    return meant or (glob,)
 
 
 def number_of(connection: sqlite3.Connection, key: ExecKey) -> int:

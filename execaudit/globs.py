@@ -1,0 +1,98 @@
+"""What a glob was meant to match, where the kernel writes names in another way. Pure.
+
+A command name is cut to 15 bytes; the paths of images and directories are absolute and without links.
+"""
+
+from __future__ import annotations
+
+import re
+from posixpath import normpath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMM_BYTES = 15
+"""TASK_COMM_LEN, without the NUL at its end."""
+# As matching.py reads them. Each of them but the star is a byte at least.
+_TOKEN = re.compile(rb"\*|\?|\[[!^]?\]?[^]]*\]|.", re.DOTALL)
+_WILD = re.compile(rb"[*?\[]")
+
+
+def of_comm(glob: bytes) -> tuple[bytes, ...]:
+    """Returns the globs for a command's name; none if no name can match. Of a path, its last part counts."""
+    names = [glob]
+    if re.match(rb"\.{0,2}/", glob):
+        names.append(glob.rpartition(b"/")[2])
+    cut = (_cut(name) for name in names)
+    return tuple(dict.fromkeys(name for name in cut if name or not glob))
+
+
+def _cut(glob: bytes) -> bytes:
+    """Returns what is left of a glob for a name that the kernel has cut; nothing if nothing can match it."""
+    tokens = _TOKEN.findall(glob)
+    stars = [place for place, token in enumerate(tokens) if token == b"*"]
+    before = stars[0] if stars else len(tokens)
+    if before >= COMM_BYTES:
+        return b"".join(tokens[:COMM_BYTES])
+    return glob if len(tokens) - len(stars) <= COMM_BYTES else b""
+
+
+def of_image(glob: bytes, *, here: bytes, real: Callable[[bytes], bytes]) -> tuple[bytes, ...]:
+    """Returns the globs for the path of an image.
+
+    `here`: the directory of who asks. `real` gives a path without links.
+    """
+    return _of_absolute(_within(glob), here, real)
+
+
+def of_directory(glob: bytes, *, here: bytes, real: Callable[[bytes], bytes]) -> tuple[bytes, ...]:
+    """Returns the globs for the path of a directory."""
+    return _of_absolute(glob.rstrip(b"/") or glob[:1], here, real)
+
+
+def of_cgroup(glob: bytes) -> tuple[bytes, ...]:
+    """Returns the globs for the path of a cgroup, whose last part will do."""
+    glob = glob.rstrip(b"/") or glob[:1]
+    return (_anywhere(glob),)
+
+
+def of_filename(glob: bytes) -> tuple[bytes, ...]:
+    """Returns the globs for the path that was asked for, which may be relative; its last part will do."""
+    glob = _within(glob)
+    return tuple(dict.fromkeys((glob, _anywhere(glob))))
+
+
+def as_asked(globs: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Returns globs for images as globs for paths that were asked for: those may be relative."""
+    return tuple(dict.fromkeys([*globs, *(glob[2:] for glob in globs if glob.startswith(b"*/"))]))
+
+
+def _within(glob: bytes) -> bytes:
+    """Returns the glob for everything in a directory, which ends with a slash."""
+    return glob + b"*" if glob.endswith(b"/") else glob
+
+
+def _anywhere(glob: bytes) -> bytes:
+    """Returns the glob for a name in whichever directory."""
+    return glob if not glob or glob[:1] in b"/*?[" else b"*/" + glob
+
+
+def _of_absolute(glob: bytes, here: bytes, real: Callable[[bytes], bytes]) -> tuple[bytes, ...]:
+    if glob in (b".", b"..") or glob.startswith((b"./", b"../")):
+        glob = _resolved(here + b"/" + glob, normpath)
+    glob = _anywhere(glob)
+    return tuple(dict.fromkeys((glob, _resolved(glob, real)))) if glob.startswith(b"/") else (glob,)
+
+
+def _resolved(glob: bytes, real: Callable[[bytes], bytes]) -> bytes:
+    """Returns a glob in which the directories before the first wildcard are as `real` has them."""
+    wild = _WILD.search(glob)
+    if wild is None:
+        return _single(real(glob))
+    head, slash, _ = glob[: wild.start()].rpartition(b"/")
+    return _single(real(head or slash)).rstrip(b"/") + glob[len(head) :]
+
+
+def _single(path: bytes) -> bytes:
+    return b"/" + path.lstrip(b"/")
