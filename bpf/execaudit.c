@@ -19,7 +19,8 @@
  *   execveat with AT_EXECVE_CHECK (it runs nothing), code that is mapped or
  *   interpreted without an exec. With syscall tracepoints, failed execs of 32-bit
  *   callers (the kernel does not trace compat syscalls). With kprobes, what a filter
- *   of system calls refuses: the function is never entered. With EA_RETURN_EXECS,
+ *   of system calls (seccomp) refuses: the function is never entered. What such a filter
+ *   kills, traps or answers with 0: there is no exit with an error. With EA_RETURN_EXECS,
  *   programs that the kernel starts itself, and interpreters of scripts.
  *
  * Built by execaudit/probe.py, which passes as -D flags:
@@ -65,6 +66,11 @@
 #define EA_COMPAT_SECOND EA_OPT(pt_regs, cx)
 #define EA_COMPAT_THIRD  EA_OPT(pt_regs, dx)
 #define EA_COMPAT_FIFTH  EA_OPT(pt_regs, di)
+/* At the exit of a call they are still there, and its number; and of one argument the place
+ * may have become the result's. */
+#define EA_KEPT_NUMBER   EA_OPT(pt_regs, orig_ax)
+#define EA_KEPT_FIRST    EA_REG_FIRST
+#define EA_NR_EXECVEAT   322
 #else /* arm64: x0, x1, ... and r0, r1, ... are the same */
 #define EA_REG_RETURN    EA_OPT(pt_regs, regs)
 #define EA_REG_FIRST     EA_OPT(pt_regs, regs)
@@ -75,6 +81,9 @@
 #define EA_COMPAT_SECOND EA_REG_SECOND
 #define EA_COMPAT_THIRD  EA_REG_THIRD
 #define EA_COMPAT_FIFTH  EA_REG_FIFTH
+#define EA_KEPT_NUMBER   EA_OPT(pt_regs, syscallno)
+#define EA_KEPT_FIRST    EA_OPT(pt_regs, orig_x0)
+#define EA_NR_EXECVEAT   281
 #endif
 
 #if defined(EA_FAILED_EXECS) || defined(EA_RETURN_EXECS)
@@ -88,6 +97,7 @@
 #define EA_RESTART_FIRST 512
 #define EA_RESTART_LAST  516
 #define EA_E2BIG 7
+#define EA_MAX_ERRNO 4095
 
 /* A record is built in per-CPU memory: the BPF stack has 512 bytes, a per-CPU
  * value may have 32 KiB. Records start within the first EA_LOW bytes; what is
@@ -107,8 +117,8 @@
 #define EA_S_IXGRP           00010
 
 #define EA_PATH_MAX 4096 /* the kernel's PATH_MAX */
-/* The strings of a first record are at most 15 888 bytes and fit below EA_LOW: two walks of
- * EA_PATH_MAX and a component each, the filename, and these. */
+/* The strings of a first record fit below EA_LOW: two walks of EA_PATH_MAX and a component each,
+ * the filename, and these take 15 500 bytes; the walk to the root has what is left. */
 #define EA_INTERP_MAX 1024 /* a first line has 256, a line of binfmt_misc 1920 */
 #define EA_CGROUP_MAX 1536
 #define EA_TTY_MAX    64   /* tty_struct.name */
@@ -118,7 +128,8 @@
  * of argv, above the kernel's own limit of 6 MiB for arguments and environment,
  * and for a failed exec, whose arguments are read one by one, 31 * 512 of them. */
 #define EA_COMPONENTS 128
-#define EA_CGROUPS    64
+#define EA_CGROUPS    64   /* of a cgroup's path, from the root on; a power of two */
+#define EA_DEEPER     1024 /* more of them, walked by where the kernel has no way straight up */
 #define EA_CHUNKS     16
 #define EA_ARGS       512
 
@@ -130,8 +141,9 @@ struct ea_state {
 	char raw[EA_RAW]; /* the record; first, because BCC sends from the start of a value */
 	__u64 argv;       /* successful: arg_start; failed: the caller's argv[] */
 	__u64 rest;       /* failed: where the argument that is half sent goes on */
-	__u64 root_dentry;
-	__u64 root_mnt;
+	__u64 host_dentry; /* the root of pid 1 */
+	__u64 host_mnt;
+	__u64 root;       /* address of the struct path of the process's root; 0: it is the host's */
 	__u64 exe;        /* address of the image's struct path */
 	__u32 pos;        /* end of the record so far */
 	__u32 off;        /* bytes of the command line so far */
@@ -141,6 +153,7 @@ struct ea_state {
 	__u32 argc;
 	__u32 sent;       /* the first record is out: a loss is no longer a loss of the exec */
 	__u32 compat;     /* failed: the caller's pointers have 32 bits */
+	__u64 nodes[EA_CGROUPS]; /* scratch of append_cgroup(); last, because it is not cleared */
 };
 
 /* What a system call was entered with. */
@@ -458,14 +471,13 @@ static __always_inline void append_tty(struct ea_state *s, u64 signal)
 		append_text(s, EA_STR_TTY, tty + EA_OFF(tty_struct, name), EA_TTY_MAX);
 }
 
-/* The cgroup's directory, or 0 if that is the root of its hierarchy. */
-static __always_inline u64 cgroup_below_root(u64 cgroup)
+/* A cgroup, or 0 if it is the root of its hierarchy. */
+static __always_inline u64 below_root(u64 cgroup)
 {
-	u64 node = 0, above = 0;
+	s32 level = 0;
 
-	KERNEL_READ(node, cgroup, EA_OFF(cgroup, kn));
-	KERNEL_READ(above, node, EA_KERNFS_PARENT);
-	return above ? node : 0;
+	KERNEL_READ(level, cgroup, EA_OFF(cgroup, level));
+	return level > 0 ? cgroup : 0;
 }
 
 static __always_inline u64 cgroup_of_controller(u64 css_set, int controller)
@@ -476,61 +488,106 @@ static __always_inline u64 cgroup_of_controller(u64 css_set, int controller)
 		return 0;
 	KERNEL_READ(css, css_set, EA_OFF(css_set, subsys) + 8 * controller);
 	KERNEL_READ(cgroup, css, EA_OFF(cgroup_subsys_state, cgroup));
-	return cgroup_below_root(cgroup);
+	return below_root(cgroup);
 }
 
-/* The unified hierarchy's; where that is not in use, the controllers' that container
- * engines and systemd of v1 hosts make groups of. */
+/* Returns the directory of a cgroup, or, where there are more than EA_CGROUPS from the root on,
+ * of the one above it that is the last of so many; 0 if that is too far. */
+static __always_inline u64 node_within(u64 cgroup, s32 level)
+{
+	u64 node = 0;
+
+#if EA_OPT(cgroup, ancestors) >= 0 /* since 6.1 */
+	if (level > EA_CGROUPS)
+		KERNEL_READ(cgroup, cgroup, EA_OPT(cgroup, ancestors) + 8 * EA_CGROUPS);
+	KERNEL_READ(node, cgroup, EA_OFF(cgroup, kn));
+#else
+	KERNEL_READ(node, cgroup, EA_OFF(cgroup, kn));
+	for (int i = 0; i < EA_DEEPER; i++) {
+		if (level - i <= EA_CGROUPS)
+			return node;
+		KERNEL_READ(node, node, EA_KERNFS_PARENT);
+	}
+	if (level - EA_DEEPER > EA_CGROUPS)
+		return 0;
+#endif
+	return node;
+}
+
+/* The unified hierarchy's; where that is not in use, the controllers' that container engines
+ * and systemd of v1 hosts make groups of. The root end comes first, because that is where a
+ * container's name is: who makes groups below it must not push it out. */
 static __always_inline void append_cgroup(struct ea_state *s, u64 task)
 {
 	struct ea_exec *e = (void *)s->raw;
-	u64 set = 0, cgroup = 0, node;
-	u32 begin = s->pos, pos = s->pos, flags = EA_PATH_CUT;
+	u64 set = 0, root = 0, cgroup, node = 0;
+	u32 begin = s->pos, pos = s->pos, depth = 0, flags = 0;
+	s32 level = 0;
 
 	KERNEL_READ(set, task, EA_OFF(task_struct, cgroups));
-	KERNEL_READ(cgroup, set, EA_OFF(css_set, dfl_cgrp));
-	if (!cgroup) {
+	KERNEL_READ(root, set, EA_OFF(css_set, dfl_cgrp));
+	if (!root) {
 		e->path_flags |= EA_PATH_NONE * EA_PATH_CGROUP;
 		return;
 	}
-	node = cgroup_below_root(cgroup);
-	if (!node)
-		node = cgroup_of_controller(set, EA_ENUM(cgroup_subsys_id, pids_cgrp_id));
-	if (!node)
-		node = cgroup_of_controller(set, EA_ENUM(cgroup_subsys_id, memory_cgrp_id));
+	cgroup = below_root(root);
+	if (!cgroup)
+		cgroup = cgroup_of_controller(set, EA_ENUM(cgroup_subsys_id, pids_cgrp_id));
+	if (!cgroup)
+		cgroup = cgroup_of_controller(set, EA_ENUM(cgroup_subsys_id, memory_cgrp_id));
+	if (!cgroup)
+		return;
+	KERNEL_READ(level, cgroup, EA_OFF(cgroup, level));
+	if (level > EA_CGROUPS)
+		flags = EA_PATH_CUT;
+	node = node_within(cgroup, level);
 	for (int i = 0; i < EA_CGROUPS; i++) {
-		u64 above = 0, name = 0;
-		long n;
+		u64 above = 0;
 
 		if (node)
 			KERNEL_READ(above, node, EA_KERNFS_PARENT);
-		if (!above) {
-			flags = 0;
+		if (!above)
+			break;
+		s->nodes[i] = node;
+		depth = i + 1;
+		node = above;
+	}
+	for (int i = 0; i < EA_CGROUPS; i++) {
+		u32 next = depth - 1 - i;
+		u64 name = 0;
+		long n;
+
+		if (i >= depth)
+			break;
+		if (pos - begin >= EA_CGROUP_MAX - EA_NAME_MAX) {
+			flags = EA_PATH_CUT;
 			break;
 		}
-		KERNEL_READ(name, node, EA_OFF(kernfs_node, name));
+		OPAQUE(next);
+		next &= EA_CGROUPS - 1;
+		KERNEL_READ(name, s->nodes[next], EA_OFF(kernfs_node, name));
 		pos &= EA_LOW - 1;
 		OPAQUE(pos);
 		pos &= EA_LOW - 1;
 		n = bpf_probe_read_kernel_str(&s->raw[pos], EA_NAME_MAX, (void *)name);
-		if (n < 0)
+		if (n < 0) {
+			flags = EA_PATH_CUT;
 			break;
+		}
 		pos += n;
-		node = above;
-		if (pos - begin >= EA_CGROUP_MAX - EA_NAME_MAX)
-			break;
 	}
 	e->path_flags |= flags * EA_PATH_CGROUP;
 	e->str_len[EA_STR_CGROUP] = pos - begin;
 	s->pos = pos;
 }
 
-/* The file that runs, and what it gave the process (prepare_binprm_creds in fs/exec.c,
- * cap_bprm_creds_from_file in security/commoncap.c). */
+/* The file that runs, and what it gave the process (bprm_fill_uid in fs/exec.c,
+ * cap_bprm_creds_from_file in security/commoncap.c). The kernel opened the file for this exec:
+ * what opened it (f_cred) are the credentials that the caller had before. */
 static __always_inline void fill_image(struct ea_exec *e, u64 exe_file, u64 cred)
 {
-	u64 inode = 0, super = 0, permitted = 0, ambient = 0, ns = 0;
-	u32 owner = 0, group = 0, gid = 0, egid = 0;
+	u64 inode = 0, super = 0, permitted = 0, ambient = 0, ns = 0, before = 0, permitted_before = 0;
+	u32 owner = 0, group = 0, egid = 0, euid_before = 0, egid_before = 0;
 	s32 level = 0;
 	u16 mode = 0;
 
@@ -544,19 +601,62 @@ static __always_inline void fill_image(struct ea_exec *e, u64 exe_file, u64 cred
 	KERNEL_READ(mode, inode, EA_OFF(inode, i_mode));
 	KERNEL_READ(owner, inode, EA_OFF(inode, i_uid));
 	KERNEL_READ(group, inode, EA_OFF(inode, i_gid));
-	KERNEL_READ(gid, cred, EA_OFF(cred, gid));
 	KERNEL_READ(egid, cred, EA_OFF(cred, egid));
-	if (mode & EA_S_ISUID && e->euid == owner && e->uid != e->euid)
+	KERNEL_READ(before, exe_file, EA_OFF(file, f_cred));
+	KERNEL_READ(euid_before, before, EA_OFF(cred, euid));
+	KERNEL_READ(egid_before, before, EA_OFF(cred, egid));
+	KERNEL_READ(permitted_before, before, EA_OFF(cred, cap_permitted));
+	if (mode & EA_S_ISUID && e->euid == owner && euid_before != owner)
 		e->gained |= EA_GAINED_SETUID;
-	if (mode & EA_S_ISGID && mode & EA_S_IXGRP && egid == group && gid != egid)
+	if (mode & EA_S_ISGID && mode & EA_S_IXGRP && egid == group && egid_before != group)
 		e->gained |= EA_GAINED_SETGID;
 	/* Without root, what is permitted after an exec is ambient, or came with the file. */
 	KERNEL_READ(ns, cred, EA_OFF(cred, user_ns));
 	KERNEL_READ(level, ns, EA_OFF(user_namespace, level));
 	KERNEL_READ(permitted, cred, EA_OFF(cred, cap_permitted));
 	KERNEL_READ(ambient, cred, EA_OFF(cred, cap_ambient));
-	if (!level && e->uid && e->euid && permitted & ~ambient)
+	if (!level && e->uid && e->euid && permitted & ~ambient & ~permitted_before)
 		e->gained |= EA_GAINED_CAPABILITIES;
+}
+
+/* Where the process is, as seen from where pid 1 is: root, mount namespace. */
+static __always_inline void fill_place(struct ea_state *s, u64 task)
+{
+	struct ea_exec *e = (void *)s->raw;
+	u64 pid = 0, ns = 0, init = 0, fs = 0, proxy = 0, mnt_ns = 0, host_ns = 0, dentry = 0, mnt = 0;
+
+	/* numbers[0] is the pid in the initial namespace, whichever the process is in. */
+	KERNEL_READ(pid, task, EA_OFF(task_struct, thread_pid));
+	KERNEL_READ(ns, pid, EA_OFF(pid, numbers) + EA_OFF(upid, ns));
+	KERNEL_READ(init, ns, EA_OFF(pid_namespace, child_reaper));
+	KERNEL_READ(fs, init, EA_OFF(task_struct, fs));
+	KERNEL_READ(s->host_dentry, fs, EA_OFF(fs_struct, root) + EA_OFF(path, dentry));
+	KERNEL_READ(s->host_mnt, fs, EA_OFF(fs_struct, root) + EA_OFF(path, mnt));
+	KERNEL_READ(proxy, init, EA_OFF(task_struct, nsproxy));
+	KERNEL_READ(host_ns, proxy, EA_OFF(nsproxy, mnt_ns));
+
+	KERNEL_READ(proxy, task, EA_OFF(task_struct, nsproxy));
+	KERNEL_READ(mnt_ns, proxy, EA_OFF(nsproxy, mnt_ns));
+	if (mnt_ns != host_ns)
+		KERNEL_READ(e->mnt_ns, mnt_ns, EA_OFF(mnt_namespace, ns) + EA_OFF(ns_common, inum));
+	KERNEL_READ(fs, task, EA_OFF(task_struct, fs));
+	KERNEL_READ(dentry, fs, EA_OFF(fs_struct, root) + EA_OFF(path, dentry));
+	KERNEL_READ(mnt, fs, EA_OFF(fs_struct, root) + EA_OFF(path, mnt));
+	if (dentry != s->host_dentry || mnt != s->host_mnt)
+		s->root = fs + EA_OFF(fs_struct, root);
+}
+
+/* Who traces the process and could rewrite what it is about to run. */
+static __always_inline void fill_tracer(struct ea_exec *e, u64 task)
+{
+	u64 tracer = 0;
+	u32 flags = 0;
+
+	KERNEL_READ(flags, task, EA_OFF(task_struct, ptrace));
+	if (!flags)
+		return;
+	KERNEL_READ(tracer, task, EA_OFF(task_struct, parent));
+	KERNEL_READ(e->traced, tracer, EA_OFF(task_struct, tgid));
 }
 
 /* The facts that both kinds of exec share. */
@@ -566,7 +666,7 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 	u64 task = bpf_get_current_task();
 	u64 pid_tgid = bpf_get_current_pid_tgid();
 	u64 uid_gid = bpf_get_current_uid_gid();
-	u64 parent = 0, cred = 0, fs = 0, mm = 0, exe_file = 0, signal = 0;
+	u64 parent = 0, cred = 0, mm = 0, exe_file = 0, signal = 0;
 	struct ea_image image;
 
 	__builtin_memset(e, 0, sizeof(*e));
@@ -596,11 +696,10 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 #endif
 	bpf_get_current_comm(&e->comm, sizeof(e->comm));
 
-	__builtin_memset((char *)s + EA_RAW, 0, sizeof(*s) - EA_RAW);
+	__builtin_memset((char *)s + EA_RAW, 0, __builtin_offsetof(struct ea_state, nodes) - EA_RAW);
 	s->pos = sizeof(*e);
-	KERNEL_READ(fs, task, EA_OFF(task_struct, fs));
-	KERNEL_READ(s->root_dentry, fs, EA_OFF(fs_struct, root) + EA_OFF(path, dentry));
-	KERNEL_READ(s->root_mnt, fs, EA_OFF(fs_struct, root) + EA_OFF(path, mnt));
+	fill_place(s, task);
+	fill_tracer(e, task);
 	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
 	KERNEL_READ(exe_file, mm, EA_OFF(mm_struct, exe_file));
 	if (exe_file) {
@@ -626,14 +725,29 @@ static __always_inline void append_origin(struct ea_state *s)
 	append_cgroup(s, task);
 }
 
-/* Appends the components of a struct path, the last one first, up to the
- * process's root, as d_path() in the kernel does: from the root of a mount it
- * goes on at the mountpoint. */
-static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
+/* Says whether a mount is in nobody's tree: unmounted while in use, or not yet mounted
+ * (open_tree). A mount of the kernel's own, such as that of pipes, has an error for a pointer. */
+static __always_inline int is_detached(u64 mount)
+{
+	u64 ns = 0;
+	u32 number = 0;
+
+	KERNEL_READ(ns, mount, EA_OFF(mount, mnt_ns));
+	if (!ns)
+		return 1;
+	if ((s64)ns < 0 && (s64)ns >= -EA_MAX_ERRNO)
+		return 0;
+	KERNEL_READ(number, ns, EA_OFF(mnt_namespace, ns) + EA_OFF(ns_common, inum));
+	return !number || number == (u32)EA_ENUM(init_ns_ino, MNT_NS_ANON_INO);
+}
+
+/* Appends the components of a struct path, the last one first, up to the host's root or that
+ * of the mount namespace, as /proc shows it from outside (prepend_path in fs/d_path.c): from
+ * the root of a mount it goes on at the mountpoint, and a chroot does not end it. */
+static __always_inline void walk(struct ea_state *s, u32 which, u64 path, u32 shift)
 {
 	struct ea_exec *e = (void *)s->raw;
 	u32 begin = s->pos, pos = s->pos, flags = EA_PATH_CUT;
-	u32 shift = which == EA_STR_EXE ? EA_PATH_EXE : EA_PATH_CWD;
 	u64 dentry = 0, mnt = 0, parent = 0, pprev = 0;
 
 	if (path)
@@ -653,7 +767,7 @@ static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
 		u64 mnt_root = 0, name = 0;
 		long n;
 
-		if (dentry == s->root_dentry && mnt == s->root_mnt) {
+		if (dentry == s->host_dentry && mnt == s->host_mnt) {
 			flags = 0;
 			break;
 		}
@@ -663,7 +777,7 @@ static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
 
 			KERNEL_READ(above, mount, EA_OFF(mount, mnt_parent));
 			if (above == mount || !above) {
-				flags = 0; /* the root of the whole tree */
+				flags = is_detached(mount) ? EA_PATH_UNREACHABLE : 0;
 				break;
 			}
 			KERNEL_READ(dentry, mount, EA_OFF(mount, mnt_mountpoint));
@@ -672,6 +786,11 @@ static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
 		}
 		KERNEL_READ(name, dentry, EA_OFF(dentry, d_name) + EA_OFF(qstr, name));
 		KERNEL_READ(parent, dentry, EA_OFF(dentry, d_parent));
+		/* The root of a file system, of which the mount shows a folder: moved out of there. */
+		if (parent == dentry && i) {
+			flags = EA_PATH_UNREACHABLE;
+			break;
+		}
 		pos &= EA_LOW - 1;
 		OPAQUE(pos);
 		pos &= EA_LOW - 1;
@@ -684,7 +803,7 @@ static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
 			break;
 		}
 		dentry = parent;
-		if (pos - begin >= EA_PATH_MAX)
+		if (pos - begin >= EA_PATH_MAX || pos >= EA_LOW - EA_NAME_MAX)
 			break;
 	}
 	e->path_flags |= flags * shift;
@@ -692,12 +811,28 @@ static __always_inline void walk(struct ea_state *s, u32 which, u64 path)
 	s->pos = pos;
 }
 
+/* Appends the process's root, unless it is the host's, or the same folder at the top of
+ * another mount namespace. */
+static __always_inline void walk_root(struct ea_state *s)
+{
+	struct ea_exec *e = (void *)s->raw;
+	u64 dentry = 0;
+
+	if (s->root) {
+		walk(s, EA_STR_ROOT, s->root, EA_PATH_ROOT);
+		KERNEL_READ(dentry, s->root, EA_OFF(path, dentry));
+		if (e->str_len[EA_STR_ROOT] || dentry != s->host_dentry)
+			return;
+	}
+	e->path_flags |= EA_PATH_NONE * EA_PATH_ROOT;
+}
+
 static __always_inline void walk_cwd(struct ea_state *s)
 {
 	u64 fs = 0;
 
 	KERNEL_READ(fs, bpf_get_current_task(), EA_OFF(task_struct, fs));
-	walk(s, EA_STR_CWD, fs + EA_OFF(fs_struct, pwd));
+	walk(s, EA_STR_CWD, fs + EA_OFF(fs_struct, pwd), EA_PATH_CWD);
 }
 
 /* ---- successful execs ---------------------------------------------------- */
@@ -836,7 +971,8 @@ int on_exec_exe(void *ctx)
 	if (!s)
 		return 0;
 	e = (void *)s->raw;
-	walk(s, EA_STR_EXE, s->exe);
+	walk(s, EA_STR_EXE, s->exe, EA_PATH_EXE);
+	walk_root(s);
 	n = next_span(s, EA_FIRST - 1);
 	from = s->argv + s->off;
 	e->head.offset = s->off;
@@ -985,6 +1121,58 @@ int on_enter_execveat(struct ea_sys_enter *ctx)
 
 #endif
 
+#if defined(EA_FAILED_EXECS) && !defined(EA_KPROBES)
+
+#if EA_ENUM(bpf_func_id, BPF_FUNC_task_pt_regs) >= 0 /* since 5.15 */
+
+static void *(*const ea_current)(void) = (void *)EA_ENUM(bpf_func_id, BPF_FUNC_get_current_task_btf);
+static void *(*const ea_registers)(void *task) = (void *)EA_ENUM(bpf_func_id, BPF_FUNC_task_pt_regs);
+
+static __always_inline u64 kept_registers(u64 task)
+{
+	return (u64)ea_registers(ea_current());
+}
+
+#else
+
+/* task_pt_regs() of x86: at the end of the stack, which has 16 KiB. */
+static __always_inline u64 kept_registers(u64 task)
+{
+	u64 stack = 0;
+
+	KERNEL_READ(stack, task, EA_OFF(task_struct, stack));
+	return stack + 16384 - (EA_OPT(pt_regs, ss) + 8);
+}
+
+#endif
+
+/* Where a filter of system calls (seccomp) refuses a call, the hook on the entry is not reached.
+ * At its exit the kernel still has what it was given. */
+static __always_inline void recover_call(struct ea_sys_exit *ctx, u64 task, struct ea_call *call)
+{
+	u64 regs = kept_registers(task), dirfd = 0, flags = 0;
+	s32 number = -1, expected = ctx->nr;
+
+	KERNEL_READ(number, regs, EA_KEPT_NUMBER);
+	if (number != expected)
+		return;
+	if (number == EA_NR_EXECVEAT) {
+		KERNEL_READ(dirfd, regs, EA_KEPT_FIRST);
+		KERNEL_READ(call->filename, regs, EA_REG_SECOND);
+		KERNEL_READ(call->argv, regs, EA_REG_THIRD);
+		KERNEL_READ(flags, regs, EA_REG_FIFTH);
+		call->dirfd = dirfd;
+		call->flags = flags;
+	} else {
+		KERNEL_READ(call->filename, regs, EA_KEPT_FIRST);
+		KERNEL_READ(call->argv, regs, EA_REG_SECOND);
+		call->dirfd = EA_AT_FDCWD;
+	}
+	KERNEL_READ(call->mm, task, EA_OFF(task_struct, mm));
+}
+
+#endif
+
 #ifdef EA_FAILED_EXECS
 
 BPF_PERCPU_ARRAY(fail_state, struct ea_state, 1);
@@ -1062,6 +1250,10 @@ int on_exit(struct EA_EXIT_CONTEXT *ctx)
 		call = *known;
 		calls.delete(&task);
 	}
+#if defined(EA_FAILED_EXECS) && !defined(EA_KPROBES)
+	if (!known && ret < 0)
+		recover_call(ctx, task, &call);
+#endif
 	if (call.flags & EA_AT_EXECVE_CHECK)
 		return 0;
 #ifdef EA_RETURN_EXECS
@@ -1106,7 +1298,8 @@ int on_exit_exe(void *ctx)
 	if (!s)
 		return 0;
 	h = (void *)s->raw;
-	walk(s, EA_STR_EXE, s->exe);
+	walk(s, EA_STR_EXE, s->exe, EA_PATH_EXE);
+	walk_root(s);
 	if (s->argv) {
 		fail_stages.call(ctx, s->compat ? FAIL_STAGE_COMPAT_ARGV : FAIL_STAGE_ARGV);
 		COUNT_LOSS(execs);

@@ -54,26 +54,30 @@ struct ea_head {
 	__u32 pad;
 };
 
-/* ea_exec.str_len: the strings in their order. Paths come as components, each
- * NUL-terminated, the last component first. */
+/* ea_exec.str_len: the strings in their order. Paths come as components, each NUL-terminated,
+ * the last component first; of a cgroup the first component first. */
 #define EA_STR_FILENAME 0 /* as given to execve */
 #define EA_STR_INTERP   1 /* of a script: its interpreter, as its first line names it */
 #define EA_STR_TTY      2 /* the kernel's name of it: pts3 */
 #define EA_STR_CGROUP   3 /* a path */
 #define EA_STR_CWD      4 /* a path */
 #define EA_STR_EXE      5 /* a path */
+#define EA_STR_ROOT     6 /* a path: the process's root, where it is not the host's */
 #define EA_STR_COUNT    8
 
 /* ea_exec.path_flags, multiplied by the path's own factor */
-#define EA_PATH_DELETED 1 /* the file has no name any more */
-#define EA_PATH_PSEUDO  2 /* no place in a file system: memfd:x, pipe:[1] */
-#define EA_PATH_CUT     4 /* deeper or longer than the walk goes; the root end is missing */
-#define EA_PATH_NONE    8 /* there is none (a kernel thread's exe) */
-#define EA_PATH_CWD     1
-#define EA_PATH_EXE     16
-#define EA_PATH_CGROUP  256
+#define EA_PATH_DELETED     1  /* the file has no name any more */
+#define EA_PATH_PSEUDO      2  /* no place in a file system: memfd:x, pipe:[1] */
+#define EA_PATH_CUT         4  /* deeper or longer than the walk goes; the root end is missing,
+				* of a cgroup the other end */
+#define EA_PATH_NONE        8  /* there is none (a kernel thread's exe), or it is the host's root */
+#define EA_PATH_UNREACHABLE 16 /* its mount is in no tree: the path is from that mount's root */
+#define EA_PATH_CWD    1
+#define EA_PATH_EXE    0x100
+#define EA_PATH_CGROUP 0x10000
+#define EA_PATH_ROOT   0x1000000
 
-/* ea_exec.gained: what the image's file gave the process */
+/* ea_exec.gained: what the image's file gave the process that its caller did not have */
 #define EA_GAINED_SETUID       1
 #define EA_GAINED_SETGID       2
 #define EA_GAINED_CAPABILITIES 4
@@ -93,12 +97,13 @@ struct ea_exec {
 	__u32 auid;       /* EA_UNKNOWN: unset; session too */
 	__u32 session;
 	__u32 replaces;   /* the parent image ran in this very process */
+	__u32 pad_own;
 	/* From here on, the same bytes in each exec of one program by one user at one place:
 	 * the reader looks at them once, and knows them again. The strings go with them. */
 	__u16 str_len[EA_STR_COUNT];
-	__u16 path_flags;
+	__u32 path_flags;
 	__u8 gained;
-	__u8 pad;
+	__u8 pad[3];
 	__u64 inode;      /* of the exe, as device and nlink */
 	__u32 uid;
 	__u32 gid;
@@ -106,6 +111,8 @@ struct ea_exec {
 	__u32 device;     /* major << 20 | minor */
 	__u32 nlink;
 	__s32 dirfd;      /* failed execveat: its directory; else AT_FDCWD (-100) */
+	__u32 mnt_ns;     /* inode number of its mount namespace; 0: the host's, which is that of pid 1 */
+	__u32 traced;     /* thread group id of the process that traces it (ptrace); 0: none */
 	char comm[16];
 	char parent_comm[16]; /* of the process ppid */
 };

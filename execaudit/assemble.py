@@ -395,7 +395,7 @@ class Assembler:
         launch = (
             sent.uid, sent.euid, sent.gid, user_of(sent.uid), sent.comm, sent.filename, sent.exe, sent.cwd,
             sent.parent_comm, sent.interpreter, *file, None if failed else _GAINED[sent.gained & _KNOWN_GAINED],
-            None, None, None,
+            sent.root, sent.mnt_ns, sent.traced,
         )  # fmt: skip
         (self._refused if failed else self._launched)[raw] = launch
         return launch

@@ -30,6 +30,21 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+def namespace_offset_s(proc: Path = Path("/proc")) -> int:
+    """Returns by how many seconds the boot clock that programs here are shown differs from the kernel's own.
+
+    0 outside of a time namespace (time_namespaces(7)); within one, the probe's times are of another clock.
+    """
+    try:
+        # `boottime 604800 0`: seconds, rounded down, and nanoseconds.
+        lines = (proc / "self/timens_offsets").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0  # a kernel without time namespaces
+    offsets = {name: (int(seconds), int(ns)) for name, seconds, ns in map(str.split, lines)}
+    seconds, nanoseconds = offsets.get("boottime", (0, 0))
+    return seconds or (1 if nanoseconds else 0)
+
+
 def measure_offset() -> int:
     """Returns wall clock minus boot clock in ns, from the tightest of a few readings."""
     readings: list[tuple[int, int]] = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from execaudit import kprobes, loader, means, probe
+from execaudit import clock, kprobes, loader, means, probe
 from execaudit import privileges as required
 from execaudit.errors import ProbeError
 from execaudit.text import printable
@@ -71,7 +71,8 @@ class Environment:
 def run(environment: Environment, database: Callable[[], Check]) -> list[Check]:
     """Returns all checks, in the order in which they are best mended."""
     machine = [
-        check(environment) for check in (privileges, kernel, lockdown, types, tracefs, tracepoints, bcc)
+        check(environment)
+        for check in (privileges, kernel, lockdown, clocks, types, tracefs, tracepoints, bcc)
     ]
     # With something missing it would only say the same once more, less clearly.
     if all(check.ok for check in machine):
@@ -127,6 +128,14 @@ def lockdown(environment: Environment) -> Check:
         fix = "take `lockdown=confidentiality` off the kernel's command line (`cat /proc/cmdline`); reboot"
         return Check("lockdown", ok=False, detail=detail, fix=fix)
     return Check("lockdown", ok=True, detail=mode[1] if mode else "none")
+
+
+def clocks(environment: Environment) -> Check:
+    """In a time namespace the boot clock is not the one with which the kernel stamps execs."""
+    if seconds := clock.namespace_offset_s(environment.proc):
+        detail = f"this is a time namespace: its boot clock is {seconds:+} s off the kernel's"
+        return Check("clock", ok=False, detail=detail, fix="run it with `nsenter --time=/proc/1/ns/time`")
+    return Check("clock", ok=True, detail="the kernel's own boot clock")
 
 
 def types(environment: Environment) -> Check:

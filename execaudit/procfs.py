@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from execaudit.procread import Folder, Reader, read_file
+
 # include/linux/proc_ns.h, PROC_PID_INIT_INO
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 # include/linux/sched.h
 _PF_KTHREAD = 0x00200000
 # How loginuid and sessionid say that they are not set: (unsigned)-1.
 _UNSET = 4294967295
-# Most files of a process fit at once, and the memory is not worth a system call to get back.
-_READ_BYTES = 16384
 # A thread that execs takes the leader's place in two steps: first the leader ends, then the
 # thread's own number. Each spoils a reading, and the process was there all the time.
 _ATTEMPTS = 4
@@ -68,9 +68,20 @@ class Running(NamedTuple):
     """major << 20 | minor, as stat says."""
     nlink: int | None
     cwd: bytes | None
+    root: bytes | None
+    """Its root directory, where that is not the host's."""
+    mnt_ns: int | None
+    """Its mount namespace, where that is not the host's."""
     argv: bytes | None
     """Each argument ended by a NUL. A program that overwrote its command line, to show a title
     in ps, has lost it: what it wrote stands here."""
+
+
+class _Host(NamedTuple):
+    """Where what is not in a container is."""
+
+    mnt_ns: int | None
+    root: Folder | None
 
 
 class _Stat(NamedTuple):
@@ -105,27 +116,29 @@ def scan(root: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[int, Ru
     proc file system at `root`, or it cannot be read for want of memory or descriptors.
     """
     found: dict[int, Running] = {}
-    for name in os.listdir(root):  # noqa: PTH208  # a Path for each costs as much as a file
-        if not name.isdigit():
-            continue
-        try:
-            # What is opened below it is of this very process, and fails when that is gone: a
-            # path from the root would lead to the next one with the pid.
-            folder = os.open(f"{root}/{name}", os.O_PATH | os.O_DIRECTORY)
-        except _GONE:
-            continue
-        try:
-            for _ in range(_ATTEMPTS):
-                running = _read_process(int(name), folder, sysfs)
-                if running is not None:
-                    found[running.pid] = running
-                    break
-        finally:
-            os.close(folder)
+    with Reader() as reader:
+        host = _read_host(root, reader)
+        for name in os.listdir(root):  # noqa: PTH208  # a Path for each costs as much as a file
+            if not name.isdigit():
+                continue
+            try:
+                # What is opened below it is of this very process, and fails when that is gone: a
+                # path from the root would lead to the next one with the pid.
+                folder = os.open(f"{root}/{name}", os.O_PATH | os.O_DIRECTORY)
+            except _GONE:
+                continue
+            try:
+                for _ in range(_ATTEMPTS):
+                    running = _read_process(int(name), folder, sysfs, host, reader)
+                    if running is not None:
+                        found[running.pid] = running
+                        break
+            finally:
+                os.close(folder)
     return found
 
 
-def _read_process(pid: int, folder: int, sysfs: Path) -> Running | None:
+def _read_process(pid: int, folder: int, sysfs: Path, host: _Host, reader: Reader) -> Running | None:
     """Returns the process of an open folder, or None if it ends or changes meanwhile."""
     read_from_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     first = _read_stat(folder, b"")
@@ -136,8 +149,8 @@ def _read_process(pid: int, folder: int, sysfs: Path) -> Running | None:
     if task is None:
         return None
     uids, gids = _read_ids(folder, task)
-    inode, device, nlink = _read_image(folder, task)
-    root = _read_link(folder, task + b"root") or b"/"
+    risky = reader.read(folder, task, uids[0])
+    mnt_ns = _mount_namespace(folder, task + b"ns/mnt")
     facts = Running(
         pid=pid,
         ppid=first.ppid,
@@ -153,12 +166,14 @@ def _read_process(pid: int, folder: int, sysfs: Path) -> Running | None:
         tty=_terminal(first.tty_nr, sysfs),
         comm=first.comm,
         cgroup=_read_cgroup(folder, task),
-        exe=_read_path(folder, task, b"exe", root),
-        inode=inode,
-        device=device,
-        nlink=nlink,
-        cwd=_read_path(folder, task, b"cwd", root),
-        argv=_read_argv(folder, task),
+        exe=_read_link(folder, task + b"exe"),
+        inode=risky.inode,
+        device=risky.device,
+        nlink=risky.nlink,
+        cwd=_read_link(folder, task + b"cwd"),
+        root=_read_root(folder, task + b"root", is_host=mnt_ns == host.mnt_ns or risky.root == host.root),
+        mnt_ns=None if mnt_ns == host.mnt_ns else mnt_ns,
+        argv=_terminated(risky.argv),
     )
     last = _read_stat(folder, b"")
     if last is None or last.started_ticks != first.started_ticks:
@@ -190,25 +205,6 @@ def _living_thread(folder: int) -> bytes | None:
     return None
 
 
-def _read(folder: int, name: bytes) -> bytes | None:
-    """Returns a whole file, or None if it is not there, not allowed, or its process is gone."""
-    try:
-        # A Path would cost more than the rest.
-        file = os.open(name, os.O_RDONLY, dir_fd=folder)
-    except _GONE:
-        return None
-    try:
-        content = part = os.read(file, _READ_BYTES)
-        while part:
-            part = os.read(file, _READ_BYTES)
-            content += part
-    except _GONE:
-        return None
-    finally:
-        os.close(file)
-    return content
-
-
 def _read_link(folder: int, name: bytes) -> bytes | None:
     try:
         return os.readlink(name, dir_fd=folder)
@@ -216,16 +212,45 @@ def _read_link(folder: int, name: bytes) -> bytes | None:
         return None  # a path of more than a page too
 
 
-def _read_path(folder: int, task: bytes, name: bytes, root: bytes) -> bytes | None:
-    """Returns a path as the process itself has it, as the probe does: from its own root."""
-    path = _read_link(folder, task + name)
-    if path is None or root == b"/" or not (path + b"/").startswith(root + b"/"):
-        return path
-    return path.removeprefix(root) or b"/"
+def _mount_namespace(folder: int, name: bytes) -> int | None:
+    link = _read_link(folder, name)
+    return int(link[5:-1]) if link else None  # mnt:[4026531841]
+
+
+def _read_root(folder: int, name: bytes, *, is_host: bool) -> bytes | None:
+    """Returns a root directory as the host sees it, or None if it is the host's.
+
+    `is_host`: what stands at the top of the process's mount namespace is what stands at the host's.
+    """
+    path = _read_link(folder, name)
+    return None if path == b"/" and is_host else path
+
+
+def _terminated(argv: bytes | None) -> bytes | None:
+    return argv + b"\0" if argv and not argv.endswith(b"\0") else argv
+
+
+def _read_host(root: Path, reader: Reader) -> _Host:
+    """Reads where init is: what it takes for the root, and its mount namespace, are the host's.
+
+    Where init's links may not be read, those of kthreadd say the same, and else our own.
+    """
+    for name in ("1", "2", "self"):
+        try:
+            folder = os.open(root / name, os.O_PATH | os.O_DIRECTORY)
+        except _GONE:
+            continue
+        try:
+            mnt_ns = _mount_namespace(folder, b"ns/mnt")
+            if mnt_ns is not None:
+                return _Host(mnt_ns, reader.read(folder, b"", 0).root)
+        finally:
+            os.close(folder)
+    return _Host(None, None)
 
 
 def _read_stat(folder: int, task: bytes) -> _Stat | None:
-    content = _read(folder, task + b"stat")
+    content = read_file(folder, task + b"stat")
     if not content:
         return None
     # The name may hold anything, parentheses and newlines too; what follows it cannot.
@@ -245,7 +270,7 @@ def _read_stat(folder: int, task: bytes) -> _Stat | None:
 
 def _read_ids(folder: int, task: bytes) -> tuple[list[int], list[int]] | tuple[list[None], list[None]]:
     """Returns real, effective, saved and file system ids: of the user, and of the group."""
-    content = _read(folder, task + b"status")
+    content = read_file(folder, task + b"status")
     if not content:
         return [None] * 4, [None] * 4
     # The name comes before them, with its newlines escaped.
@@ -259,27 +284,13 @@ def _read_ids(folder: int, task: bytes) -> tuple[list[int], list[int]] | tuple[l
 
 def _read_login(folder: int, name: bytes) -> int | None:
     """Returns a number of the audit subsystem; None where it is unset or there is none."""
-    content = _read(folder, name)
+    content = read_file(folder, name)
     number = int(content) if content else _UNSET
     return number if number != _UNSET else None
 
 
-def _read_image(folder: int, task: bytes) -> tuple[int, int, int] | tuple[None, None, None]:
-    """Returns inode, device and number of names of the program's file, deleted or not."""
-    try:
-        image = os.stat(task + b"exe", dir_fd=folder)
-    except OSError:
-        return None, None, None  # a network file system has errors of its own
-    return image.st_ino, os.major(image.st_dev) << 20 | os.minor(image.st_dev), image.st_nlink
-
-
-def _read_argv(folder: int, task: bytes) -> bytes | None:
-    argv = _read(folder, task + b"cmdline")
-    return argv + b"\0" if argv and not argv.endswith(b"\0") else argv
-
-
 def _read_cgroup(folder: int, task: bytes) -> bytes | None:
-    content = _read(folder, task + b"cgroup")
+    content = read_file(folder, task + b"cgroup")
     if not content:
         return None
     paths: dict[bytes, bytes] = {}

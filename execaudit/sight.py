@@ -32,6 +32,9 @@ class Sight:
     failed: bool
     failed_32_bit: bool
     filtered: bool
+    """Those that a filter of system calls answers with an error: the kernel's tracepoint is passed then."""
+    filtered_otherwise: bool
+    """Those that it kills, traps or answers with 0: no probe sees them."""
 
 
 _WORDS = {
@@ -40,7 +43,8 @@ _WORDS = {
     "interpreters": "interpreters of scripts",
     "failed": "failed execs",
     "failed_32_bit": "failed execs of 32-bit programs",
-    "filtered": "execs that a seccomp filter refuses",
+    "filtered": "execs that seccomp answers with an error",
+    "filtered_otherwise": "execs that it kills, traps, answers with 0",
 }
 
 
@@ -71,6 +75,7 @@ def _sight(kind: ProbeKind, tracefs: Path, symbols: Path, *, automatic: bool) ->
         failed=usable,
         failed_32_bit=b"on_enter_compat_execve" in functions,
         filtered=usable and not uses_functions,
+        filtered_otherwise=False,
     )
 
 

@@ -106,7 +106,7 @@ def _without_program(process: Running) -> Running:
     """Returns a process without what another program may have changed in it."""
     return process._replace(
         uid=None, euid=None, gid=None, auid=None, session=None, tty=None, comm=None, cgroup=None,
-        exe=None, inode=None, device=None, nlink=None, cwd=None, argv=None,
+        exe=None, inode=None, device=None, nlink=None, cwd=None, root=None, mnt_ns=None, argv=None,
     )  # fmt: skip
 
 
@@ -114,7 +114,8 @@ def _unseen(pid: int, ppid: int | None) -> Running:
     return Running(
         pid=pid, ppid=_NOBODY if ppid is None else ppid, started_ticks=_LATE_TICKS, kernel_thread=False,
         read_from_ns=0, read_to_ns=0, uid=None, euid=None, gid=None, auid=None, session=None, tty=None,
-        comm=None, cgroup=None, exe=None, inode=None, device=None, nlink=None, cwd=None, argv=None,
+        comm=None, cgroup=None, exe=None, inode=None, device=None, nlink=None, cwd=None, root=None, mnt_ns=None,
+        argv=None,
     )  # fmt: skip
 
 
@@ -228,4 +229,6 @@ class Roots:
             inode=process.inode,
             device=process.device,
             nlink=process.nlink,
+            root=process.root,
+            mnt_ns=process.mnt_ns,
         )

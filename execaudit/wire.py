@@ -12,9 +12,9 @@ from execaudit.errors import ExecauditError
 # Native byte order: probe and reader are the same machine. "=" means no padding, which
 # the header promises (tests/test_wire.py compares both with the C compiler's layout).
 _HEAD = struct.Struct("=QIIIIIIIHBBI4x")
-_OWN = struct.Struct("=QIIIiIIIII")
-_LENGTHS = struct.Struct("=6H4xH")
-_LAUNCH = struct.Struct("=16xHBxQIIIIIi16s16s")
+_OWN = struct.Struct("=QIIIiIIIII4x")
+_LENGTHS = struct.Struct("=7H2xI")
+_LAUNCH = struct.Struct("=16xIB3xQIIIIIiII16s16s")
 _EXIT = struct.Struct("=Q4xI32xQII")
 _TYPE_AT = 38  # ea_head.type
 _LAUNCH_AT = _HEAD.size + _OWN.size  # ea_exec.str_len
@@ -58,10 +58,11 @@ class PathFlag(IntFlag):
     PSEUDO = 2
     CUT = 4
     NONE = 8
+    UNREACHABLE = 16
 
 
-_EXE_SHIFT, _CGROUP_SHIFT = 4, 8  # EA_PATH_EXE is 1 << 4
-_ONE_PATH = 15
+_EXE_SHIFT, _CGROUP_SHIFT, _ROOT_SHIFT = 8, 16, 24  # EA_PATH_EXE is 1 << 8
+_ONE_PATH = 255
 # What an exec id has room for: see event. 36 years, and PID_MAX_LIMIT.
 _TIME_BITS, _TASK_BITS = 60, 22
 _PTS = re.compile(rb"pts(\d+)")
@@ -147,6 +148,12 @@ class Launch(NamedTuple):
     interpreter: bytes | None
     cwd: bytes | None
     exe: bytes | None
+    root: bytes | None
+    """Of the process, where it is not the host's."""
+    mnt_ns: int | None
+    """Its mount namespace, where it is not the host's."""
+    traced: int | None
+    """The process that traced it."""
     inode: int
     """Of the exe, as `device` (major << 20 | minor) and `nlink`."""
     device: int
@@ -218,13 +225,14 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
         (
             boot_ns, tid, pid, total, argc, offset, length, missing, size, kind, flags, seq,
             parent_ns, parent_pid, caller_tid, ppid, ret, cut_from, cut_to, auid, session, replaces,
-            filename_len, interp_len, tty_len, cgroup_len, cwd_len, exe_len, path_flags,
+            filename_len, interp_len, tty_len, cgroup_len, cwd_len, exe_len, root_len,
+            path_flags,
         ) = _FIRST.unpack_from(record)  # fmt: skip
     except struct.error as exc:
         raise _no_record(record, exc) from exc
     tty_at = _EXEC_SIZE + filename_len + interp_len
     cwd_at = tty_at + tty_len + cgroup_len
-    argv_at = cwd_at + cwd_len + exe_len
+    argv_at = cwd_at + cwd_len + exe_len + root_len
     end = argv_at + length
     argv = record[argv_at:end]
     if size != _EXEC_SIZE or not kind or len(record) < end:
@@ -232,7 +240,9 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
     if (boot_ns | parent_ns) >> _TIME_BITS or (tid | pid | parent_pid | caller_tid) >> _TASK_BITS:
         raise _no_record(record, _NOBODY)
     piece = _new(Piece, (boot_ns, tid, pid, seq, kind == _FAILED, total, argc, offset, missing, flags, argv))
-    place = _new(Place, (auid, session, tty_len, path_flags >> _CGROUP_SHIFT, record[tty_at:cwd_at]))
+    place = _new(
+        Place, (auid, session, tty_len, path_flags >> _CGROUP_SHIFT & _ONE_PATH, record[tty_at:cwd_at])
+    )
     facts = _new(Facts, (
         _new(Image, (parent_ns, parent_pid)), replaces != 0, caller_tid, ppid, -ret, cut_from, cut_to,
         place, record[_LAUNCH_AT:tty_at] + record[cwd_at:argv_at],
@@ -258,13 +268,14 @@ def _decode_more(record: bytes, kind: int) -> Piece:
 
 def decode_launch(launch: bytes) -> Launch:
     """Returns what `Facts.launch` says."""
-    filename_len, interp_len, _, _, cwd_len, _, _ = _LENGTHS.unpack_from(launch)
-    path_flags, gained, inode, uid, gid, euid, device, nlink, dirfd, comm, parent_comm = _LAUNCH.unpack_from(
-        launch
-    )
+    filename_len, interp_len, _, _, cwd_len, exe_len, _, _ = _LENGTHS.unpack_from(launch)
+    (
+        path_flags, gained, inode, uid, gid, euid, device, nlink, dirfd, mnt_ns, traced, comm, parent_comm,
+    ) = _LAUNCH.unpack_from(launch)  # fmt: skip
     interp_at = _LAUNCH.size + filename_len
     cwd_at = interp_at + interp_len
     exe_at = cwd_at + cwd_len
+    root_at = exe_at + exe_len
     filename = launch[_LAUNCH.size : interp_at - 1] if filename_len else None
     return Launch(
         uid=uid,
@@ -275,7 +286,10 @@ def decode_launch(launch: bytes) -> Launch:
         filename=filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
         interpreter=launch[interp_at : cwd_at - 1] if interp_len else None,
         cwd=path(launch[cwd_at:exe_at], path_flags & _ONE_PATH),
-        exe=path(launch[exe_at:], path_flags >> _EXE_SHIFT & _ONE_PATH),
+        exe=path(launch[exe_at:root_at], path_flags >> _EXE_SHIFT & _ONE_PATH),
+        root=path(launch[root_at:], path_flags >> _ROOT_SHIFT & _ONE_PATH),
+        mnt_ns=mnt_ns or None,
+        traced=traced or None,
         inode=inode,
         device=device,
         nlink=nlink,
@@ -288,7 +302,7 @@ def decode_place(place: Place) -> tuple[bytes | None, bytes | None]:
     texts, tty_bytes = place.texts, place.tty_bytes
     return (
         terminal(texts[: tty_bytes - 1]) if tty_bytes else None,
-        path(texts[tty_bytes:], place.flags & _ONE_PATH),
+        cgroup_path(texts[tty_bytes:], place.flags),
     )
 
 
@@ -309,7 +323,8 @@ def path(components: bytes, flags: int) -> bytes | None:
     """Returns a path from its components, the last one first, each ended by a NUL.
 
     As /proc/PID/exe and /proc/PID/cwd show it, ` (deleted)` included. A path of which the
-    root end is missing starts with `(cut)/`, as getcwd(2) marks one with `(unreachable)`.
+    root end is missing starts with `(cut)/`, and one in a mount that is in no tree with
+    `(unreachable)/`, as getcwd(2) marks it.
     """
     names = components.split(b"\0")
     names.reverse()  # the empty end of the split becomes the root
@@ -322,4 +337,19 @@ def path(components: bytes, flags: int) -> bytes | None:
         return text + b" (deleted)"
     if flags & PathFlag.CUT:
         text = b"(cut)" + text
+    if flags & PathFlag.UNREACHABLE:
+        text = b"(unreachable)" + text
     return text + b" (deleted)" if flags & PathFlag.DELETED else text
+
+
+def cgroup_path(components: bytes, flags: int) -> bytes | None:
+    """Returns a path from its components, the first one first, each ended by a NUL.
+
+    One of which the other end is missing ends with `/(cut)`.
+    """
+    if flags & PathFlag.NONE:
+        return None
+    text = b"/" + components[:-1].replace(b"\0", b"/")
+    if flags & PathFlag.CUT:
+        return text.removesuffix(b"/") + b"/(cut)"
+    return text

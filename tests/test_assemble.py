@@ -342,7 +342,7 @@ def test_every_fact_of_a_record_is_in_the_event() -> None:
     """Who, from where, started by what: each fact stands under its name."""
     facts = Facts(
         parent=(7, 8), replaces=1, inode=5, device=6, nlink=0, gained=5, interpreter=b"/bin/sh", session=9,
-        auid=1001, tty=b"pts3", cgroup=(b"b", b"a"), parent_comm=b"make",
+        auid=1001, tty=b"pts3", cgroup=(b"a", b"b"), parent_comm=b"make",
     )  # fmt: skip
     (event,) = assemble([first(EXEC, Head(flags=LAST), facts, b"")])
 
@@ -356,7 +356,7 @@ def test_every_fact_of_a_record_is_in_the_event() -> None:
 
 def test_what_is_unset_or_unknown_is_none() -> None:
     """No login, no terminal, no image: none of them is a number or an empty text."""
-    no_paths = 8 | 8 << 4 | 8 << 8
+    no_paths = 8 | 8 << 8 | 8 << 16
     facts = Facts(auid=UNKNOWN, session=UNKNOWN, tty=None, path_flags=no_paths, cgroup=(), cwd=(), exe=())
     (event,) = assemble([first(FAILED, Head(flags=LAST), facts, b"")])
 

@@ -36,6 +36,10 @@ SHAPES = {
     # nerdctl: falcosecurity/plugins pull 1378
     f"/system.slice/nerdctl-{ID}.scope": ID,
     f"/default/{ID}": ID,
+    # cri-dockerd and containerd below a slice of the user's choice; Docker Desktop; CRI-O's own children
+    f"/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope/init.scope": ID,
+    f"/kubepods/pod91a8fc3a-0ecf-48b4-81bf-78a7275d348c/cri-containerd-{ID}": ID,
+    f"/kubepods.slice/kubepods-pod1.slice/crio-{ID}.scope/container": ID,
     # podman: criu's and podman's own paths, podman issue 6400 and pull 4639; --cgroups=split as
     # quadlets have it: coroot-node-agent pull 251
     f"/machine.slice/libpod-{ID}.scope": ID,
@@ -56,6 +60,27 @@ SHAPES = {
     r"/machine.slice/machine-TEST\x2d13\x2dNSPAWN.machinectl\x2dbind.7ye.scope": "TEST-13-NSPAWN.machinectl-bind.7ye",
     r"/machine.slice/machine-caf\xc3\xa9.scope": "café",
     r"/machine.slice/machine-\xff.scope": r"\xff",
+    # LXC: src/lxc/cgroups/cgfsng.c, lxc-container-default groups of 2.0 to 4.0, Proxmox VE
+    "/lxc.payload.web": "web",
+    "/lxc.payload.web/init.scope": "web",
+    "/lxc.payload.web-1/system.slice/cron.service": "web-1",
+    "/lxc.payload/web/init.scope": "web",
+    "/lxc/web": "web",
+    "/lxc/101/ns/system.slice/ssh.service": "101",
+    "/user.slice/user-1000.slice/user@1000.service/app.slice/run.scope/lxc.payload.my.web": "my.web",
+    "/lxc.monitor.web": None,
+    "/lxc.monitor/web": None,
+    "/lxc": None,
+    "/lxc/": None,
+    "/lxc.payload": None,
+    "/system.slice/lxc.service": None,
+    "/system.slice/lxc-net.service": None,
+    f"/lxc.payload.web/docker/{ID}": ID,
+    f"/docker/{ID}/lxc.payload.web/init.scope": "web",
+    # What is below the container's name was cut: see append_cgroup() in bpf/execaudit.c
+    f"/docker/{ID}/{'g' * 240}/{'g' * 240}/(cut)": ID,
+    "/lxc/web/(cut)": "web",
+    "/(cut)": None,
     # libvirt's virtual machines are registered as machines too
     r"/machine.slice/machine-qemu\x2d1\x2dweb.scope/libvirt/emulator": None,
     # The innermost: Datadog's pkg/util/cgroups/reader_cgroupv1_test.go (kind in podman)

@@ -84,7 +84,18 @@ def test_good_machine(machine: Machine) -> None:
     """On a machine that can record all is well, the trial included, and nothing is to be mended."""
     checks = doctor.run(machine.environment(), lambda: FINE)
 
-    names = ["privileges", "kernel", "lockdown", "btf", "tracefs", "tracepoints", "bcc", "probe", "database"]
+    names = [
+        "privileges",
+        "kernel",
+        "lockdown",
+        "clock",
+        "btf",
+        "tracefs",
+        "tracepoints",
+        "bcc",
+        "probe",
+        "database",
+    ]
     assert names == [check.name for check in checks]
     assert all(check.ok and check.fix is None for check in checks)
 
@@ -100,6 +111,25 @@ def test_database_is_asked_last_whatever_else_is_wrong(machine: Machine) -> None
     damaged = Check("database", ok=False, detail="damaged", fix="restore a backup")
 
     assert damaged == doctor.run(machine.environment(), lambda: damaged)[-1]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "seconds"),
+    [
+        ("monotonic           0         0\nboottime            0         0\n", 0),
+        ("monotonic           5         0\nboottime       604800         0\n", 604800),
+        ("monotonic           0         0\nboottime          -60         0\n", -60),
+        ("monotonic           0         0\nboottime            0         7\n", 1),
+    ],
+)
+def test_time_namespace(machine: Machine, offsets: str, seconds: int) -> None:
+    """Where the boot clock is another one than the kernel's, no time would be right."""
+    machine.write(machine.proc / "self/timens_offsets", offsets)
+    check = doctor.clocks(machine.environment())
+
+    assert (not seconds) == check.ok
+    assert not seconds or f"{seconds:+} s" in check.detail
+    assert check.ok == (check.fix is None)
 
 
 def test_no_trial_when_something_is_missing(machine: Machine) -> None:

@@ -95,6 +95,8 @@ def test_this_process_is_as_it_knows_itself() -> None:
         inode=image.st_ino,
         device=os.major(image.st_dev) << 20 | os.minor(image.st_dev),
         nlink=image.st_nlink,
+        root=None,
+        mnt_ns=None,
         cwd=os.fsencode(Path.cwd()),
         argv=Path("/proc/self/cmdline").read_bytes(),
     )
@@ -267,7 +269,7 @@ def test_kernel_threads_are_told_apart() -> None:
     assert found[2]._replace(started_ticks=0, read_from_ns=0, read_to_ns=0, cgroup=None) == Running(
         pid=2, ppid=0, started_ticks=0, kernel_thread=True, read_from_ns=0, read_to_ns=0,
         uid=0, euid=0, gid=0, auid=None, session=None, tty=None, comm=b"kthreadd", cgroup=None,
-        exe=None, inode=None, device=None, nlink=None, cwd=b"/", argv=b"",
+        exe=None, inode=None, device=None, nlink=None, cwd=b"/", root=None, mnt_ns=None, argv=b"",
     )  # fmt: skip
     assert not found[1].kernel_thread
 
@@ -387,7 +389,7 @@ def test_what_cannot_be_read_is_none(tree: Tree) -> None:
         pid=7, ppid=1, started_ticks=100, kernel_thread=False, read_from_ns=0, read_to_ns=0, comm=b"x",
         **dict.fromkeys((
             "uid", "euid", "gid", "auid", "session", "tty", "cgroup", "exe", "inode", "device", "nlink",
-            "cwd", "argv",
+            "cwd", "root", "mnt_ns", "argv",
         )),
     )  # fmt: skip
 

@@ -166,7 +166,7 @@ def running(pid: int, ppid: int) -> Running:
     return Running(
         pid=pid, ppid=ppid, started_ticks=0, kernel_thread=False, read_from_ns=0, read_to_ns=0, uid=0, euid=0,
         gid=0, auid=None, session=None, tty=None, comm=b"sh", cgroup=b"/", exe=b"/bin/sh", inode=1, device=1,
-        nlink=1, cwd=b"/", argv=b"sh\0",
+        nlink=1, cwd=b"/", root=None, mnt_ns=None, argv=b"sh\0",
     )  # fmt: skip
 
 

@@ -111,13 +111,14 @@ def test_table_of_a_kernel_with_all(kernel: Kernel) -> None:
     kernel.has(SUCCESS, *SYSCALLS, kprobes=True)
 
     assert [
-        "                                     tracepoint  kprobe",
-        "successful execs                     yes         yes",
-        "programs that the kernel starts      yes         yes",
-        "interpreters of scripts              yes         yes",
-        "failed execs                         yes         yes",
-        "failed execs of 32-bit programs      no          yes",
-        "execs that a seccomp filter refuses  yes         no",
+        "                                            tracepoint  kprobe",
+        "successful execs                            yes         yes",
+        "programs that the kernel starts             yes         yes",
+        "interpreters of scripts                     yes         yes",
+        "failed execs                                yes         yes",
+        "failed execs of 32-bit programs             no          yes",
+        "execs that seccomp answers with an error    yes         no",
+        "execs that it kills, traps, answers with 0  no          no",
         "`--probe auto` takes tracepoint",
     ] == list(sight.as_text(sight.look(*kernel)))
 
@@ -127,13 +128,14 @@ def test_table_of_a_kernel_with_kprobes_alone(kernel: Kernel) -> None:
     kernel.has(kprobes=True)
 
     assert [
-        "                                     tracepoint  kprobe",
-        "successful execs                     -           yes",
-        "programs that the kernel starts      -           no",
-        "interpreters of scripts              -           no",
-        "failed execs                         -           yes",
-        "failed execs of 32-bit programs      -           yes",
-        "execs that a seccomp filter refuses  -           no",
+        "                                            tracepoint  kprobe",
+        "successful execs                            -           yes",
+        "programs that the kernel starts             -           no",
+        "interpreters of scripts                     -           no",
+        "failed execs                                -           yes",
+        "failed execs of 32-bit programs             -           yes",
+        "execs that seccomp answers with an error    -           no",
+        "execs that it kills, traps, answers with 0  -           no",
         "tracepoint: this kernel has no tracepoint sched/sched_process_exec",
         "`--probe auto` takes kprobe",
     ] == list(sight.as_text(sight.look(*kernel)))

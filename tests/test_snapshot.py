@@ -47,6 +47,8 @@ def process(pid: int, ppid: int = 1, *, started: int = OLD, **facts: Any) -> Run
         "device": 22,
         "nlink": 1,
         "cwd": b"/home",
+        "root": b"/srv/jail",
+        "mnt_ns": 4026532000,
         "argv": b"sh\0-l\0",
     }
     return Running(pid=pid, ppid=ppid, started_ticks=started, **{**fields, **facts})
@@ -225,6 +227,8 @@ def test_a_row_says_what_was_read() -> None:
         device=22,
         nlink=1,
         privileged=None,
+        root=b"/srv/jail",
+        mnt_ns=4026532000,
         end=None,
     )
     assert events[1].key == key(7)

@@ -35,9 +35,10 @@ int main(void)
 	SHOW(ea_head, seq); SHOW(ea_head, pad);
 	SHOW(ea_exec, parent_ns); SHOW(ea_exec, parent_pid); SHOW(ea_exec, caller_tid); SHOW(ea_exec, ppid);
 	SHOW(ea_exec, ret); SHOW(ea_exec, cut_from); SHOW(ea_exec, cut_to); SHOW(ea_exec, auid);
-	SHOW(ea_exec, session); SHOW(ea_exec, replaces); SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags);
+	SHOW(ea_exec, session); SHOW(ea_exec, replaces); SHOW(ea_exec, pad_own); SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags);
 	SHOW(ea_exec, gained); SHOW(ea_exec, pad); SHOW(ea_exec, inode); SHOW(ea_exec, uid); SHOW(ea_exec, gid);
 	SHOW(ea_exec, euid); SHOW(ea_exec, device); SHOW(ea_exec, nlink); SHOW(ea_exec, dirfd);
+	SHOW(ea_exec, mnt_ns); SHOW(ea_exec, traced);
 	SHOW(ea_exec, comm); SHOW(ea_exec, parent_comm);
 	SHOW(ea_exit, image_ns); SHOW(ea_exit, image_pid); SHOW(ea_exit, status);
 	printf("size %zu %zu %zu\n", sizeof(struct ea_head), sizeof(struct ea_exec), sizeof(struct ea_exit));
@@ -88,6 +89,7 @@ def test_python_has_the_constants_of_the_header() -> None:
     assert {f"EA_PATH_{flag.name}": flag.value for flag in wire.PathFlag}.items() <= value.items()
     assert value["EA_PATH_EXE"] == 1 << wire._EXE_SHIFT
     assert value["EA_PATH_CGROUP"] == 1 << wire._CGROUP_SHIFT
+    assert value["EA_PATH_ROOT"] == 1 << wire._ROOT_SHIFT
     assert {f"EA_GAINED_{gained.name}": gained.value for gained in Gained}.items() <= value.items()
 
 
@@ -137,6 +139,9 @@ facts = st.builds(
     cgroup=paths,
     cwd=paths,
     exe=paths,
+    root=st.none() | paths,
+    mnt_ns=u32,
+    traced=u32,
 )
 
 
@@ -163,9 +168,14 @@ def test_a_first_record_comes_back_as_it_was_packed(head: Head, fact: Facts, arg
     assert (fact.caller_tid, fact.ppid, -fact.ret) == (decoded.caller_tid, decoded.ppid, decoded.errno)
     assert (fact.cut_from, fact.cut_to) == (decoded.cut_from, decoded.cut_to)
     assert (fact.auid, fact.session) == decoded.place[:2]
-    assert (fact.tty, _path(fact.cgroup)) == wire.decode_place(decoded.place)
+    assert (fact.tty, _path(fact.cgroup[::-1])) == wire.decode_place(decoded.place)
     assert wire.decode_launch(decoded.launch) == wire.Launch(
-        **{name: getattr(fact, name) for name in _SAME}, cwd=_path(fact.cwd), exe=_path(fact.exe)
+        **{name: getattr(fact, name) for name in _SAME},
+        cwd=_path(fact.cwd),
+        exe=_path(fact.exe),
+        root=None if fact.root is None else _path(fact.root),
+        mnt_ns=fact.mnt_ns or None,
+        traced=fact.traced or None,
     )
 
 
@@ -193,7 +203,10 @@ def test_what_differs_are_other_bytes(head: Head, one: Facts, other: Facts) -> N
     assert first is not None
     assert second is not None
     if first.launch == second.launch:
-        assert all(getattr(one, name) == getattr(other, name) for name in (*_SAME, "cwd", "exe"))
+        assert all(
+            getattr(one, name) == getattr(other, name)
+            for name in (*_SAME, "cwd", "exe", "root", "mnt_ns", "traced")
+        )
     if first.place == second.place:
         assert (one.auid, one.session, one.tty, one.cgroup) == (
             other.auid, other.session, other.tty, other.cgroup,
@@ -289,11 +302,29 @@ def test_a_record_of_another_header_is_refused(head: Head, fact: Facts, kind: in
         (b"d\0c\0", wire.PathFlag.CUT, b"(cut)/c/d"),
         (b"d\0c\0", wire.PathFlag.CUT | wire.PathFlag.DELETED, b"(cut)/c/d (deleted)"),
         (b"", wire.PathFlag.NONE, None),
+        (b"d\0", wire.PathFlag.UNREACHABLE, b"(unreachable)/d"),
+        (b"", wire.PathFlag.UNREACHABLE, b"(unreachable)/"),
+        (b"d\0", wire.PathFlag.UNREACHABLE | wire.PathFlag.DELETED, b"(unreachable)/d (deleted)"),
     ],
 )
 def test_paths_read_as_proc_shows_them(components: bytes, flags: int, expected: bytes | None) -> None:
     """Components and flags become what /proc/PID/exe says, and a missing root end is marked."""
     assert expected == wire.path(components, flags)
+
+
+@pytest.mark.parametrize(
+    ("components", "flags", "expected"),
+    [
+        (b"", 0, b"/"),
+        (b"a.slice\0b.scope\0", 0, b"/a.slice/b.scope"),
+        (b"a.slice\0b.scope\0", wire.PathFlag.CUT, b"/a.slice/b.scope/(cut)"),
+        (b"", wire.PathFlag.CUT, b"/(cut)"),
+        (b"", wire.PathFlag.NONE, None),
+    ],
+)
+def test_a_cut_cgroup_keeps_its_root_end(components: bytes, flags: int, expected: bytes | None) -> None:
+    """The container's name stands near the root: what is below it is left out, and marked."""
+    assert expected == wire.cgroup_path(components, flags)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ UNKNOWN = 0xFFFFFFFF
 EXEC, FAILED, EXEC_MORE, FAILED_MORE, EXIT = 1, 2, 3, 4, 5
 FAULT, LIMIT, LAST = 1, 2, 4
 HEAD_SIZE = 48
+HOST_ROOT = 8 << 24
 
 
 class Head(NamedTuple):
@@ -54,6 +55,9 @@ class Facts(NamedTuple):
     cgroup: tuple[bytes, ...] = (b"a.slice",)
     cwd: tuple[bytes, ...] = (b"u", b"home")
     exe: tuple[bytes, ...] = (b"true", b"bin")
+    root: tuple[bytes, ...] | None = None
+    mnt_ns: int = 0
+    traced: int = 0
 
 
 def more(kind: int, head: Head, argv: bytes) -> bytes:
@@ -65,10 +69,13 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
     """Returns an EA_EXEC or EA_FAILED record."""
     strings = [
         *(b"" if text is None else text + b"\0" for text in (facts.filename, facts.interpreter, facts.tty)),
-        *(b"".join(name + b"\0" for name in path) for path in (facts.cgroup, facts.cwd, facts.exe)),
+        *(
+            b"".join(name + b"\0" for name in path)
+            for path in (facts.cgroup, facts.cwd, facts.exe, facts.root or ())
+        ),
     ]
     fixed = struct.pack(
-        "=QIIIiIIIII8HHBxQIIIIIi16s16s",
+        "=QIIIiIIIII4x8HIB3xQIIIIIiII16s16s",
         *facts.parent,
         facts.caller_tid,
         facts.ppid,
@@ -80,7 +87,7 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
         facts.replaces,
         *map(len, strings),
         *(0,) * (8 - len(strings)),
-        facts.path_flags,
+        facts.path_flags | (HOST_ROOT if facts.root is None else 0),
         facts.gained,
         facts.inode,
         facts.uid,
@@ -89,6 +96,8 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
         facts.device,
         facts.nlink,
         facts.dirfd,
+        facts.mnt_ns,
+        facts.traced,
         facts.comm,
         facts.parent_comm,
     )

@@ -100,6 +100,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     With a command, record the whole host while it runs, and exit with its status.
     """
     _check_privileges()
+    _check_clock()
     if cmd:
         _check_command(cmd[0])
     path = state.database_to_write()
@@ -179,6 +180,18 @@ def _run(
         raise
     finally:
         stop.end()
+
+
+def _check_clock() -> None:
+    """The kernel stamps execs with its own boot clock, which is to be read here too."""
+    from execaudit import clock  # noqa: PLC0415  # see command
+
+    if seconds := clock.namespace_offset_s():
+        raise ProbeError(
+            f"this is a time namespace, whose boot clock is {abs(seconds)} s "
+            f"{'ahead of' if seconds > 0 else 'behind'} the kernel's: record outside of it, with "
+            "`nsenter --time=/proc/1/ns/time execaudit record`"
+        )
 
 
 def _check_privileges() -> None:

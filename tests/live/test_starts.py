@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _BY_DIRFD = ("fexecve", "memfd", "deleted-file")
 _CUT_CWD = ("deep-cwd", "long-cwd")
+_CHROOTED, DETACHED = ("chroot", "chroot-from-outside"), "detached-mount"
 _COMPONENTS = 100  # of a cwd too deep to be recorded whole: at least so many are
 _LONGEST_PATH = 4096
 
@@ -33,9 +35,24 @@ def _method(name: str) -> str:
     return name.removesuffix("-long")
 
 
-def _as_the_host_sees(name: str, truth: Witnessed) -> Witnessed:
+def _as_the_host_sees(name: str, truth: Witnessed, stage: Stage) -> Witnessed:
+    if name in _CHROOTED:
+        truth = truth._replace(exe=_jail(stage, name) + truth.exe)
     # In a user namespace without a mapping everybody is "nobody" to himself.
     return truth._replace(uid=0, euid=0, gid=0) if _method(name) == "user-namespace" else truth
+
+
+def _jail(stage: Stage, name: str) -> bytes:
+    """Returns what such a start takes for its root."""
+    return os.fsencode(stage.folder / f"root-{name}")
+
+
+@starts
+def test_root_is_said_where_it_is_not_the_hosts(history: History, stage: Stage, name: str) -> None:
+    """Of a start in a chroot, and of no other."""
+    expected = {text(_jail(stage, name)) if name in _CHROOTED else None}
+
+    assert expected == {row["root"] for row in history.by_start[name]}
 
 
 def _identity(row: Row) -> tuple[object, ...]:
@@ -81,9 +98,9 @@ def test_start_is_not_called_truncated(history: History, name: str) -> None:
 
 
 @starts
-def test_start_says_who_and_what(history: History, name: str) -> None:
+def test_start_says_who_and_what(history: History, stage: Stage, name: str) -> None:
     """Pid, parent, user, group, comm and image are those that the program found in /proc."""
-    truths = [_as_the_host_sees(name, truth) for truth in history.witnessed[name]]
+    truths = [_as_the_host_sees(name, truth, stage) for truth in history.witnessed[name]]
     expected = sorted(
         (truth.pid, truth.ppid, truth.uid, truth.euid, truth.gid, text(truth.comm), text(truth.exe))
         for truth in truths
@@ -93,9 +110,10 @@ def test_start_says_who_and_what(history: History, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in _ALL if name not in _CUT_CWD])
-def test_start_says_where(history: History, name: str) -> None:
-    """The working directory is the one that the program found in /proc."""
-    expected = sorted((truth.pid, text(truth.cwd)) for truth in history.witnessed[name])
+def test_start_says_where(history: History, stage: Stage, name: str) -> None:
+    """The working directory is the one that /proc shows from outside, marked if it is in no tree."""
+    before = {"chroot": _jail(stage, name), DETACHED: b"(unreachable)"}.get(name, b"")
+    expected = sorted((truth.pid, text(before + truth.cwd)) for truth in history.witnessed[name])
 
     assert expected == sorted((row["pid"], row["cwd"]) for row in history.by_start[name])
 

@@ -238,6 +238,13 @@ def _in_container(guises: Guises, name: str) -> Play:
     )  # fmt: skip
 
 
+def _below_container(guises: Guises, name: str) -> Play:
+    """In groups that whoever is root in a container may make."""
+    part, times = BELOW_CONTAINER[name]
+    groups = (part for _ in range(times))
+    return guises.in_groups(guises.group(guises.unified, name, "docker", CONTAINER, *groups))
+
+
 def _in_user_namespace(guises: Guises, name: str) -> Play:
     unshare = shutil.which("unshare") or ""
     return guises.acts(*_AS_NOBODY, "exec", unshare, "--user", "--map-root-user", guises.copy(name))
@@ -266,10 +273,23 @@ def _setuid_to_itself(guises: Guises, name: str) -> Play:
 
 
 def _setuid_twice(guises: Guises, name: str) -> Play:
-    """The bit counts where it makes the ids differ, though they did before: the old ones are gone by then."""
+    """The second file gives nothing: its caller is root already, by its effective id."""
     first = Path(shutil.copy(guises.programs.acts, guises.suid / f"{name}-first"))
     first.chmod(0o4755)
     return guises.acts(*_AS_NOBODY, "exec", first, "exec", guises.setid(name, 0o4755))
+
+
+def _lowered_root(program: Path) -> Play:
+    """The caller's real user is root, its effective one is not."""
+    return play("setpriv", f"--euid={NOBODY}", program)
+
+
+def _from_lowered_root(guises: Guises, name: str) -> Play:
+    return _lowered_root(guises.copy(name))
+
+
+def _setuid_from_lowered_root(guises: Guises, name: str) -> Play:
+    return _lowered_root(guises.setid(name, 0o4755))
 
 
 def _setuid_without_new_privileges(guises: Guises, name: str) -> Play:
@@ -298,6 +318,13 @@ def _with_capability(guises: Guises, name: str) -> Play:
 
 def _with_capability_to_take(guises: Guises, name: str) -> Play:
     return guises.as_nobody(_capable(guises, name, "p"))
+
+
+def _with_capability_twice(guises: Guises, name: str) -> Play:
+    """The second file gives what its caller is permitted already."""
+    first = Path(shutil.copy(guises.programs.acts, guises.suid / f"{name}-first"))
+    subprocess.run(["setcap", f"{_NET_RAW}=ep", first], check=True)
+    return guises.acts(*_AS_NOBODY, "exec", first, "exec", _capable(guises, name, "ep"))
 
 
 def _with_capability_without_new_privileges(guises: Guises, name: str) -> Play:
@@ -385,8 +412,12 @@ def _after_failure(guises: Guises, name: str) -> Play:
         os.close(theirs)
 
 
+FROM_LOWERED_ROOT = "setuid-from-lowered-root"
+"""What it gets, its real user had all the time: to the kernel that is nothing to be careful of."""
 AFTER_FAILURE = "after-failure"
 IN_CONTAINER = "in-container"
+BELOW_CONTAINER = {"in-long-groups": ("g" * 240, 6), "in-very-deep-groups": ("g", 100)}
+"""Names of cgroups, one in the other, that make a path longer, or deeper, than is recorded."""
 IN_USER_NAMESPACE = "in-user-namespace"
 GUISES = {
     guise.name: guise
@@ -412,6 +443,7 @@ GUISES = {
         Guise("in-deep-group", _in_deep_group),
         Guise("in-oddly-named-group", _in_oddly_named_group),
         Guise(IN_CONTAINER, _in_container),
+        *(Guise(name, _below_container) for name in BELOW_CONTAINER),
         Guise(IN_USER_NAMESPACE, _in_user_namespace),
         Guise("setuid", _setid(0o4755), "setuid"),
         Guise("setgid", _setid(0o2755), "setgid"),
@@ -420,12 +452,15 @@ GUISES = {
         Guise("setuid-as-root", _setuid_as_root),
         Guise("setuid-to-nobody-as-root", _setuid_to_nobody_as_root, "setuid"),
         Guise("setuid-to-itself", _setuid_to_itself),
-        Guise("setuid-twice", _setuid_twice, "setuid"),
+        Guise("setuid-twice", _setuid_twice),
+        Guise("from-lowered-root", _from_lowered_root),
+        Guise(FROM_LOWERED_ROOT, _setuid_from_lowered_root, "setuid"),
         Guise("setuid-without-new-privileges", _setuid_without_new_privileges),
         Guise("setuid-on-nosuid", _setuid_on_nosuid),
         Guise("setuid-script", _setuid_script, None, "{}-interpreter"),
         Guise("with-capability", _with_capability, "capabilities"),
         Guise("with-capability-to-take", _with_capability_to_take, "capabilities"),
+        Guise("with-capability-twice", _with_capability_twice),
         Guise("with-capability-without-new-privileges", _with_capability_without_new_privileges),
         Guise("with-capability-as-root", _with_capability_as_root),
         Guise("with-ambient-capability", _with_ambient_capability),

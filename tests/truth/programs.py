@@ -32,6 +32,8 @@ class Programs(NamedTuple):
     introspect: Path
     forest: Path
     churn: Path
+    rewriter: Path
+    silentfs: Path
 
     def witness_named(self, name: str) -> Path:
         """Returns a witness of its own: that name in the image's path says which start it was."""
@@ -48,6 +50,15 @@ class Programs(NamedTuple):
 def ready_made(folder: Path) -> Programs:
     """Returns what `build` has left in a folder."""
     return Programs(folder, *(folder / name for name in Programs._fields[1:]))
+
+
+def build_one(name: str, folder: Path) -> Path:
+    """Compiles one that needs none of the others."""
+    binary = folder / name
+    subprocess.run(
+        ["cc", *_ORDINARY, f'-DTRUTH_DIR="{folder}"', "-o", binary, _SOURCES / f"{name}.c"], check=True
+    )
+    return binary
 
 
 def build(folder: Path, at: Path | None = None) -> Programs:
@@ -81,4 +92,6 @@ def build(folder: Path, at: Path | None = None) -> Programs:
         cc("introspect", *_ORDINARY),
         cc("forest", *_ORDINARY),
         cc("churn", *_ORDINARY),
+        cc("rewriter", *_ORDINARY),
+        cc("silentfs", *_ORDINARY),
     )

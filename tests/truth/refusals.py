@@ -184,11 +184,7 @@ REFUSALS = {
             "past-the-point-of-no-return", "ENOMEM", place=_unmappable, filename=None,
             argv=b"", argc=None, truncated="fault", status=-11,
         ),
-        # The filter comes first: neither the name nor the arguments are looked at.
-        Refusal(
-            "filtered", "EPERM", method="filter", place=_filtered, filename=None,
-            argv=b"", argc=None, truncated="fault",
-        ),
+        Refusal("filtered", "EPERM", method="filter", place=_filtered),
         Refusal(TOO_MANY, "ENOENT", line=lines.TOO_MANY, argc=None, truncated="limit"),
         Refusal("at-folder", "ENOENT", method="at-folder", place=_in_folder, filename=_AT_DIRFD),
         Refusal("at-closed-dirfd", "EBADF", method="at-closed-dirfd", place=_relative, filename=_AT_DIRFD),

@@ -1,0 +1,218 @@
+"""Read of processes what may wait for a file system, or for the process, in a child: never wait for long.
+
+A user can mount a file system (FUSE) that does not answer, or stop one that does; a network file system
+can die. To look at a program there, or at the arguments of a process that waits for it, may take for ever,
+and a thread that hangs so keeps its process from ending. So a forked child looks, and is left alone when it
+does not answer in time: what it was asked for is then not known.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PATIENCE_S = 1.0
+"""For one process. An answer takes 50 microseconds; a busy machine takes longer."""
+_ALL_S = 5.0
+# A user of whom so many processes did not answer is not asked again: he has no end of them. Root is.
+_MOST_STUCK_OF_ONE = 2
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+# Most files of a process fit at once, and the memory is not worth a system call to get back.
+_READ_BYTES = 16384
+_LENGTH = struct.Struct("=I")
+# linux/stat.h, linux/fcntl.h: what the kernel has of a file, without asking the file system for news.
+_AT_STATX_DONT_SYNC = 0x4000
+_STATX_INO, _STATX_NLINK = 0x100, 0x4
+_STATX_BYTES = 256
+# Of struct statx: nlink, ino, dev_major and dev_minor.
+_NLINK, _INO, _DEVICE = (struct.Struct("=16xI"), struct.Struct("=32xQ"), struct.Struct("=136xII"))
+_SET_PDEATHSIG = 1  # linux/prctl.h
+
+Folder = tuple[int, int]
+"""Device (major << 20 | minor) and inode."""
+
+
+class Read(NamedTuple):
+    """What a child has read of a process. None: it could not."""
+
+    inode: int | None = None
+    """Of the image, as `device` and `nlink`."""
+    device: int | None = None
+    nlink: int | None = None
+    root: Folder | None = None
+    argv: bytes | None = None
+
+
+NOTHING = Read()
+
+
+class Reader:
+    """Asks children, one after the other. To be used while there is one thread: it forks."""
+
+    def __init__(self, patience_s: float = PATIENCE_S, all_s: float = _ALL_S) -> None:
+        """`all_s` is how long it waits in vain, all processes together."""
+        self._patience_s = patience_s
+        self._left_s = all_s
+        self._stuck_of: dict[int | None, int] = {}
+        self._child: _Child | None = None
+        self._abandoned: list[_Child] = []
+
+    def read(self, folder: int, task: bytes, uid: int | None) -> Read:
+        """Returns what can be read of the process of an open folder; `task` is empty, or a thread's folder.
+
+        `uid` is the process's, whose other processes are no longer asked once some of them did not answer.
+        """
+        if self._left_s <= 0 or self._stuck_of.get(uid, 0) >= _MOST_STUCK_OF_ONE:
+            return NOTHING
+        if self._child is None:
+            self._child = _Child()
+        began = time.monotonic()
+        answer = self._child.ask(folder, task, min(self._patience_s, self._left_s))
+        if answer is None:
+            self._left_s -= time.monotonic() - began
+            if uid:
+                self._stuck_of[uid] = self._stuck_of.get(uid, 0) + 1
+            self._child.abandon()
+            self._abandoned.append(self._child)
+            self._child = None
+            return NOTHING
+        return answer
+
+    def close(self) -> None:
+        """Ends the children, but does not wait for those that cannot end."""
+        if self._child is not None:
+            self._child.abandon()
+            self._abandoned.append(self._child)
+            self._child = None
+        for child in self._abandoned:
+            child.reap()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Child:
+    """A process that reads, and may hang."""
+
+    def __init__(self) -> None:
+        self._channel, theirs = socket.socketpair()
+        with theirs:
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+            try:
+                parent = os.getpid()
+                self._pid = os.fork()
+                if self._pid == 0:
+                    _serve(theirs, parent)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def ask(self, folder: int, task: bytes, patience_s: float) -> Read | None:
+        """Returns the answer, or None if there is none in time."""
+        deadline = time.monotonic() + patience_s
+        try:
+            socket.send_fds(self._channel, [b"/" + task], [folder])
+            head = self._receive(_LENGTH.size, deadline)
+            if head is None:
+                return None
+            answer = self._receive(_LENGTH.unpack(head)[0], deadline)
+        except OSError:
+            return None  # it was killed
+        return None if answer is None else pickle.loads(answer)  # noqa: S301  # our own child's
+
+    def _receive(self, size: int, deadline: float) -> bytes | None:
+        content = b""
+        while len(content) < size:
+            ready, _, _ = select.select([self._channel], [], [], max(0.0, deadline - time.monotonic()))
+            part = self._channel.recv(size - len(content)) if ready else b""
+            if not part:
+                return None
+            content += part
+        return content
+
+    def abandon(self) -> None:
+        """Kills it. It ends as soon as the kernel lets it."""
+        self._channel.close()
+        os.kill(self._pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Takes its end from the kernel, if it has ended by then; else init does, after us."""
+        deadline = time.monotonic() + PATIENCE_S
+        while os.waitpid(self._pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.001)
+
+
+def _serve(channel: socket.socket, parent: int) -> None:
+    """Never returns: nothing of what the parent has open is to be closed in order twice."""
+    try:
+        _keep_only(channel.fileno())
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+        while os.getppid() == parent:
+            task, folders, _, _ = socket.recv_fds(channel, _READ_BYTES, 1)
+            if not task:
+                break
+            answer = pickle.dumps(_read(libc, folders[0], task[1:]))
+            os.close(folders[0])
+            channel.sendall(_LENGTH.pack(len(answer)) + answer)
+    finally:
+        os._exit(0)
+
+
+def _keep_only(descriptor: int) -> None:
+    """Closes all others: one that hangs after its parent's end must not hold its lock, or its pipes."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _read(libc: ctypes.CDLL, folder: int, task: bytes) -> Read:
+    inode, device, nlink = _statx(libc, folder, task + b"exe") or (None, None, None)
+    root = _statx(libc, folder, task + b"root")
+    top = None if root is None else (root[1], root[0])
+    return Read(inode, device, nlink, top, read_file(folder, task + b"cmdline"))
+
+
+def _statx(libc: ctypes.CDLL, folder: int, name: bytes) -> tuple[int, int, int] | None:
+    """Returns inode, device and number of names of what a link leads to."""
+    found = ctypes.create_string_buffer(_STATX_BYTES)
+    if libc.statx(folder, name, _AT_STATX_DONT_SYNC, _STATX_INO | _STATX_NLINK, found):
+        return None  # a network file system has errors of its own
+    major, minor = _DEVICE.unpack_from(found)
+    return _INO.unpack_from(found)[0], major << 20 | minor, _NLINK.unpack_from(found)[0]
+
+
+def read_file(folder: int, name: bytes) -> bytes | None:
+    """Returns a whole file, or None if it is not there, not allowed, or its process is gone."""
+    try:
+        # A Path would cost more than the rest.
+        file = os.open(name, os.O_RDONLY, dir_fd=folder)
+    except _GONE:
+        return None
+    try:
+        content = part = os.read(file, _READ_BYTES)
+        while part:
+            part = os.read(file, _READ_BYTES)
+            content += part
+    except _GONE:
+        return None
+    finally:
+        os.close(file)
+    return content
