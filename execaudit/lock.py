@@ -12,6 +12,7 @@ from execaudit.errors import StoreError
 from execaudit.safe_open import UnsafeFileError, open_safely
 
 _LOCKS = Path("/proc/locks")
+_MOUNTS = Path("/proc/self/mountinfo")
 # Nobody else may open it: whoever can, could hold the lock and keep the recorder from starting.
 _MODE = 0o600
 # Root, or the owner, that looks who records holds the lock for an instant.
@@ -28,7 +29,7 @@ def is_held(database: Path) -> bool:
     """Says whether a process writes the database. Needs no write permission.
 
     Who may not read the lock's file is told what the kernel lists; that is nothing where the
-    writer is in another pid namespace, and on filesystems whose device numbers are their own.
+    writer is in another pid namespace.
     """
     path = _lock_file(database)
     try:
@@ -51,12 +52,34 @@ def is_held(database: Path) -> bool:
 def _is_listed(path: Path) -> bool:
     """Looks a lock up in /proc/locks: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`."""
     try:
-        found = path.stat()
-        device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        inode = os.fstat(handle).st_ino
+        places = [f"{major:02x}:{minor:02x}:{inode}" for major, minor in _devices(handle)]
         lines = _LOCKS.read_text(encoding="ascii").splitlines()
     except OSError:
         return False
-    return any(["FLOCK", "WRITE", device] == line.split()[1:6:2] for line in lines)
+    finally:
+        os.close(handle)
+    return any(
+        (fields := line.split())[1:4:2] == ["FLOCK", "WRITE"] and fields[5] in places for line in lines
+    )
+
+
+def _devices(handle: int) -> set[tuple[int, int]]:
+    """Returns the numbers of a file's device as stat and as its mount have them: of btrfs, they differ."""
+    device = os.fstat(handle).st_dev
+    devices = {(os.major(device), os.minor(device))}
+    about = Path(f"/proc/self/fdinfo/{handle}").read_text(encoding="ascii")
+    mount = next((line.split()[1] for line in about.splitlines() if line.startswith("mnt_id:")), None)
+    for line in _MOUNTS.read_bytes().splitlines():
+        fields = line.split(maxsplit=3)
+        if fields[0].decode() == mount:
+            major, minor = fields[2].split(b":")
+            devices.add((int(major), int(minor)))
+    return devices
 
 
 class WriterLock:

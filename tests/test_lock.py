@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from execaudit.errors import StoreError
-from execaudit.lock import WriterLock, is_held
+from execaudit.lock import WriterLock, _is_listed, is_held
 from tests.nobody import as_nobody, public_folder
 
 CHECKOUT = Path(__file__).parent.parent
@@ -168,3 +169,25 @@ def test_who_may_read_the_history_cannot_hold_the_lock(tmp_path: Path) -> None:
     WriterLock(path).release()
 
     assert 0o600 == file.stat().st_mode & 0o777
+
+
+def test_a_device_whose_number_is_its_mounts_alone_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on btrfs: stat has the number of the subvolume, the kernel's list that of the file system."""
+    lock = WriterLock(tmp_path / "x.db")
+    file = tmp_path / "x.db.lock"
+    assert _is_listed(file)
+    major, minor = os.major(file.stat().st_dev), os.minor(file.stat().st_dev)
+    of_btrfs = Path(shutil.copy("/proc/locks", tmp_path / "locks"))
+    of_btrfs.write_text(of_btrfs.read_text().replace(f"{major:02x}:{minor:02x}:", "ab:cd:"))
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        Path("/proc/self/mountinfo").read_text().replace(f" {major}:{minor} ", f" {0xAB}:{0xCD} ")
+    )
+    monkeypatch.setattr("execaudit.lock._LOCKS", of_btrfs)
+    assert not _is_listed(file)
+    monkeypatch.setattr("execaudit.lock._MOUNTS", mounts)
+
+    assert _is_listed(file)
+    lock.release()

@@ -61,7 +61,10 @@ def test_folders_and_files_are_the_services(machine: Machine) -> None:
     assert {
         *(f"{folder} {mode} execaudit:execaudit" for folder, mode in folders.items()),
         # The ballast has nothing in it to read.
-        *(f"{file} {600 if file.endswith('.ballast') else 640} execaudit:execaudit" for file in files),
+        *(
+            f"{file} {600 if file.endswith(('.ballast', '.lock')) else 640} execaudit:execaudit"
+            for file in files
+        ),
     } == set(modes)
 
 
