@@ -24,9 +24,14 @@ def write_now(fd: int, text: bytes, *, within_s: float = 0.0) -> bool:
 
     A pipe, socket or terminal that is ready takes 4096 bytes (pipe(7)).
     """
-    poll = select.poll()
-    poll.register(fd, select.POLLOUT)
-    if not poll.poll(within_s * 1000):
+    if not is_ready(fd, within_s):
         return False
     os.write(fd, text)
     return True
+
+
+def is_ready(fd: int, within_s: float) -> bool:
+    """Says whether a descriptor takes something, at the latest after this time. Raises OSError."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(within_s * 1000))

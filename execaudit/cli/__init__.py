@@ -36,6 +36,7 @@ _COMMANDS = {
 }
 _USAGE, _BUG, _INTERRUPTED = 2, 3, 130
 _LONGEST_LINE = 1000
+_UNREAD_SECONDS = 5.0
 
 
 class _EndError(Exception):
@@ -158,8 +159,12 @@ def _say(message: str) -> None:
     if len(shown) > _LONGEST_LINE:
         half = _LONGEST_LINE // 2
         shown = f"{shown[:half]}[...]{shown[-half:]}"
+    from execaudit.stream import is_ready  # noqa: PLC0415  # when something has gone wrong alone
+
     with contextlib.suppress(OSError):
-        sys.stderr.write(shown + "\n")
+        # A recorder that was told to stop ends, though nobody reads why.
+        if is_ready(sys.stderr.fileno(), _UNREAD_SECONDS):
+            sys.stderr.write(shown + "\n")
 
 
 def _discard_output() -> None:
