@@ -17,8 +17,12 @@ from execaudit.trigrams import BLOCK_LINES, CHUNK_BLOCKS, CHUNK_LINES, CHUNK_ROW
 if TYPE_CHECKING:
     import sqlite3
 
-# Ten milliseconds of the storing thread.
+# Ten milliseconds of the storing thread, with lines of usual length; and what ends a step early.
 _STEP_BLOCKS = 16
+_STEP_BYTES = 128 * 1024
+# A longer line is not looked into: its block is one that may contain every text. Any user can start
+# programs with megabytes of arguments; the hashes of 64 such lines took minutes, and a gigabyte of memory.
+_LONGEST_LINE = 16 * 1024
 
 
 class Indexing:
@@ -46,13 +50,12 @@ class Indexing:
             return False
         if self._chunk is None:
             self._chunk, self._block = trigrams.Chunk(), 0
-        end = min(self._block + _STEP_BLOCKS, CHUNK_BLOCKS)
-        for block in range(self._block, end):
-            low = number * CHUNK_LINES + block * BLOCK_LINES
-            rows = connection.execute("SELECT v FROM argv WHERE id >= ? AND id < ?", (low, low + BLOCK_LINES))
-            self._chunk.add(block, (line for (line,) in rows))
-        self._block = end
-        if end == CHUNK_BLOCKS:
+        end, left = min(self._block + _STEP_BLOCKS, CHUNK_BLOCKS), _STEP_BYTES
+        while self._block < end and left > 0:
+            low = number * CHUNK_LINES + self._block * BLOCK_LINES
+            left -= _add_block(connection, self._chunk, self._block, low)
+            self._block += 1
+        if self._block == CHUNK_BLOCKS:
             with transaction(connection):
                 connection.executemany(
                     "INSERT INTO argv_grams (id, bits) VALUES (?, ?)",
@@ -61,6 +64,24 @@ class Indexing:
                 _finish(connection, "argv_grams", number)
             self._chunk = None
         return True
+
+
+def _add_block(connection: sqlite3.Connection, chunk: trigrams.Chunk, block: int, low: int) -> int:
+    """Adds the lines from that id on. Returns how many bytes were looked into."""
+    # The length of a BLOB is in its row's head: SQLite does not read the bytes for it.
+    lines: list[bytes | None] = [
+        line
+        for (line,) in connection.execute(
+            "SELECT CASE WHEN length(v) <= ? THEN v END FROM argv WHERE id >= ? AND id < ?",
+            (_LONGEST_LINE, low, low + BLOCK_LINES),
+        )
+    ]
+    if None in lines:
+        chunk.add_anything(block)
+        return 0
+    whole = [line for line in lines if line is not None]
+    chunk.add(block, whole)
+    return sum(map(len, whole))
 
 
 def _index_execs(connection: sqlite3.Connection) -> bool:

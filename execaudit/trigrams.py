@@ -60,6 +60,11 @@ class Chunk:
         for hashed in set(_hashes(b"".join(lines).translate(_AS_SEARCHED))):
             bits[hashed % _BUCKETS] |= bit
 
+    def add_anything(self, block: int) -> None:
+        """Has one of the blocks be one that may contain every text."""
+        bit = 1 << block
+        self._bits = [bits | bit for bits in self._bits]
+
     def rows(self) -> Iterator[bytes]:
         """Yields CHUNK_ROWS rows of bytes."""
         for start in range(0, _BUCKETS, _ROW_BUCKETS):

@@ -129,6 +129,36 @@ def test_a_text_that_is_nowhere_is_proposed_seldom() -> None:
     assert sum(proposed(b"/tmp/zq%06x" % number) for number in range(100)) <= 10
 
 
+def test_long_lines_cost_the_index_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found all the same; each step looks at a bounded number of bytes, whatever lines there are."""
+    hashed: list[int] = []
+    add = trigrams.Chunk.add
+
+    def counted(chunk: trigrams.Chunk, block: int, lines: list[bytes]) -> None:
+        hashed.append(sum(map(len, lines)))
+        add(chunk, block, lines)
+
+    monkeypatch.setattr(trigrams.Chunk, "add", counted)
+    sizes = (100_000, 10, 15_000, 15_000, 10, 10)
+    path = tmp_path / "history.db"
+    with small(), Store(path) as store:
+        monkeypatch.setattr(indexing, "_STEP_BYTES", 20_000)
+        begin_run(store)
+        made = [make_event(b"/%d/" % n + b"x" * size, seconds=n) for n, size in enumerate(sizes * 3)]
+        store.append(made, [], [])
+        while True:
+            hashed.clear()
+            if not store.index():
+                break
+            assert sum(hashed) <= 20_000 + _BLOCK * 16_384
+        with open_history(path) as connection:
+            for n in range(len(sizes) * 3):
+                text = b"/%d/x" % n
+                assert [at(n)] == [
+                    each.event.time_ns for each in query.find(connection, Filter(args=(text,)))
+                ]
+
+
 @given(st.sets(st.integers(1, 2**34)), st.sets(st.integers(1, 300)), st.sets(st.integers(1, 300)))
 def test_ids_are_packed(any_ids: set[int], used: set[int], wanted: set[int]) -> None:
     """They come back as they were; and what two sets have in common is found, whichever is larger."""
