@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from execaudit import clock
 from execaudit.clock import WallOffset
+from tests.commands import EXECAUDIT, PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 MS = 1_000_000
 _WALL = 1_795_370_919_000 * MS
@@ -99,3 +102,25 @@ def test_the_machines_own_clocks_agree() -> None:
 def test_the_boot_id_is_a_uuid() -> None:
     """The boot id is the kernel's, without a line end."""
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", clock.boot_id())
+
+
+def test_recording_in_a_time_namespace_is_refused(tmp_path: Path) -> None:
+    """Execs would be days off there, with other parents: a line says where to record instead."""
+    database = tmp_path / "history.db"
+    command = [
+        "unshare",
+        "--time",
+        "--boottime",
+        "604800",
+        "--fork",
+        *EXECAUDIT,
+        "--db",
+        str(database),
+        "record",
+    ]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+    assert refused.returncode == 5
+    assert "604800 s ahead of the kernel's: record outside of it" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
