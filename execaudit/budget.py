@@ -51,6 +51,7 @@ class Budget:
 
         `pressure` is None, or from 0 to 1: refuse the largest, or all but root.
         """
+        self._forget()
         if pressure is None and not self._refused:
             self._charge(batch.events)
             return batch
@@ -77,11 +78,14 @@ class Budget:
         lost, self._lost = self._lost, {}
         return gaps_by_account(self._host, self._lost_ns, lost)
 
-    def _charge(self, events: Collection[ExecEvent]) -> None:
+    def _forget(self) -> None:
+        """Drops what is an hour old."""
         now = self._monotonic()
         while now >= self._part_ends:
             self._part_ends = max(self._part_ends + _PART_SECONDS, now - _PARTS * _PART_SECONDS)
             self._parts.append(Counter())
+
+    def _charge(self, events: Collection[ExecEvent]) -> None:
         taken = self._parts[-1]
         for event in events:
             account = event.account
@@ -92,15 +96,18 @@ class Budget:
             self._parts[-1] = Counter(dict(taken.most_common(_MOST_ACCOUNTS // 2)))
 
     def _to_refuse(self, pressure: float, events: Collection[ExecEvent]) -> set[int | None]:
-        taken: Counter[int | None] = Counter()
+        wanted: Counter[int | None] = Counter()
+        for event in events:
+            wanted[account_of(event)] += len(event.argv) + _EXEC_BYTES
+        del wanted[_ROOT]
+        if not wanted:
+            return set()
+        taken = wanted.copy()
         for part in self._parts:
             taken.update(part)
-        present = {account_of(event) for event in events} - {_ROOT}
         del taken[_ROOT]
-        if not taken:
-            return present if pressure >= 1 else set()
         enough = max(taken.values()) * (1 - pressure)
-        return {account for account in present if taken[account] >= enough}
+        return {account for account in wanted if taken[account] >= enough}
 
     def _refuse(self, event: ExecEvent, account: int | None) -> None:
         self._note(account, event.time_ns, execs=1)

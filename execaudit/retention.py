@@ -55,6 +55,8 @@ class Retention:
         self._pruning: Iterator[object] | None = None
         self._began_bytes = 0
         self._pressure: float | None = None
+        self._room_bytes = self._margin_bytes = 0
+        """Of the limit, and from there to where the floor yields."""
         self._said: set[str] = set()
         self._told: Limits | None = None
 
@@ -64,7 +66,13 @@ class Retention:
 
     def admit(self, batch: Finished) -> Finished:
         """Returns what is to be stored of a batch: all of it, unless the history is at its limit."""
-        return self._budget.admit(batch, self._pressure)
+        pressure = self._pressure
+        if self._margin_bytes:
+            # As it would be with all of it stored: a batch can have more than there is room for.
+            more = sum([len(event.argv) for event in batch.events]) - self._room_bytes
+            if more > 0:
+                pressure = max(pressure or 0.0, min(more / self._margin_bytes, 1.0))
+        return self._budget.admit(batch, pressure)
 
     def settle(self) -> list[Gap]:
         """At the end: returns the gaps for what was refused and is not said yet."""
@@ -77,15 +85,16 @@ class Retention:
         """
         try:
             kept = limits.effective(self._path, self.limits)
-            is_large = limits.size_of(self._path) > (kept.max_bytes or 0)
+            size = limits.size_of(self._path)
         except OSError as exc:
             self._say("disk", "not_pruned", f"the file system does not answer: {exc.strerror}", "look at it")
             return
         if self._told != self.limits:
             self._told = self.limits
             log.info("limits", history=limits.wording(self.limits, kept))
+        is_large = size > (kept.max_bytes or 0)
         if not is_large and self._pruning is None and time.monotonic() < self._next_look:
-            self._set_pressure(kept, 0)
+            self._set_pressure(kept, size)
             return
         self._maintain(store, lambda connection: self._work(connection, kept))
 
@@ -193,6 +202,7 @@ class Retention:
         """Sets how hard it is to keep the limit: None, or from 0 (just so) to 1 (not at all)."""
         most = kept.max_bytes or 0
         base = most if self._pruning is None else max(most, self._began_bytes) + int(most * _LEEWAY)
+        self._room_bytes, self._margin_bytes = max(base - used, 0), int(most * _MARGIN)
         pressures = [(used - base) / (most * _MARGIN)] if most and used > base else []
         try:
             disk = limits.disk_of(self._path)

@@ -398,9 +398,10 @@ def test_the_account_that_took_most_is_refused_first() -> None:
     gaps = list(budget.admit(batch_of(0, 1, 1, 900), 0.5).gaps)
     assert {1000: 10, 65_534: 500} == {gap.uid: gap.count for gap in gaps}
     assert [] == budget.settle()
-    # An hour later it is as if nothing had been.
+    # An hour later it is as if nothing had been: who wants most now is the one.
     steady.seconds = 2 * _HOUR
-    assert 5 == len(budget.admit(batch_of(0, 5, 1, 900), 0.5).events)
+    both = Finished([*batch_of(65_534, 2, 10).events, *batch_of(1000, 9, 10).events], [], [], at(0))
+    assert {65_534} == {event.account for event in budget.admit(both, 0.1).events}
 
 
 def test_ends_of_what_was_refused_are_counted_with_it() -> None:
@@ -447,3 +448,20 @@ def test_long_lines_come_again_after_they_were_pruned(path: Path) -> None:
         assert [again.argv] * 2 == [each.event.argv for each in query.find(connection, Filter())]
     with opened(path) as connection:
         assert (1,) == connection.execute("SELECT count(*) FROM argv WHERE v != x''").fetchone()
+
+
+def test_a_batch_that_would_pass_the_limit_is_refused_before_it_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One with megabytes must not be what makes the floor yield."""
+    set_clock(monkeypatch, 100)
+    with Store(path) as store:
+        begin_run(store)
+        kept = Retention(path, BOOT_ID, Limits(max_bytes=limits.LEAST_BYTES), host=HOST)
+        kept.work(store)
+        honest, flood = batch_of(1000, 5, 10), batch_of(65_534, 30, 100_000)
+        both = Finished([*honest.events, *flood.events], [], [], at(0))
+        admitted = kept.admit(both)
+        assert honest.events == admitted.events
+        assert [(65_534, 30)] == [(gap.uid, gap.count) for gap in admitted.gaps]
+        assert honest.events == kept.admit(honest).events
