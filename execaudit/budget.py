@@ -46,16 +46,17 @@ class Budget:
         self._lost_ns = (0, 0)
         self._next_gap = 0.0
 
-    def admit(self, batch: Finished, pressure: float | None) -> Finished:
+    def admit(self, batch: Finished, pressure: float | None, room_bytes: int = 0) -> Finished:
         """Returns what is to be stored of a batch.
 
-        `pressure` is None, or from 0 to 1: refuse the largest, or all but root.
+        `pressure` is None, or from 0 to 1: refuse the largest, or all but root. The largest are those for
+        which `room_bytes` would not suffice either.
         """
         self._forget()
         if pressure is None and not self._refused:
             self._charge(batch.events)
             return batch
-        refused = set() if pressure is None else self._to_refuse(pressure, batch.events)
+        refused = set() if pressure is None else self._to_refuse(pressure, batch.events, room_bytes)
         events = []
         for event in batch.events:
             account = account_of(event)
@@ -95,7 +96,7 @@ class Budget:
         if len(taken) > _MOST_ACCOUNTS:
             self._parts[-1] = Counter(dict(taken.most_common(_MOST_ACCOUNTS // 2)))
 
-    def _to_refuse(self, pressure: float, events: Collection[ExecEvent]) -> set[int | None]:
+    def _to_refuse(self, pressure: float, events: Collection[ExecEvent], room_bytes: int) -> set[int | None]:
         wanted: Counter[int | None] = Counter()
         for event in events:
             wanted[account_of(event)] += len(event.argv) + _EXEC_BYTES
@@ -107,7 +108,13 @@ class Budget:
             taken.update(part)
         del taken[_ROOT]
         enough = max(taken.values()) * (1 - pressure)
-        return {account for account in wanted if taken[account] >= enough}
+        refused = set()
+        left = sum(wanted.values())
+        for account in sorted(wanted, key=lambda each: -taken[each]):
+            if taken[account] >= enough or (room_bytes and left > room_bytes):
+                refused.add(account)
+                left -= wanted[account]
+        return refused
 
     def _refuse(self, event: ExecEvent, account: int | None) -> None:
         self._note(account, event.time_ns, execs=1)

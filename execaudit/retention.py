@@ -55,8 +55,8 @@ class Retention:
         self._pruning: Iterator[object] | None = None
         self._began_bytes = 0
         self._pressure: float | None = None
-        self._room_bytes = self._margin_bytes = 0
-        """Of the limit, and from there to where the floor yields."""
+        self._room_bytes = 2**63
+        """Until the limit."""
         self._said: set[str] = set()
         self._told: Limits | None = None
 
@@ -67,12 +67,10 @@ class Retention:
     def admit(self, batch: Finished) -> Finished:
         """Returns what is to be stored of a batch: all of it, unless the history is at its limit."""
         pressure = self._pressure
-        if self._margin_bytes:
-            # As it would be with all of it stored: a batch can have more than there is room for.
-            more = sum([len(event.argv) for event in batch.events]) - self._room_bytes
-            if more > 0:
-                pressure = max(pressure or 0.0, min(more / self._margin_bytes, 1.0))
-        return self._budget.admit(batch, pressure)
+        # A batch can have more than there is room for.
+        if pressure is None and sum([len(event.argv) for event in batch.events]) > self._room_bytes:
+            pressure = 0.0
+        return self._budget.admit(batch, pressure, self._room_bytes)
 
     def settle(self) -> list[Gap]:
         """At the end: returns the gaps for what was refused and is not said yet."""
@@ -202,7 +200,7 @@ class Retention:
         """Sets how hard it is to keep the limit: None, or from 0 (just so) to 1 (not at all)."""
         most = kept.max_bytes or 0
         base = most if self._pruning is None else max(most, self._began_bytes) + int(most * _LEEWAY)
-        self._room_bytes, self._margin_bytes = max(base - used, 0), int(most * _MARGIN)
+        self._room_bytes = max(base - used, 0) if most else 2**63
         pressures = [(used - base) / (most * _MARGIN)] if most and used > base else []
         try:
             disk = limits.disk_of(self._path)
