@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -169,7 +170,7 @@ def _run(words: list[str], path: Path) -> None:
 
 def prune_beside(path: Path, known: Known) -> None:
     """Prints what pruning the oldest fifth does to a writer."""
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         cut = connection.execute("SELECT ts FROM exec WHERE id = ?", (int(known.execs * _SHARE),)).fetchone()[
             0
         ]

@@ -220,7 +220,7 @@ def ask_all(histories: dict[int, tuple[Path, Known, list[Ingest]]]) -> None:
 
 def sizes(path: Path, execs: int) -> None:
     """Prints the bytes for each exec, by table and index."""
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         found = connection.execute(
             "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC"
         ).fetchall()

@@ -15,14 +15,28 @@ from pathlib import Path
 _CHECKOUT = Path(__file__).parent.parent
 
 
-@functools.cache
 def program() -> tuple[str, ...]:
-    """Returns the command, for any user: a copy of the program and of what it imports."""
+    """Returns the command, for any user."""
+    return (*script("from execaudit.cli import main; main()"), "--config", os.devnull)
+
+
+def script(code: str) -> tuple[str, ...]:
+    """Returns the command that runs Python code which imports the program, for any user."""
+    folder = _copied()
+    if folder is None:
+        return (sys.executable, "-c", code)
+    before = f"import sys; sys.path.insert(0, {str(folder)!r})"
+    return (os.path.realpath(sys.executable), "-I", "-c", f"{before}\n{code}")
+
+
+@functools.cache
+def _copied() -> Path | None:
+    """Returns a folder with a copy of the program and of what it imports."""
     try:
         names = _needed("execaudit", set())
     except metadata.PackageNotFoundError:
         # A guest of tests/kernels, where nothing is installed and everybody can read everything.
-        return (sys.executable, "-m", "execaudit", "--config", os.devnull)
+        return None
     folder = Path(tempfile.mkdtemp(prefix="execaudit-program-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in ("execaudit", "bpf", "migrations"):
@@ -30,8 +44,7 @@ def program() -> tuple[str, ...]:
     for distribution in names:
         _copy(distribution, folder)
     _open(folder)
-    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from execaudit.cli import main; main()"
-    return (os.path.realpath(sys.executable), "-I", "-c", code, "--config", os.devnull)
+    return folder
 
 
 def _needed(name: str, known: set[str]) -> set[str]:

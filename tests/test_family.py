@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import sqlite3
 from functools import cache
@@ -29,6 +30,7 @@ class Row(NamedTuple):
 @cache
 def _empty() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:")
+    atexit.register(connection.close)
     engine = sa.create_engine("sqlite://", creator=lambda: connection, poolclass=sa.pool.StaticPool)
     schema.metadata.create_all(engine)
     return connection

@@ -82,7 +82,7 @@ def answer(path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str])
     opened: list[Watched] = []
 
     def connect(*given: Any, **more: Any) -> Watched:  # noqa: ANN401  # sqlite3's
-        opened.append(original(*given, **more, factory=Watched))
+        opened.append(original(*given, **{**more, "factory": Watched}))
         return opened[-1]
 
     original = sqlite3.connect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shutil
 import sqlite3
@@ -105,7 +106,7 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
         )
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             Store(path)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         assert [] == connection.execute("SELECT name FROM sqlite_master").fetchall()
     connection.close()
 

@@ -6,6 +6,8 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+from execaudit.connection import Connection
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -15,7 +17,7 @@ _GRAIN = 10
 _ALIASES = re.compile(r"\b([a-z_]+) AS ([a-z]+)\b").findall
 
 
-class Watched(sqlite3.Connection):
+class Watched(Connection):
     """Remembers the plan of each statement, and counts the instructions that they all took."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401  # sqlite3's

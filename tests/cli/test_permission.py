@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import sqlite3
@@ -36,7 +37,10 @@ def test_without_permission(typed: str, status: int, said: str, public_folder: P
     shutil.copyfile(history, public_folder / "history.db")
     (public_folder / "history.db").chmod(0o640)
     shutil.copyfile(history, public_folder / "readable.db")
-    with sqlite3.connect(shutil.copyfile(history, public_folder / "old.db")) as connection:
+    with (
+        contextlib.closing(sqlite3.connect(shutil.copyfile(history, public_folder / "old.db"))) as connection,
+        connection,
+    ):
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
     connection.close()
     (public_folder / "closed").mkdir(mode=0o700)
@@ -73,7 +77,10 @@ def test_a_reader_needs_no_permission_to_write(public_folder: Path, history: Pat
 def test_on_a_read_only_disk(typed: str, status: int, said: str, public_folder: Path, history: Path) -> None:
     """What only reads works there; what writes says why it cannot."""
     shutil.copyfile(history, public_folder / "history.db")
-    with sqlite3.connect(shutil.copyfile(history, public_folder / "old.db")) as connection:
+    with (
+        contextlib.closing(sqlite3.connect(shutil.copyfile(history, public_folder / "old.db"))) as connection,
+        connection,
+    ):
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
     connection.close()
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && exec "$@"'

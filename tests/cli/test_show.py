@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -123,7 +124,7 @@ def test_a_parent_that_is_gone(family: Family, tmp_path: Path) -> None:
     """When an ancestor's row is missing, the chain begins below it, says so, and siblings are still known."""
     path = tmp_path / "history.db"
     shutil.copyfile(family.path, path)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM exec WHERE id = 4")
     connection.close()
     below = execaudit("--db", path, "show", family.id_of("gcc"))
@@ -275,7 +276,7 @@ def test_a_damaged_history(family: Family, tmp_path: Path) -> None:
     """Relatives that make no sense are reported as damage, and a loop among them ends."""
     path = tmp_path / "history.db"
     shutil.copyfile(family.path, path)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE exec SET parent_id = 8 WHERE id = 3")
     loop = execaudit("--db", path, "show", family.id_of("gcc"))
     with connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -155,7 +156,7 @@ def test_another_schema(revision: str, word: bytes, history: Path, tmp_path: Pat
     """A history of an older or newer version is not read wrongly: one line says what to do."""
     path = tmp_path / "history.db"
     shutil.copyfile(history, path)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
     connection.close()
     done = execaudit("--db", path, "query")

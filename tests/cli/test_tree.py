@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import signal
@@ -353,7 +354,7 @@ def test_a_loop_ends(family: Family, tmp_path: Path) -> None:
     """In a damaged history an exec can be its own ancestor: each is drawn once all the same."""
     path = tmp_path / "history.db"
     shutil.copyfile(family.path, path)
-    with sqlite3.connect(path) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE exec SET parent_id = 5 WHERE id = 3")
         connection.execute("UPDATE exec SET parent_id = 11 WHERE id = 11")
     connection.close()

@@ -51,7 +51,7 @@ def as_service(user: str, before: str = "") -> tuple[str, ...]:
         "import sys; from execaudit import privileges; from execaudit.cli import main\n"
         f"privileges.USER = {user!r}; sys.argv[0] = 'execaudit'\n{before}\nsys.exit(main())"
     )
-    return (sys.executable, "-c", code, "--config", os.devnull)
+    return (*reachable.script(code), "--config", os.devnull)
 
 
 def test_root_in_its_own_folder_keeps_nothing(tmp_path: Path) -> None:
