@@ -25,6 +25,7 @@
  *
  * Built by execaudit/probe.py, which passes as -D flags:
  *   EA_RING_PAGES   pages of the ring buffer, a power of two
+ *   EA_RING_BYTES   the same in bytes
  *   EA_WAKE_BYTES   the reader is woken when one CPU has written this much
  *   EA_MAX_ARGV     bytes of a command line to keep, EA_UNKNOWN for all
  *   EA_PROCESSES    processes whose lineage can be kept at a time
@@ -130,11 +131,28 @@
 #define EA_COMPONENTS 128
 #define EA_CGROUPS    64   /* of a cgroup's path, from the root on; a power of two */
 #define EA_DEEPER     1024 /* more of them, walked by where the kernel has no way straight up */
+#define EA_USER_NAMESPACES 33 /* nested: kernel/user_namespace.c allows as many */
 #define EA_CHUNKS     16
 #define EA_ARGS       512
 
+/* include/uapi/linux/bpf.h */
 #define EA_RB_NO_WAKEUP    1
 #define EA_RB_FORCE_WAKEUP 2
+#define EA_RB_AVAIL_DATA   0
+#define EA_RB_PROD_POS     3
+#define EA_RB_HEAD         8 /* what the ring adds to each record */
+
+/* How much of the ring an account may hold, in halves of what is free, and what must stay free
+ * for others: see has_room(). Failed execs cost nothing and can be made without end; of a huge
+ * command line the pieces may be missing, but not the exec; and there is an end for each exec. */
+#define EA_ASK_BYTES      (EA_RING_BYTES / 8)
+#define EA_FAILED_SHARE   1
+#define EA_FAILED_RESERVE (EA_RING_BYTES / 4)
+#define EA_MORE_SHARE     2
+#define EA_MORE_RESERVE   (EA_RING_BYTES / 8)
+#define EA_EXEC_SHARE     3
+#define EA_EXIT_SHARE     4
+#define EA_PROBES 4 /* places for an account's losses to look at */
 
 /* An exec on its way, from one stage to the next. */
 struct ea_state {
@@ -153,6 +171,7 @@ struct ea_state {
 	__u32 argc;
 	__u32 sent;       /* the first record is out: a loss is no longer a loss of the exec */
 	__u32 compat;     /* failed: the caller's pointers have 32 bits */
+	__u32 account;
 	__u64 nodes[EA_CGROUPS]; /* scratch of append_cgroup(); last, because it is not cleared */
 };
 
@@ -174,10 +193,23 @@ struct ea_image {
 	u32 own; /* 0: it was forked from the one that did */
 };
 
+/* What an account has in the ring. Positions are the ring's own: bytes since it was made. */
+struct ea_quota {
+	u64 begin;  /* the producer's position when `held` began */
+	u64 end;    /* behind what it sent last */
+	u64 before; /* bytes that it sent before `begin`, some of which may still be there */
+	u64 held;   /* bytes that it sent since */
+};
+
 BPF_RINGBUF_OUTPUT(events, EA_RING_PAGES);
 /* One for each CPU that there may be; the reader maps them, and needs no system call. */
 BPF_F_TABLE("array", u32, struct ea_loss, losses, EA_CPUS, BPF_F_MMAPABLE);
 BPF_PERCPU_ARRAY(unwoken, u64, 1);
+BPF_TABLE("lru_hash", u32, struct ea_quota, quotas, EA_ACCOUNTS);
+/* The reader maps this too. Whose an element is says account_slots: an insertion there is the only
+ * way to claim one at once with others that every kernel has. */
+BPF_F_TABLE("array", u32, struct ea_account_loss, account_losses, EA_ACCOUNTS, BPF_F_MMAPABLE);
+BPF_HASH(account_slots, u32, u32, EA_ACCOUNTS);
 
 /* Keyed by signal_struct, of which a process has one from its fork to the end of its last
  * thread, whichever thread calls execve. Processes that were there before the probe have no
@@ -220,6 +252,120 @@ static __always_inline void count_loss(u32 offset)
 		__sync_fetch_and_add((u64 *)((u64)loss + offset), 1);
 }
 
+/* ---- room in the ring ---------------------------------------------------- */
+
+/* ea_exec.account, from the kernel's own numbers of users: what a user namespace calls them
+ * is its owner's to choose. */
+static __always_inline u32 account_of(u64 cred)
+{
+	u64 ns = 0;
+	u32 uid = 0, owner = 0;
+	s32 level = 0;
+
+	KERNEL_READ(uid, cred, EA_OFF(cred, uid));
+	KERNEL_READ(ns, cred, EA_OFF(cred, user_ns));
+	KERNEL_READ(level, ns, EA_OFF(user_namespace, level));
+	if (!level)
+		return uid;
+	for (int i = 0; i < EA_USER_NAMESPACES && level > 1; i++) {
+		KERNEL_READ(ns, ns, EA_OFF(user_namespace, parent));
+		KERNEL_READ(level, ns, EA_OFF(user_namespace, level));
+	}
+	KERNEL_READ(owner, ns, EA_OFF(user_namespace, owner));
+	return owner ? owner : uid;
+}
+
+/* Counts a loss of an account, and then in total. Where all places near its own are taken, in
+ * total only. */
+static __always_inline void count_account_loss(u32 account, u32 member, u32 total_member)
+{
+	u32 slot = account & (EA_ACCOUNTS - 1);
+
+	for (int i = 0; i < EA_PROBES; i++) {
+		struct ea_account_loss *loss;
+		u32 *owner = account_slots.lookup(&slot);
+
+		if (!owner) {
+			account_slots.insert(&slot, &account);
+			owner = account_slots.lookup(&slot);
+		}
+		if (owner && *owner == account) {
+			loss = account_losses.lookup(&slot);
+			if (loss) {
+				loss->account = account;
+				loss->used = 1;
+				__sync_fetch_and_add((u64 *)((u64)loss + member), 1);
+			}
+			break;
+		}
+		slot = (slot + 1) & (EA_ACCOUNTS - 1);
+	}
+	count_loss(total_member);
+}
+
+#define COUNT_ACCOUNT_LOSS(account, member)                                              \
+	count_account_loss(account, __builtin_offsetof(struct ea_account_loss, member),  \
+			   __builtin_offsetof(struct ea_loss, member))
+
+/* BCC has no method for bpf_ringbuf_query(), and gives a map to no function that is not a
+ * method. It turns events.ringbuf_reserve(what) into bpf_ringbuf_reserve(map, what, 0) before
+ * the compiler sees this macro. The probe reserves nothing. */
+#define bpf_ringbuf_reserve(map, what, flags) bpf_ringbuf_query(map, what)
+
+static __always_inline u64 ring_query(u64 what)
+{
+	return (u64)events.ringbuf_reserve(what);
+}
+
+/* Whether n bytes of an account may go into the ring. An account may hold as much as is free,
+ * times its share: the more there are that want all, the less each one gets, and something is left
+ * for who wants little (Choudhury and Hahne, Dynamic Queue Length Thresholds, 1998). With the
+ * shares of successful execs, one user gets 3/5 of the ring, two 3/8 each, three 3/11 each.
+ *
+ * While an eighth of the ring is in use nobody is asked, and nothing counted: that is nearly always.
+ *
+ * How much of what an account sent is still there is not known exactly. `held` begins anew when
+ * the reader has passed where it began; what was counted until then is kept once more. So it may be
+ * taken for too much, but not for too little. */
+static __always_inline int has_room(u32 account, u32 n, u32 share, u32 reserve)
+{
+	u64 used = ring_query(EA_RB_AVAIL_DATA), room, sent;
+	struct ea_quota *quota, fresh = {};
+
+	if (used < EA_ASK_BYTES)
+		return 1;
+	/* Root's programs are the host's. */
+	if (!account) {
+		share *= 2;
+		reserve = 0;
+	}
+	room = EA_RING_BYTES - used;
+	if (used > EA_RING_BYTES || room < n + (u64)reserve)
+		return 0;
+	sent = ring_query(EA_RB_PROD_POS);
+	quota = quotas.lookup(&account);
+	if (!quota) {
+		fresh.begin = fresh.end = sent;
+		quotas.update(&account, &fresh);
+		quota = quotas.lookup(&account);
+		if (!quota)
+			return 1;
+	}
+	if (quota->end <= sent - used) {
+		quota->before = quota->held = 0;
+		quota->begin = sent;
+	} else if (quota->begin <= sent - used) {
+		quota->before = quota->held;
+		quota->held = 0;
+		quota->begin = sent;
+	}
+	if ((quota->before + quota->held + n) * 2 > room * share)
+		return 0;
+	__sync_fetch_and_add(&quota->held, n);
+	quota->end = sent + n;
+	return 1;
+}
+
 /* Flags to send n bytes with. The reader comes by ten times a second and is woken
  * only when the ring is filling: a wake-up per exec would switch the CPU to the
  * reader and back for each, which costs the host a fifth of its speed. */
@@ -237,29 +383,27 @@ static __always_inline u64 wake_for(u32 n)
 	return EA_RB_FORCE_WAKEUP;
 }
 
-/* Sends the first n bytes of raw. */
-static __always_inline int send(struct ea_state *s, u32 n)
+/* Sends the first n bytes of raw, if there is room for what it is. */
+static __always_inline int send(struct ea_state *s, u32 n, u32 share, u32 reserve)
 {
-	u64 flags = wake_for(n);
-
-	if (n > EA_RAW)
+	if (n > EA_RAW || !has_room(s->account, n + EA_RB_HEAD, share, reserve))
 		return -1;
-	return events.ringbuf_output(s, n, flags);
+	return events.ringbuf_output(s, n, wake_for(n));
 }
 
-static __always_inline int send_first(struct ea_state *s)
+static __always_inline int send_first(struct ea_state *s, u32 share, u32 reserve)
 {
-	if (send(s, s->pos) < 0) {
-		COUNT_LOSS(execs);
+	if (send(s, s->pos, share, reserve) < 0) {
+		COUNT_ACCOUNT_LOSS(s->account, execs);
 		return -1;
 	}
 	s->sent = 1;
 	return 0;
 }
 
-static __always_inline int send_more(struct ea_state *s, u32 n)
+static __always_inline int send_more(struct ea_state *s, u32 n, u32 share, u32 reserve)
 {
-	if (send(s, n) < 0) {
+	if (send(s, n, share, reserve) < 0) {
 		COUNT_LOSS(records);
 		return -1;
 	}
@@ -347,10 +491,10 @@ static __always_inline int forked(u64 task, u64 child)
 
 static __always_inline int ended(u64 task)
 {
-	u64 signal = 0, leader = 0;
+	u64 signal = 0, leader = 0, cred = 0;
 	struct ea_image image, *known;
 	struct ea_exit out = {};
-	u32 live = 0, flags = 0;
+	u32 live = 0, flags = 0, account = 0;
 
 #ifdef EA_KPROBES
 	count_unreturned(task);
@@ -385,8 +529,13 @@ static __always_inline int ended(u64 task)
 		KERNEL_READ(leader, task, EA_OFF(task_struct, group_leader));
 		KERNEL_READ(out.status, leader, EA_OFF(task_struct, exit_code));
 	}
-	if (events.ringbuf_output(&out, sizeof(out), wake_for(sizeof(out))) < 0)
-		COUNT_LOSS(exits);
+	if (ring_query(EA_RB_AVAIL_DATA) >= EA_ASK_BYTES) {
+		KERNEL_READ(cred, task, EA_OFF(task_struct, cred));
+		account = account_of(cred);
+	}
+	if (!has_room(account, sizeof(out) + EA_RB_HEAD, EA_EXIT_SHARE, 0) ||
+	    events.ringbuf_output(&out, sizeof(out), wake_for(sizeof(out))) < 0)
+		COUNT_ACCOUNT_LOSS(account, exits);
 	return 0;
 }
 
@@ -698,6 +847,7 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 
 	__builtin_memset((char *)s + EA_RAW, 0, __builtin_offsetof(struct ea_state, nodes) - EA_RAW);
 	s->pos = sizeof(*e);
+	s->account = e->account = account_of(cred);
 	fill_place(s, task);
 	fill_tracer(e, task);
 	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
@@ -989,7 +1139,7 @@ int on_exec_exe(void *ctx)
 		e->head.len = n;
 		s->pos = pos + n;
 	}
-	if (send_first(s) < 0 || e->head.flags & EA_LAST)
+	if (send_first(s, EA_EXEC_SHARE, 0) < 0 || e->head.flags & EA_LAST)
 		return 0;
 	exec_stages.call(ctx, EXEC_STAGE_MORE);
 	COUNT_LOSS(records);
@@ -1022,7 +1172,7 @@ int on_exec_more(void *ctx)
 		}
 		h->len = n;
 		/* Refused: the next ones may still find room, and each byte counts. */
-		send_more(s, sizeof(*h) + n);
+		send_more(s, sizeof(*h) + n, EA_MORE_SHARE, EA_MORE_RESERVE);
 		if (h->flags & EA_LAST)
 			return 0;
 	}
@@ -1311,7 +1461,7 @@ int on_exit_exe(void *ctx)
 	}
 	h->total = 0;
 	h->flags |= EA_LAST;
-	send_first(s);
+	send_first(s, EA_FAILED_SHARE, EA_FAILED_RESERVE);
 	return 0;
 }
 
@@ -1321,8 +1471,8 @@ static __always_inline int flush(struct ea_state *s)
 	struct ea_head *h = (void *)s->raw;
 
 	if (s->sent) {
-		send_more(s, s->pos);
-	} else if (send_first(s) < 0) {
+		send_more(s, s->pos, EA_FAILED_SHARE, EA_FAILED_RESERVE);
+	} else if (send_first(s, EA_FAILED_SHARE, EA_FAILED_RESERVE) < 0) {
 		return -1;
 	}
 	h->type = EA_FAILED_MORE;

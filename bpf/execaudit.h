@@ -97,7 +97,9 @@ struct ea_exec {
 	__u32 auid;       /* EA_UNKNOWN: unset; session too */
 	__u32 session;
 	__u32 replaces;   /* the parent image ran in this very process */
-	__u32 pad_own;
+	/* Who answers for what the process does to others: the owner of its outermost user
+	 * namespace, so that a user cannot be many; where that is root, or there is none, its real uid. */
+	__u32 account;
 	/* From here on, the same bytes in each exec of one program by one user at one place:
 	 * the reader looks at them once, and knows them again. The strings go with them. */
 	__u16 str_len[EA_STR_COUNT];
@@ -132,6 +134,16 @@ struct ea_loss {
 	__u64 exits;   /* ends of programs that could not be sent */
 	__u64 images;  /* processes of which the lineage could not be kept */
 	__u64 returns; /* execs whose end the kernel did not show to the probe: like `execs` */
+};
+
+/* Of one account, summed over CPUs: what of `execs` and `exits` above was its. Counted there
+ * before it is counted above, so the reader looks above first. Of all zeros: free. */
+#define EA_ACCOUNTS 1024
+struct ea_account_loss {
+	__u32 account;
+	__u32 used; /* 1: the account is known */
+	__u64 execs;
+	__u64 exits;
 };
 
 #endif

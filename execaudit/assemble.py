@@ -366,7 +366,7 @@ class Assembler:
                 comm=None, filename=None, exe=None, cwd=None,
                 argv=argv, argc=argc, argv_bytes=total, holes=holes, truncated=truncated, errno=None,
             )  # fmt: skip
-        image, replaces, tid, ppid, errno, _, _, place, launch = facts
+        image, replaces, tid, ppid, errno, _, _, place, launch, account = facts
         image_ns, image_pid = image
         if image_ns:
             parent: ExecKey | None = _new(ExecKey, (self._boot, image_ns, image_pid))
@@ -381,7 +381,7 @@ class Assembler:
             )
             + (launches.get(launch) or self._launch(launch, failed=failed))
             + (self._places.get(place) or self._place(place))
-            + (parent, replaces, None, None),
+            + (parent, replaces, None, account),
         )  # fmt: skip
 
     def _launch(self, raw: bytes, *, failed: bool) -> Launch:

@@ -267,19 +267,17 @@ def union(one: Gap, other: Gap) -> Gap:
 
 
 def merged(gaps: Sequence[Gap]) -> list[Gap]:
-    """Returns one gap for neighbours of the same reason."""
+    """Returns one gap for those of the same reason and uid that follow on each other."""
     joined: list[Gap] = []
+    last_of: dict[tuple[GapReason, int | None], int] = {}
     for gap in gaps:
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and last.reason is gap.reason
-            and last.uid == gap.uid
-            and last.to_ns == gap.from_ns
-        ):
+        at = last_of.get((gap.reason, gap.uid))
+        if at is not None and joined[at].to_ns == gap.from_ns:
+            last = joined[at]
             count = None if last.count is None or gap.count is None else last.count + gap.count
-            joined[-1] = replace(last, to_ns=gap.to_ns, count=count, exits=last.exits + gap.exits)
+            joined[at] = replace(last, to_ns=gap.to_ns, count=count, exits=last.exits + gap.exits)
         else:
+            last_of[gap.reason, gap.uid] = len(joined)
             joined.append(gap)
     return joined
 

@@ -32,6 +32,8 @@ _ENUM_VALUE = re.compile(r"EA_ENUM\((\w+[a-z]), (\w+)\)")
 # A process costs about 90 bytes of kernel memory. More of them than the one are seldom alive,
 # and fewer than the other not only because pid_max is low now.
 _MOST_PROCESSES, _LEAST_PROCESSES = 131_072, 32_768
+# When the reader is woken at the latest. A larger ring is for when it cannot come, not for coming later.
+_WAKE_BYTES = 1024 * 1024
 _RAW_TRACEPOINT, _TRACEPOINT, _KPROBE = "RAW_TRACEPOINT", "TRACEPOINT", "KPROBE"
 KALLSYMS = Path("/proc/kallsyms")
 # The stages of execaudit.c, in the order of its EXEC_STAGE_* and FAIL_STAGE_* numbers.
@@ -131,8 +133,9 @@ def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
     max_argv = _EVERYTHING if options.max_argv is None else min(options.max_argv, _EVERYTHING)
     flags = {
         "EA_RING_PAGES": options.ring_bytes // mmap.PAGESIZE,
+        "EA_RING_BYTES": f"{options.ring_bytes}u",
         # All CPUs together wake the reader before an eighth of the ring is in use.
-        "EA_WAKE_BYTES": max(1, options.ring_bytes // 8 // cpus),
+        "EA_WAKE_BYTES": max(1, min(options.ring_bytes // 8, _WAKE_BYTES) // cpus),
         "EA_MAX_ARGV": f"{max_argv}u",
         "EA_CPUS": cpus,
         "EA_PROCESSES": _processes(),
@@ -209,7 +212,7 @@ class _Loader:
         self._cpus = _possible_cpus()
         flags = [*compile_flags(source, options, self._cpus), f"-I{folder}"]
         self._bpf = kinds(text=source.encode(), cflags=flags)  # it takes names as bytes, and warns of text
-        self._maps = ["events", "losses", "exec_stages"]
+        self._maps = ["events", "losses", "account_losses", "exec_stages"]
 
     def attached(self) -> Loaded:
         """Attaches everything."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -11,15 +12,23 @@ from execaudit import kprobes
 from execaudit.errors import ProbeError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
-# 8 MB hold the records of 22 000 ordinary execs (370 bytes each, their ends included), two seconds
-# of the fastest storm seen on two cores, and any single command line (the kernel's own limit is 6 MB).
-DEFAULT_RING_BYTES = 8 * 1024 * 1024
+_MB = 1024 * 1024
+# The largest command line has 6 MB (the kernel's own limit). In 32 MB there is room for it behind what
+# another user has filled: see has_room() in execaudit.c. An ordinary exec takes 370 bytes, its end included.
+_RING_BYTES = ((2048 * _MB, 32 * _MB), (512 * _MB, 16 * _MB), (0, 8 * _MB))
+"""The host's memory at least, and the ring that it gets."""
 SYSCALLS = tuple(
     f"syscalls/sys_{edge}_{call}" for edge in ("enter", "exit") for call in ("execve", "execveat")
 )
 """The tracepoints at which failed execs are seen."""
 SUCCESS = "sched/sched_process_exec"
 """The tracepoint at which successful ones are."""
+
+
+def default_ring_bytes() -> int:
+    """Returns how large the ring is if nobody says so: kernel memory that is never swapped out."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return next(ring for least, ring in _RING_BYTES if memory >= least)
 
 
 class ProbeKind(str, Enum):
@@ -42,7 +51,7 @@ class ProbeOptions:
     """Failed execs too. It slows every syscall of the host by about 24 ns."""
     max_argv: int | None = None
     """Bytes kept of a command line, half from its head and half from its tail; None: all."""
-    ring_bytes: int = DEFAULT_RING_BYTES
+    ring_bytes: int = field(default_factory=default_ring_bytes)
     """Size of the ring buffer: a power of two, at least a page."""
     raw_tracepoints: bool = True
     """Whether to try them; without, kprobes see everything. Tests have no other way there."""

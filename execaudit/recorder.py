@@ -21,6 +21,7 @@ from execaudit.backlog import Finished, Lost, merged
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
 from execaudit.gap_log import GapLog
 from execaudit.health import Health
+from execaudit.losses import Shares, gaps_by_account
 from execaudit.probe import Losses
 from execaudit.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
 
@@ -65,6 +66,9 @@ class Source(Protocol):
 
     def losses(self) -> Losses:
         """Returns the loss counters."""
+
+    def losses_by_account(self) -> dict[int, tuple[int, int]]:
+        """Returns whose the losses of execs and exits are, as far as that is known."""
 
     def detach(self) -> None:
         """Stops capturing; what was captured can still be read."""
@@ -161,6 +165,7 @@ class Recorder:
         self._host = self._new_host = host
         self._offset = clock.WallOffset()
         self._losses = Losses(0, 0, 0, 0)
+        self._shares = Shares()
         self._looked_ns = begun.since_ns
         self._queue: deque[_Captured] = deque()
         self._queued_bytes = self._most_queued_bytes = 0
@@ -275,16 +280,15 @@ class Recorder:
         new = Losses(*map(operator.sub, losses, before))
         if new.images or new.skipped_images:
             log.warning("lineage_lost", processes=new.images + new.skipped_images)
-        missed = (
-            (GapReason.RING_FULL, new.execs, new.exits),
-            # Known when the task calls again, or ends: the gap is about then, and no earlier.
-            (GapReason.RECURSION, new.returns + new.skipped, new.skipped_exits),
-        )
-        return [
-            _gap(self._host, reason, (since, now), execs, exits)
-            for reason, execs, exits in missed
-            if execs or exits
-        ]
+        gaps = []
+        if new.execs or new.exits:
+            shares = self._shares.divide((new.execs, new.exits), self._source.losses_by_account())
+            gaps += gaps_by_account(self._host, GapReason.RING_FULL, since, now, shares)
+        # Known when the task calls again, or ends: the gap is about then, and no earlier.
+        recursion = new.returns + new.skipped, new.skipped_exits
+        if any(recursion):
+            gaps.append(_gap(self._host, GapReason.RECURSION, (since, now), *recursion))
+        return gaps
 
     def _store_all(self) -> None:
         """The storing thread. What it cannot handle ends the recorder, not the thread alone."""

@@ -1,11 +1,12 @@
 """Read the probe's BPF ring buffer from its memory. No parsing of records here.
 
-Not through libbpf: that maps the data twice, one after the other, so that no record wraps,
-and calls back for each record. Here the data is mapped once, and a record that wraps is put
-together. The layout is the kernel's (Documentation/bpf/ringbuf.rst, kernel/bpf/ringbuf.c): a
-page with the consumer's position, one with the producer's, then the data. A record is a word
-with its length and two flags, a word that is the kernel's own, and its bytes, all of it in
-steps of 8 bytes. Positions only grow; where one stands in the data is the rest modulo the size.
+Not through libbpf: that maps all of the data, twice, and calls back for each record. Here only
+the part that is being read is mapped, so a large ring costs the reader little memory. The layout is the
+kernel's (Documentation/bpf/ringbuf.rst, kernel/bpf/ringbuf.c): a page with the consumer's position, one
+with the producer's, then the data, and the same data once more, so that a record that wraps can be read
+in one go. A record is a word with its length and two flags, a word that is the kernel's own, and its
+bytes, all of it in steps of 8 bytes. Positions only grow; where one stands in the data is the rest
+modulo the size.
 """
 
 from __future__ import annotations
@@ -18,28 +19,39 @@ from typing import TYPE_CHECKING
 from execaudit.errors import ProbeError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 _HEAD_BYTES = 8
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
 _LENGTH = _DISCARDED - 1
-# The kernel has room again when the position is given back: eight times in a full ring.
+# The kernel has room again when the position is given back: eight times in a full ring, or more often.
 _PARTS = 8
+# What is mapped at a time, and how far a record may go on behind it: EA_RAW with its head, in whole pages
+# of any size that Linux has.
+_WINDOW_BYTES = 2 * 1024 * 1024
+_LONGEST_RECORD = 64 * 1024
 
 
 class Ring:
     """The memory of a ring, as its consumer sees it."""
 
-    def __init__(self, consumer: mmap.mmap, produced: mmap.mmap) -> None:
-        """Takes the consumer's page, and the producer's with the data after it."""
-        self._consumer, self._produced = consumer, produced
-        self._size = len(produced) - mmap.PAGESIZE
+    def __init__(
+        self, consumer: mmap.mmap, producer: mmap.mmap, size: int, map_data: Callable[[int, int], mmap.mmap]
+    ) -> None:
+        """Takes the pages with the positions, and a function that maps data: from where, how many bytes."""
+        self._consumer, self._producer = consumer, producer
+        self._size, self._map_data = size, map_data
+        self._window_bytes = min(size, _WINDOW_BYTES)
+        self._most_bytes = min(size // _PARTS, self._window_bytes)
         # Casts, and not struct: each access is one aligned load or store of a whole word.
         self._taken = memoryview(consumer).cast("L")
-        self._sent = memoryview(produced)[: mmap.PAGESIZE].cast("L")
-        self._heads = memoryview(produced)[mmap.PAGESIZE :].cast("I")
+        self._sent = memoryview(producer).cast("L")
         self._fence = threading.Lock()
         self._fence.acquire()
+        self._base = -1
+        self._window: mmap.mmap | None = None
+        self._heads: memoryview | None = None
 
     def take(self, records: list[bytes], most_bytes: int) -> int:
         """Appends the records that are there to `records`, and gives their room back.
@@ -47,13 +59,21 @@ class Ring:
         Stops after a part of the ring, or `most_bytes`. Returns how many bytes of it that was.
         """
         begin = position = self._taken[0]
-        sent, stop = self._sent[0], begin + min(most_bytes, self._size // _PARTS)
+        sent = self._sent[0]
+        if position == sent:
+            return 0
+        try:
+            data, heads, base = self._mapped(begin & self._size - 1)
+        except OSError:
+            return 0  # out of memory for now: the ring keeps it, or counts what it must refuse
+        # The same position as `base`, and the last that is in the window.
+        offset = base - (begin & self._size - 1) + begin
+        stop = min(begin + min(most_bytes, self._most_bytes), offset + self._window_bytes)
         self._order()
         # All heads before all bytes: one barrier between the two is enough then.
-        mask, heads = self._size - 1, self._heads
         places: list[tuple[int, int]] = []
         while position < sent and position < stop:
-            at = position & mask
+            at = position - offset
             head = heads[at >> 2]
             if head & _BUSY:
                 break  # it is being written
@@ -64,17 +84,27 @@ class Ring:
         if position == begin:
             return 0
         self._order()
-        data, base, end = self._produced, mmap.PAGESIZE, len(self._produced)
-        for at, length in places:
-            first = base + at
-            last = first + length
-            if last <= end:
-                records.append(data[first:last])
-            else:
-                records.append(data[first:end] + data[base : base + last - end])
+        records += [data[at : at + length] for at, length in places]
         self._order()
         self._taken[0] = position
         return position - begin
+
+    def _mapped(self, at: int) -> tuple[mmap.mmap, memoryview, int]:
+        """Returns the part of the data that `at` is in, as bytes and as words, and where it begins."""
+        base = at - at % self._window_bytes
+        if self._window is None or self._heads is None or base != self._base:
+            self._unmap()
+            self._window = self._map_data(base, self._window_bytes + min(self._size, _LONGEST_RECORD))
+            self._heads = memoryview(self._window).cast("I")
+            self._base = base
+        return self._window, self._heads, base
+
+    def _unmap(self) -> None:
+        if self._heads is not None:
+            self._heads.release()
+        if self._window is not None:
+            self._window.close()
+        self._heads = self._window = None
 
     def _order(self) -> None:
         """Keeps reads before it from being done after it, and what follows from being done before.
@@ -87,9 +117,10 @@ class Ring:
 
     def close(self) -> None:
         """Unmaps it."""
-        for view in (self._taken, self._sent, self._heads):
+        self._unmap()
+        for view in (self._taken, self._sent):
             view.release()
-        self._produced.close()
+        self._producer.close()
         self._consumer.close()
 
 
@@ -102,15 +133,20 @@ class RingBuffer:
         Raises ProbeError when the kernel refuses.
         """
         page = mmap.PAGESIZE
-        try:
-            consumer = mmap.mmap(map_fd, page)
+
+        def produced(length: int, offset: int) -> mmap.mmap:
             # Only the kernel writes what it produces, and lets nobody else map it for that.
-            produced = mmap.mmap(map_fd, page + ring_bytes, prot=mmap.PROT_READ, offset=page)
+            return mmap.mmap(map_fd, length, prot=mmap.PROT_READ, offset=offset)
+
+        def data(begin: int, length: int) -> mmap.mmap:
+            return produced(length, 2 * page + begin)
+
+        try:
+            self._ring = Ring(mmap.mmap(map_fd, page), produced(page, page), ring_bytes, data)
         except OSError as exc:
             raise ProbeError(
                 f"cannot map the ring buffer ({exc.strerror}): is another program short of locked memory?"
             ) from exc
-        self._ring = Ring(consumer, produced)
         self._batch_bytes = batch_bytes
         self._poll = select.epoll()
         self._poll.register(map_fd, select.EPOLLIN)

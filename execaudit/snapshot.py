@@ -206,6 +206,7 @@ class Roots:
             tid=process.pid,
             ppid=None if process.ppid == _NOBODY else process.ppid,
             uid=process.uid,
+            account=process.uid,
             euid=process.euid,
             gid=process.gid,
             user=None if process.uid is None else user_of(process.uid),

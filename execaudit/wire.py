@@ -12,7 +12,7 @@ from execaudit.errors import ExecauditError
 # Native byte order: probe and reader are the same machine. "=" means no padding, which
 # the header promises (tests/test_wire.py compares both with the C compiler's layout).
 _HEAD = struct.Struct("=QIIIIIIIHBBI4x")
-_OWN = struct.Struct("=QIIIiIIIII4x")
+_OWN = struct.Struct("=QIIIiIIIIII")
 _LENGTHS = struct.Struct("=7H2xI")
 _LAUNCH = struct.Struct("=16xIB3xQIIIIIiII16s16s")
 _EXIT = struct.Struct("=Q4xI32xQII")
@@ -134,6 +134,8 @@ class Facts(NamedTuple):
     place: Place
     launch: bytes
     """What was run, as whom: `decode_launch` reads it. The same bytes come again and again."""
+    account: int
+    """The uid that answers for it: see ea_exec.account."""
 
 
 class Launch(NamedTuple):
@@ -225,7 +227,7 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
         (
             boot_ns, tid, pid, total, argc, offset, length, missing, size, kind, flags, seq,
             parent_ns, parent_pid, caller_tid, ppid, ret, cut_from, cut_to, auid, session, replaces,
-            filename_len, interp_len, tty_len, cgroup_len, cwd_len, exe_len, root_len,
+            account, filename_len, interp_len, tty_len, cgroup_len, cwd_len, exe_len, root_len,
             path_flags,
         ) = _FIRST.unpack_from(record)  # fmt: skip
     except struct.error as exc:
@@ -245,7 +247,7 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
     )
     facts = _new(Facts, (
         _new(Image, (parent_ns, parent_pid)), replaces != 0, caller_tid, ppid, -ret, cut_from, cut_to,
-        place, record[_LAUNCH_AT:tty_at] + record[cwd_at:argv_at],
+        place, record[_LAUNCH_AT:tty_at] + record[cwd_at:argv_at], account,
     ))  # fmt: skip
     return piece, facts
 

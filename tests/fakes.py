@@ -67,6 +67,10 @@ class FakeSource:
             skipped_exits=self._skipped[1],
         )
 
+    def losses_by_account(self) -> dict[int, tuple[int, int]]:
+        """Nobody's in particular."""
+        return {}
+
     def detach(self) -> None:
         """Notes it."""
         self.detached = True
@@ -114,6 +118,10 @@ class FakeRing:
     def losses(self) -> Losses:
         """Returns the counters."""
         return Losses(execs=self.refused, records=0, exits=0, images=0)
+
+    def losses_by_account(self) -> dict[int, tuple[int, int]]:
+        """Nobody's in particular."""
+        return {}
 
     def detach(self) -> None:
         """Nothing else to do: tests emit no more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections import deque
 from typing import NamedTuple
@@ -18,29 +19,57 @@ _BUSY, _DISCARDED = 1 << 31, 1 << 30
 
 
 class Producer:
-    """What the kernel does: reserve, write, then submit or discard; refuse what does not fit."""
+    """What the kernel does: reserve, write, then submit or discard; refuse what does not fit.
 
-    def __init__(self) -> None:
-        self.consumer, self.produced = mmap.mmap(-1, _PAGE), mmap.mmap(-1, _PAGE + _SIZE)
+    Its data is a file, so that parts of it can be mapped; the same bytes stand there twice, one copy
+    after the other.
+    """
+
+    def __init__(self, size: int = _SIZE) -> None:
+        self.size = size
+        self.consumer, self.producer = mmap.mmap(-1, _PAGE), mmap.mmap(-1, _PAGE)
+        self._file = os.memfd_create("ring")
+        os.ftruncate(self._file, 2 * size)
+        self._data = mmap.mmap(self._file, 2 * size)
         self._position = 0
+
+    def ring(self) -> Ring:
+        """Returns its consumer."""
+
+        def mapped(begin: int, length: int) -> mmap.mmap:
+            return mmap.mmap(self._file, length, prot=mmap.PROT_READ, offset=begin)
+
+        return Ring(self.consumer, self.producer, self.size, mapped)
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data.close()
+        os.close(self._file)
+
+    def _write(self, at: int, data: bytes) -> None:
+        for begin in (at - self.size, at, at + self.size):
+            first, last = max(begin, 0), min(begin + len(data), 2 * self.size)
+            if first < last:
+                self._data[first:last] = data[first - begin : last - begin]
 
     def reserve(self, record: bytes) -> int | None:
         """Returns where the record's head is, or None when the ring is full."""
         needed = (len(record) + 15) & ~7
-        if self._position + needed - struct.unpack_from("L", self.consumer)[0] > _SIZE - 1:
+        if self._position + needed - struct.unpack_from("L", self.consumer)[0] > self.size - 1:
             return None
-        at = self._position % _SIZE
+        at = self._position % self.size
         self._position += needed
-        struct.pack_into("II", self.produced, _PAGE + at, len(record) | _BUSY, 7)
-        for number, byte in enumerate(record, at + 8):
-            self.produced[_PAGE + number % _SIZE] = byte
-        struct.pack_into("L", self.produced, 0, self._position)
+        self._write(at, struct.pack("II", len(record) | _BUSY, 7))
+        self._write(at + 8, record)
+        struct.pack_into("L", self.producer, 0, self._position)
         return at
 
     def submit(self, at: int, flags: int = 0) -> None:
         """Has the consumer see it, or with _DISCARDED skip it."""
-        length = struct.unpack_from("I", self.produced, _PAGE + at)[0] & (_DISCARDED - 1)
-        struct.pack_into("I", self.produced, _PAGE + at, length | flags)
+        length = struct.unpack_from("I", self._data, at)[0] & (_DISCARDED - 1)
+        self._write(at, struct.pack("I", length | flags))
 
 
 class Step(NamedTuple):
@@ -68,8 +97,12 @@ steps = st.lists(
 @given(steps, st.integers(1, _SIZE))
 def test_every_record_is_read_once_in_order_and_whole(what: list[Step], most_bytes: int) -> None:
     """Whatever wraps, is still being written, was discarded, or did not fit."""
-    producer = Producer()
-    ring = Ring(producer.consumer, producer.produced)
+    with Producer() as producer:
+        _follow(producer, what, most_bytes)
+
+
+def _follow(producer: Producer, what: list[Step], most_bytes: int) -> None:
+    ring = producer.ring()
     expected: list[bytes] = []
     read: list[bytes] = []
     waiting: deque[tuple[int, Step]] = deque()
@@ -97,15 +130,31 @@ def test_every_record_is_read_once_in_order_and_whole(what: list[Step], most_byt
     assert expected == read
 
 
+def test_a_large_ring_is_read_in_parts() -> None:
+    """Round it more than once: each record whole, those between two parts and at the end too."""
+    records = [bytes([number % 251]) * 20_001 for number in range(500)]
+    read: list[bytes] = []
+    with Producer(8 << 20) as producer:
+        ring = producer.ring()
+        for record in records:
+            while (at := producer.reserve(record)) is None:
+                assert ring.take(read, 1 << 20)
+            producer.submit(at)
+        while ring.take(read, 1 << 20):
+            pass
+
+    assert records == read
+
+
 def test_room_is_given_back_before_all_is_read() -> None:
     """A producer that finds the ring full need not wait for the end of a long read."""
-    producer = Producer()
-    ring = Ring(producer.consumer, producer.produced)
-    while (at := producer.reserve(bytes(100))) is not None:
-        producer.submit(at)
+    with Producer() as producer:
+        ring = producer.ring()
+        while (at := producer.reserve(bytes(100))) is not None:
+            producer.submit(at)
 
-    taken = ring.take([], _SIZE)
+        taken = ring.take([], _SIZE)
 
-    assert 0 < taken < _SIZE // 4
-    assert struct.unpack_from("L", producer.consumer) == (taken,)
-    assert producer.reserve(bytes(100)) is not None
+        assert 0 < taken < _SIZE // 4
+        assert struct.unpack_from("L", producer.consumer) == (taken,)
+        assert producer.reserve(bytes(100)) is not None

@@ -230,6 +230,7 @@ def test_a_row_says_what_was_read() -> None:
         root=b"/srv/jail",
         mnt_ns=4026532000,
         end=None,
+        account=1000,
     )
     assert events[1].key == key(7)
 

@@ -35,7 +35,8 @@ int main(void)
 	SHOW(ea_head, seq); SHOW(ea_head, pad);
 	SHOW(ea_exec, parent_ns); SHOW(ea_exec, parent_pid); SHOW(ea_exec, caller_tid); SHOW(ea_exec, ppid);
 	SHOW(ea_exec, ret); SHOW(ea_exec, cut_from); SHOW(ea_exec, cut_to); SHOW(ea_exec, auid);
-	SHOW(ea_exec, session); SHOW(ea_exec, replaces); SHOW(ea_exec, pad_own); SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags);
+	SHOW(ea_exec, session); SHOW(ea_exec, replaces); SHOW(ea_exec, account);
+	SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags);
 	SHOW(ea_exec, gained); SHOW(ea_exec, pad); SHOW(ea_exec, inode); SHOW(ea_exec, uid); SHOW(ea_exec, gid);
 	SHOW(ea_exec, euid); SHOW(ea_exec, device); SHOW(ea_exec, nlink); SHOW(ea_exec, dirfd);
 	SHOW(ea_exec, mnt_ns); SHOW(ea_exec, traced);
@@ -115,6 +116,7 @@ facts = st.builds(
     Facts,
     parent=st.tuples(times, tasks),
     replaces=st.integers(0, 1),
+    account=u32,
     inode=st.integers(0, 2**64 - 1),
     device=u32,
     nlink=u32,
@@ -168,6 +170,7 @@ def test_a_first_record_comes_back_as_it_was_packed(head: Head, fact: Facts, arg
     assert (fact.caller_tid, fact.ppid, -fact.ret) == (decoded.caller_tid, decoded.ppid, decoded.errno)
     assert (fact.cut_from, fact.cut_to) == (decoded.cut_from, decoded.cut_to)
     assert (fact.auid, fact.session) == decoded.place[:2]
+    assert fact.account == decoded.account
     assert (fact.tty, _path(fact.cgroup[::-1])) == wire.decode_place(decoded.place)
     assert wire.decode_launch(decoded.launch) == wire.Launch(
         **{name: getattr(fact, name) for name in _SAME},
@@ -182,7 +185,7 @@ def test_a_first_record_comes_back_as_it_was_packed(head: Head, fact: Facts, arg
 @given(heads, heads, facts, facts)
 def test_what_execs_share_are_the_same_bytes(head: Head, other: Head, fact: Facts, own: Facts) -> None:
     """A launch and a place are known again by their bytes, whatever is the exec's own."""
-    fields = ("parent", "replaces", "caller_tid", "ppid", "ret", "cut_from", "cut_to")
+    fields = ("parent", "replaces", "caller_tid", "ppid", "ret", "cut_from", "cut_to", "account")
     same = fact._replace(**{name: getattr(own, name) for name in fields})
     one, two = (
         wire.decode(wirebytes.first(wirebytes.EXEC, *each, b"x"))[1] for each in ((head, fact), (other, same))

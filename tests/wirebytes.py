@@ -31,6 +31,7 @@ class Facts(NamedTuple):
 
     parent: tuple[int, int] = (0, 0)
     replaces: int = 0
+    account: int = 1000
     inode: int = 77
     device: int = 8 << 20 | 1
     nlink: int = 1
@@ -75,7 +76,7 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
         ),
     ]
     fixed = struct.pack(
-        "=QIIIiIIIII4x8HIB3xQIIIIIiII16s16s",
+        "=QIIIiIIIIII8HIB3xQIIIIIiII16s16s",
         *facts.parent,
         facts.caller_tid,
         facts.ppid,
@@ -85,6 +86,7 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
         facts.auid,
         facts.session,
         facts.replaces,
+        facts.account,
         *map(len, strings),
         *(0,) * (8 - len(strings)),
         facts.path_flags | (HOST_ROOT if facts.root is None else 0),

@@ -21,7 +21,7 @@ from execaudit.cli.reload import Reloading
 from execaudit.cli.signals import Stop, at_once, finish, until, wait
 from execaudit.cli.state import State, config_option, db_option, files
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
-from execaudit.means import DEFAULT_RING_BYTES, ProbeKind
+from execaudit.means import ProbeKind, default_ring_bytes
 from execaudit.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _LARGEST_RING = 2**30
 
 def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
     if value & (value - 1):
-        raise click.BadParameter(f"{value} is no power of two, such as {DEFAULT_RING_BYTES}")
+        raise click.BadParameter(f"{value} is no power of two, such as {default_ring_bytes()}")
     return value
 
 
@@ -73,8 +73,8 @@ def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int
 @click.option(
     "--ring-size",
     type=click.IntRange(mmap.PAGESIZE, _LARGEST_RING),
-    default=DEFAULT_RING_BYTES,
-    show_default=True,
+    default=default_ring_bytes,
+    show_default="32 MB, less on a host with little memory",
     callback=_ring_bytes,
     metavar="BYTES",
     help="Kernel memory for execs that wait to be read: a power of two.",

@@ -26,7 +26,7 @@ _NO_SETTINGS = Path(os.devnull)
 _PROGRAM = (sys.executable, "-m", "execaudit", "--config")
 _EXECAUDIT = (*_PROGRAM, str(_NO_SETTINGS))
 # How execs are seen, where a machine offers more than one way; else the recorder's own choice.
-_PROBE = os.environ.get("EXECAUDIT_TEST_PROBE")
+PROBE = os.environ.get("EXECAUDIT_TEST_PROBE")
 
 
 def boot_us() -> int:
@@ -63,7 +63,7 @@ class Recorded:
 
     def arguments(self, options: tuple[str, ...]) -> list[str]:
         """Returns the recorder's command line."""
-        probe = ("--probe", _PROBE) if _PROBE else ()
+        probe = ("--probe", PROBE) if PROBE else ()
         return [
             *_PROGRAM, str(self._config), "--db", str(self.db), "record", "--json-log", str(self.json_log), "--quiet",
             *probe, *options,
