@@ -24,6 +24,7 @@ from execaudit.event import (
     boot_prefix,
 )
 from execaudit.shorten import keep_ends
+from execaudit.unfinished import Unfinished
 from execaudit.wire import (
     UNKNOWN,
     RecordFlag,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 # The records of one exec are written one after the other by one program run: what is not
 # there two seconds later was refused.
 DEFAULT_PATIENCE_NS = Nanoseconds(2_000_000_000)
+# What Python takes for a record that waits, beside its bytes.
+_PIECE_BYTES = 500
 # Keys of execs that were given up, so that a late record does not make a second event.
 _GIVEN_UP = 4096
 # Bytes of what was decoded, with what Python takes for each, and how long it holds: users get other names.
@@ -101,13 +104,13 @@ class _CommandLine(NamedTuple):
 class _Partial:
     """An exec of which some records have come."""
 
-    __slots__ = ("facts", "heard_ns", "last_seq", "pieces", "wall_offset_ns")
+    __slots__ = ("facts", "heard_ns", "last_seq", "pieces", "size", "wall_offset_ns")
 
     def __init__(self, wall_offset_ns: int) -> None:
         self.facts: Facts | None = None
         self.pieces: dict[int, Piece] = {}
         self.last_seq: int | None = None
-        self.heard_ns = 0
+        self.heard_ns = self.size = 0
         self.wall_offset_ns = wall_offset_ns
 
     def add(self, piece: Piece, facts: Facts | None) -> bool:
@@ -118,6 +121,11 @@ class _Partial:
         if piece.flags & RecordFlag.LAST:
             self.last_seq = piece.seq
         return self.last_seq is not None and len(self.pieces) == self.last_seq + 1
+
+    @property
+    def account(self) -> int | None:
+        """Whose it is, if that has come."""
+        return None if self.facts is None else self.facts.account
 
     def join(self) -> _CommandLine:
         """Returns what is known of the command line by now."""
@@ -224,6 +232,7 @@ class Assembler:
         *,
         max_argv: int | None = None,
         patience_ns: Nanoseconds = DEFAULT_PATIENCE_NS,
+        unfinished: Unfinished | None = None,
     ) -> None:
         """`max_argv` is what the probe was told; failed execs are cut to it here."""
         self._origin = origin
@@ -231,6 +240,7 @@ class Assembler:
         self._max_argv = max_argv
         self._patience_ns = patience_ns
         self._waiting: dict[_Key, _Partial] = {}
+        self._unfinished = unfinished or Unfinished()
         self._given_up: OrderedDict[_Key, None] = OrderedDict()
         # What was decoded of bytes that come again and again, with the names of users.
         self._launched: dict[bytes, Launch] = {}
@@ -309,10 +319,21 @@ class Assembler:
                 return
             partial = _Partial(wall_offset_ns)
         partial.heard_ns = now_ns
+        self._unfinished.add(partial.account, -partial.size)
         if partial.add(piece, facts):
             yield self._event(piece, partial.facts, partial.wall_offset_ns, partial.join())
-        else:
-            self._waiting[key] = partial
+            return
+        partial.size += len(piece.argv) + _PIECE_BYTES
+        self._unfinished.add(partial.account, partial.size)
+        self._waiting[key] = partial
+        while self._unfinished.too_much(partial.account):
+            yield self._give_up(self._oldest_of(partial.account))
+        while (over := self._unfinished.largest())[0]:
+            yield self._give_up(self._oldest_of(over[1]))
+
+    def _oldest_of(self, account: int | None) -> _Key:
+        """Returns the exec of an account of which nothing was heard for the longest time."""
+        return next(key for key, partial in self._waiting.items() if partial.account == account)
 
     def _exit(self, record: bytes, wall_offset_ns: int) -> Iterator[ExecEvent | ExitEvent]:
         boot_ns, pid, image_ns, image_pid, status = decode_exit(record)
@@ -343,6 +364,7 @@ class Assembler:
 
     def _give_up(self, key: _Key) -> ExecEvent:
         partial = self._waiting.pop(key)
+        self._unfinished.add(partial.account, -partial.size)
         self._given_up[key] = None
         if len(self._given_up) > _GIVEN_UP:
             self._given_up.popitem(last=False)

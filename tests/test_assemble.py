@@ -23,6 +23,7 @@ from execaudit.event import (
     boot_prefix,
 )
 from execaudit.shorten import keep_ends
+from execaudit.unfinished import Unfinished
 from tests.examples import examples
 from tests.wirebytes import (
     EXEC,
@@ -465,3 +466,43 @@ def test_cutting_accounts_for_every_byte(argv: bytes, at: list[int], most: int, 
     assert len(kept) == min(most, len(argv))
     assert len(argv) + sum(h.missing or 0 for h in holes) == len(kept) + sum(h.missing or 0 for h in after)
     assert sorted(h.at for h in after) == [h.at for h in after]
+
+
+def _unfinished(boot_ns: int, account: int, size: int) -> tuple[bytes, bytes]:
+    """Returns the records of an exec in two halves."""
+    argv = b"x" * (size - 1) + b"\0"
+    head, facts = Head(boot_ns, boot_ns, boot_ns, size, 1), Facts(account=account, cut_from=size, cut_to=size)
+    return (
+        first(EXEC, head, facts, argv[: size // 2]),
+        more(EXEC_MORE, head._replace(offset=size // 2, seq=1, flags=LAST), argv[size // 2 :]),
+    )
+
+
+def test_unfinished_execs_of_one_user_do_not_push_out_those_of_another() -> None:
+    """Beyond what an account may hold, its own oldest is given up, at once and marked."""
+    assembler = Assembler(ORIGIN, unfinished=Unfinished(most_each=10_000, most_in_all=100_000))
+    begun, ended = _unfinished(1, 7, 8000)
+    early = list(assembler.feed([begun], now_ns=0, wall_offset_ns=0))
+    noise = [_unfinished(number, 65534, 4000)[0] for number in range(2, 30)]
+    given_up = list(assembler.feed(noise, now_ns=0, wall_offset_ns=0))
+    (whole,) = assembler.feed([ended], now_ns=0, wall_offset_ns=0)
+
+    assert early == []
+    assert [*range(2, 26)] == [event.boot_ns for event in given_up if isinstance(event, ExecEvent)]
+    assert isinstance(whole, ExecEvent)
+    assert (whole.boot_ns, whole.truncated, len(whole.argv)) == (1, None, 8000)
+
+
+def test_unfinished_execs_of_many_users_have_a_bound_too() -> None:
+    """Who holds most gives up first."""
+    assembler = Assembler(ORIGIN, unfinished=Unfinished(most_each=10_000, most_in_all=20_000))
+    begun, ended = _unfinished(1, 7, 8000)
+    noise = [_unfinished(2 + number, 100 + number % 4, 12_000)[0] for number in range(20)]
+    events = list(assembler.feed([begun, *noise, ended], now_ns=0, wall_offset_ns=0))
+
+    assert [(1, None)] == [
+        (event.boot_ns, event.truncated)
+        for event in events
+        if isinstance(event, ExecEvent) and event.truncated is None
+    ]
+    assert len(assembler) <= 3
