@@ -146,6 +146,7 @@
  * for others: see has_room(). Failed execs cost nothing and can be made without end; of a huge
  * command line the pieces may be missing, but not the exec; and there is an end for each exec. */
 #define EA_ASK_BYTES      (EA_RING_BYTES / 8)
+#define EA_ROOT_WEIGHT    2 /* its programs are the host's: twice as much, and no reserve for others */
 #define EA_FAILED_SHARE   1
 #define EA_FAILED_RESERVE (EA_RING_BYTES / 4)
 #define EA_MORE_SHARE     2
@@ -172,6 +173,7 @@ struct ea_state {
 	__u32 sent;       /* the first record is out: a loss is no longer a loss of the exec */
 	__u32 compat;     /* failed: the caller's pointers have 32 bits */
 	__u32 account;
+	__u32 weight;     /* of the account: see weight_of() */
 	__u64 nodes[EA_CGROUPS]; /* scratch of append_cgroup(); last, because it is not cleared */
 };
 
@@ -275,6 +277,11 @@ static __always_inline u32 account_of(u64 cred)
 	return owner ? owner : uid;
 }
 
+static __always_inline u32 weight_of(u32 account)
+{
+	return account ? 1 : EA_ROOT_WEIGHT;
+}
+
 /* Counts a loss of an account, and then in total. Where all places near its own are taken, in
  * total only. */
 static __always_inline void count_account_loss(u32 account, u32 member, u32 total_member)
@@ -327,39 +334,33 @@ static __always_inline u64 ring_query(u64 what)
  * How much of what an account sent is still there is not known exactly. `held` begins anew when
  * the reader has passed where it began; what was counted until then is kept once more. So it may be
  * taken for too much, but not for too little. */
-static __always_inline int has_room(u32 account, u32 n, u32 share, u32 reserve)
+static __always_inline int has_room(u32 account, u32 weight, u32 n, u32 share, u32 reserve)
 {
-	u64 used = ring_query(EA_RB_AVAIL_DATA), room, sent;
+	u64 used = ring_query(EA_RB_AVAIL_DATA), sent, taken;
+	s64 room = EA_RING_BYTES - used;
 	struct ea_quota *quota, fresh = {};
 
 	if (used < EA_ASK_BYTES)
 		return 1;
-	/* Root's programs are the host's. */
-	if (!account) {
-		share *= 2;
-		reserve = 0;
-	}
-	room = EA_RING_BYTES - used;
-	if (used > EA_RING_BYTES || room < n + (u64)reserve)
+	if (room < (s64)n + (s64)reserve * (EA_ROOT_WEIGHT - weight))
 		return 0;
 	sent = ring_query(EA_RB_PROD_POS);
+	taken = sent - used;
 	quota = quotas.lookup(&account);
 	if (!quota) {
 		fresh.begin = fresh.end = sent;
 		quotas.update(&account, &fresh);
-		quota = quotas.lookup(&account);
-		if (!quota)
-			return 1;
+		return 1;
 	}
-	if (quota->end <= sent - used) {
-		quota->before = quota->held = 0;
-		quota->begin = sent;
-	} else if (quota->begin <= sent - used) {
-		quota->before = quota->held;
+	if (quota->begin <= taken) {
+		/* All bits where something is still there, without a branch for the verifier to follow. */
+		u64 some = (u64)((s64)(taken - quota->end) >> 63);
+
+		quota->before = quota->held & some;
 		quota->held = 0;
 		quota->begin = sent;
 	}
-	if ((quota->before + quota->held + n) * 2 > room * share)
+	if ((quota->before + quota->held + n) * 2 > (u64)room * share * weight)
 		return 0;
 	__sync_fetch_and_add(&quota->held, n);
 	quota->end = sent + n;
@@ -386,7 +387,7 @@ static __always_inline u64 wake_for(u32 n)
 /* Sends the first n bytes of raw, if there is room for what it is. */
 static __always_inline int send(struct ea_state *s, u32 n, u32 share, u32 reserve)
 {
-	if (n > EA_RAW || !has_room(s->account, n + EA_RB_HEAD, share, reserve))
+	if (n > EA_RAW || !has_room(s->account, s->weight, n + EA_RB_HEAD, share, reserve))
 		return -1;
 	return events.ringbuf_output(s, n, wake_for(n));
 }
@@ -533,7 +534,7 @@ static __always_inline int ended(u64 task)
 		KERNEL_READ(cred, task, EA_OFF(task_struct, cred));
 		account = account_of(cred);
 	}
-	if (!has_room(account, sizeof(out) + EA_RB_HEAD, EA_EXIT_SHARE, 0) ||
+	if (!has_room(account, weight_of(account), sizeof(out) + EA_RB_HEAD, EA_EXIT_SHARE, 0) ||
 	    events.ringbuf_output(&out, sizeof(out), wake_for(sizeof(out))) < 0)
 		COUNT_ACCOUNT_LOSS(account, exits);
 	return 0;
@@ -848,6 +849,7 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 	__builtin_memset((char *)s + EA_RAW, 0, __builtin_offsetof(struct ea_state, nodes) - EA_RAW);
 	s->pos = sizeof(*e);
 	s->account = e->account = account_of(cred);
+	s->weight = weight_of(s->account);
 	fill_place(s, task);
 	fill_tracer(e, task);
 	KERNEL_READ(mm, task, EA_OFF(task_struct, mm));
@@ -1465,16 +1467,18 @@ int on_exit_exe(void *ctx)
 	return 0;
 }
 
-/* Sends the record that is being built and begins the next one. */
+/* Sends the record that is being built and begins the next one. Returns -1 if it is the first and was
+ * refused: who calls this in a loop counts that behind it, or the verifier takes too long. */
 static __always_inline int flush(struct ea_state *s)
 {
 	struct ea_head *h = (void *)s->raw;
 
-	if (s->sent) {
-		send_more(s, s->pos, EA_FAILED_SHARE, EA_FAILED_RESERVE);
-	} else if (send_first(s, EA_FAILED_SHARE, EA_FAILED_RESERVE) < 0) {
-		return -1;
+	if (send(s, s->pos, EA_FAILED_SHARE, EA_FAILED_RESERVE) < 0) {
+		if (!s->sent)
+			return -1;
+		COUNT_LOSS(records);
 	}
+	s->sent = 1;
 	h->type = EA_FAILED_MORE;
 	h->seq++;
 	h->size = sizeof(*h);
@@ -1518,7 +1522,9 @@ static __always_inline int walk_argv(void *ctx, u32 width, u32 stage)
 		}
 		/* What cannot be read stands behind the bytes of a record, so the record ends. */
 		if (end || h->flags || s->pos >= EA_LOW) {
-			if (flush(s) < 0 || end)
+			if (flush(s) < 0)
+				goto lost;
+			if (end)
 				return 0;
 		}
 		pos = s->pos;
@@ -1548,7 +1554,10 @@ static __always_inline int walk_argv(void *ctx, u32 width, u32 stage)
 	fail_stages.call(ctx, stage);
 	h->flags |= EA_LIMIT | EA_LAST;
 	h->total = s->off;
-	flush(s);
+	if (flush(s) == 0)
+		return 0;
+lost:
+	COUNT_ACCOUNT_LOSS(s->account, execs);
 	return 0;
 }
 

@@ -154,7 +154,7 @@ def test_three_users_together_leave_room_for_a_fourth(ring: Unread) -> None:
     for uid in (NOBODY, *_OTHERS):
         _as(uid, _refuse)
         _as(uid, lambda: _start(b"true", *[b"B" * 100_000] * 20, times=10))
-        _as(uid, lambda: _start(b"true", b"C" * 8000, times=2000))
+        _as(uid, lambda: _start(b"true", b"C" * 8000, times=800))
     _start(b"true", b"honest", times=_HONEST)
     _as(_FOURTH, lambda: _start(b"true", b"other", times=_HONEST))
     sent = _read(ring)
