@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit import wire
+from execaudit import probe, wire
 from execaudit.event import Gained
 from execaudit.loader import source_dir
 from tests import wirebytes
@@ -44,6 +44,7 @@ int main(void)
 	SHOW(ea_exit, image_ns); SHOW(ea_exit, image_pid); SHOW(ea_exit, status);
 	printf("size %zu %zu %zu\n", sizeof(struct ea_head), sizeof(struct ea_exec), sizeof(struct ea_exit));
 	printf("launch %zu\n", offsetof(struct ea_exec, str_len));
+	printf("losses %zu %zu\n", sizeof(struct ea_loss), sizeof(struct ea_account_loss));
 	return 0;
 }
 """
@@ -61,7 +62,7 @@ def compiled_layout(tmp_path: Path) -> list[list[str]]:
 
 def test_python_reads_the_layout_that_the_c_compiler_makes(tmp_path: Path) -> None:
     """Each member of the header's structs has its place and size in wire.py, with no padding."""
-    *members, (_, head_size, exec_size, exit_size), (_, launch_at) = compiled_layout(tmp_path)
+    *members, (_, head_size, exec_size, exit_size), (_, launch_at), (_, *losses) = compiled_layout(tmp_path)
     place = 0
     for name, offset, size in members:
         if name == "ea_exit.image_ns":
@@ -73,6 +74,7 @@ def test_python_reads_the_layout_that_the_c_compiler_makes(tmp_path: Path) -> No
     assert int(head_size) == wire._HEAD.size
     assert int(exec_size) == wire._EXEC_SIZE
     assert int(launch_at) == wire._LAUNCH_AT
+    assert losses == [str(probe._LOSS.size), str(probe._ACCOUNT_LOSS.size)]
     assert int(exit_size) == wire._EXIT.size == place
 
 
@@ -85,6 +87,7 @@ def test_python_has_the_constants_of_the_header() -> None:
     }
 
     assert value["EA_UNKNOWN"] == wire.UNKNOWN
+    assert value["EA_ACCOUNTS"] == probe._ACCOUNTS
     assert {f"EA_{kind.name}": kind.value for kind in wire.RecordType}.items() <= value.items()
     assert {f"EA_{flag.name}": flag.value for flag in wire.RecordFlag}.items() <= value.items()
     assert {f"EA_PATH_{flag.name}": flag.value for flag in wire.PathFlag}.items() <= value.items()
