@@ -115,7 +115,6 @@ LAYERS: dict[str, set[str]] = {
         "schema",
     },
     "left_out": {"backlog", "errors", "event"},
-    "losses": {"event"},
     "backlog": {"event", "losses"},
     "ballast": set(),
     "safe_open": {"errors"},
