@@ -357,6 +357,12 @@ class Assembler:
         for key in late:
             yield self._give_up(key)
 
+    def oldest_ns(self) -> Nanoseconds | None:
+        """Returns the wall clock of the earliest exec that is not whole yet; None if there is none."""
+        times = (key[0] + partial.wall_offset_ns for key, partial in self._waiting.items())
+        earliest = min(times, default=None)
+        return None if earliest is None else Nanoseconds(earliest)
+
     def drain(self) -> Iterator[ExecEvent]:
         """Yields, marked, all execs that are not whole: nothing more will come."""
         for key in list(self._waiting):

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Deletes in small transactions, with checkpoints between them, were seen to get by with this.
 _BYTES = 4 * 1024 * 1024
@@ -25,7 +25,9 @@ class Ballast:
 
     def __init__(self, database: Path) -> None:
         """Takes the room, if there is enough."""
-        self._path = database.with_name(f"{database.name}.ballast")
+        # Through a symbolic link, on the file system where the file is.
+        real = Path(os.path.realpath(database))
+        self._path = real.with_name(f"{real.name}.ballast")
         self._held = False
         self.restore()
 

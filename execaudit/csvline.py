@@ -18,6 +18,8 @@ from execaudit.text import exact, printable
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from execaudit.event import End, ExecEvent, Hole, Kind, Launch, Place
 
 # What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
@@ -63,6 +65,10 @@ class CsvLines:
             f"{command},{'' if truncated is None else truncated.value},{missing},"
             f"{'' if errno is None else record.errno_name(errno)},{group},{NO_END if end is None else _end(end)},{encoded}"
         )
+
+    def cells(self, values: Iterable[object]) -> str:
+        """Returns a line of other values, without a line end."""
+        return ",".join(self._text(None if value is None else str(value)) for value in values)
 
     def _text(self, text: str | None) -> str:
         """Returns the cell of a text."""

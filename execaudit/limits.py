@@ -66,7 +66,8 @@ def effective(path: Path, configured: Limits) -> Limits:
 
 def size_of(path: Path) -> int:
     """Returns the bytes that a database takes, its WAL included."""
-    files = (path, path.with_name(f"{path.name}-wal"))
+    real = path.resolve()  # of a symbolic link, it is the file's
+    files = (real, real.with_name(f"{real.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
 
 

@@ -49,6 +49,12 @@ def is_held(database: Path) -> bool:
     return False
 
 
+def is_readable(database: Path) -> bool:
+    """Says whether this user may read the lock's file, so that is_held() is sure; also if there is none."""
+    path = _lock_file(database)
+    return os.access(path, os.R_OK) or not path.exists()
+
+
 def _is_listed(path: Path) -> bool:
     """Looks a lock up in /proc/locks: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`."""
     try:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pwd
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit import keys as exec_keys
-from execaudit import lock, resolve
+from execaudit import recorders, resolve
 from execaudit.errors import DamagedStoreError, FilterError
 from execaudit.event import Gap, GapReason
 from execaudit.filters import (
@@ -268,16 +266,14 @@ def locate(connection: sqlite3.Connection, key: ExecKey) -> int | None:
 
 
 def _recording(connection: sqlite3.Connection) -> Recording:
-    """Looks who records now: the newest run, if it has not stopped and its process lives."""
-    row = connection.execute("SELECT id, stopped_ns FROM run ORDER BY id DESC LIMIT 1").fetchone()
-    if row is None or row[1] is not None:
+    """Looks who records now."""
+    recorder = recorders.live(connection)
+    if recorder is None:
         return Recording(None, 0)
-    # As bytes: a path need not be UTF-8.
-    main = "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
-    if not lock.is_held(Path(os.fsdecode(connection.execute(main).fetchone()[0]))):
-        return Recording(None, 0)
-    lost = connection.execute("SELECT max(ts_to) FROM gap WHERE run_id = ? AND exits > 0", row[:1]).fetchone()
-    return Recording(row[0], lost[0] or 0)
+    lost = connection.execute(
+        "SELECT max(ts_to) FROM gap WHERE run_id = ? AND exits > 0", (recorder.number,)
+    ).fetchone()
+    return Recording(recorder.number, lost[0] or 0)
 
 
 def found_of(page: Page) -> Iterator[Found]:

@@ -181,6 +181,10 @@ def device_text(device: int) -> str:
     return f"{device >> _MINOR_BITS}:{device & (1 << _MINOR_BITS) - 1}"
 
 
+GAP_FIELDS = ("kind", "from", "to", "host", "reason", "count", "exits", "uid")
+"""The keys of gap_record()."""
+
+
 def gap_record(gap: Gap) -> dict[str, object]:
     """Returns the record of a gap; its kind tells it from an exec's."""
     return {

@@ -167,6 +167,8 @@ class Recorder:
         self._losses = Losses(0, 0, 0, 0)
         self._shares = Shares()
         self._looked_ns = begun.since_ns
+        self._rests = False
+        """The last look found nothing."""
         self._queue: deque[_Captured] = deque()
         self._queued_bytes = self._most_queued_bytes = 0
         self._changed = threading.Condition()
@@ -257,7 +259,9 @@ class Recorder:
             log.warning("clock_stepped", by_seconds=step / 1e9)
             after_ns = Nanoseconds(clock.boot_ns() + self._offset.ns)
             gaps.append(_gap(self._host, GapReason.CLOCK, (Nanoseconds(after_ns - step), after_ns), 0))
-        if not records and not gaps and time.monotonic_ns() - self._enqueued_ns < _IDLE_NS:
+        # The first look that finds nothing is noted too: a reader waits for that, to have all of a range.
+        rested, self._rests = self._rests, not records
+        if not records and not gaps and rested and time.monotonic_ns() - self._enqueued_ns < _IDLE_NS:
             return False
         self._enqueue(records, gaps, now_ns)
         return bool(records)
@@ -383,8 +387,9 @@ class Recorder:
         if time.monotonic() - self._named >= _NAMES_SECONDS:
             self._named = time.monotonic()
             self._assembler.forget()
-        held_ns = self._gap_log.since_ns()
-        seen_ns = self._seen_ns if held_ns is None else min(held_ns, self._seen_ns)
+        # What is held back, or not whole yet, is not stored yet.
+        held = (self._gap_log.since_ns(), self._assembler.oldest_ns())
+        seen_ns = min([self._seen_ns, *(at for at in held if at is not None)])
         finished = Finished(events, gaps, exits, seen_ns, self._host)
         self._gaps += len(gaps)
         self._exits += len(exits)

@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING
 from execaudit.csvline import HEADER, CsvLines
 from execaudit.event import GapReason, Kind
 from execaudit.jsonline import JsonLines
-from execaudit.record import command_line, errno_name, split_argv
+from execaudit.record import GAP_FIELDS, command_line, errno_name, split_argv
 from execaudit.text import printable, shell_quote
 from execaudit.times import zone_text
 from execaudit.widths import padded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import tzinfo
 
     from execaudit.event import ExecEvent, Gap, Nanoseconds
+    from execaudit.timecolumn import TimeColumn
 
 _LONGEST_COMMAND = 4096
 _REMEMBERED = 4096
 _WHO, _EXE = 10, 24
 _ROW = f"{{:<23}} {{:>7}} {{:>7}} {{:<{_WHO}}} {{:<7}} {{:<{_EXE}}} {{}}"
 _UNKNOWN = "-"
-
-TABLE_HEADER = _ROW.format("TIME", "PID", "PPID", "USER", "RESULT", "EXE", "COMMAND")
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -50,14 +49,27 @@ def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:
         yield line(event) + "\n"
 
 
-def table(events: Iterable[ExecEvent], *, zone: tzinfo | None) -> Iterator[str]:
-    """Yields a header line, then a line per exec; times are in `zone`, None is the system's."""
-    yield TABLE_HEADER + "\n"
+def gaps_csv(records: Iterable[Mapping[str, object]], *, raw: bool) -> Iterator[str]:
+    """Yields a header line, then a line per record of a gap, as csv_text does for execs."""
+    yield ",".join(GAP_FIELDS) + "\n"
+    line = CsvLines(raw=raw).cells
+    for record in records:
+        yield line(record[name] for name in GAP_FIELDS) + "\n"
+
+
+def table(events: Iterable[ExecEvent], column: TimeColumn) -> Iterator[str]:
+    """Yields a header line, then a line per exec."""
+    yield table_header(column) + "\n"
     for event in events:
-        yield table_row(event, zone) + "\n"
+        yield table_row(event, column) + "\n"
 
 
-def table_row(event: ExecEvent, zone: tzinfo | None) -> str:
+def table_header(column: TimeColumn) -> str:
+    """Returns the table's first line, without a line end."""
+    return _ROW.format(f"TIME {column.zone_name}", "PID", "PPID", "USER", "RESULT", "EXE", "COMMAND")
+
+
+def table_row(event: ExecEvent, column: TimeColumn) -> str:
     """Returns the table's line for one exec, safe to show, without a line end.
 
     A value wider than its column pushes the rest to the right; a command of more than 4096
@@ -69,7 +81,7 @@ def table_row(event: ExecEvent, zone: tzinfo | None) -> str:
         command = f"{command[:_LONGEST_COMMAND]} [...{more} more characters: --format jsonl has all...]"
     exe = event.filename if event.kind is Kind.FAILED else event.exe
     return _ROW.format(
-        zone_text(event.time_ns, zone),
+        column.text(event.time_ns),
         event.pid,
         _UNKNOWN if event.ppid is None else event.ppid,
         padded(_who(event), _WHO),

@@ -19,6 +19,7 @@ from execaudit.event import Gap, GapReason, Kind
 from execaudit.jsonline import json_line
 from execaudit.left_out import LeftOut, Omitted
 from execaudit.record import gap_record
+from execaudit.timecolumn import TimeColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -328,16 +329,19 @@ class LiveSink:
 
     def __init__(self, write: Write) -> None:
         self._write = write
-        self._begun = False
+        self._column: TimeColumn | None = None
         self._left_out = LeftOut(self.name)
 
     def accept(self, batch: Finished) -> None:
         """Prints a row per exec."""
-        lines = [] if self._begun else [render.TABLE_HEADER]
-        self._begun = True
+        lines: list[str] = []
+        if self._column is None:
+            self._column = TimeColumn(None, now_ns=batch.seen_ns)
+            lines.append(render.table_header(self._column))
+        column = self._column
         omitted: list[Omitted] = []
         shown = (event for event in batch.events if event.kind is not Kind.SNAPSHOT)
-        lines += left_out.lines(shown, lambda event: render.table_row(event, None), omitted)
+        lines += left_out.lines(shown, lambda event: render.table_row(event, column), omitted)
         gaps = [*batch.gaps, *self._left_out.gaps(omitted, batch.seen_ns)]
         lines += [render.gap_line(gap, None) for gap in gaps]
         self._write("".join(f"{line}\n" for line in lines).encode())

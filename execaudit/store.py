@@ -296,6 +296,13 @@ class Store:
             ).scalar()
         return None if last is None else Nanoseconds(last)
 
+    def recorded_until(self) -> Nanoseconds | None:
+        """Returns until when (wall clock) the last recorder has stored; None: there was none."""
+        ends = sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns, _RUN.started_ns)
+        with translated(f"cannot read {self._path}"), self._connection.begin():
+            last = self._connection.execute(sa.select(ends).order_by(_RUN.id.desc()).limit(1)).scalar()
+        return None if last is None else Nanoseconds(last)
+
     def append(
         self,
         events: Iterable[ExecEvent],

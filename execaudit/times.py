@@ -37,16 +37,16 @@ _TIME_EXAMPLES = 'try 15min, yesterday, "2026-11-22 14:05" or @1795370919'
 _DURATION_EXAMPLES = "try 90s, 15min or 1h30min"
 
 
-def parse_time(text: str, *, now: datetime) -> Nanoseconds:
+def parse_time(text: str, *, now: datetime, last: bool = False) -> Nanoseconds:
     """Returns the moment that `text` names, in nanoseconds since 1970 UTC; it fits 64 bits.
 
     `now` knows its zone. A time without a zone is in the system's: one that comes twice, as
-    clocks are set back, is the first; one that never comes is counted on (02:30 is 03:30).
-    Raises FilterError.
+    clocks are set back, is the first, or with `last` the second; one that never comes is counted
+    on (02:30 is 03:30). Raises FilterError.
     """
     stripped = text.strip()
     try:
-        found = _moment(stripped, now)
+        found = _moment(stripped, now, fold=int(last))
     except (ValueError, OverflowError) as exc:  # of datetime: month 13, second 60, year 0
         raise _wrong("time", text, f"does not exist ({exc})", _TIME_EXAMPLES) from exc
     if found is None:
@@ -92,7 +92,7 @@ def _utc_second(second: int) -> str:
     return f"{(_EPOCH + timedelta(seconds=second)):%Y-%m-%dT%H:%M:%S}."
 
 
-def _moment(text: str, now: datetime) -> int | None:
+def _moment(text: str, now: datetime, *, fold: int) -> int | None:
     """Returns nanoseconds since 1970, however many, or None if this is no time."""
     if text == "now":
         return _since_epoch(now)
@@ -104,9 +104,9 @@ def _moment(text: str, now: datetime) -> int | None:
         since = _number(seconds) * _SECOND + _fraction(fraction)
         return -since if sign else since
     if day := _day(text, now):
-        return _in_system_zone(datetime.combine(day, time()))
+        return _in_system_zone(datetime.combine(day, time()), fold)
     clock = re.fullmatch(_CLOCK, text)
-    return _clock_moment(clock, now) if clock else None
+    return _clock_moment(clock, now, fold) if clock else None
 
 
 def _day(text: str, now: datetime) -> date | None:
@@ -116,14 +116,14 @@ def _day(text: str, now: datetime) -> date | None:
     return date(*map(int, named.groups())) if named else None
 
 
-def _clock_moment(clock: re.Match[str], now: datetime) -> int:
+def _clock_moment(clock: re.Match[str], now: datetime, fold: int) -> int:
     year, month, day, hour, minute, second, fraction, utc, sign, zone_hours, zone_minutes = clock.groups()
     zone = None
     if utc:
         zone = timezone.utc if utc == "Z" else _offset(sign, int(zone_hours), int(zone_minutes))
     on = date(int(year), int(month), int(day)) if year else now.astimezone(zone).date()
     shown = datetime.combine(on, time(int(hour), int(minute), int(second or 0)), zone)
-    return (_since_epoch(shown) if zone else _in_system_zone(shown)) + _fraction(fraction)
+    return (_since_epoch(shown) if zone else _in_system_zone(shown, fold)) + _fraction(fraction)
 
 
 def _offset(sign: str, hours: int, minutes: int) -> timezone:
@@ -153,11 +153,13 @@ def _since_epoch(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def _in_system_zone(local: datetime) -> int:
-    """Returns nanoseconds; `local` has no zone and no fraction."""
+def _in_system_zone(local: datetime, fold: int) -> int:
+    """Returns nanoseconds; `local` has no zone and no fraction. `fold`: 1 is the second of two moments."""
     # Not astimezone(), which makes 01:30 of a 02:30 that never comes, and of a midnight that
     # never comes the day before. Whole seconds are exact in a float.
-    return int(local.timestamp()) * _SECOND
+    first, second = int(local.timestamp()), int(local.replace(fold=1).timestamp())
+    # Of a time that never comes, the fold gives an earlier one.
+    return (max(first, second) if fold else first) * _SECOND
 
 
 def _wrong(what: str, text: str, why: str, examples: str) -> FilterError:

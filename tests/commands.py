@@ -33,8 +33,12 @@ class Finished(NamedTuple):
     err: bytes
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns the JSON lines of its output."""
-        return [json.loads(line) for line in self.out.splitlines()]
+        """Returns the execs of the JSON lines of its output."""
+        return [row for row in map(json.loads, self.out.splitlines()) if row.get("kind") != "gap"]
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Returns what JSON lines of its output say is missing."""
+        return [row for row in map(json.loads, self.out.splitlines()) if row.get("kind") == "gap"]
 
     def pids(self) -> list[int]:
         """Returns the pids of the execs of its JSON lines."""
@@ -62,9 +66,13 @@ def execaudit(
     folder: Path | None = None,
     env: Mapping[str, str] | None = None,
     before: Sequence[str] = EXECAUDIT,
+    silence: bool = False,
     **streams: Any,  # noqa: ANN401  # Popen's
 ) -> Finished:
-    """Runs one command to its end; its output is no terminal."""
+    """Runs one command to its end; its output is no terminal.
+
+    Without `silence`, what it says of any history that nobody writes just now is left out: see audible().
+    """
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     done = subprocess.run(
         [*before, *arguments],
@@ -74,7 +82,18 @@ def execaudit(
         timeout=PATIENCE,
         **{**pipes, **streams},
     )
-    return Finished(done.returncode, done.stdout or b"", done.stderr or b"")
+    said = done.stderr or b""
+    return Finished(done.returncode, done.stdout or b"", said if silence else audible(said))
+
+
+def audible(said: bytes) -> bytes:
+    """Returns stderr without the lines on who records, and until when the answer is complete."""
+    usual = (
+        b"gap: nobody has recorded since ",
+        b"gap: the recorder has not written since ",
+        b"complete until ",
+    )
+    return b"".join(line for line in said.splitlines(keepends=True) if not line.startswith(usual))
 
 
 def as_nobody(*arguments: str | Path, folder: Path | None = None) -> Finished:
@@ -116,6 +135,13 @@ def line_of(stream: IO[bytes] | None) -> bytes:
     assert stream is not None
     assert select.select([stream], [], [], PATIENCE)[0], "it says nothing more"
     return stream.readline()
+
+
+def audible_line_of(stream: IO[bytes] | None) -> bytes:
+    """Returns the next line of a running command's stderr that audible() keeps."""
+    while not (line := audible(line_of(stream))):
+        pass
+    return line
 
 
 class Terminal:

@@ -25,8 +25,9 @@ from execaudit.event import (
     Truncated,
 )
 from execaudit.record import FIELDS, to_record
-from execaudit.render import TABLE_HEADER, csv_text, gap_line, jsonl, table, table_row
+from execaudit.render import csv_text, gap_line, jsonl, table, table_header, table_row
 from execaudit.text import printable
+from execaudit.timecolumn import TimeColumn
 
 UTC = timezone.utc
 EVENT = ExecEvent(
@@ -204,10 +205,10 @@ def test_csv_of_nothing_is_its_header(raw: bool) -> None:  # noqa: FBT001 - a ca
 
 def test_the_table_is_for_people() -> None:
     """Golden table: columns in line, failed execs with error and path asked for, what ran before."""
-    found = "".join(table([EVENT, FAILED, SNAPSHOT], zone=UTC))
+    found = "".join(table([EVENT, FAILED, SNAPSHOT], TimeColumn(UTC, now_ns=0)))
 
     assert (
-        "TIME                        PID    PPID USER       RESULT  EXE                      COMMAND\n"
+        "TIME UTC                    PID    PPID USER       RESULT  EXE                      COMMAND\n"
         "2026-11-22 14:05:07.123    4242    4200 alice      ok      /usr/bin/ls              "
         "ls -l 'my file'\n"
         "2026-11-22 14:05:07.123    4242    4200 7          ENOENT  /no/such                 "
@@ -219,13 +220,15 @@ def test_the_table_is_for_people() -> None:
 
 def test_the_table_shows_the_zone_asked_for() -> None:
     """Times are local to the zone given."""
-    assert table_row(EVENT, timezone(timedelta(hours=1))).startswith("2026-11-22 15:05:07.123 ")
+    assert table_row(EVENT, TimeColumn(timezone(timedelta(hours=1)), now_ns=0)).startswith(
+        "2026-11-22 15:05:07.123 "
+    )
 
 
 def test_a_wide_value_is_never_cut() -> None:
     """A value wider than its column moves the rest and stays whole."""
     exe = b"/nix/store/" + b"x" * 60 + b"/bin/ls"
-    row = table_row(EVENT._replace(exe=exe, user="somebody-with-a-long-name"), UTC)
+    row = table_row(EVENT._replace(exe=exe, user="somebody-with-a-long-name"), TimeColumn(UTC, now_ns=0))
 
     assert ["somebody-with-a-long-name", "ok", exe.decode()] == row.split()[4:7]
     assert row.endswith(" ls -l 'my file'")
@@ -233,27 +236,29 @@ def test_a_wide_value_is_never_cut() -> None:
 
 def test_unknown_columns_are_a_dash() -> None:
     """What is not known takes its column all the same."""
-    row = table_row(EVENT._replace(ppid=None, uid=None, user=None, exe=None), UTC)
+    row = table_row(EVENT._replace(ppid=None, uid=None, user=None, exe=None), TimeColumn(UTC, now_ns=0))
 
     assert ["4242", "-", "-", "ok", "-", "ls"] == row.split()[2:8]
 
 
 def test_a_path_cannot_pass_for_other_columns() -> None:
     """A path with spaces is in quotes, so where EXE ends is plain."""
-    assert " ok      '/tmp/x  /bin/true'      ls" in table_row(EVENT._replace(exe=b"/tmp/x  /bin/true"), UTC)
+    assert " ok      '/tmp/x  /bin/true'      ls" in table_row(
+        EVENT._replace(exe=b"/tmp/x  /bin/true"), TimeColumn(UTC, now_ns=0)
+    )
 
 
 @given(EVENTS)
 @example(NASTY)
 def test_table_rows_are_safe_to_show(event: ExecEvent) -> None:
     """Whatever was executed, its row is one printable line."""
-    assert table_row(event, UTC).isprintable()
+    assert table_row(event, TimeColumn(UTC, now_ns=0)).isprintable()
 
 
 @pytest.mark.parametrize(("length", "more"), [(4096, 0), (4097, 1), (2_000_000, 1_995_904)])
 def test_a_huge_command_is_cut_and_says_so(length: int, more: int) -> None:
     """Above 4096 characters the table says how many more there are, and where they can be seen."""
-    row = table_row(EVENT._replace(argv=b"x" * length + b"\0"), UTC)
+    row = table_row(EVENT._replace(argv=b"x" * length + b"\0"), TimeColumn(UTC, now_ns=0))
     note = f" [...{more} more characters: --format jsonl has all...]" if more else ""
 
     assert row.endswith(" " + "x" * min(length, 4096) + note)
@@ -294,4 +299,4 @@ def test_a_step_of_the_clock_is_no_loss() -> None:
 
 def test_the_header_fits_the_rows() -> None:
     """The live view prints the same header as the table."""
-    assert TABLE_HEADER + "\n" == next(table([], zone=UTC))
+    assert table_header(TimeColumn(UTC, now_ns=0)) + "\n" == next(table([], TimeColumn(UTC, now_ns=0)))

@@ -117,7 +117,10 @@ def test_a_script_reads_it(path: Path) -> None:
     ]
     assert whole["parents"] == [{"parent_comm": "bash", "count": 5}, {"parent_comm": None, "count": 1}]
     assert sum(piece["count"] for piece in whole["over_time"]) == 6
-    assert [(gap["count"], gap["reason"]) for gap in whole["gaps"]] == [(7, "ring_full")]
+    assert [(gap["count"], gap["reason"]) for gap in whole["gaps"]] == [
+        (7, "ring_full"),
+        (None, "recorder_stopped"),
+    ]
     assert whole["pruned"] is None
     assert whole["bytes"] == path.stat().st_size
 

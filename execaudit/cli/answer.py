@@ -10,15 +10,16 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import click
-
-from execaudit import clock, query, render
+from execaudit import clock, query, recorders, render
+from execaudit.cli.missing import Bounded, Missing, bounded, say, say_complete, warn_of_pruning
 from execaudit.formats import Format
+from execaudit.timecolumn import TimeColumn
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from execaudit.cli.missing import Missed
     from execaudit.event import ExecEvent
     from execaudit.query import Filter
 
@@ -30,48 +31,50 @@ _FOLLOW_BEGINS_WITH = 10
 
 
 def answer(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, follow: bool, raw: bool) -> None:
-    """Writes what is wanted to standard output, and says where execs are missing."""
-    gaps = warn_of_gaps(connection, wanted)
+    """Writes what is wanted to standard output, and says what is missing of it.
+
+    JSON lines have a record of what is missing at their end; with `follow`, when it becomes known.
+    """
+    missing = Missing(connection, wanted)
+    asked = Bounded(wanted, None) if follow else bounded(connection, wanted)
+    first = missing.news()
+    say(first)
+    warn_of_pruning(connection, wanted)
     if follow:
-        events = _follow(connection, wanted, gaps)
+        events = _follow(connection, wanted, missing, first if fmt is Format.JSONL else None)
     else:
-        events = (found.event for found in query.find(connection, wanted))
+        events = (found.event for found in query.find(connection, asked.wanted))
     for piece in write(fmt, events, raw=raw):
         sys.stdout.write(piece)
         if follow:
             sys.stdout.flush()
+    if fmt is Format.JSONL and not follow:
+        write_missing(missing.records(first))
+    asked.say()
+
+
+def write_missing(records: Iterable[dict[str, object]]) -> None:
+    """Writes records of what is missing to standard output, each in a line."""
+    for record in records:
+        sys.stdout.write(render.json_text(record) + "\n")
 
 
 def write(fmt: Format, events: Iterator[ExecEvent], *, raw: bool) -> Iterator[str]:
     """Yields the text of the events in a format."""
     if fmt is Format.TABLE:
-        return render.table(events, zone=None)
+        return render.table(events, TimeColumn(None, now_ns=clock.wall_ns()))
     if fmt is Format.CSV:
         return render.csv_text(events, raw=raw)
     return render.jsonl(events)
 
 
-def warn_of_gaps(connection: sqlite3.Connection, wanted: Filter, *, known: int = 0) -> int:
-    """Says on stderr where execs or ends are missing, after the first `known` gaps. Returns their number."""
-    found = query.gaps(connection, wanted)
-    for gap in found[known:]:
-        click.echo(render.gap_line(gap, None), err=True)
-    if not known:
-        _warn_of_pruning(connection, wanted)
-    return len(found)
+def _follow(
+    connection: sqlite3.Connection, wanted: Filter, missing: Missing, in_json: Sequence[Missed] | None
+) -> Iterator[ExecEvent]:
+    """Yields what is there, then what comes; says what is missing when it becomes known.
 
-
-def _warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
-    """Says on stderr that the range reaches back to what was deleted; not where the newest are asked for."""
-    gone = query.pruned(connection)
-    if gone is None or (wanted.since_ns is None and wanted.limit is not None):
-        return
-    if wanted.since_ns is None or wanted.since_ns < gone.until_ns:
-        click.echo(render.pruned_line(*gone, None), err=True)
-
-
-def _follow(connection: sqlite3.Connection, wanted: Filter, gaps: int) -> Iterator[ExecEvent]:
-    """Yields what is there, then what comes; warns of gaps after the first so many."""
+    `in_json` is what is missing of what is there, if records are to be written of what is missing.
+    """
     last = query.last_number(connection)
     begin = wanted
     if wanted.limit is None and wanted.since_ns is None:
@@ -79,12 +82,33 @@ def _follow(connection: sqlite3.Connection, wanted: Filter, gaps: int) -> Iterat
     for found in query.find(connection, begin):
         last = max(last, found.number)
         yield found.event
+    if in_json is not None:
+        write_missing(missing.records(in_json))
+        sys.stdout.flush()
     wanted = dataclasses.replace(wanted, limit=None)
     over = False
     while not over:
-        over = wanted.until_ns is not None and clock.wall_ns() >= wanted.until_ns + _LATE_NS
+        over = _is_over(connection, wanted)
         for found in query.find(connection, wanted, after=last):
             last = found.number
             yield found.event
-        gaps = warn_of_gaps(connection, wanted, known=gaps)
+        news = missing.news()
+        say(news)
+        if in_json is not None and news:
+            write_missing(missing.records(news))
+            sys.stdout.flush()
         time.sleep(0 if over else _FOLLOW_SECONDS)
+
+
+def _is_over(connection: sqlite3.Connection, wanted: Filter) -> bool:
+    """Says whether nothing more can come that is wanted; on stderr, if it waits for that no longer."""
+    now_ns = clock.wall_ns()
+    if wanted.until_ns is None or now_ns < wanted.until_ns:
+        return False
+    complete_ns = recorders.complete_until(connection, wanted.hosts)
+    if complete_ns is None or complete_ns >= wanted.until_ns:
+        return True
+    if now_ns < wanted.until_ns + _LATE_NS:
+        return False
+    say_complete(complete_ns)
+    return True

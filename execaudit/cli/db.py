@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,8 +20,8 @@ from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+    from execaudit.cli.missing import Missed
     from execaudit.event import Nanoseconds
     from execaudit.limits import Limits
     from execaudit.prune_plan import Preview
@@ -73,15 +74,32 @@ def upgrade(state: State) -> None:
 @click.pass_obj
 def info(state: State, fmt: str) -> None:
     """What the database holds: its size, times, ends, gaps and recorder runs."""
-    from execaudit.render import json_text  # noqa: PLC0415  # `--help` needs none of it
+    from execaudit.cli.missing import say  # noqa: PLC0415  # `--help` needs none of it
+    from execaudit.render import json_text  # noqa: PLC0415
 
-    facts = _facts(state)
+    facts, missed = _facts(state)
+    say(missed)
     if fmt == "json":
         click.echo(json_text(facts))
         return
     width = max(map(len, facts))
     for name, value in facts.items():
         click.echo(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else printable(str(value))}")
+
+
+@command.command("backup")
+@click.argument("target", type=click.Path(path_type=Path, readable=False), metavar="FILE")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@config_option
+@db_option
+@click.pass_obj
+def backup_command(state: State, target: Path, *, force: bool) -> None:
+    """Copy the history into one file, as it is at one moment; a recorder goes on meanwhile."""
+    from execaudit import backup  # noqa: PLC0415  # `--help` needs no SQLite
+
+    path = state.database()
+    backup.backup(path, target, force=force)
+    _say(f"{path} is copied to {target}, which has {target.stat().st_size} bytes")
 
 
 @command.command("prune")
@@ -200,8 +218,9 @@ def _say(message: str) -> None:
     click.echo(printable(message), err=True)
 
 
-def _facts(state: State) -> dict[str, object]:
-    from execaudit import limits, query  # noqa: PLC0415
+def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
+    """Returns what the database holds, and since when nobody records if nobody does."""
+    from execaudit import clock, limits, query, recorders  # noqa: PLC0415
     from execaudit.reader import schema_revision  # noqa: PLC0415
     from execaudit.upkeep import upkeep  # noqa: PLC0415
 
@@ -209,7 +228,10 @@ def _facts(state: State) -> dict[str, object]:
     kept = limits.effective(path, upkeep(state.settings()).limits)
     with state.history() as connection:
         summary, gone = query.summary(connection), query.pruned(connection)
-        return {
+        silent = recorders.silences(
+            connection, (), query.gaps(connection, query.Filter()), now_ns=clock.wall_ns()
+        )
+        facts: dict[str, object] = {
             "path": str(path),
             "schema": schema_revision(connection),
             "bytes": limits.size_of(path),
@@ -228,3 +250,4 @@ def _facts(state: State) -> dict[str, object]:
             "pruned": 0 if gone is None else gone.execs,
             "pruned_until": None if gone is None else utc_text(gone.until_ns),
         }
+    return facts, [silence for silence in silent if silence.to_ns is None]

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit import doctor, limits, loader, means, sight
+from execaudit import clock, doctor, limits, loader, means, recorders, sight
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import ConfigError, StoreError
-from execaudit.reader import revision_of
+from execaudit.reader import open_history, revision_of
 from execaudit.revision import REVISION
 from execaudit.sizes import size_text
+from execaudit.times import utc_text
 from execaudit.upkeep import upkeep
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def command(ctx: click.Context, fmt: str) -> None:
     """
     state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
     path = state.database()
-    checks = [*doctor.run(doctor.Environment(), lambda: _database(path)), _limits(path, state.settings())]
+    checks = doctor.run(doctor.Environment(), lambda: _database(path))
+    recorder = [_recorder(path)] if checks[-1].ok else []
+    checks = [*checks, _limits(path, state.settings()), *recorder]
     folder = means.tracefs()  # without it, or permission to look there, nothing can be said of them
     sights = [] if folder is None else sight.look(folder, loader.KALLSYMS)
     if fmt == "json":
@@ -97,6 +100,30 @@ def _limits(path: Path, settings: Settings) -> doctor.Check:
     return doctor.Check(
         name, ok=True, detail=f"{limits.wording(configured, kept)}; {size_text(disk.free_bytes)} are free"
     )
+
+
+def _recorder(path: Path) -> doctor.Check:
+    """Does somebody record now?"""
+    name, fix = "recorder", "run `execaudit record`, or `systemctl start execaudit`"
+    try:
+        with open_history(path) as connection:
+            recorder = recorders.live(connection)
+            silent = recorders.silences(connection, (), (), now_ns=clock.wall_ns())
+    except StoreError as exc:
+        detail, _, fix = str(exc).rpartition(": ")
+        return doctor.Check(name, ok=False, detail=detail, fix=fix)
+    if recorder is None:
+        ends = [
+            silence.from_ns for silence in silent if silence.to_ns is None and silence.from_ns is not None
+        ]
+        since = f"nobody has recorded since {utc_text(max(ends))}" if ends else "nobody has ever recorded"
+        return doctor.Check(name, ok=False, detail=f"{since} into {path}", fix=fix)
+    seen_ns = recorder.started_ns if recorder.seen_ns is None else recorder.seen_ns
+    if any(silence.is_stalled for silence in silent):
+        detail = f"it runs, but has not written since {utc_text(seen_ns)}"
+        fix = "read its log; continue it with `kill -CONT` if it was stopped, or restart it"
+        return doctor.Check(name, ok=False, detail=detail, fix=fix)
+    return doctor.Check(name, ok=True, detail=f"records since {utc_text(recorder.started_ns)} into {path}")
 
 
 def _is_missing(path: Path) -> bool:

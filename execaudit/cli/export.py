@@ -18,7 +18,7 @@ from execaudit.text import printable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from execaudit.filters import Filter
 
@@ -53,21 +53,40 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
     spreadsheet would run as a formula get an apostrophe before them.
     """
     from execaudit import writing  # noqa: PLC0415  # see answer
-    from execaudit.cli.answer import warn_of_gaps  # noqa: PLC0415
+    from execaudit.cli import missing  # noqa: PLC0415
+    from execaudit.render import json_text  # noqa: PLC0415
 
     if str(output) == "-":
         output = None
     with state.history() as connection:
         wanted = build_filter(values, connection)
-        warn_of_gaps(connection, wanted)
+        asked = missing.bounded_export(connection, wanted)
+        lacks = missing.Missing(connection, wanted)
+        missed = lacks.news()
+        missing.say(missed)
+        missing.warn_of_pruning(connection, wanted)
         with _opened(output) as file:
             pieces = writing.pieces(
-                state.database(), connection, wanted, Format(fmt), raw=raw, encoding=file.encoding
+                state.database(), connection, asked.wanted, Format(fmt), raw=raw, encoding=file.encoding
             )
-            with contextlib.closing(pieces), _progress(connection, wanted, output) as advance:
+            with contextlib.closing(pieces), _progress(connection, asked.wanted, output) as advance:
                 for items, text in pieces:
                     file.buffer.write(text)
                     advance(items)
+            if Format(fmt) is Format.JSONL:
+                file.writelines(f"{json_text(record)}\n" for record in lacks.records(missed))
+        if Format(fmt) is Format.CSV and output is not None and output.is_file() and file is not sys.stdout:
+            _write_gaps(output, lacks.records(missed), raw=raw)
+        asked.say()
+
+
+def _write_gaps(output: Path, records: Iterable[Mapping[str, object]], *, raw: bool) -> None:
+    """Writes what is missing into a file beside the CSV file, which has no place for it."""
+    from execaudit.render import gaps_csv  # noqa: PLC0415  # see answer
+
+    real = Path(os.path.realpath(output))
+    with _opened(real.with_name(f"{real.name.removesuffix('.csv')}.gaps.csv")) as file:
+        file.writelines(gaps_csv(records, raw=raw))
 
 
 @contextlib.contextmanager

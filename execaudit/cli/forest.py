@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from execaudit import brief, draw, family, query
 from execaudit.brief import Role
 from execaudit.cli import terminal
-from execaudit.cli.answer import warn_of_gaps
+from execaudit.cli.missing import Bounded, bounded, warn
 from execaudit.cli.options import build_filter, number_of
 from execaudit.event import Nanoseconds
 from execaudit.jsonline import json_line
@@ -36,6 +36,9 @@ class _Asked(NamedTuple):
     """What was asked for."""
     drawn: array[int]
     """With what came of it, if that was asked for too; not yet what led to it."""
+    missing: list[dict[str, object]]
+    """Records of what is missing in its time."""
+    bounded: Bounded | None = None
 
     def role(self, number: int) -> Role:
         """Returns why an exec is in the drawing."""
@@ -54,6 +57,8 @@ def draw_asked(connection: sqlite3.Connection, values: Mapping[str, Any], *, as_
     lines = _jsonl if as_json else _text
     for piece in lines(connection, asked, forest):
         sys.stdout.write(piece)
+    if asked.bounded is not None:
+        asked.bounded.say()
 
 
 def _asked(connection: sqlite3.Connection, values: Mapping[str, Any]) -> _Asked:
@@ -61,27 +66,30 @@ def _asked(connection: sqlite3.Connection, values: Mapping[str, Any]) -> _Asked:
     wanted = build_filter(dict(values), connection)
     if values["ids"]:
         matches = {number_of(connection, key) for key in values["ids"]}
-        return _with_descendants(connection, array("q", sorted(matches)), wanted.limit)
+        return _with_descendants(connection, array("q", sorted(matches)), wanted)
     if wanted.pids:
         of_pid = query.Filter(
             since_ns=wanted.since_ns, until_ns=wanted.until_ns, pids=wanted.pids, hosts=wanted.hosts
         )
-        return _with_descendants(connection, _numbers(connection, of_pid), wanted.limit)
-    warn_of_gaps(connection, wanted)
-    numbers = _numbers(connection, dataclasses.replace(wanted, reverse=False))
-    return _Asked(numbers, numbers)
+        asked = bounded(connection, of_pid)
+        return _with_descendants(connection, _numbers(connection, asked.wanted), wanted, asked)
+    asked = bounded(connection, wanted)
+    missing = warn(connection, wanted)
+    numbers = _numbers(connection, dataclasses.replace(asked.wanted, reverse=False))
+    return _Asked(numbers, numbers, missing, asked)
 
 
-def _with_descendants(connection: sqlite3.Connection, matches: array[int], limit: int | None) -> _Asked:
-    drawn = family.descendants(connection, matches, newest=limit)
+def _with_descendants(
+    connection: sqlite3.Connection, matches: array[int], wanted: query.Filter, asked: Bounded | None = None
+) -> _Asked:
+    drawn = family.descendants(connection, matches, newest=wanted.limit)
     ends = query.fetch(connection, [*matches[:1], *drawn[-1:]])
+    span = query.Filter(since_ns=wanted.since_ns, until_ns=wanted.until_ns, hosts=wanted.hosts)
     if ends:
         first, last = ends[0].event, ends[-1].event
         until = Nanoseconds(last.time_ns + 1)
-        warn_of_gaps(
-            connection, query.Filter(since_ns=first.time_ns, until_ns=until, hosts=(first.host, last.host))
-        )
-    return _Asked(matches, drawn)
+        span = query.Filter(since_ns=first.time_ns, until_ns=until, hosts=(first.host, last.host))
+    return _Asked(matches, drawn, warn(connection, span), asked)
 
 
 def _numbers(connection: sqlite3.Connection, wanted: query.Filter) -> array[int]:
@@ -104,6 +112,8 @@ def _jsonl(connection: sqlite3.Connection, asked: _Asked, forest: draw.Forest) -
     for place, event in _read(connection, forest.walk()):
         matched = asked.role(place.number) is Role.MATCH
         yield f'{json_line(event)[:-1]},"depth":{place.depth},"matched":{json_text(matched)}}}\n'
+    for record in asked.missing:
+        yield json_text(record) + "\n"
 
 
 def _text(connection: sqlite3.Connection, asked: _Asked, forest: draw.Forest) -> Iterator[str]:

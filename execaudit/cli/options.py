@@ -34,12 +34,17 @@ _MOST = 2**63 - 1  # what SQLite can count
 class _Time(_TimeType):
     name = "time"
 
+    def __init__(self, *, last: bool = False) -> None:
+        """Of a local time that comes twice, as clocks are set back, it is the first, or the `last`."""
+        self._last = last
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Nanoseconds:
         # Here and below: to complete an option, and for --help, it need not be known what a value means.
         from execaudit import times  # noqa: PLC0415
 
         try:
-            return times.parse_time(str(value), now=datetime.now(timezone.utc).astimezone())
+            now = datetime.now(timezone.utc).astimezone()
+            return times.parse_time(str(value), now=now, last=self._last)
         except FilterError as exc:
             self.fail(str(exc), param, ctx)
 
@@ -131,7 +136,7 @@ _FILTERS = (
         metavar="TIME",
         help="At this time or later: 1h, today, 14:05, '2026-11-22 14:05'.",
     ),
-    click.option("--until", type=_Time(), metavar="TIME", help="Before this time."),
+    click.option("--until", type=_Time(last=True), metavar="TIME", help="Before this time."),
     click.option("--pid", "pids", type=_PID, multiple=True, metavar="PID", help="Process id."),
     click.option("--ppid", "ppids", type=_PID, multiple=True, metavar="PID", help="Its parent's."),
     click.option("--comm", "comms", multiple=True, metavar="GLOB", help="Command name, 15 bytes at most."),

@@ -36,5 +36,5 @@ def command(state: State, /, fmt: str | None, *, follow: bool, raw: bool, **valu
     from execaudit.cli.answer import answer  # noqa: PLC0415  # see there
 
     chosen = Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
-    with state.history() as connection:
+    with state.history(follow=follow) as connection:
         answer(connection, build_filter(values, connection), chosen, follow=follow, raw=raw)

@@ -112,6 +112,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     from execaudit import clock, logs, notify  # noqa: PLC0415
     from execaudit.means import ProbeOptions  # noqa: PLC0415
     from execaudit.monitor import Monitor  # noqa: PLC0415
+    from execaudit.times import utc_text  # noqa: PLC0415
     from execaudit.upkeep import upkeep  # noqa: PLC0415
 
     logs.configure()
@@ -122,6 +123,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
         privileges.become_owner(path.absolute().parent)
     with contextlib.ExitStack() as stack:
         targets = _open_targets(stack, path, json_log, wanted, quiet=quiet)
+        before_ns = targets.store.recorded_until()
         recorder, uses = _attach(stack, options, targets)
         if not cmd:
             privileges.drop_all(_written(path, targets.log_file))
@@ -133,6 +135,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             failed=options.failed,
             db=printable(str(path)),
             json_log=None if json_log is None else printable(json_log),
+            nobody_recorded_since=None if before_ns is None else utc_text(before_ns),
         )
         notify.notify("READY=1", must_arrive=True)
         child = refused = None

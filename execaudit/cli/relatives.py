@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from execaudit import brief, draw, family, query
 from execaudit.cli import terminal
-from execaudit.cli.answer import warn_of_gaps
+from execaudit.cli.missing import warn
 from execaudit.cli.options import number_of
+from execaudit.errors import ExecauditError
 from execaudit.event import Kind, Nanoseconds
 from execaudit.jsonline import json_line
 from execaudit.record import to_record
@@ -48,7 +49,10 @@ class _Relatives:
     def __init__(self, connection: sqlite3.Connection, number: int, *, most: int | None) -> None:
         """Takes the exec's row number, and how many children are wanted, None for all."""
         self._connection = connection
-        self.event = query.fetch(connection, [number])[0].event
+        found = query.fetch(connection, [number])
+        if not found:
+            raise ExecauditError("the exec was pruned just now: take a newer one from `query`")
+        self.event = found[0].event
         self.lineage = [kin for kin in family.lineage(connection, [number]) if kin.number != number]
         """The first is the root."""
         self.children = family.children(connection, number, most=most)
@@ -76,7 +80,8 @@ class _Relatives:
         if end is None or end.replaced_by is None:
             return None
         number = query.locate(self._connection, end.replaced_by)
-        return None if number is None else query.fetch(self._connection, [number])[0].event.comm
+        found = [] if number is None else query.fetch(self._connection, [number])
+        return found[0].event.comm if found else None
 
 
 def _warn(connection: sqlite3.Connection, event: ExecEvent) -> None:
@@ -85,7 +90,7 @@ def _warn(connection: sqlite3.Connection, event: ExecEvent) -> None:
         return
     duration = None if event.end is None else event.end.duration_ns
     until = None if duration is None else Nanoseconds(event.time_ns + duration)
-    warn_of_gaps(connection, query.Filter(since_ns=event.time_ns, until_ns=until, hosts=(event.host,)))
+    warn(connection, query.Filter(since_ns=event.time_ns, until_ns=until, hosts=(event.host,)))
 
 
 def _json(found: _Relatives) -> Iterator[str]:

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from execaudit.errors import StoreError
 from execaudit.location import DEFAULT_DATABASE, database_path
 from execaudit.settings import DEFAULT_CONFIG, Settings, load, load_default, scalars
+from execaudit.text import printable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,11 +56,18 @@ class State:
         return path
 
     @contextlib.contextmanager
-    def history(self) -> Iterator[sqlite3.Connection]:
-        """Opens the database for reading."""
-        from execaudit.reader import open_history  # noqa: PLC0415  # `--help` needs no SQLite
+    def history(self, *, follow: bool = False) -> Iterator[sqlite3.Connection]:
+        """Opens the database for reading; `follow`: see open_history()."""
+        from execaudit.reader import may_lack_its_end, open_history  # noqa: PLC0415  # `--help` needs no SQLite
 
-        with open_history(self.database()) as connection:
+        path = self.database()
+        with open_history(path, follow=follow) as connection:
+            if may_lack_its_end(path, connection):
+                name = printable(str(path))
+                click.echo(
+                    f"gap: {name} may lack its newest execs: {name}-wal is missing: copy both, or use `execaudit db backup`",
+                    err=True,
+                )
             connection.set_progress_handler(lambda: 0, _STEPS)
             yield connection
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from execaudit import clock, limits, query, render, stats
+from execaudit.cli.missing import Bounded, Missed, Missing, bounded, line, say
 from execaudit.cli.options import build_filter
-from execaudit.record import decoded, gap_record
+from execaudit.event import Gap
+from execaudit.record import decoded
 from execaudit.text import printable
 from execaudit.times import utc_text, zone_text
 from execaudit.widths import padded
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from execaudit.event import Gap, Nanoseconds
+    from execaudit.event import Nanoseconds
     from execaudit.query import Pruned
     from execaudit.stats import Stats, User
 
@@ -36,26 +38,34 @@ class Totals(NamedTuple):
     """What is said of the execs that were asked for."""
 
     gathered: Stats
-    gaps: list[Gap]
+    missed: list[Missed]
+    gaps: list[dict[str, object]]
+    """Records of these."""
     gone: Pruned | None
+    bounded: Bounded
 
 
 def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -> Totals:
     """Counts what the options ask for. Raises FilterError."""
     wanted = build_filter(values, connection)
+    asked = bounded(connection, wanted)
     now_ns = clock.wall_ns()
-    gathered = stats.gather(connection, wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
-    return Totals(gathered, query.gaps(connection, wanted), query.pruned(connection))
+    gathered = stats.gather(connection, asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
+    missing = Missing(connection, wanted)
+    missed = missing.news()
+    return Totals(gathered, missed, [*missing.records(missed)], query.pruned(connection), asked)
 
 
 def write(totals: Totals, database: Path, *, as_json: bool) -> None:
     """Writes them to standard output, with the database's size."""
     size = limits.size_of(database)
+    say([missed for missed in totals.missed if not isinstance(missed, Gap)])
     if as_json:
-        click.echo(render.json_text(_record(*totals, size)))
-        return
-    for line in _lines(*totals, size):
-        click.echo(line)
+        click.echo(render.json_text(_record(totals, size)))
+    else:
+        for text in _lines(totals, size):
+            click.echo(text)
+    totals.bounded.say()
 
 
 def _offset_ns() -> int:
@@ -64,7 +74,8 @@ def _offset_ns() -> int:
     return 0 if offset is None else int(offset.total_seconds()) * _SECOND
 
 
-def _record(gathered: Stats, gaps: list[Gap], gone: Pruned | None, size: int) -> dict[str, object]:
+def _record(totals: Totals, size: int) -> dict[str, object]:
+    gathered, _, gaps, gone, _ = totals
     return {
         "execs": gathered.execs,
         "failed": gathered.failed,
@@ -77,7 +88,7 @@ def _record(gathered: Stats, gaps: list[Gap], gone: Pruned | None, size: int) ->
             {"from": utc_text(start), "seconds": width // _SECOND, "count": count}
             for start, width, count in _pieces(gathered)
         ],
-        "gaps": [gap_record(gap) for gap in gaps],
+        "gaps": gaps,
         "pruned": None
         if gone is None
         else {"execs": gone.execs, "until": utc_text(gone.until_ns), "at": utc_text(gone.at_ns)},
@@ -96,7 +107,8 @@ def _pieces(gathered: Stats) -> Iterator[tuple[Nanoseconds, Nanoseconds, int]]:
             yield type(start_ns)(start_ns + number * width_ns), width_ns, count
 
 
-def _lines(gathered: Stats, gaps: list[Gap], gone: Pruned | None, size: int) -> Iterator[str]:
+def _lines(totals: Totals, size: int) -> Iterator[str]:
+    gathered, missed, _, gone, _ = totals
     yield (
         f"{gathered.execs} execs of {gathered.programs} programs; {gathered.failed} failed,"
         f" {gathered.already} ran when recording began"
@@ -112,10 +124,11 @@ def _lines(gathered: Stats, gaps: list[Gap], gone: Pruned | None, size: int) -> 
     if gathered.times is not None:
         yield ""
         yield from _chart(gathered)
+    gaps = [each for each in missed if isinstance(each, Gap)]
     if gaps or gone is not None:
         yield ""
     for gap in gaps:
-        yield render.gap_line(gap, None)
+        yield line(gap)
     if gone is not None:
         yield render.pruned_line(*gone, None)
 

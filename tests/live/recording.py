@@ -94,10 +94,10 @@ class Recorded:
         return execaudit("--db", str(self.db), "query", "--format", "jsonl", *filters)
 
     def rows(self, *filters: str) -> list[Row]:
-        """Returns the whole history, or what a query finds."""
+        """Returns the execs of the whole history, or those that a query finds."""
         answer = self.query(*filters)
         assert answer.returncode == 0, answer.stderr
-        return [json.loads(text) for text in answer.stdout.splitlines()]
+        return [row for row in map(json.loads, answer.stdout.splitlines()) if row["kind"] != "gap"]
 
     def logged(self) -> list[Row]:
         """Returns the JSON log: execs and gaps."""
