@@ -53,7 +53,7 @@ class Disk(NamedTuple):
 
 def disk_of(path: Path) -> Disk:
     """Returns the file system of a history, which need not be there yet. Raises OSError."""
-    found = os.statvfs(path.absolute().parent)
+    found = os.statvfs(path.resolve().parent)
     return Disk(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
 
