@@ -75,6 +75,8 @@ class Running(NamedTuple):
     argv: bytes | None
     """Each argument ended by a NUL. A program that overwrote its command line, to show a title
     in ps, has lost it: what it wrote stands here."""
+    argv_is_cut: bool = False
+    """There is more of it than a process is given room for."""
 
 
 class _Host(NamedTuple):
@@ -174,6 +176,7 @@ def _read_process(pid: int, folder: int, sysfs: Path, host: _Host, reader: Reade
         root=_read_root(folder, task + b"root", is_host=mnt_ns == host.mnt_ns or risky.root == host.root),
         mnt_ns=None if mnt_ns == host.mnt_ns else mnt_ns,
         argv=_terminated(risky.argv),
+        argv_is_cut=risky.argv_is_cut,
     )
     last = _read_stat(folder, b"")
     if last is None or last.started_ticks != first.started_ticks:

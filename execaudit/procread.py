@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,6 +29,12 @@ _ALL_S = 5.0
 # A user of whom so many processes did not answer is not asked again: he has no end of them. Root is.
 _MOST_STUCK_OF_ONE = 2
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+# A process can say that gigabytes of memory, which need not exist, are its arguments (PR_SET_MM_MAP), and a
+# user has thousands of processes. So each has a bound, and those of all but root have one together; beyond it
+# they are known by their beginning.
+_MOST_ARGV_BYTES = 128 * 1024
+_ALL_ARGV_BYTES = 16 * 1024 * 1024
+_FEW_ARGV_BYTES = 1024
 # Most files of a process fit at once, and the memory is not worth a system call to get back.
 _READ_BYTES = 16384
 _LENGTH = struct.Struct("=I")
@@ -52,6 +59,8 @@ class Read(NamedTuple):
     nlink: int | None = None
     root: Folder | None = None
     argv: bytes | None = None
+    argv_is_cut: bool = False
+    """There is more of it."""
 
 
 NOTHING = Read()
@@ -65,6 +74,7 @@ class Reader:
         self._patience_s = patience_s
         self._left_s = all_s
         self._stuck_of: dict[int | None, int] = {}
+        self._argv_left = _ALL_ARGV_BYTES
         self._child: _Child | None = None
         self._abandoned: list[_Child] = []
 
@@ -78,7 +88,8 @@ class Reader:
         if self._child is None:
             self._child = _Child()
         began = time.monotonic()
-        answer = self._child.ask(folder, task, min(self._patience_s, self._left_s))
+        most = _MOST_ARGV_BYTES if uid == 0 or self._argv_left > 0 else _FEW_ARGV_BYTES
+        answer = self._child.ask(folder, task, most, min(self._patience_s, self._left_s))
         if answer is None:
             self._left_s -= time.monotonic() - began
             if uid:
@@ -87,6 +98,8 @@ class Reader:
             self._abandoned.append(self._child)
             self._child = None
             return NOTHING
+        if uid:
+            self._argv_left -= len(answer.argv or b"")
         return answer
 
     def close(self) -> None:
@@ -122,11 +135,11 @@ class _Child:
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def ask(self, folder: int, task: bytes, patience_s: float) -> Read | None:
+    def ask(self, folder: int, task: bytes, most_argv: int, patience_s: float) -> Read | None:
         """Returns the answer, or None if there is none in time."""
         deadline = time.monotonic() + patience_s
         try:
-            socket.send_fds(self._channel, [b"/" + task], [folder])
+            socket.send_fds(self._channel, [_LENGTH.pack(most_argv) + task], [folder])
             head = self._receive(_LENGTH.size, deadline)
             if head is None:
                 return None
@@ -164,10 +177,11 @@ def _serve(channel: socket.socket, parent: int) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
         while os.getppid() == parent:
-            task, folders, _, _ = socket.recv_fds(channel, _READ_BYTES, 1)
-            if not task:
+            asked, folders, _, _ = socket.recv_fds(channel, _READ_BYTES, 1)
+            if not asked:
                 break
-            answer = pickle.dumps(_read(libc, folders[0], task[1:]))
+            (most_argv,) = _LENGTH.unpack_from(asked)
+            answer = pickle.dumps(_read(libc, folders[0], asked[_LENGTH.size :], most_argv))
             os.close(folders[0])
             channel.sendall(_LENGTH.pack(len(answer)) + answer)
     finally:
@@ -183,11 +197,13 @@ def _keep_only(descriptor: int) -> None:
     os.closerange(descriptor + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def _read(libc: ctypes.CDLL, folder: int, task: bytes) -> Read:
+def _read(libc: ctypes.CDLL, folder: int, task: bytes, most_argv: int) -> Read:
     inode, device, nlink = _statx(libc, folder, task + b"exe") or (None, None, None)
     root = _statx(libc, folder, task + b"root")
     top = None if root is None else (root[1], root[0])
-    return Read(inode, device, nlink, top, read_file(folder, task + b"cmdline"))
+    argv = read_file(folder, task + b"cmdline", most_argv + 1)
+    is_cut = argv is not None and len(argv) > most_argv
+    return Read(inode, device, nlink, top, argv[:most_argv] if argv else argv, is_cut)
 
 
 def _statx(libc: ctypes.CDLL, folder: int, name: bytes) -> tuple[int, int, int] | None:
@@ -199,17 +215,17 @@ def _statx(libc: ctypes.CDLL, folder: int, name: bytes) -> tuple[int, int, int] 
     return _INO.unpack_from(found)[0], major << 20 | minor, _NLINK.unpack_from(found)[0]
 
 
-def read_file(folder: int, name: bytes) -> bytes | None:
-    """Returns a whole file, or None if it is not there, not allowed, or its process is gone."""
+def read_file(folder: int, name: bytes, most: int = sys.maxsize) -> bytes | None:
+    """Returns a file, or so much of it; None if it is not there, not allowed, or its process is gone."""
     try:
         # A Path would cost more than the rest.
         file = os.open(name, os.O_RDONLY, dir_fd=folder)
     except _GONE:
         return None
     try:
-        content = part = os.read(file, _READ_BYTES)
-        while part:
-            part = os.read(file, _READ_BYTES)
+        content = part = os.read(file, min(_READ_BYTES, most))
+        while part and len(content) < most:
+            part = os.read(file, min(_READ_BYTES, most - len(content)))
             content += part
     except _GONE:
         return None

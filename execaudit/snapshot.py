@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.event import ExecEvent, ExecKey, Kind, Nanoseconds, Truncated, boot_prefix
+from execaudit.event import ExecEvent, ExecKey, Hole, Kind, Nanoseconds, Truncated, boot_prefix
 from execaudit.procfs import Running
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def _without_program(process: Running) -> Running:
     return process._replace(
         uid=None, euid=None, gid=None, auid=None, session=None, tty=None, comm=None, cgroup=None,
         exe=None, inode=None, device=None, nlink=None, cwd=None, root=None, mnt_ns=None, argv=None,
+        argv_is_cut=False,
     )  # fmt: skip
 
 
@@ -195,7 +196,8 @@ class Roots:
         parent = self._row_of(process.ppid)
         # A younger one has taken the pid of the parent, which had ended.
         has_parent = self._started.get(parent, process.started_ticks + 1) <= process.started_ticks
-        argv = process.argv
+        argv, is_cut = process.argv, process.argv_is_cut
+        known = None if is_cut else argv
         return ExecEvent(
             kind=Kind.SNAPSHOT,
             host=host,
@@ -215,10 +217,10 @@ class Roots:
             exe=process.exe,
             cwd=process.cwd,
             argv=argv or b"",
-            argc=None if argv is None else argv.count(b"\0"),
-            argv_bytes=None if argv is None else len(argv),
-            holes=(),
-            truncated=Truncated.LOST if argv is None else None,
+            argc=None if known is None else known.count(b"\0"),
+            argv_bytes=None if known is None else len(known),
+            holes=(Hole(len(argv) - 1, None),) if argv and is_cut else (),
+            truncated=Truncated.LOST if argv is None else Truncated.LIMIT if is_cut else None,
             errno=None,
             parent=ExecKey(self._boot, boot_ns, parent) if has_parent else None,
             parent_comm=self._comms.get(process.ppid) if has_parent else None,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit.procfs import Running, in_initial_pid_namespace, scan
-from tests.nobody import NOBODY
+from tests.nobody import NOBODY, public_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -387,6 +387,7 @@ def test_what_cannot_be_read_is_none(tree: Tree) -> None:
     assert list(found) == [7]
     assert facts == Running(
         pid=7, ppid=1, started_ticks=100, kernel_thread=False, read_from_ns=0, read_to_ns=0, comm=b"x",
+        argv_is_cut=False,
         **dict.fromkeys((
             "uid", "euid", "gid", "auid", "session", "tty", "cgroup", "exe", "inode", "device", "nlink",
             "cwd", "root", "mnt_ns", "argv",
@@ -540,3 +541,22 @@ def test_a_folder_that_is_no_proc_is_an_error(tmp_path: Path) -> None:
     """No processes at all is not an answer."""
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path))):
         scan(tmp_path / "none")
+
+
+def test_arguments_without_end_are_cut() -> None:
+    """A process says that 3 GB which do not exist are its arguments: what is read of it has a bound."""
+    source = Path(__file__).parent / "hostile/programs/long_cmdline.c"
+    with public_folder() as folder:
+        program = folder / "long_cmdline"
+        subprocess.run(["cc", "-o", program, source], check=True)
+        with subprocess.Popen(
+            [program, "3000"], user=NOBODY, group=NOBODY, extra_groups=[], stdout=subprocess.PIPE
+        ) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"there\n"
+                found = scan()[process.pid]
+            finally:
+                process.kill()
+        assert (bytes(128 * 1024), True) == (found.argv, found.argv_is_cut)
+        assert found.inode == program.stat().st_ino

@@ -147,7 +147,7 @@ def test_a_program_that_nobody_saw_is_known_to_have_been() -> None:
     assert who.running == []
     assert list(who.lazy) == [7]
     assert who.lazy[7][:6] == now[:6]
-    assert set(who.lazy[7][6:]) == {None}
+    assert set(who.lazy[7][6:]) == {None, False}
 
 
 def test_another_process_of_the_pid_is_not_taken_for_it() -> None:
