@@ -54,7 +54,7 @@ ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
 	@$(PYTEST) --numprocesses 2 --dist loadfile tests/test_*.py tests/cli $(BESIDE)
-	@$(PYTEST) tests/live tests/systemd $(addprefix --ignore=, $(BESIDE))
+	@$(PYTEST) tests/live tests/systemd tests/hostile $(addprefix --ignore=, $(BESIDE))
 endif
 
 # The marker is given by hypothesis; see tests/conftest.py. What fails says with which line it fails again.

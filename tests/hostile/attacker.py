@@ -1,0 +1,104 @@
+"""The hostile user: nobody, with programs of his own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.commands import NOBODY, PATIENCE, line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SOURCES = Path(__file__).parent / "programs"
+_TRUTH = Path(__file__).parents[1] / "truth"
+# Static: they run in a root and in a mount namespace that have nothing else.
+_FLAGS = ("-static", "-O1", "-Wall")
+_BARE = ("-static", "-O1", "-nostdlib", "-ffreestanding")
+_ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
+# A user's own user namespace, in which he is root.
+AS_ROOT_OF_HIS_OWN = ("unshare", "--user", "--map-root-user", "--mount")
+
+
+class Attacker:
+    """Runs programs as nobody, each to its end or until the test is over."""
+
+    def __init__(self, folder: Path) -> None:
+        """Compiles all programs into a folder that every user can enter."""
+        self.folder = folder
+        self.own = folder / "own"
+        """A folder that is his."""
+        for source in (*_SOURCES.glob("*.c"), _TRUTH / "storm.c"):
+            _compile(source, folder / source.stem, _FLAGS)
+        self.noop = folder / "noop"
+        _compile(_TRUTH / "noop.c", self.noop, _BARE)
+        self.own.mkdir()
+        os.chown(self.own, NOBODY, NOBODY)
+
+    def program(self, name: str) -> str:
+        """Returns the path of one of the programs."""
+        return str(self.folder / name)
+
+    def script(self, name: str) -> list[str]:
+        """Returns the command that runs one of the scripts; he need not be able to read it."""
+        return ["sh", "-c", (_SOURCES / name).read_text(), name]
+
+    def run(self, *command: str | bytes | Path, status: int = 0, user: int = NOBODY) -> str:
+        """Runs a command to its end, which is `status`; returns its output."""
+        with self.start(*command, user=user) as process:
+            out, err = process.communicate(timeout=PATIENCE)
+            assert process.returncode == status, (command, process.returncode, out, err)
+            return out.decode()
+
+    @contextlib.contextmanager
+    def start(
+        self,
+        *command: str | bytes | Path,
+        user: int = NOBODY,
+        groups: tuple[int, ...] = (),
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Starts a command, which ends with the body, and all that it has started with it."""
+        process = subprocess.Popen(
+            command,
+            user=user,
+            group=user,
+            extra_groups=groups,
+            cwd="/",
+            env=_ENV,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def staying(self, *command: str | bytes | Path, user: int = NOBODY) -> Iterator[str]:
+        """Starts a command that says `there` when it is, and stays; gives what it said before."""
+        with self.start(*command, user=user) as process:
+            said = ""
+            while not said.endswith("there\n"):
+                line = line_of(process.stdout).decode()
+                assert line, (command, said, process.stderr and process.stderr.read())
+                said += line
+            yield said.removesuffix("there\n")
+
+
+def new_word() -> str:
+    """Returns a word by which a program is known."""
+    return f"hostile-{uuid.uuid4().hex}"
+
+
+def _compile(source: Path, to: Path, flags: tuple[str, ...]) -> None:
+    subprocess.run(["cc", *flags, "-o", to, source], check=True)

@@ -1,0 +1,60 @@
+"""What others start meanwhile: each exec of it must be in the history, once."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from tests.commands import PATIENCE
+
+if TYPE_CHECKING:
+    from tests.hostile.attacker import Attacker
+    from tests.hostile.service import Service
+
+
+class Honest:
+    """Root's programs, known by a word."""
+
+    def __init__(self, attacker: Attacker) -> None:
+        self.word = f"honest-{uuid.uuid4().hex}"
+        self._attacker = attacker
+        self._counts: list[int] = []
+
+    def run(self, count: int) -> None:
+        """Starts so many programs, one after the other."""
+        self._counts.append(count)
+        storm, noop = self._attacker.program("storm"), self._attacker.noop
+        done = subprocess.run(
+            [storm, noop, str(count), f"{self.word}-{len(self._counts)}", "0"],
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+        assert done.stdout == b"%d\n" % count
+
+    def await_stored(self, service: Service) -> None:
+        """Starts one more, and returns when it is in the history, and so what was captured before it."""
+        self.run(1)
+        label = f"{self.word}-{len(self._counts)}-0"
+        deadline = time.monotonic() + PATIENCE
+        while not service.rows("--comm", "noop", "--args", label):
+            service.must_live()
+            assert time.monotonic() < deadline, service.said()
+            time.sleep(0.2)
+
+    def missing(self, rows: list[dict[str, Any]]) -> set[str]:
+        """Returns those that rows do not have; none is there twice."""
+        labels = [row["argv"][1] for row in rows if row["kind"] == "exec" and row["argv"][0] == "noop"]
+        found = [label for label in labels if label.startswith(self.word)]
+        assert len(set(found)) == len(found)
+        return {
+            f"{self.word}-{job}-{number}"
+            for job, count in enumerate(self._counts, 1)
+            for number in range(count)
+        } - set(found)
+
+    def missing_in(self, service: Service) -> set[str]:
+        """Returns those that are not in the history."""
+        return self.missing(service.rows("--comm", "noop", "--args", self.word))

@@ -1,0 +1,66 @@
+"""He makes much noise: it costs nobody else an exec, and what is dropped is counted as his."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.commands import NOBODY, PATIENCE
+from tests.hostile.attacker import new_word
+
+if TYPE_CHECKING:
+    from tests.hostile.attacker import Attacker
+    from tests.hostile.honest import Honest
+    from tests.hostile.service import Service
+
+
+def dropped(service: Service) -> int:
+    """Returns how many execs gaps count as his, or as of several users."""
+    ((count,),) = service.sql("SELECT coalesce(sum(count), 0) FROM gap WHERE uid IS NULL OR uid = ?", NOBODY)
+    return int(count)
+
+
+@pytest.mark.parametrize(("count", "size"), [(20_000, 4000), (1500, 60_000)])
+def test_failed_execs_with_long_arguments(
+    service: Service, attacker: Attacker, honest: Honest, count: int, size: int
+) -> None:
+    """Beside them all others' execs are there."""
+    with attacker.start(attacker.program("failing"), str(count), str(size), new_word()) as flood:
+        honest.run(40)
+        assert flood.communicate()[0] == b"%d\n" % count
+    honest.await_stored(service)
+
+    assert set() == honest.missing_in(service)
+
+
+def test_argument_lists_as_long_as_the_kernel_allows(
+    service: Service, attacker: Attacker, honest: Honest
+) -> None:
+    """Two megabytes each, one after the other."""
+    word = new_word()
+    storm = (attacker.program("storm"), attacker.noop, "20", word, "2000")
+    with attacker.start(*storm) as flood:
+        honest.run(40)
+        assert flood.communicate()[0] == b"20\n"
+    honest.await_stored(service)
+
+    assert set() == honest.missing_in(service)
+
+
+def test_orphans(service: Service, attacker: Attacker, honest: Honest) -> None:
+    """Processes that are gone before those that they have started."""
+    word, before = new_word(), dropped(service)
+    orphans = (attacker.program("orphans"), "2000", "16", attacker.noop, word)
+    with attacker.start(*orphans) as flood:
+        honest.run(40)
+        assert flood.communicate()[0] == b"2000\n"
+    honest.await_stored(service)
+
+    assert set() == honest.missing_in(service)
+    # A gap is stored some seconds after the loss, because those that follow each other are joined.
+    deadline = time.monotonic() + PATIENCE
+    while len(service.rows("--comm", "noop", "--args", word)) + dropped(service) - before < 2000:
+        assert time.monotonic() < deadline, service.said()
+        time.sleep(0.5)
