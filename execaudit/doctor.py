@@ -66,6 +66,8 @@ class Environment:
     """Finds each struct member that the program reads in the kernel's BTF."""
     import_bcc: Callable[[], None] = _import_bcc
     load_probe: Callable[[], None] = _load_probe
+    has_own_tracefs: bool = False
+    """Whether tracefs is mounted for this process alone: see own_tracefs.py."""
 
 
 def run(environment: Environment, database: Callable[[], Check]) -> list[Check]:
@@ -152,7 +154,9 @@ def tracefs(environment: Environment) -> Check:
     for folder in _tracefs_folders(environment):
         try:
             if (folder / "events").is_dir():
-                return Check("tracefs", ok=True, detail=f"mounted at {folder}")
+                own = "not mounted: `record` mounts it for itself alone"
+                detail = own if environment.has_own_tracefs else f"mounted at {folder}"
+                return Check("tracefs", ok=True, detail=detail)
         except PermissionError:
             return Check(
                 "tracefs", ok=False, detail=f"{folder} is closed to this user", fix="run it with `sudo`"

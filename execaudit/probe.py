@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execaudit import handover, kprobes, loader, privileges
+from execaudit import handover, kprobes, loader, own_tracefs, privileges
 from execaudit.errors import ProbeError
 from execaudit.means import tracefs
 from execaudit.misses import Misses
@@ -169,6 +169,7 @@ class _Counters:
 def _load(options: ProbeOptions) -> tuple[dict[str, Any], Sequence[int]]:
     """In the child: returns what the parent is to know, and the descriptors."""
     privileges.become_root_again()  # kprobes are root's to attach
+    own_tracefs.mount_if_missing()  # of the child's: the recorder stays in the namespace of who started it
     try:
         loaded = loader.load(options)
     except loader.RefusedError as exc:

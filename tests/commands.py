@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 # Settings of this machine must not reach into the tests; what a test gives comes after it.
 EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
+# In a mount namespace without tracefs, of which what is mounted there by one process is seen by the others.
+UNMOUNTED = (
+    "unshare", "--mount", "sh", "-ec",
+    (
+        "for at in /sys/kernel/tracing /sys/kernel/debug; do "
+        "while mountpoint --quiet $at; do umount --lazy $at; done; done; "
+        'mount --make-rshared /; exec "$@"'
+    ),
+    "sh",
+)  # fmt: skip
 NOBODY = 65534
 PATIENCE = float(os.environ.get("EXECAUDIT_TEST_PATIENCE", "60"))
 """Seconds after which a command hangs; none takes nearly as long. An emulated machine wants more."""

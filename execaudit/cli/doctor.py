@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit import clock, doctor, limits, loader, means, recorders, sight
+from execaudit import clock, doctor, limits, loader, means, own_tracefs, recorders, sight
 from execaudit.cli.state import State, config_option, db_option
 from execaudit.errors import ConfigError, StoreError
 from execaudit.reader import open_history, revision_of
@@ -40,7 +40,9 @@ def command(ctx: click.Context, fmt: str) -> None:
     """
     state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
     path = state.database()
-    checks = doctor.run(doctor.Environment(), lambda: _database(path))
+    # As the recorder would: what this machine can do is to be seen by it.
+    environment = doctor.Environment(has_own_tracefs=own_tracefs.mount_if_missing())
+    checks = doctor.run(environment, lambda: _database(path))
     recorder = [_recorder(path)] if checks[-1].ok else []
     checks = [*checks, _limits(path, state.settings()), *recorder]
     folder = means.tracefs()  # without it, or permission to look there, nothing can be said of them
