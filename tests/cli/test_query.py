@@ -396,6 +396,6 @@ def test_a_name_that_nothing_can_have(named: Path) -> None:
     """Is said in one line; an answer without execs is an answer."""
     done = execaudit("--db", "history.db", "query", "--comm", "s*-a-name-of-more\x1b", folder=named)
 
-    assert (0, b"", 1) == (done.status, done.out, done.err.count(b"\n"))
+    assert (0, [], 1) == (done.status, done.rows(), done.err.count(b"\n"))
     assert done.err.startswith(b"--comm s*-a-name-of-more\\x1b: ")
     assert b"15 bytes" in done.err

@@ -68,9 +68,12 @@ def test_output_is_safe(fmt: str, hostile: Path, terminal: bool) -> None:  # noq
     done = run("--db", hostile, "query", "--format", fmt)
     header = 0 if fmt == "jsonl" else 1
 
+    gaps = done.out.count(b'{"kind":"gap",')
     assert [] == unsafe(done.out)
-    assert len(HOSTILE) + header == done.out.count(b"\n")
-    assert b"" == done.err
+    assert [] == unsafe(done.err)
+    assert len(HOSTILE) + header == done.out.count(b"\n") - gaps
+    assert (len(HOSTILE) if fmt == "jsonl" else 0) == gaps  # nobody records on any of these hosts
+    assert all(line.startswith(b"gap: ") for line in done.err.splitlines())
 
 
 def test_json_lines_are_exact(hostile: Path) -> None:
