@@ -136,13 +136,18 @@ class Roots:
         self._comms = {pid: process.comm for pid, process in everyone.items()}
         rows = {pid: process for pid, process in everyone.items() if self._row_of(pid) == pid}
         self._lazy = {pid: process for pid, process in rows.items() if pid in settled.lazy}
+        self._running = {pid: process for pid, process in rows.items() if pid not in self._lazy}
         self._referred: set[int] = set()
         # When the process of each row was forked, as far as the rows have been made.
         self._started: dict[int, int] = {}
-        self._events = self._make({pid: row for pid, row in rows.items() if pid not in self._lazy})
+        self._events: list[ExecEvent] | None = None
 
     def events(self) -> list[ExecEvent]:
         """Returns the rows of those that surely ran, each after its parent's."""
+        # Not before: names of users are asked for in a thread, which keeps the privileges that the process
+        # has when it is started.
+        if self._events is None:
+            self._events = self._make(self._running)
         return self._events
 
     def key_of(self, pid: int, ppid: int | None = None) -> ExecKey | None:
@@ -153,6 +158,7 @@ class Roots:
         """
         if pid == self._loader:
             return None
+        self.events()
         row = self._row_of(pid)
         if row not in self._lazy and row not in self._started:
             self._lazy[row] = _unseen(row, ppid)

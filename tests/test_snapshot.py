@@ -252,6 +252,17 @@ def test_a_user_without_a_name_has_none() -> None:
     assert (event.uid, event.user, event.auid, event.login_user) == (4242, None, 4243, None)
 
 
+def test_nobody_is_asked_for_a_name_before_the_rows_are() -> None:
+    """The thread that asks would keep the privileges of a recorder that only begins."""
+    asked: list[int] = []
+    beginning = Beginning(HOST, BOOT_ID, asked.append, ATTACHED_NS, WALL_OFFSET_NS)
+    roots = Roots(Settled([process(7, uid=1000)], {}), beginning)
+    before = [*asked]
+    roots.events()
+
+    assert ([], [1000]) == (before, asked[:1])
+
+
 def test_parents_come_first() -> None:
     """In whatever order the pids are, so that rows can be stored in this one."""
     roots = make_roots([later(3, 9), later(4, 5), later(5, 9), later(9, 1), later(1, 0)])

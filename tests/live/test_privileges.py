@@ -8,6 +8,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pytest
 
 from execaudit import privileges
 from tests import reachable
-from tests.commands import execaudit, found, recorder
+from tests.commands import PATIENCE, execaudit, found, recorder
 from tests.live.test_record_cli import ended, program
 from tests.nobody import public_folder
 
@@ -64,6 +65,9 @@ def test_root_in_its_own_folder_keeps_nothing(tmp_path: Path) -> None:
         mapped = Path(f"/proc/{process.pid}/maps").read_text()
         log.rename(tmp_path / "old.jsonl")
         process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE
+        while not log.exists() and time.monotonic() < deadline:
+            subprocess.run(["true"], check=True)  # it is made when there is something to write
         subprocess.run([marked], check=True)
         end = ended(process, signal.SIGTERM)
 
