@@ -9,6 +9,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 import tty
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -210,6 +211,14 @@ def found(database: Path, *filters: str | Path) -> list[dict[str, Any]]:
     done = execaudit("--db", database, "query", *filters)
     assert done.status == 0, done.err
     return done.rows()
+
+
+def await_found(database: Path, *filters: str | Path) -> list[dict[str, Any]]:
+    """Returns what a query finds, as soon as it finds something."""
+    deadline = time.monotonic() + PATIENCE
+    while not (rows := found(database, *filters)):
+        assert time.monotonic() < deadline, "nothing is found"
+    return rows
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:

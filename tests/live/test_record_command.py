@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.commands import PATIENCE, execaudit, found, in_shell, recorder
+from tests.commands import PATIENCE, await_found, execaudit, found, in_shell, recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +36,12 @@ def test_a_command_gives_the_status(command: str, status: int, tmp_path: Path) -
 
 def test_ctrl_c_is_for_the_command_too(tmp_path: Path) -> None:
     """Ctrl-C on a terminal reaches both: the command decides, here by dying of it."""
+    # That of others is not to be taken for it: it may not run yet.
+    sleep = shutil.copy("/bin/sleep", tmp_path / "sleep")
     with recorder(
-        "--db", tmp_path / "x.db", "record", "--", "sleep", "60", start_new_session=True
+        "--db", tmp_path / "x.db", "record", "--", sleep, "infinity", start_new_session=True
     ) as process:
-        while not found(tmp_path / "x.db", "--comm", "sleep"):
-            pass
+        await_found(tmp_path / "x.db", "--exe", sleep)
         os.killpg(process.pid, signal.SIGINT)
 
         assert 130 == process.wait(PATIENCE)
@@ -71,7 +73,7 @@ def test_it_stops_by_itself(tmp_path: Path) -> None:
 
 def test_a_reader_of_the_log_that_goes_away(tmp_path: Path) -> None:
     """`--json-log - | head -1` ends without a traceback, and not before the command has."""
-    loop = f"for i in $(seq 1000); do /bin/true; done; touch {tmp_path}/done"
+    loop = f"for i in $(seq 300); do /bin/true; done; touch {tmp_path}/done"
     record = f"$execaudit --db {tmp_path}/x.db record --json-log - -- sh -c '{loop}'"
     done = in_shell(f"{record} | head -1; echo ${{PIPESTATUS[0]}}; ls {tmp_path}/done", folder=tmp_path)
     line, status, made = done.out.splitlines()
