@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import sys
 from typing import TYPE_CHECKING
@@ -75,9 +76,8 @@ def test_the_floor_runs_without_execaudit(number: int, asked: tuple[Path, Known]
     assert touched > 0
     if ":p0" in sql:
         pytest.skip("Python 3.10 does not say the values: the floor is left out then")
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    read = {row[0] for statement in sql.split(";\n") for row in connection.execute(statement)}
-    connection.close()
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        read = {row[0] for statement in sql.split(";\n") for row in connection.execute(statement)}
     with open_history(path) as history_connection:
         assert {found.number for found in find(history_connection, wanted)} <= read
 

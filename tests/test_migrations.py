@@ -57,7 +57,8 @@ def tables_of(connection: sqlite3.Connection) -> dict[str, str]:
 def test_the_chain_leads_to_the_declared_schema(tmp_path: Path) -> None:
     """Alembic finds nothing to change between a migrated database and the declared tables."""
     Store(tmp_path / "x.db").close()
-    with sa.create_engine(f"sqlite:///{tmp_path / 'x.db'}").connect() as connection:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'x.db'}", poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
         context = MigrationContext.configure(connection)
 
         assert [] == compare_metadata(context, schema.metadata)
@@ -69,11 +70,11 @@ def test_the_chain_makes_the_same_tables_as_the_declaration(tmp_path: Path) -> N
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
     schema.metadata.create_all(engine)
     engine.dispose()
-    migrated, declared = (sqlite3.connect(tmp_path / name) for name in ("migrated.db", "declared.db"))
-
-    assert tables_of(declared) == tables_of(migrated)
-    migrated.close()
-    declared.close()
+    with (
+        closing(sqlite3.connect(tmp_path / "migrated.db")) as migrated,
+        closing(sqlite3.connect(tmp_path / "declared.db")) as declared,
+    ):
+        assert tables_of(declared) == tables_of(migrated)
 
 
 def test_the_revision_that_readers_know_is_the_newest() -> None:
@@ -108,7 +109,6 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
             Store(path)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         assert [] == connection.execute("SELECT name FROM sqlite_master").fetchall()
-    connection.close()
 
     Store(path).close()
 
@@ -132,14 +132,10 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
     """A database that is current stays as it is, its identity included."""
     path = tmp_path / "x.db"
     Store(path).close()
-    before = sqlite3.connect(path)
-    stood = [*before.iterdump()]
-    before.close()
+    before = content(path)
     Store(path).close()
-    after = sqlite3.connect(path)
 
-    assert stood == [*after.iterdump()]
-    after.close()
+    assert before == content(path)
 
 
 _FAILING = """

@@ -42,7 +42,6 @@ def test_without_permission(typed: str, status: int, said: str, public_folder: P
         connection,
     ):
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
-    connection.close()
     (public_folder / "closed").mkdir(mode=0o700)
     (public_folder / "closed.toml").touch(0o600)
     before = snapshot(public_folder)
@@ -82,7 +81,6 @@ def test_on_a_read_only_disk(typed: str, status: int, said: str, public_folder: 
         connection,
     ):
         connection.execute("UPDATE alembic_version SET version_num = '0000'")
-    connection.close()
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && exec "$@"'
     before = ("unshare", "--mount", "sh", "-c", script, str(public_folder), *EXECAUDIT)
     done = execaudit(*shlex.split(typed), before=before)

@@ -126,7 +126,6 @@ def test_a_parent_that_is_gone(family: Family, tmp_path: Path) -> None:
     shutil.copyfile(family.path, path)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM exec WHERE id = 4")
-    connection.close()
     below = execaudit("--db", path, "show", family.id_of("gcc"))
     child = execaudit("--db", path, "show", family.id_of("ls"))
     sh = family.id_of("sh")
@@ -279,9 +278,8 @@ def test_a_damaged_history(family: Family, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE exec SET parent_id = 8 WHERE id = 3")
     loop = execaudit("--db", path, "show", family.id_of("gcc"))
-    with connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE exec SET argv_id = 999 WHERE id = 5")
-    connection.close()
     damaged = execaudit("--db", path, "show", family.id_of("sh"))
 
     assert 0 == loop.status

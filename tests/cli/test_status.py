@@ -158,7 +158,6 @@ def test_another_schema(revision: str, word: bytes, history: Path, tmp_path: Pat
     shutil.copyfile(history, path)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
-    connection.close()
     done = execaudit("--db", path, "query")
 
     assert 1 == done.status

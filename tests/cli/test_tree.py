@@ -358,7 +358,6 @@ def test_a_loop_ends(family: Family, tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE exec SET parent_id = 5 WHERE id = 3")
         connection.execute("UPDATE exec SET parent_id = 11 WHERE id = 11")
-    connection.close()
     for options in ("", "--pid 911", "--comm ls"):
         rows = execaudit("--db", path, "tree", "--format", "jsonl", *options.split()).rows()
 
