@@ -56,7 +56,7 @@ def identity_seen(who: Who) -> dict[str, object]:
         "cgroup": who.cgroup_path,
         "exe": text(who.exe),
         "cwd": text(who.cwd),
-        "inode": who.inode,
+        "inode": str(who.inode),
         "device": f"{who.major}:{who.minor}",
         "nlink": who.nlink,
     }
