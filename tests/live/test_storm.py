@@ -166,7 +166,7 @@ def test_ends_of_a_storm_are_all_recorded(storm: Storm, built: Programs) -> None
 
 
 def test_storm_leaves_no_gap(storm: Storm) -> None:
-    """Nothing was refused by the ring: no gap in the log, and a query names only the silence after the recorder."""
+    """Nothing was refused by the ring: no gap in the log, and a query tells of the silence after it alone."""
     assert storm.recorded.gaps() == []
     [said] = storm.recorded.query("--limit", "1").stderr.splitlines()
     assert said.startswith("gap: nobody has recorded since ")
