@@ -144,7 +144,8 @@ class CsvRows:
                 words, command, missing, encoded = self._cells.arguments(
                     known.lines[argvs[at]], tuple(Hole(*hole) for hole in json.loads(holes))
                 )
-                cells = words, argc, argv_bytes, command, TRUNCATIONS[code].value, missing
+                reason = TRUNCATIONS[code]
+                cells = words, argc, argv_bytes, command, reason and reason.value, missing
                 found[at] = ",".join("" if cell is None else str(cell) for cell in cells), encoded
         return found
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit import globs
-from execaudit.codes import KINDS
+from execaudit.codes import KINDS, WHOLE
 from execaudit.event import Kind, Nanoseconds
 from execaudit.rows import COLUMNS, joins
 
@@ -161,7 +161,7 @@ def _where(wanted: Filter, span: Span) -> _Where:
     if wanted.failed:
         where.conditions.append(f"e.kind = {KINDS.index(Kind.FAILED)}")
     if wanted.truncated:
-        where.conditions.append("e.truncated IS NOT NULL")
+        where.conditions.append(f"e.truncated <> {WHOLE}")
     return where
 
 

@@ -171,7 +171,7 @@ class Inserts:
                 uid, _, _, _, comm, *_, parent, _, _, _,
             ) = event  # fmt: skip
             cut = None
-            if truncated is not None:
+            if truncated is not None or argc != argv.count(0) or argv_bytes != len(argv):
                 cut = _TRUNCATION_CODE[truncated]
                 cuts.append((number, argc, argv_bytes, json.dumps(holes)))
             parent_id = None

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from execaudit import lineuse
-from execaudit.codes import TRUNCATIONS
+from execaudit.codes import TRUNCATIONS, WHOLE
 from execaudit.event import Hole, Truncated
 from execaudit.lineuse import CHUNK_EXECS
 from execaudit.shorten import keep_ends
@@ -71,6 +71,8 @@ def _shorten_some(connection: sqlite3.Connection, some: list[tuple[int, int, int
         holes = () if text is None else tuple(Hole(*hole) for hole in json.loads(text))
         if truncated is None:
             argc, argv_bytes, truncated = argv.count(0), len(argv), _LIMIT
+        elif truncated == WHOLE:
+            truncated = _LIMIT
         kept, holes = keep_ends(argv, holes, most)
         line = lines.get((argv_id, most, text))
         if line is None:

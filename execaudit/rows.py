@@ -20,6 +20,7 @@ from execaudit.event import (
     boot_prefix,
 )
 from execaudit.signed64 import unsigned
+from execaudit.text import exact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,4 +221,4 @@ def to_end(status: int | None, duration_ns: int, next_key: ExecKey | None) -> En
 
 
 def _name(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+    return exact(raw)

@@ -146,7 +146,7 @@ exec_ = Table(
     Column("argv_id", Integer, nullable=False),
     # Positive; NULL for a successful exec.
     Column("errno", Integer),
-    # NULL when argv is whole; see codes.TRUNCATIONS. The totals are then in argv_cut.
+    # NULL when argv is whole; else see codes.TRUNCATIONS, and argv_cut, which has the totals.
     Column("truncated", Integer),
     # exec.id of the exec that led to this one; always a smaller number.
     Column("parent_id", Integer),

@@ -10,6 +10,7 @@ from execaudit import query
 from execaudit.codes import KINDS
 from execaudit.event import Kind, Nanoseconds
 from execaudit.filters import launches_statement, tally_statement, times_statement, values_statement
+from execaudit.text import exact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -189,7 +190,7 @@ class _Tally:
         for (parent, user, uid), count in origins.items():
             name = names.get(user)
             self.parents[texts.get(parent)] += count
-            self.users[User(None if name is None else name.decode("utf-8", "surrogateescape"), uid)] += count
+            self.users[User(None if name is None else exact(name), uid)] += count
 
 
 def _values(

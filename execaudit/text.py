@@ -64,6 +64,11 @@ def exact(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
+def name_text(name: str) -> str:
+    r"""Returns a name that the host gave, invalid UTF-8 as `\xNN`: Python has it as lone surrogates."""
+    return exact(name.encode("utf-8", "surrogateescape"))
+
+
 def printable(text: bytes | str) -> str:
     r"""Returns a text that changes nothing on a terminal but the line it is written on.
 

@@ -11,6 +11,8 @@ import threading
 import time
 from collections import deque
 
+from execaudit.text import name_text
+
 _REMEMBER_SECONDS = 60.0
 # For a name that is not known yet. All these waits together take a tenth of the time at most, and some
 # seconds at first, when many names are new.
@@ -90,6 +92,6 @@ class UserNames:
 
 def _name_of(uid: int) -> str | None:
     try:
-        return pwd.getpwuid(uid).pw_name
+        return name_text(pwd.getpwuid(uid).pw_name)
     except (KeyError, OSError):  # OSError: the service has an error of its own
         return None

@@ -18,6 +18,7 @@ from execaudit.event import (
     Nanoseconds,
     Truncated,
 )
+from execaudit.text import exact
 from tests.histories import BOOT_ID, HOST
 
 MAX_ERRNO = 4095
@@ -28,7 +29,7 @@ texts = st.binary(**_NO_NULS).map(lambda raw: raw.replace(b"\0", b""))
 """What the kernel gives as a C string."""
 numbers = st.integers(0, 2**32 - 1)
 tasks = st.integers(0, LAST_PID)
-users = st.none() | texts.map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+users = st.none() | texts.map(exact)
 
 
 @st.composite

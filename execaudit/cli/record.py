@@ -22,7 +22,7 @@ from execaudit.cli.signals import Stop, at_once, finish, until, wait
 from execaudit.cli.state import State, config_option, db_option, files
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
 from execaudit.means import ProbeKind, default_ring_bytes
-from execaudit.text import printable
+from execaudit.text import name_text, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -225,7 +225,7 @@ def _open_targets(
     from execaudit.sinks import StoreSink  # noqa: PLC0415
     from execaudit.store import Store  # noqa: PLC0415
 
-    host = socket.gethostname()
+    host = name_text(socket.gethostname())
     retention = Retention(path, clock.boot_id(), wanted.limits, host=host)
     with Progress() as progress:
         store = stack.enter_context(Store(path, durable=wanted.durable, progress=progress.say))
@@ -311,7 +311,7 @@ def _reload(state: State, targets: _Targets, monitor: Monitor, recorder: Recorde
         targets.retention.limits = wanted.limits
         if targets.log_file is not None:
             targets.log_file.rotation = log_limit.completed(wanted.rotation, targets.log_file.path)
-    recorder.rename(socket.gethostname())
+    recorder.rename(name_text(socket.gethostname()))
     if targets.log_file is not None:
         targets.log_file.reopen_soon()
     log.info("reloaded")
