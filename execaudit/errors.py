@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MISTAKES = ("no such table", "no such column", "has no column named", "syntax error")
+
 
 class ExecauditError(Exception):
     """The request failed, for a reason that its text gives in one line."""
@@ -43,6 +45,14 @@ class ProbeError(ExecauditError):
     """The probe could not be loaded."""
 
     exit_status = 5
+
+
+def is_mistake(reason: str) -> bool:
+    """Says whether SQLite complains of a statement of ours, so that to try again is pointless.
+
+    It has the same error class for that as for a full disk.
+    """
+    return "malformed" not in reason and any(words in reason for words in _MISTAKES)
 
 
 def store_error(doing: str, reason: str) -> StoreError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import sqlalchemy as sa
 
 from execaudit import clock, errors, handover, schema
-from execaudit.errors import FullStoreError, LockedStoreError, StoreError, store_error
+from execaudit.errors import FullStoreError, LockedStoreError, StoreError, is_mistake, store_error
 from execaudit.event import Nanoseconds
 from execaudit.indexing import Indexing
 from execaudit.inserts import Inserts
@@ -65,16 +65,19 @@ class Run:
 
 
 @contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translated(doing: str, *, opens: bool = False) -> Iterator[None]:
     """Turns database errors into StoreError, cause kept; lets our own mistakes through.
 
-    Raises DamagedStoreError where SQLite says that the file is damaged.
+    Raises DamagedStoreError where SQLite says that the file is damaged. With `opens` the tables need
+    not be ours.
     """
     try:
         yield
     except (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
         raise  # a value that SQLite does not take, or ours to fix: keep the traceback
     except sa.exc.DatabaseError as exc:
+        if not opens and is_mistake(str(exc.orig)):
+            raise
         raise store_error(doing, str(exc.orig)) from exc
     except UnicodeDecodeError as exc:  # of SQLite's own message, which quotes what is damaged
         raise store_error(doing, "malformed text") from exc
@@ -182,7 +185,7 @@ class Store:
                 raise StoreError(
                     f"cannot write {self._path}: {exc.strerror}: name another file with --db"
                 ) from exc
-            with translated(f"cannot open {self._path}"):
+            with translated(f"cannot open {self._path}", opens=True):
                 if threading.active_count() == 1 and self._is_old():
                     self._migrate_aside()
                 self._connection = _engine(self._path, durable=self._durable).connect()
@@ -241,7 +244,7 @@ class Store:
     def _migrated(self) -> tuple[dict[str, object], tuple[int, ...]]:
         """In the child: migrates. Returns what to raise."""
         try:
-            with translated(f"cannot open {self._path}"), contextlib.ExitStack() as opened:
+            with translated(f"cannot open {self._path}", opens=True), contextlib.ExitStack() as opened:
                 self._connection = _engine(self._path, durable=self._durable).connect()
                 opened.callback(self._disconnect)
                 self._migrate()
@@ -407,6 +410,8 @@ class Store:
         except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise  # as in translated
         except sqlite3.DatabaseError as exc:
+            if is_mistake(str(exc)):
+                raise
             raise store_error(f"cannot write {self._path}", str(exc)) from exc
         finally:
             self._connection.rollback()

@@ -107,7 +107,21 @@ def test_one_alone_is_left_out_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [OverflowError("ours"), sa.exc.ProgrammingError("x", {}, Exception("ours"))]
+    "error",
+    [
+        OverflowError("ours"),
+        sa.exc.ProgrammingError("x", {}, Exception("ours")),
+        *(
+            sa.exc.OperationalError("x", {}, sqlite3.OperationalError(text))
+            for text in (
+                "no such table: exec",
+                "no such column: x",
+                'near "x": syntax error',
+                "table x has no column named y",
+            )
+        ),
+    ],
+    ids=str,
 )
 def test_a_bug_is_no_events_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """What a plain event fails with too ends the recorder with its traceback."""
@@ -197,6 +211,7 @@ def test_a_bug_in_words_is_raised() -> None:
         (sqlite3.DatabaseError("database disk image is malformed"), DamagedStoreError),
         (sqlite3.ProgrammingError("a bug"), sqlite3.ProgrammingError),
         (sqlite3.IntegrityError("a bug"), sqlite3.IntegrityError),
+        (sqlite3.OperationalError("no such column: x"), sqlite3.OperationalError),
     ],
     ids=repr,
 )

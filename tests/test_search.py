@@ -219,6 +219,10 @@ def test_what_is_pruned_and_comes_again_is_found(
 
 def test_the_recorder_makes_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A little after each batch; and when that fails, what is stored stays stored, and it is said."""
+
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
     said: list[Any] = []
     monkeypatch.setattr(sinks.log, "warning", lambda *what, **_: said.append(what))
     with small(), Store(tmp_path / "history.db") as store:
@@ -232,11 +236,10 @@ def test_the_recorder_makes_the_index(tmp_path: Path, monkeypatch: pytest.Monkey
             sink.accept(Finished([], [], [], Nanoseconds(1)))
         assert made(tmp_path) == (2, 1)
 
-        store.maintain(lambda connection: connection.execute("ALTER TABLE argv_used RENAME TO elsewhere"))
+        monkeypatch.setattr(indexing.Indexing, "step", fail)
         sink.accept(Finished(batches[1], [], [], Nanoseconds(2)))
         sink.accept(Finished(batches[2], [], [], Nanoseconds(2)))
         assert said == [("not_indexed",)]
-        store.maintain(lambda connection: connection.execute("ALTER TABLE elsewhere RENAME TO argv_used"))
         with open_history(tmp_path / "history.db") as connection:
             assert query.last_number(connection) == 30
 

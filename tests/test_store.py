@@ -225,7 +225,7 @@ def test_a_refused_gap_takes_its_execs_with_it(path: Path) -> None:
     with recording_to(path) as opened:
         opened.append([make_event(b"a")])
         execute(path, "ALTER TABLE gap RENAME TO away")
-        with pytest.raises(StoreError, match="no such table: gap"):
+        with pytest.raises(sa.exc.OperationalError, match="no such table: gap"):
             opened.append([make_event(b"b")], [make_gap(1, 2)])
         execute(path, "ALTER TABLE away RENAME TO gap")
         opened.append([make_event(b"b")], [make_gap(1, 2)])
@@ -240,7 +240,7 @@ def test_a_failure_that_lasts_leaves_nothing_behind(path: Path, table: str) -> N
     with recording_to(path) as opened:
         execute(path, f"ALTER TABLE {table} RENAME TO away")
         for _ in range(2):
-            with pytest.raises(StoreError, match=f"no such table: {table}"):
+            with pytest.raises(sa.exc.OperationalError, match=f"no such table: {table}"):
                 opened.append([from_somewhere(1)], (), [make_exit(from_somewhere(1).key, 2)])
         execute(path, f"ALTER TABLE away RENAME TO {table}")
         opened.append([from_somewhere(2)], (), [make_exit(from_somewhere(2).key, 3)])
@@ -498,7 +498,7 @@ def test_a_refused_end_takes_its_execs_with_it(path: Path) -> None:
     event, more = make_event(b"a", seconds=1), make_exit(make_event(b"lost").key, 3)
     with recording_to(path) as opened:
         execute(path, "ALTER TABLE stray_exit RENAME TO away")
-        with pytest.raises(StoreError, match="no such table: stray_exit"):
+        with pytest.raises(sa.exc.OperationalError, match="no such table: stray_exit"):
             opened.append([event], (), [make_exit(event.key, 2), more])
         assert [] == stored(path)
         execute(path, "ALTER TABLE away RENAME TO stray_exit")
