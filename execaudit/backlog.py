@@ -7,17 +7,16 @@ the times between which execs are missing there, and whose they were.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.event import Gap, GapReason, Kind
-from execaudit.losses import gaps_by_account
+from execaudit.event import GapReason, Kind
+from execaudit.losses import Lost, account_of, joined, neighbours_joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
+    from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 
 # What an event takes beside its arguments, and the end of a program, in bytes of Python's memory:
 # measured with tracemalloc over the tests' storm, texts that many execs share left out.
@@ -115,7 +114,7 @@ class Backlog:
         if head.told is None:
             batch, lost = head.batch, head.lost
             if lost:
-                gaps = lost.gaps(batch.host or self._host, head.from_ns, batch.seen_ns)
+                gaps = lost.gaps(batch.host or self._host, GapReason.STORE_FULL, head.from_ns, batch.seen_ns)
                 batch = batch._replace(gaps=[*batch.gaps, *gaps])
             head.told = batch
         return head.told
@@ -192,7 +191,7 @@ class Backlog:
             return False
         for each in (last, entry):
             self._free(each.shares or {})
-        gaps = merged([*last.batch.gaps, *entry.batch.gaps])
+        gaps = neighbours_joined([*last.batch.gaps, *entry.batch.gaps])
         if len(gaps) > _MOST_GAPS:
             gaps = joined(gaps)
         # The wall clock may be stepped back.
@@ -202,84 +201,6 @@ class Backlog:
         last.lost.add(entry.lost)
         self._hold(last)
         return True
-
-
-class Lost:
-    """Counts by account what is not kept."""
-
-    def __init__(self) -> None:
-        self._counts: dict[int | None, tuple[int, int]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._counts)
-
-    @property
-    def execs(self) -> int:
-        """How many execs."""
-        return sum(execs for execs, _ in self._counts.values())
-
-    def count(self, events: Iterable[ExecEvent], exits: int = 0) -> None:
-        """Counts these execs, and so many ends. What ran before is counted as nothing, but not forgotten."""
-        for event in events:
-            self._add(account_of(event), int(event.kind is not Kind.SNAPSHOT), 0)
-        if exits:
-            self._add(None, 0, exits)
-
-    def add(self, other: Lost) -> None:
-        """Counts what another one has counted."""
-        for account, (execs, exits) in other._counts.items():
-            self._add(account, execs, exits)
-
-    def gaps(self, host: str, from_ns: Nanoseconds, to_ns: Nanoseconds) -> list[Gap]:
-        """Returns the gaps that say so."""
-        return gaps_by_account(host, GapReason.STORE_FULL, from_ns, to_ns, self._counts)
-
-    def _add(self, account: int | None, execs: int, exits: int) -> None:
-        before = self._counts.get(account, (0, 0))
-        self._counts[account] = before[0] + execs, before[1] + exits
-
-
-def account_of(event: ExecEvent) -> int | None:
-    """Returns the uid that an exec is charged to."""
-    return event.uid if event.account is None else event.account
-
-
-def joined(gaps: Sequence[Gap]) -> list[Gap]:
-    """Returns one gap for each reason and user, from the first one's beginning to the last one's end."""
-    by_kind: dict[tuple[str, GapReason, int | None], Gap] = {}
-    for gap in gaps:
-        kind = gap.host, gap.reason, gap.uid
-        other = by_kind.get(kind)
-        by_kind[kind] = gap if other is None else union(other, gap)
-    return list(by_kind.values())
-
-
-def union(one: Gap, other: Gap) -> Gap:
-    """Returns a gap that covers two of the same reason and user."""
-    count = None if one.count is None or other.count is None else one.count + other.count
-    return replace(
-        one,
-        from_ns=min(one.from_ns, other.from_ns),
-        to_ns=max(one.to_ns, other.to_ns),
-        count=count,
-        exits=one.exits + other.exits,
-    )
-
-
-def merged(gaps: Sequence[Gap]) -> list[Gap]:
-    """Returns one gap for those of the same reason and uid that follow on each other."""
-    joined: list[Gap] = []
-    last_of: dict[tuple[GapReason, int | None], int] = {}
-    for gap in gaps:
-        at = last_of.get((gap.reason, gap.uid))
-        if at is not None and joined[at].to_ns == gap.from_ns:
-            last = joined[at]
-            count = None if last.count is None or gap.count is None else last.count + gap.count
-            joined[at] = replace(last, to_ns=gap.to_ns, count=count, exits=last.exits + gap.exits)
-        else:
-            last_of[gap.reason, gap.uid] = len(joined)
-            joined.append(gap)
-    return joined
 
 
 def _strip(entry: _Waiting, accounts: set[int | None]) -> None:

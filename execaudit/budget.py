@@ -10,13 +10,14 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
-from execaudit.event import Gap, GapReason, Kind, Nanoseconds
+from execaudit.event import GapReason, Kind, Nanoseconds
+from execaudit.losses import Lost, account_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
     from execaudit.backlog import Finished
-    from execaudit.event import ExecEvent, ExitEvent
+    from execaudit.event import ExecEvent, ExitEvent, Gap
 
 _ROOT = 0
 # What an exec takes beside its arguments, with its indexes and its end.
@@ -29,7 +30,6 @@ _MOST_ACCOUNTS = 4096
 _MOST_REFUSED = 20_000
 # Gaps are joined for so long: a flood must not fill the history with them.
 _JOINED_SECONDS = 15.0
-_MOST_NAMED = 8
 
 
 class Budget:
@@ -41,9 +41,9 @@ class Budget:
         self._part_ends = monotonic() + _PART_SECONDS
         self._refused: dict[tuple[int, int], int | None] = {}
         """By boot clock and pid of execs: their accounts."""
-        self._lost: dict[int | None, tuple[int, int]] = {}
-        """By account: execs and ends that are not stored."""
-        self._lost_ns = (0, 0)
+        self._lost = Lost()
+        self._lost_ns = (Nanoseconds(0), Nanoseconds(0))
+        """The first one's time, and the last one's."""
         self._next_gap = 0.0
 
     def admit(self, batch: Finished, pressure: float | None, room_bytes: int = 0) -> Finished:
@@ -76,8 +76,8 @@ class Budget:
         """Returns the gaps for what was refused since it was last asked."""
         if not self._lost:
             return []
-        lost, self._lost = self._lost, {}
-        return gaps_by_account(self._host, self._lost_ns, lost)
+        lost, self._lost = self._lost, Lost()
+        return lost.gaps(self._host, GapReason.STORE_FULL, *self._lost_ns)
 
     def _forget(self) -> None:
         """Drops what is an hour old."""
@@ -89,10 +89,7 @@ class Budget:
     def _charge(self, events: Collection[ExecEvent]) -> None:
         taken = self._parts[-1]
         for event in events:
-            account = event.account
-            if account is None:
-                account = event.uid
-            taken[account] += len(event.argv) + _EXEC_BYTES
+            taken[account_of(event)] += len(event.argv) + _EXEC_BYTES
         if len(taken) > _MOST_ACCOUNTS:
             self._parts[-1] = Counter(dict(taken.most_common(_MOST_ACCOUNTS // 2)))
 
@@ -130,30 +127,7 @@ class Budget:
         self._note(self._refused.pop(key), end.time_ns, exits=1)
         return True
 
-    def _note(self, account: int | None, time_ns: int, *, execs: int = 0, exits: int = 0) -> None:
-        before = self._lost.get(account, (0, 0))
+    def _note(self, account: int | None, time_ns: Nanoseconds, *, execs: int = 0, exits: int = 0) -> None:
         first, last = self._lost_ns if self._lost else (time_ns, time_ns)
         self._lost_ns = (min(first, time_ns), max(last, time_ns))
-        self._lost[account] = (before[0] + execs, before[1] + exits)
-
-
-def account_of(event: ExecEvent) -> int | None:
-    """Returns who an exec is charged to; None: not known."""
-    return event.uid if event.account is None else event.account
-
-
-def gaps_by_account(
-    host: str, between: tuple[int, int], counts: Mapping[int | None, tuple[int, int]]
-) -> list[Gap]:
-    """Returns gaps for the accounts that lost most, and one for all others."""
-    named = sorted((each for each in counts if each is not None), key=lambda each: (-sum(counts[each]), each))
-    groups: list[tuple[int | None, list[int | None]]] = [(each, [each]) for each in named[:_MOST_NAMED]]
-    if rest := [each for each in counts if each not in named[:_MOST_NAMED]]:
-        groups.append((None, rest))
-    return [
-        Gap(
-            host, Nanoseconds(between[0]), Nanoseconds(between[1]), GapReason.STORE_FULL,
-            sum(counts[each][0] for each in group), sum(counts[each][1] for each in group), uid=uid,
-        )
-        for uid, group in groups
-    ]  # fmt: skip
+        self._lost.note(account, execs=execs, exits=exits)

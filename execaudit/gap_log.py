@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from execaudit.backlog import union
 from execaudit.event import Gap, GapReason
+from execaudit.losses import union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

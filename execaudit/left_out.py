@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import structlog
 
 from execaudit.errors import StoreError
-from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds, encode_id
+from execaudit.event import ExecEvent, ExitEvent, GapReason, Kind, Nanoseconds, encode_id
+from execaudit.losses import Lost, account_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from execaudit.backlog import Finished
+    from execaudit.event import Gap
 
     Check = Callable[[Sequence[ExecEvent], Sequence[ExitEvent]], object]
     """Raises what storing these would raise."""
@@ -25,6 +27,7 @@ log = structlog.get_logger()
 
 _Item = TypeVar("_Item")
 _MOST_SAID = 10
+_USERS = 2**32
 PLAIN = ExecEvent(
     kind=Kind.EXEC, host="host", boot_id="00000000-0000-4000-8000-000000000000",
     time_ns=Nanoseconds(1), boot_ns=Nanoseconds(1), pid=1, tid=1, ppid=0,
@@ -53,22 +56,16 @@ class LeftOut:
         """Returns the gaps for what was left out of the batch that ends at `seen_ns` (wall clock)."""
         if not omitted:
             return []
-        since_ns = seen_ns if self._seen_ns is None else self._seen_ns
-        exits = sum(isinstance(each.event, ExitEvent) for each in omitted)
         host = self._host or next(each.event.host for each in omitted if isinstance(each.event, ExecEvent))
-        # Whose they were, if it is one user's.
-        accounts = {getattr(each.event, "account", None) for each in omitted}
-        return [
-            Gap(
-                host,
-                min(since_ns, seen_ns),  # the wall clock may be stepped back
-                max(since_ns, seen_ns),
-                GapReason.UNSTORABLE,
-                len(omitted) - exits,
-                exits,
-                uid=accounts.pop() if len(accounts) == 1 else None,
-            )
-        ]
+        lost = Lost()
+        for event, _ in omitted:
+            if isinstance(event, ExecEvent):
+                lost.note(_account(event), execs=1)
+            else:
+                lost.note(None, exits=1)
+        return lost.gaps(
+            host, GapReason.UNSTORABLE, seen_ns if self._seen_ns is None else self._seen_ns, seen_ns
+        )
 
     def written(self, omitted: Sequence[Omitted], seen_ns: Nanoseconds) -> None:
         """The batch is where it was to go, with the gaps: says so in the log."""
@@ -134,6 +131,12 @@ def _blame(plain: Callable[[], object], why: Exception) -> None:
         raise
     except Exception:  # noqa: BLE001  # a bug: told by what it broke first
         raise why from None
+
+
+def _account(event: ExecEvent) -> int | None:
+    """Returns who a bad exec is charged to, unless that is what is bad."""
+    account = account_of(event)
+    return account if isinstance(account, int) and 0 <= account < _USERS else None
 
 
 def _id(event: ExecEvent | ExitEvent) -> str:

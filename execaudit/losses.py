@@ -1,21 +1,27 @@
-"""Say whose execs were dropped: gaps by account, as `ExecEvent.account` has it. Pure."""
+"""Say whose execs were dropped: gaps by account, as `ExecEvent.account` has it; and join gaps. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from execaudit.event import Gap
+from execaudit.event import Gap, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from execaudit.event import GapReason, Nanoseconds
+    from execaudit.event import ExecEvent, GapReason, Nanoseconds
 
 # A flood that many users take part in must not fill the history with gaps: the rest share one.
 MOST_NAMED = 8
 
 Counts = tuple[int, int]
 """Execs, and ends of programs."""
+
+
+def account_of(event: ExecEvent) -> int | None:
+    """Returns the uid that an exec is charged to; None: not known."""
+    return event.uid if event.account is None else event.account
 
 
 def gaps_by_account(
@@ -48,6 +54,78 @@ def total(counts: Iterable[Counts]) -> Counts:
         execs += some
         exits += ends
     return execs, exits
+
+
+class Lost:
+    """Counts by account what is not kept."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int | None, Counts] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    @property
+    def execs(self) -> int:
+        """How many execs."""
+        return total(self._counts.values())[0]
+
+    def count(self, events: Iterable[ExecEvent], exits: int = 0) -> None:
+        """Counts these execs, and so many ends. What ran before is counted as nothing, but not forgotten."""
+        for event in events:
+            self.note(account_of(event), execs=int(event.kind is not Kind.SNAPSHOT))
+        if exits:
+            self.note(None, exits=exits)
+
+    def add(self, other: Lost) -> None:
+        """Counts what another one has counted."""
+        for account, (execs, exits) in other._counts.items():
+            self.note(account, execs=execs, exits=exits)
+
+    def note(self, account: int | None, *, execs: int = 0, exits: int = 0) -> None:
+        """Counts so many of an account."""
+        before = self._counts.get(account, (0, 0))
+        self._counts[account] = before[0] + execs, before[1] + exits
+
+    def gaps(self, host: str, reason: GapReason, from_ns: Nanoseconds, to_ns: Nanoseconds) -> list[Gap]:
+        """Returns the gaps that say so: see gaps_by_account."""
+        return gaps_by_account(host, reason, from_ns, to_ns, self._counts)
+
+
+def joined(gaps: Iterable[Gap]) -> list[Gap]:
+    """Returns one gap for each host, reason and user, from when the first begins to when the last ends."""
+    return _joined(gaps, lambda _before, _gap: True)
+
+
+def neighbours_joined(gaps: Iterable[Gap]) -> list[Gap]:
+    """Joins only gaps of the same host, reason and user where one begins when the other ends."""
+    return _joined(gaps, lambda before, gap: before.to_ns == gap.from_ns)
+
+
+def _joined(gaps: Iterable[Gap], joins: Callable[[Gap, Gap], bool]) -> list[Gap]:
+    found: list[Gap] = []
+    last_of: dict[tuple[str, GapReason, int | None], int] = {}
+    for gap in gaps:
+        kind = gap.host, gap.reason, gap.uid
+        at = last_of.get(kind)
+        if at is not None and joins(found[at], gap):
+            found[at] = union(found[at], gap)
+        else:
+            last_of[kind] = len(found)
+            found.append(gap)
+    return found
+
+
+def union(one: Gap, other: Gap) -> Gap:
+    """Returns a gap that covers two of the same host, reason and user."""
+    count = None if one.count is None or other.count is None else one.count + other.count
+    return replace(
+        one,
+        from_ns=min(one.from_ns, other.from_ns),
+        to_ns=max(one.to_ns, other.to_ns),
+        count=count,
+        exits=one.exits + other.exits,
+    )
 
 
 class Shares:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import structlog
 
 from execaudit import clock
-from execaudit.backlog import Finished, Lost, merged
+from execaudit.backlog import Finished
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
 from execaudit.gap_log import GapLog
 from execaudit.health import Health
-from execaudit.losses import Shares, gaps_by_account
+from execaudit.losses import Lost, Shares, gaps_by_account, neighbours_joined
 from execaudit.probe import Losses
 from execaudit.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
 
@@ -378,12 +378,14 @@ class Recorder:
         if not batch and not self._is_busy() and not ends:
             return
         if ends:
-            batch.gaps += self._unstored.gaps(self._host, self._unstored_since, self._seen_ns)
+            batch.gaps += self._unstored.gaps(
+                self._host, GapReason.STORE_FULL, self._unstored_since, self._seen_ns
+            )
         elif not self._deadline.is_late():
             self._unstored_since = self._seen_ns
         events, exits = batch.events, batch.exits
         self._missed += sum(gap.count or 0 for gap in batch.gaps)
-        gaps = self._gap_log.take(merged(batch.gaps), now_s=time.monotonic(), ends=ends)
+        gaps = self._gap_log.take(neighbours_joined(batch.gaps), now_s=time.monotonic(), ends=ends)
         if time.monotonic() - self._named >= _NAMES_SECONDS:
             self._named = time.monotonic()
             self._assembler.forget()

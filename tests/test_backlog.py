@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.backlog import Backlog, Finished, joined, merged
+from execaudit.backlog import Backlog, Finished
 from execaudit.event import Gap, GapReason, Kind, Nanoseconds
+from execaudit.losses import joined, neighbours_joined
 from tests.histories import HOST, make_event, make_exit, make_gap
 
 if TYPE_CHECKING:
@@ -178,9 +179,9 @@ def test_neighbours_are_one_gap() -> None:
     """Of the same reason, one beginning where the other ends; an unknown count makes the sum unknown."""
     one, two = make_gap(1, 2, count=1, exits=1), make_gap(2, 3, count=2, exits=2)
 
-    assert [make_gap(1, 3, count=3, exits=3)] == merged([one, two])
-    assert [make_gap(1, 3, count=None, exits=1)] == merged([one, make_gap(2, 3, count=None)])
-    assert [one, make_gap(4, 5)] == merged([one, make_gap(4, 5)])
+    assert [make_gap(1, 3, count=3, exits=3)] == neighbours_joined([one, two])
+    assert [make_gap(1, 3, count=None, exits=1)] == neighbours_joined([one, make_gap(2, 3, count=None)])
+    assert [one, make_gap(4, 5)] == neighbours_joined([one, make_gap(4, 5)])
 
 
 def test_many_gaps_are_one_for_each_reason_and_user() -> None:

@@ -90,7 +90,7 @@ LAYERS: dict[str, set[str]] = {
     "prune_plan": {"event", "limits"},
     "lean": {"codes", "event", "lineuse", "shorten", "transaction", "trigrams"},
     "prune": {"codes", "event", "lean", "lineuse", "prune_plan", "transaction", "trigrams"},
-    "budget": {"backlog", "event"},
+    "budget": {"backlog", "event", "losses"},
     "retention": {
         "backlog",
         "budget",
@@ -128,7 +128,7 @@ LAYERS: dict[str, set[str]] = {
         "revision",
         "schema",
     },
-    "left_out": {"backlog", "errors", "event"},
+    "left_out": {"backlog", "errors", "event", "losses"},
     "backlog": {"event", "losses"},
     "ballast": set(),
     "safe_open": {"errors"},
@@ -152,7 +152,7 @@ LAYERS: dict[str, set[str]] = {
         "store",
         "timecolumn",
     },
-    "gap_log": {"backlog", "event"},
+    "gap_log": {"event", "losses"},
     "detached": {"backlog", "errors", "sinks"},
     "recorder": {
         "assemble",

@@ -17,6 +17,7 @@ from execaudit.errors import DamagedStoreError, FullStoreError
 from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gap, GapReason, Nanoseconds
 from execaudit.inserts import Inserts
 from execaudit.logfile import LogFile
+from execaudit.losses import MOST_NAMED
 from execaudit.query import Filter
 from execaudit.reader import open_history
 from execaudit.sinks import JsonLogSink, JsonStreamSink, LiveSink, StoreSink
@@ -77,7 +78,7 @@ def test_the_history_has_all_others(tmp_path: Path, fields: dict[str, Any]) -> N
     assert line["reason"]
 
 
-def test_many_are_one_gap(tmp_path: Path) -> None:
+def test_many_are_a_few_gaps(tmp_path: Path) -> None:
     """Of several users, and ends among them; the log is not flooded."""
     path = tmp_path / "h.db"
     bads = [bad({"pid": 2**63 + number, "account": number}) for number in range(30)]
@@ -88,10 +89,15 @@ def test_many_are_one_gap(tmp_path: Path) -> None:
         exits = make_exit(GOOD[0].key, 4), bad_exit
         StoreSink(store, host=HOST).accept(batch_of([*mixed, *bads[9:]], exits))
 
-    assert (
-        [*range(100, 109)],
-        [Gap(HOST, Nanoseconds(7), Nanoseconds(7), GapReason.UNSTORABLE, 30, 1)],
-    ) == stored(path)
+    pids, gaps = stored(path)
+    named = [*range(MOST_NAMED), None]
+    assert [*range(100, 109)] == pids
+    assert [(uid, 1, 0) for uid in named[:-1]] + [(None, 30 - MOST_NAMED, 1)] == [
+        (gap.uid, gap.count, gap.exits) for gap in gaps
+    ]
+    assert {(HOST, 7, 7, GapReason.UNSTORABLE)} == {
+        (gap.host, gap.from_ns, gap.to_ns, gap.reason) for gap in gaps
+    }
     assert [10, 1] == [sum(line["event"] == name for line in said) for name in ("left_out", "more_left_out")]
 
 
@@ -203,6 +209,18 @@ def test_a_bug_in_words_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         list(left_out.lines(GOOD, line, []))
+
+
+@pytest.mark.parametrize("account", ["root", -1, 2**32, (), {}], ids=repr)
+def test_a_bad_account_names_nobody(tmp_path: Path, account: object) -> None:
+    """It is what could not be stored, and must not be in a gap."""
+    path = tmp_path / "h.db"
+    with Store(path) as store:
+        begin_run(store)
+        bads = [bad({"pid": 2**63, "account": each}) for each in (account, 1000)]
+        StoreSink(store, host=HOST).accept(batch_of(bads))
+
+    assert [(1000, 1), (None, 1)] == [(gap.uid, gap.count) for gap in stored(path)[1]]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from execaudit import clock, query, recorder, render, stopping
 from execaudit.assemble import Assembler, Origin
-from execaudit.backlog import Finished, merged
 from execaudit.errors import StoreError
 from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
 from execaudit.logfile import LogFile
+from execaudit.losses import neighbours_joined
 from execaudit.probe import Losses
 from execaudit.procfs import Running
 from execaudit.query import Filter
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from execaudit.backlog import Finished
     from execaudit.sinks import Sink
 
 BOOT = "dd0b22f0-c730-46c7-8272-c5ebd89a5692"
@@ -542,8 +543,8 @@ def test_neighbouring_gaps_of_a_flush_are_one() -> None:
     def gap(start: int, end: int, count: int | None) -> Gap:
         return Gap("host", Nanoseconds(start), Nanoseconds(end), GapReason.RING_FULL, count)
 
-    assert [gap(1, 3, 7), gap(4, 5, 1)] == merged([gap(1, 2, 3), gap(2, 3, 4), gap(4, 5, 1)])
-    assert [gap(1, 3, None)] == merged([gap(1, 2, 3), gap(2, 3, None)])
+    assert [gap(1, 3, 7), gap(4, 5, 1)] == neighbours_joined([gap(1, 2, 3), gap(2, 3, 4), gap(4, 5, 1)])
+    assert [gap(1, 3, None)] == neighbours_joined([gap(1, 2, 3), gap(2, 3, None)])
 
 
 def test_a_line_that_was_half_written_is_ended(tmp_path: Path) -> None:
