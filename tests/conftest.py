@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import unclosed
 from tests.installing import make
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ for _number in signal.valid_signals() - {
         signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.umask(0o022)
+if sys.version_info < (3, 13):
+    unclosed.watch()
 
 with contextlib.suppress(ImportError):  # the guests of tests/kernels run no such tests
     from hypothesis import HealthCheck, settings
