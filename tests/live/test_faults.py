@@ -183,7 +183,9 @@ def test_full_disk_costs_the_log_what_memory_cannot_hold_and_says_how_much(
 ) -> None:
     """The same, where the history is elsewhere."""
     log = disk.folder / "x.jsonl"
-    with recording(tmp_path / "db", "--json-log", str(log)) as recorded:
+    config = tmp_path / "config.toml"
+    config.write_text("[json_log]\nmax_size = '10GB'\n")  # what is rotated away is no loss of this kind
+    with recording(tmp_path / "db", "--json-log", str(log), config=config) as recorded:
         recorded.json_log = log
         disk.fill()
         load.blow(10, _PADDING)
