@@ -46,7 +46,7 @@ uninstall:
 
 # The tests come last: their closing line is the result. First those that do not mind what else runs here,
 # two at a time; then those that have the kernel to themselves, because they count what happens on it.
-BESIDE = $(addprefix tests/live/test_, privileges.py record_cli.py record_command.py)
+BESIDE = $(addprefix tests/live/test_, own_tracefs.py privileges.py record_cli.py record_command.py stopping.py)
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
@@ -88,7 +88,7 @@ soak:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.soak
 
-# `make test` kills four, and stops one for as long as it takes.
+# `make test` kills three, and stops one for as long as it takes.
 faults:
 	@tools/setup.sh test
 	@EXECAUDIT_TEST_KILLS=100 EXECAUDIT_TEST_STOPPED=30 $(PYTEST) --durations=2 \

@@ -282,7 +282,7 @@ def found(connection: sqlite3.Connection, wanted: Filter, after: int | None = No
     return [each.event for each in query.find(connection, wanted, after=after)]
 
 
-@examples(60)
+@examples(40)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=20))
 @example(
     in_batch(make_event(b"ab", holes=(Hole(1, 5),), truncated=Truncated.LIMIT, argc=1, argv_bytes=8)),

@@ -56,7 +56,7 @@ def index(path: Path, steps: int) -> int:
         return next((done for done in range(steps) if not work.step(connection)), steps)
 
 
-@examples(40)
+@examples(25)
 @given(histories, st.lists(args_filters, min_size=1, max_size=12), st.integers(0, 30), st.integers(1, 4))
 @example(
     in_batch(

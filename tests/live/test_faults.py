@@ -418,7 +418,7 @@ def test_settings_are_read_again(tmp_path: Path, load: Load) -> None:
 
 
 # `make faults` has more of them, and stops it for longer.
-_KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "4"))
+_KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "3"))
 _STOPPED_SECONDS = float(os.environ.get("EXECAUDIT_TEST_STOPPED", "0"))
 _SMALL_RING = 1 << 20  # of 2800 execs of the load
 
