@@ -261,3 +261,13 @@ def test_record_times_have_nine_digits(time_ns: int, shown: str) -> None:
 def test_shown_times_are_cut_not_rounded() -> None:
     """Milliseconds for people never name a moment that is still to come."""
     assert "2026-11-22 14:05:07.123" == zone_text(1_795_356_307_123_999_999, timezone.utc)
+
+
+def test_a_local_time_that_comes_twice() -> None:
+    """Is the first for what begins a range, and the second for what ends it: so nothing is left out."""
+    with system_zone("Europe/Berlin"):
+        first = parse_time("2026-10-25 02:30", now=NOW)
+        second = parse_time("2026-10-25 02:30", now=NOW, last=True)
+
+    assert utc_text(first) == "2026-10-25T00:30:00.000000000Z"
+    assert second - first == 3600 * SECOND
