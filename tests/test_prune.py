@@ -116,7 +116,7 @@ SHAPES = st.lists(
 )
 
 
-@examples(40)
+@examples(25)
 @given(SHAPES, st.integers(0, 45), st.booleans())
 def test_what_stays_is_what_a_plain_model_says(
     tmp_path_factory: pytest.TempPathFactory,

@@ -282,7 +282,7 @@ def found(connection: sqlite3.Connection, wanted: Filter, after: int | None = No
     return [each.event for each in query.find(connection, wanted, after=after)]
 
 
-@examples(40)
+@examples(25)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=20))
 @example(
     in_batch(make_event(b"ab", holes=(Hole(1, 5),), truncated=Truncated.LIMIT, argc=1, argv_bytes=8)),
@@ -326,7 +326,7 @@ def test_each_filter_combines_with_each(tmp_path_factory: pytest.TempPathFactory
     check()
 
 
-@examples(25)
+@examples(15)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=10), st.integers(1, 3), st.integers(0, 12))
 def test_pages_do_not_show(
     tmp_path_factory: pytest.TempPathFactory,
@@ -348,7 +348,7 @@ def test_pages_do_not_show(
                 assert len(whole) == query.count(connection, wanted)
 
 
-@examples(25)
+@examples(15)
 @given(histories, wanted_filters, st.integers(0, 21))
 def test_reading_goes_on_after_a_number(
     tmp_path_factory: pytest.TempPathFactory,
@@ -579,7 +579,7 @@ def test_an_empty_history_is_a_history(tmp_path: Path) -> None:
         assert query.locate(connection, make_event().key) is None
 
 
-@examples(25)
+@examples(15)
 @given(histories, st.lists(st.integers(0, 22), max_size=8))
 def test_execs_are_fetched_by_number(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], numbers: list[int]
@@ -610,7 +610,7 @@ def test_more_execs_are_fetched_than_a_statement_takes(
     assert [7, 3, 1000, 7, 1, 2] == [each.number for each in query.fetch(history, numbers)]
 
 
-@examples(25)
+@examples(15)
 @given(histories)
 def test_an_exec_is_located_by_its_id(tmp_path_factory: pytest.TempPathFactory, batches: list[Batch]) -> None:
     """Its key leads to its number, whatever the wall clock was then; no other key leads anywhere."""
@@ -737,7 +737,7 @@ def ends_of(path: Path) -> list[End | None]:
         return ends(connection)
 
 
-@examples(20)
+@examples(12)
 @given(histories, some(st.integers(1, 9)), st.sets(st.integers(0, 4)))
 def test_descendants_that_come_later_are_found_too(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], under: tuple[int, ...], asked: set[int]

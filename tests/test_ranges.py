@@ -73,7 +73,7 @@ def edges(events: list[ExecEvent]) -> list[Nanoseconds]:
     return [Nanoseconds(moment) for moment in sorted(moments | {0, _LAST})]
 
 
-@examples(25)
+@examples(15)
 @given(
     steps,
     st.lists(

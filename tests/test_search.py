@@ -173,7 +173,7 @@ def test_short_ids_take_four_bytes() -> None:
     assert len(lineuse.pack([2**32])) == 9
 
 
-@examples(25)
+@examples(15)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), min_size=1, max_size=6),
     st.lists(st.sampled_from((b"a1", b"a12", b"1 b", b"b3", b"a")), min_size=1, max_size=3),

@@ -111,7 +111,7 @@ def test_every_filter_serves_both(tmp_path: Path) -> None:
         assert len(cast("ThroughText", other).texts) > len(ALONE) * len(TIMES)
 
 
-@examples(25)
+@examples(15)
 @given(histories, st.lists(wanted_filters, min_size=1, max_size=8), st.integers(0, 30))
 def test_sqlalchemy_gives_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory, batches: list[Batch], asked: list[Filter], steps: int

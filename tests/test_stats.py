@@ -26,7 +26,7 @@ _SECOND = 1_000_000_000
 _NOW = 40 * _SECOND
 
 
-@examples(25)
+@examples(15)
 @given(
     histories,
     st.lists(st.lists(alone, max_size=2).map(filter_of), min_size=1, max_size=8),

@@ -276,7 +276,7 @@ def test_equal_values_are_stored_once(path: Path) -> None:
     )
 
 
-@examples(30)
+@examples(20)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 50), st.integers(-20, 20)), min_size=1, max_size=6), max_size=6

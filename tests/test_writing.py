@@ -57,7 +57,7 @@ def slowly(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: 
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-@examples(30)
+@examples(15)
 @given(histories, st.booleans(), st.booleans())
 def test_rows_become_what_their_events_become(
     tmp_path_factory: pytest.TempPathFactory,
