@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.disks import small_disk
 from tests.hostile.attacker import new_word
 from tests.hostile.service import Service
 
@@ -26,17 +26,9 @@ _DISK_BYTES = 160 << 20
 @pytest.fixture
 def disk(place: Path) -> Iterator[Path]:
     """A small file system, an ext4 in a file."""
-    image, folder = place / "image", place / "disk"
-    folder.mkdir()
-    with image.open("wb") as file:
-        file.truncate(_DISK_BYTES)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
-    try:
+    with small_disk(place, _DISK_BYTES) as folder:
         folder.chmod(0o755)
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_ancestors_of_what_lives_do_not_push_others_out(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.commands import PATIENCE
+from tests.disks import small_disk
 from tests.live.load import Load, await_said, gaps_of
 from tests.live.recording import execaudit as ask
 from tests.live.recording import paused, recording
@@ -58,16 +59,8 @@ class Disk(NamedTuple):
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """An ext4 in a file."""
-    image, folder = tmp_path / "image", tmp_path / "disk"
-    folder.mkdir()
-    with image.open("wb") as file:
-        file.truncate(_DISK_BYTES)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
-    try:
+    with small_disk(tmp_path, _DISK_BYTES) as folder:
         yield Disk(folder, tmp_path / "talk")
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture
