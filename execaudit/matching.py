@@ -8,10 +8,10 @@ import re
 from typing import TYPE_CHECKING
 
 from execaudit.codes import KINDS
-from execaudit.connection import Connection
 from execaudit.container import container_id, is_named
 from execaudit.event import ExecKey, Kind, boot_prefix, encode_id
 from execaudit.globs import as_asked
+from execaudit.reader import Connection
 
 if TYPE_CHECKING:
     import sqlite3

@@ -17,17 +17,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from execaudit.connection import Connection
 from execaudit.errors import StoreError, store_error
-from execaudit.revision import REVISION
+from execaudit.revision import REVISION, schema_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from execaudit.errors import ExecauditError
 
 _BUSY_SECONDS = 5
 _PRAGMAS = ("PRAGMA query_only = 1", "PRAGMA cache_size = -65536", "PRAGMA temp_store = MEMORY")
 # The database's header has its journal mode in two bytes (https://sqlite.org/fileformat.html#file_format_version_numbers).
 _MODE_AT, _WAL_MODE = 18, b"\x02\x02"
+
+
+class Connection(sqlite3.Connection):
+    """SQLite replaces what a function of ours raises by an error of its own, which says nothing."""
+
+    failure: ExecauditError | None = None
+    """What the statement was ended for."""
 
 
 @contextlib.contextmanager
@@ -160,18 +168,6 @@ def _check(path: Path) -> None:
         raise StoreError(f"{path} is no file: name the history with --db")
     if not os.access(path, os.R_OK):
         raise StoreError(f"you may not read {path}: run this as root, or as a member of the file's group")
-
-
-def schema_revision(connection: sqlite3.Connection) -> str | None:
-    """Returns the revision of the schema, or None if it is not a history of ours."""
-    # Other programs use Alembic too.
-    found = connection.execute(
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'exec')"
-    )
-    if found.fetchone() != (2,):
-        return None
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return None if row is None else str(row[0])
 
 
 def revision_of(path: Path) -> str | None:

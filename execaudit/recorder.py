@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from execaudit.assemble import Assembler
     from execaudit.sinks import Sink
-    from execaudit.snapshot import Roots
+    from execaudit.start import Begun
 
 log = structlog.get_logger()
 
@@ -94,21 +94,6 @@ class _Captured(NamedTuple):
         for length in self.lengths:
             yield packed[at : at + length]
             at += length
-
-
-class Begun(NamedTuple):
-    """What there is when recording begins."""
-
-    records: list[bytes]
-    """What the probe captured until the running processes were known."""
-    roots: Roots
-    """The running processes."""
-    since_ns: Nanoseconds
-    """Wall clock before the probe was attached."""
-    until_ns: Nanoseconds
-    """Wall clock when all of it was."""
-    stopped_ns: Nanoseconds | None = None
-    """Wall clock until which the recorder before this one has recorded; None if there was none."""
 
 
 class _Batch:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from execaudit import clock, memory, procfs, snapshot
-from execaudit.recorder import Begun
 from execaudit.wire import started
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from execaudit.event import Nanoseconds
     from execaudit.probe import Probe
+    from execaudit.snapshot import Roots
 
 log = structlog.get_logger()
+
+
+class Begun(NamedTuple):
+    """What there is when recording begins."""
+
+    records: list[bytes]
+    """What the probe captured until the running processes were known."""
+    roots: Roots
+    """The running processes."""
+    since_ns: Nanoseconds
+    """Wall clock before the probe was attached."""
+    until_ns: Nanoseconds
+    """Wall clock when all of it was."""
+    stopped_ns: Nanoseconds | None = None
+    """Wall clock until which the recorder before this one has recorded; None if there was none."""
 
 
 def start(

@@ -19,8 +19,7 @@ from execaudit.indexing import Indexing
 from execaudit.inserts import Inserts
 from execaudit.location import DEFAULT_DATABASE
 from execaudit.lock import WriterLock
-from execaudit.reader import schema_revision
-from execaudit.revision import REVISION
+from execaudit.revision import REVISION, schema_revision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

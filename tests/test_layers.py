@@ -17,7 +17,6 @@ PACKAGE = Path(__file__).parent.parent / "execaudit"
 LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "globs": set(),
-    "connection": {"errors"},
     "timelimit": {"errors"},
     "event": set(),
     "formats": set(),
@@ -81,10 +80,10 @@ LAYERS: dict[str, set[str]] = {
     "draw": {"family"},
     "brief": {"draw", "event", "record", "text", "times", "widths"},
     # The write side and the read side: neither knows the other, but for what SQLite files are.
-    "reader": {"connection", "errors", "revision"},
+    "reader": {"errors", "revision"},
     "keys": {"codes", "event"},
     "filters": {"codes", "event", "globs", "rows"},
-    "matching": {"codes", "connection", "container", "event", "filters", "globs", "timelimit"},
+    "matching": {"codes", "container", "event", "filters", "globs", "reader", "timelimit"},
     "rows": {"codes", "event", "signed64", "text"},
     "limits": {"event", "sizes"},
     "prune_plan": {"event", "limits"},
@@ -124,7 +123,6 @@ LAYERS: dict[str, set[str]] = {
         "inserts",
         "location",
         "lock",
-        "reader",
         "revision",
         "schema",
     },
@@ -165,11 +163,11 @@ LAYERS: dict[str, set[str]] = {
         "losses",
         "probe",
         "sinks",
-        "snapshot",
+        "start",
         "stopping",
         "wire",
     },
-    "start": {"clock", "memory", "probe", "procfs", "recorder", "snapshot", "wire"},
+    "start": {"clock", "event", "memory", "probe", "procfs", "snapshot", "wire"},
 }
 
 # The only users of what is heavy, or of the distribution's.

@@ -22,9 +22,10 @@ from execaudit.probe import Losses
 from execaudit.procfs import Running
 from execaudit.query import Filter
 from execaudit.reader import open_history
-from execaudit.recorder import Begun, Recorder, Totals
+from execaudit.recorder import Recorder, Totals
 from execaudit.sinks import JsonLogSink, StoreSink
 from execaudit.snapshot import Beginning, Roots, Settled
+from execaudit.start import Begun
 from execaudit.stopping import StuckError
 from execaudit.store import Run, Store
 from tests.fakes import FakeRing, FakeSource, exec_record

@@ -6,7 +6,7 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from execaudit.connection import Connection
+from execaudit.reader import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

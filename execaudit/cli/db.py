@@ -221,7 +221,7 @@ def _say(message: str) -> None:
 def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
     """Returns what the database holds, and since when nobody records if nobody does."""
     from execaudit import clock, limits, query, recorders  # noqa: PLC0415
-    from execaudit.reader import schema_revision  # noqa: PLC0415
+    from execaudit.revision import schema_revision  # noqa: PLC0415
     from execaudit.upkeep import upkeep  # noqa: PLC0415
 
     path = state.database()
