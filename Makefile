@@ -46,6 +46,7 @@ uninstall:
 
 # The tests come last: their closing line is the result. First those that do not mind what else runs here,
 # two at a time; then those that have the kernel to themselves, because they count what happens on it.
+ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system database capture store query output daemon cli)
 BESIDE = $(addprefix tests/live/test_, own_tracefs.py privileges.py record_cli.py record_command.py stopping.py)
 test:
 	@tools/setup.sh test
@@ -53,14 +54,14 @@ test:
 ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
-	@$(PYTEST) --numprocesses 2 --dist loadfile tests/test_*.py tests/cli $(BESIDE)
+	@$(PYTEST) --numprocesses 2 --dist loadfile $(ROOMS) $(BESIDE)
 	@$(PYTEST) tests/live tests/systemd tests/hostile $(addprefix --ignore=, $(BESIDE))
 endif
 
 # The marker is given by hypothesis; see tests/conftest.py. What fails says with which line it fails again.
 EXAMPLES = 1000
 fuzz: setup
-	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis tests/test_*.py tests/cli $(ARGS)
+	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis $(ROOMS) $(ARGS)
 
 # Each kernel in a virtual machine; EXECAUDIT_TEST_KERNELS="6.1 6.12" leaves the others out.
 test-kernels:

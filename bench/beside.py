@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import history, questions
-from execaudit import clock, query
 from execaudit.event import Nanoseconds
-from execaudit.query import Filter
-from execaudit.reader import open_history
-from execaudit.store import Run, Store
+from execaudit.query import find
+from execaudit.query.connection import open_history
+from execaudit.query.find import Filter
+from execaudit.store.writer import Run, Store
+from execaudit.system import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +111,7 @@ def beside_writer(path: Path, work: Callable[[], None]) -> Fed:
 
 def _count(path: Path) -> int:
     with open_history(path) as connection:
-        return query.count(connection, Filter())
+        return find.count(connection, Filter())
 
 
 def ask_beside(path: Path, known: Known) -> None:
@@ -180,7 +181,7 @@ def prune_beside(path: Path, known: Known) -> None:
     begun = time.monotonic()
     fed = beside_writer(path, lambda: _run(["db", "prune", "--older-than", f"{age}s"], path))
     with open_history(path) as connection:
-        gone = query.pruned(connection)
+        gone = find.pruned(connection)
     deleted = 0 if gone is None else gone.execs
     print(
         f"\nPruning {_SHARE:.0%} beside {_RATE} execs a second: {deleted} deleted in {time.monotonic() - begun:.0f} s,"

@@ -14,9 +14,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit.database.revision import REVISION
 from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gained, Kind, Nanoseconds, boot_prefix, encode_id
-from execaudit.revision import REVISION
-from execaudit.store import Run, Store
+from execaudit.store.writer import Run, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

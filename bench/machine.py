@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.btf import load_libbpf
+from execaudit.capture.btf import load_libbpf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

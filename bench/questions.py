@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import auditlog, history
-from execaudit import query
 from execaudit.event import Nanoseconds
-from execaudit.query import Filter, UserMatch
-from execaudit.reader import open_history
+from execaudit.query import find
+from execaudit.query.connection import open_history
+from execaudit.query.find import Filter, UserMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -267,7 +267,7 @@ def _read(path: Path, wanted: Filter) -> tuple[str, int]:
     with open_history(path) as connection:
         before = _read_bytes()
         connection.set_trace_callback(ran.append)
-        for _ in query.find(connection, wanted):
+        for _ in find.find(connection, wanted):
             pass
         connection.set_trace_callback(None)
         touched = _read_bytes() - before

@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from execaudit import clock
-from execaudit.assemble import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.probe import Probe
+from execaudit.capture.probe_options import ProbeOptions
+from execaudit.capture.wire import is_exit
 from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
-from execaudit.jsonline import json_line
-from execaudit.means import ProbeOptions
-from execaudit.probe import Probe
-from execaudit.store import Run, Store
-from execaudit.wire import is_exit
+from execaudit.output.json_lines import json_line
+from execaudit.store.writer import Run, Store
+from execaudit.system import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from alembic import command
 from alembic.config import Config
 
 from bench import history
-from execaudit.store import migrations_dir
+from execaudit.system import shipped
 
 _COMMAND = str(Path(sys.executable).parent / "execaudit")
 _BEFORE = "0003"
@@ -53,7 +53,7 @@ def make_old(new: Path, old: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{old}")
     with engine.begin() as connection:
         config = Config()
-        config.set_main_option("script_location", str(migrations_dir()))
+        config.set_main_option("script_location", str(shipped.folder("migrations")))
         config.attributes["connection"] = connection
         command.upgrade(config, _BEFORE)
     engine.dispose()

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The contract between the probe (execaudit.c) and Python (execaudit/wire.py).
- * tests/test_wire.py compiles this file and compares every offset and constant.
+ * tests/capture/test_wire.py compiles this file and compares every offset and constant.
  *
  * Each ring buffer record starts with struct ea_head. The first record of an
  * exec (EA_EXEC or EA_FAILED) holds the facts, then its strings one after the

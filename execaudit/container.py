@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from execaudit.text import exact
+from execaudit.escaping import exact
 
 # A component of the path: `ENGINE-ID.scope` is systemd's unit, `ENGINE-ID` is of the cgroupfs
 # drivers, and the bare id too: below `docker/`, `podUID/`, a namespace of containerd, or what

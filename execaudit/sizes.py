@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from execaudit.errors import FilterError
-from execaudit.text import printable
+from execaudit.escaping import printable
 
 _UNITS: dict[str, int] = {"": 1, "B": 1} | {
     f"{prefix}{suffix}": int(base**power)

@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from execaudit.errors import FilterError
+from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
-from execaudit.text import printable
 
 if TYPE_CHECKING:
     from datetime import tzinfo

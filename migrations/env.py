@@ -1,10 +1,10 @@
-"""Run the migrations on the connection that execaudit.store hands over."""
+"""Run the migrations on the connection that execaudit.store.writer hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from execaudit.schema import metadata
+from execaudit.database.schema import metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:

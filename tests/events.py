@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from execaudit.escaping import exact
 from execaudit.event import (
     End,
     Ended,
@@ -18,7 +19,6 @@ from execaudit.event import (
     Nanoseconds,
     Truncated,
 )
-from execaudit.text import exact
 from tests.histories import BOOT_ID, HOST
 
 MAX_ERRNO = 4095

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from execaudit.probe import Losses
+from execaudit.capture.probe import Losses
 from tests.wirebytes import EXEC, LAST, Facts, Head, first
 
 if TYPE_CHECKING:

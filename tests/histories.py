@@ -6,8 +6,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gap, GapReason, Kind, Nanoseconds
-from execaudit.prune_plan import Now
-from execaudit.store import Run, Store
+from execaudit.store.prune_plan import Now
+from execaudit.store.writer import Run, Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,8 +36,8 @@ def now_at(seconds: float, boot_id: str = BOOT_ID) -> Now:
 def set_clock(patch: pytest.MonkeyPatch, seconds: float) -> None:
     """Lets the clocks say that moment."""
     _, wall_ns, boot_ns = now_at(seconds)
-    patch.setattr("execaudit.clock.wall_ns", lambda: wall_ns)
-    patch.setattr("execaudit.clock.boot_ns", lambda: boot_ns)
+    patch.setattr("execaudit.system.clock.wall_ns", lambda: wall_ns)
+    patch.setattr("execaudit.system.clock.boot_ns", lambda: boot_ns)
 
 
 def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,231 +14,106 @@ from tests.families import Family, make_family
 
 PACKAGE = Path(__file__).parent.parent / "execaudit"
 
-# What each module may import of ours; `cli` may import everything, nothing may import `cli`.
-LAYERS: dict[str, set[str]] = {
-    "errors": set(),
-    "globs": set(),
-    "timelimit": {"errors"},
-    "event": set(),
-    "formats": set(),
-    "revision": set(),
-    "text": set(),
-    "widths": set(),
-    "users": {"text"},
-    "notify": set(),
-    "logs": {"stream"},
-    "stream": set(),
-    "stopping": {"errors", "stream"},
-    "schema": set(),
-    "signed64": set(),
-    "privileges": {"errors"},
-    "procread": set(),
-    "procfs": {"procread"},
-    "codes": {"event"},
-    "clock": {"event"},
-    "location": {"errors"},
-    "settings": {"errors"},
-    "lock": {"errors", "safe_open"},
-    "container": {"text"},
-    "times": {"errors", "event", "text"},
-    "wire": {"errors"},
-    "assemble": {"event", "shorten", "unfinished", "wire"},
-    "unfinished": set(),
-    "shorten": {"event"},
-    "losses": {"event"},
-    "snapshot": {"event", "procfs"},
-    "btf": {"errors"},
-    "ringbuf": {"errors"},
-    "kprobes": {"errors"},
-    "means": {"errors", "kprobes"},
-    "loader": {"btf", "errors", "kprobes", "means"},
-    "handover": set(),
-    "memory": set(),
-    "misses": {"btf"},
-    "own_tracefs": {"means"},
-    "probe": {
-        "errors",
-        "handover",
-        "kprobes",
-        "loader",
-        "means",
-        "misses",
-        "own_tracefs",
-        "privileges",
-        "ringbuf",
-    },
-    "sight": {"errors", "kprobes", "means"},
-    "doctor": {"clock", "errors", "kprobes", "loader", "means", "privileges", "probe", "sight", "text"},
-    "record": {"container", "event", "text", "times"},
-    "jsonline": {"container", "event", "record", "text", "times"},
-    "csvline": {"container", "event", "record", "text", "times"},
-    "csvrows": {"codes", "csvline", "event", "record", "rows", "times"},
-    "abreast": {"errors"},
-    "writing": {"abreast", "csvline", "csvrows", "filters", "formats", "query", "reader", "render"},
-    "timecolumn": {"times"},
-    "render": {"csvline", "event", "jsonline", "record", "text", "timecolumn", "times", "widths"},
-    "family": set(),
-    "draw": {"family"},
-    "brief": {"draw", "event", "record", "text", "times", "widths"},
-    # The write side and the read side: neither knows the other, but for what SQLite files are.
-    "reader": {"errors", "revision"},
-    "keys": {"codes", "event"},
-    "filters": {"codes", "event", "globs", "rows"},
-    "matching": {"codes", "container", "event", "filters", "globs", "reader", "timelimit"},
-    "rows": {"codes", "event", "signed64", "text"},
-    "limits": {"event", "sizes"},
-    "prune_plan": {"event", "limits"},
-    "lean": {"codes", "event", "lineuse", "shorten", "transaction", "trigrams"},
-    "prune": {"codes", "event", "lean", "lineuse", "prune_plan", "transaction", "trigrams"},
-    "budget": {"backlog", "event", "losses"},
-    "retention": {
-        "backlog",
-        "budget",
-        "clock",
-        "errors",
-        "event",
-        "limits",
-        "prune",
-        "prune_plan",
-        "sizes",
-        "store",
-    },
-    "backup": {"errors", "lock", "reader"},
-    "recorders": {"clock", "event", "lock"},
-    "query": {"errors", "event", "filters", "keys", "matching", "recorders", "resolve", "rows", "search"},
-    "resolve": {"rows"},
-    "stats": {"codes", "event", "filters", "query", "text"},
-    "search": {"filters", "lineuse", "trigrams"},
-    "trigrams": set(),
-    "lineuse": set(),
-    "transaction": set(),
-    "indexing": {"lineuse", "transaction", "trigrams"},
-    "interned": set(),
-    "inserts": {"codes", "event", "interned", "keys", "schema", "signed64", "trigrams"},
-    "store": {
-        "clock",
-        "errors",
-        "event",
-        "handover",
-        "indexing",
-        "inserts",
-        "location",
-        "lock",
-        "revision",
-        "schema",
-    },
-    "left_out": {"backlog", "errors", "event", "losses"},
-    "backlog": {"event", "losses"},
-    "ballast": set(),
-    "safe_open": {"errors"},
-    "log_limit": {"logfile"},
-    "logfile": {"errors", "event", "safe_open", "text"},
-    "sizes": {"errors", "text"},
-    "upkeep": {"errors", "event", "limits", "logfile", "settings", "sizes", "times"},
-    "health": set(),
-    "monitor": {"health", "memory", "notify"},
-    "sinks": {
-        "backlog",
-        "ballast",
-        "errors",
-        "event",
-        "jsonline",
-        "left_out",
-        "logfile",
-        "record",
-        "render",
-        "retention",
-        "store",
-        "timecolumn",
-    },
-    "gap_log": {"event", "losses"},
-    "detached": {"backlog", "errors", "sinks"},
-    "recorder": {
-        "assemble",
-        "backlog",
-        "clock",
-        "errors",
-        "event",
-        "gap_log",
-        "health",
-        "losses",
-        "probe",
-        "sinks",
-        "start",
-        "stopping",
-        "wire",
-    },
-    "start": {"clock", "event", "memory", "probe", "procfs", "snapshot", "wire"},
+# Who may import whom: a room knows itself and these. "" is the package's root, which every room knows.
+_FLOOR = {"", "system", "database"}
+ROOMS: dict[str, set[str]] = {
+    "": set(),
+    "system": {""},
+    "database": {"", "system"},
+    "capture": {"", "system"},
+    "store": _FLOOR,
+    "query": _FLOOR,
+    "output": _FLOOR | {"query"},
+    "daemon": _FLOOR | {"capture", "store", "output"},
+    "cli": _FLOOR | {"capture", "store", "query", "output", "daemon"},
 }
+MOST_AT_THE_ROOT = 12
 
 # The only users of what is heavy, or of the distribution's.
 OWNERS = {
     "alembic": {"store"},
-    "bcc": {"loader"},
+    "bcc": {"capture"},
     "click": {"cli"},
-    "ctypes": {"btf", "handover", "loader", "memory", "misses", "own_tracefs", "privileges", "procread"},
-    "sqlalchemy": {"inserts", "interned", "schema", "store"},
-    "structlog": {
-        "detached",
-        "left_out",
-        "gap_log",
-        "logfile",
-        "logs",
-        "monitor",
-        "recorder",
-        "retention",
-        "sinks",
-        "start",
-    },
+    "ctypes": {"capture", "system"},
+    "sqlalchemy": {"database", "store"},
+    "structlog": {"capture", "daemon"},
 }
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
-    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "jsonline",
-    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "widths", "wire",
-    "assemble", "brief", "codes", "container", "draw", "errors", "event", "filters", "formats", "globs", "jsonline",
-    "keys", "location", "record", "render", "rows", "shorten", "snapshot", "text", "times", "wire",
+    "capture.assembler", "capture.snapshot", "capture.wire", "container", "database.enum_codes",
+    "database.id_lookup", "database.url", "errors", "escaping", "event", "output.format", "output.json_lines",
+    "output.record", "output.summary_line", "output.table", "output.tree_layout", "output.widths", "query.filter",
+    "query.globs", "query.rows", "shorten", "times",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 
 
 def imports(path: Path) -> tuple[set[str], set[str]]:
-    """Returns what a file imports: modules of ours, and other packages."""
+    """Returns what a file imports: dotted names below `execaudit`, and other packages."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            inside = node.module == "execaudit"
-            names |= {f"execaudit.{alias.name}" for alias in node.names} if inside else {str(node.module)}
-    ours = {name.split(".")[1] for name in names if name.startswith("execaudit.")} - {"__version__"}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    ours = {name.removeprefix("execaudit.") for name in names if name.startswith("execaudit.")}
     return ours, {name.split(".")[0] for name in names} - {"execaudit"}
 
 
-MODULES = {path.stem: path for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
+def dotted(path: Path) -> str:
+    """Returns a module's name below `execaudit`."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-def test_every_module_has_its_layer() -> None:
-    """A new module is put into the table, a removed one taken out."""
-    assert set(LAYERS) == set(MODULES)
+MODULES = {dotted(path): path for path in PACKAGE.rglob("*.py")}
 
 
-@pytest.mark.parametrize("name", sorted(LAYERS))
-def test_a_module_imports_only_what_its_layer_may(name: str) -> None:
-    """No module reaches up or across."""
-    ours, _ = imports(MODULES[name])
+def module_of(name: str) -> str | None:
+    """Returns the module that a dotted name is, or is in; None for what the package itself has."""
+    return next((each for each in (name, name.rpartition(".")[0]) if each in MODULES), None)
 
-    assert ours <= LAYERS[name]
+
+def modules_imported(name: str) -> set[str]:
+    """Returns the modules of ours that a module imports."""
+    found = {module_of(each) for each in imports(MODULES[name])[0]}
+    return {each for each in found if each is not None}
+
+
+def room_of(name: str) -> str:
+    """Returns the room that a module is in."""
+    return name.split(".", maxsplit=1)[0] if "." in name else ""
+
+
+def test_every_folder_is_a_room() -> None:
+    """A new one is put into the table; what every layer speaks stays a short list."""
+    assert set(ROOMS) == {room_of(name) for name in MODULES}
+    assert MOST_AT_THE_ROOT >= len([name for name in MODULES if not room_of(name)])
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_only_from_the_rooms_below(name: str) -> None:
+    """No module reaches up; capture, store and query do not know each other."""
+    room = room_of(name)
+    rooms = {room_of(each) for each in modules_imported(name)} - {room}
+
+    assert rooms <= ROOMS[room] or name == "__main__"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """In a room, too, there is a lowest module."""
+    graph = {name: modules_imported(name) for name in MODULES}
+
+    assert len(MODULES) == len(list(TopologicalSorter(graph).static_order()))
 
 
 def test_heavy_packages_have_their_owners() -> None:
     """What takes long to import, or is not on every machine, is imported in few places."""
     users: dict[str, set[str]] = {package: set() for package in OWNERS}
-    for path in PACKAGE.rglob("*.py"):
-        owner = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for name, path in MODULES.items():
         for package in imports(path)[1] & set(OWNERS):
-            users[package].add(owner)
+            users[package].add(room_of(name))
 
     assert users == OWNERS
 
@@ -310,4 +186,4 @@ def test_help_and_completion_import_no_more_than_the_options(command: str) -> No
 
     for modules in (completing, helping):
         assert not command or f"execaudit.cli.{command}" in modules
-        assert not modules & (SLOW | {"sqlite3", "execaudit.query", "execaudit.render"})
+        assert not modules & (SLOW | {"sqlite3", "execaudit.query.find", "execaudit.output.table"})

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from execaudit import query, render, wire
-from execaudit.assemble import Assembler, Origin
-from execaudit.csvrows import CsvRows
+from execaudit.capture import wire
+from execaudit.capture.assembler import Assembler, Origin
+from execaudit.escaping import exact, is_visible
 from execaudit.event import ExecEvent, ExecKey, ExitEvent, Kind
-from execaudit.jsonline import json_line
-from execaudit.query import Filter
-from execaudit.reader import open_history
-from execaudit.record import FIELDS, to_record
-from execaudit.store import Run, Store
-from execaudit.text import exact, is_visible
-from execaudit.timecolumn import TimeColumn
+from execaudit.output import table
+from execaudit.output.csv_pages import CsvRows
+from execaudit.output.json_lines import json_line
+from execaudit.output.record import FIELDS, to_record
+from execaudit.output.timecolumn import TimeColumn
+from execaudit.query import find
+from execaudit.query.connection import open_history
+from execaudit.query.find import Filter
+from execaudit.store.writer import Run, Store
 from tests.examples import examples
 from tests.wirebytes import EXEC, FAILED, LAST, UNKNOWN, Facts, Head, ended, first
 
@@ -184,8 +186,8 @@ def test_every_value_comes_through_exactly(batch: tuple[list[Sent], list[tuple[i
             store.begin_run(Run(boot_id=BOOT, host=HOST, version="0", started_ns=execs[0].time_ns))
             store.append(execs, (), [event for event in events if isinstance(event, ExitEvent)])
         with open_history(path) as connection:
-            found = [each.event for each in query.find(connection, Filter())]
-            pages = [CsvRows(raw=True).text(*page) for page in query.pages(connection, Filter())]
+            found = [each.event for each in find.find(connection, Filter())]
+            pages = [CsvRows(raw=True).text(*page) for page in find.pages(connection, Filter())]
 
     stored = {event.key for event in execs if event.kind is not Kind.FAILED}
     replaced = {event.parent: event for event in execs if event.replaces and event.parent in stored}
@@ -210,7 +212,7 @@ def test_every_value_comes_through_exactly(batch: tuple[list[Sent], list[tuple[i
 
 def check_shown(found: list[ExecEvent], rows: str) -> None:
     """All that is shown of execs is the record, and safe where people read it."""
-    assert [to_record(event) for event in found] == [json.loads(line) for line in render.jsonl(found)]
+    assert [to_record(event) for event in found] == [json.loads(line) for line in table.jsonl(found)]
     cells = list(csv.reader(io.StringIO(rows, newline=""), strict=True))
     for event, row in zip(found, cells, strict=True):
         record = to_record(event)
@@ -218,7 +220,7 @@ def check_shown(found: list[ExecEvent], rows: str) -> None:
             value = record.get(name)
             as_text = json.dumps(value, separators=(",", ":")) if isinstance(value, list) else str(value)
             assert cell == ("" if value is None else as_text)
-        assert is_visible(render.table_row(event, COLUMN))
+        assert is_visible(table.table_row(event, COLUMN))
         assert is_visible(str(record["command"]))
 
 
@@ -244,4 +246,4 @@ def test_bytes_that_are_no_record_cost_nothing_else(noise: list[bytes], data: st
     assert any((event.boot_ns, event.argv) == (77, b"x\0") for event in execs)
     for event in execs:
         json.loads(json_line(event))
-        assert is_visible(render.table_row(event, COLUMN))
+        assert is_visible(table.table_row(event, COLUMN))

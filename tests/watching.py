@@ -6,7 +6,7 @@ import re
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from execaudit.reader import Connection
+from execaudit.query.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,8 @@ import click
 
 from execaudit import __version__
 from execaudit.cli import cli
-from execaudit.location import DEFAULT_DATABASE
-from execaudit.settings import DEFAULT_CONFIG
+from execaudit.config import DEFAULT_CONFIG
+from execaudit.database.url import DEFAULT_DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from execaudit import __version__
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option
 from execaudit.errors import ExecauditError
-from execaudit.text import printable
+from execaudit.escaping import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +112,7 @@ class _Interrupt:
         raise KeyboardInterrupt
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def execute(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status."""
     interrupt = _Interrupt()
     try:
@@ -159,7 +159,7 @@ def _say(message: str) -> None:
     if len(shown) > _LONGEST_LINE:
         half = _LONGEST_LINE // 2
         shown = f"{shown[:half]}[...]{shown[-half:]}"
-    from execaudit.stream import is_ready  # noqa: PLC0415  # when something has gone wrong alone
+    from execaudit.system.stream import is_ready  # noqa: PLC0415  # when something has gone wrong alone
 
     with contextlib.suppress(OSError):
         # A recorder that was told to stop ends, though nobody reads why.
@@ -201,7 +201,7 @@ def _use_standard_files() -> None:
 def main() -> None:
     """Runs the command line and ends the process with its status."""
     _use_standard_files()
-    status = run()
+    status = execute()
     # Or Python would end with a status of its own where the disk under a log is full.
     _discard_unwritten(sys.stderr)
     sys.exit(status)

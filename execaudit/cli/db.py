@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit.cli.options import Duration, Size
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.filter_options import Duration, Size
 from execaudit.errors import StoreError
-from execaudit.text import printable
+from execaudit.escaping import printable
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from execaudit.cli.missing import Missed
+    from execaudit.cli.run.missing import Missed
     from execaudit.event import Nanoseconds
-    from execaudit.limits import Limits
-    from execaudit.prune_plan import Preview
+    from execaudit.store.limits import Limits
+    from execaudit.store.prune_plan import Preview
 
 _BUSY_SECONDS = 10
 _PAUSE_SECONDS = 0.03
@@ -43,8 +43,8 @@ def command() -> None:
 @click.pass_obj
 def upgrade(state: State) -> None:
     """Bring the schema to this version's, or make the database."""
-    from execaudit.reader import revision_of  # noqa: PLC0415  # `--help` needs neither
-    from execaudit.revision import REVISION  # noqa: PLC0415
+    from execaudit.database.revision import REVISION  # noqa: PLC0415
+    from execaudit.query.connection import revision_of  # noqa: PLC0415  # `--help` needs neither
 
     path = state.database_to_write()
     before = revision_of(path) if path.exists() else None
@@ -53,7 +53,7 @@ def upgrade(state: State) -> None:
         return
 
     from execaudit.cli.progress import Progress  # noqa: PLC0415  # as below
-    from execaudit.store import Store  # noqa: PLC0415  # imports SQLAlchemy
+    from execaudit.store.writer import Store  # noqa: PLC0415  # imports SQLAlchemy
 
     with Progress() as progress:
         Store(path, progress=progress.say).close()
@@ -74,8 +74,8 @@ def upgrade(state: State) -> None:
 @click.pass_obj
 def info(state: State, fmt: str) -> None:
     """What the database holds: its size, times, ends, gaps and recorder runs."""
-    from execaudit.cli.missing import say  # noqa: PLC0415  # `--help` needs none of it
-    from execaudit.render import json_text  # noqa: PLC0415
+    from execaudit.cli.run.missing import say  # noqa: PLC0415  # `--help` needs none of it
+    from execaudit.output.table import json_text  # noqa: PLC0415
 
     facts, missed = _facts(state)
     say(missed)
@@ -95,7 +95,7 @@ def info(state: State, fmt: str) -> None:
 @click.pass_obj
 def backup_command(state: State, target: Path, *, force: bool) -> None:
     """Copy the history into one file, as it is at one moment; a recorder goes on meanwhile."""
-    from execaudit import backup  # noqa: PLC0415  # `--help` needs no SQLite
+    from execaudit.query import backup  # noqa: PLC0415  # `--help` needs no SQLite
 
     path = state.database()
     backup.backup(path, target, force=force)
@@ -128,9 +128,10 @@ def prune_command(
     What stays: the ancestors of what stays, and programs of the running boot that have not ended; their
     command lines are shortened.
     """
-    from execaudit import clock, prune, prune_plan  # noqa: PLC0415  # `--help` needs none
-    from execaudit.limits import Limits, size_of  # noqa: PLC0415
-    from execaudit.upkeep import upkeep  # noqa: PLC0415
+    from execaudit.daemon.settings import upkeep  # noqa: PLC0415
+    from execaudit.store import prune, prune_plan  # noqa: PLC0415  # `--help` needs none
+    from execaudit.store.limits import Limits, size_of  # noqa: PLC0415
+    from execaudit.system import clock  # noqa: PLC0415  # `--help` needs none
 
     if older_than is None and max_size is None:
         raise click.UsageError("say how much is to stay: --older-than, --max-size, or both")
@@ -168,8 +169,8 @@ def prune_command(
 
 def _too_large(connection: sqlite3.Connection, path: Path, wanted: Limits) -> str | None:
     """Returns why a history is larger than it was asked to be; None: it is not."""
-    from execaudit.limits import time_text  # noqa: PLC0415  # see prune_command
-    from execaudit.prune_plan import used_bytes  # noqa: PLC0415
+    from execaudit.store.limits import time_text  # noqa: PLC0415  # see prune_command
+    from execaudit.store.prune_plan import used_bytes  # noqa: PLC0415
 
     if wanted.max_bytes is None or (used := used_bytes(connection)) <= wanted.max_bytes:
         return None
@@ -196,7 +197,7 @@ def _progress(execs: int | None) -> None:
 @contextlib.contextmanager
 def _writable(state: State, path: Path) -> Iterator[sqlite3.Connection]:
     """Opens a history of this schema for writing, beside a recorder if there is one."""
-    from execaudit.reader import translated  # noqa: PLC0415  # see prune_command
+    from execaudit.query.connection import translated  # noqa: PLC0415  # see prune_command
 
     with state.history():
         pass  # says what is wrong with it, if anything is
@@ -220,16 +221,18 @@ def _say(message: str) -> None:
 
 def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
     """Returns what the database holds, and since when nobody records if nobody does."""
-    from execaudit import clock, limits, query, recorders  # noqa: PLC0415
-    from execaudit.revision import schema_revision  # noqa: PLC0415
-    from execaudit.upkeep import upkeep  # noqa: PLC0415
+    from execaudit.daemon.settings import upkeep  # noqa: PLC0415
+    from execaudit.database.revision import schema_revision  # noqa: PLC0415
+    from execaudit.query import find, recorders  # noqa: PLC0415
+    from execaudit.store import limits  # noqa: PLC0415
+    from execaudit.system import clock  # noqa: PLC0415
 
     path = state.database()
     kept = limits.effective(path, upkeep(state.settings()).limits)
     with state.history() as connection:
-        summary, gone = query.summary(connection), query.pruned(connection)
+        summary, gone = find.summary(connection), find.pruned(connection)
         silent = recorders.silences(
-            connection, (), query.gaps(connection, query.Filter()), now_ns=clock.wall_ns()
+            connection, (), find.gaps(connection, find.Filter()), now_ns=clock.wall_ns()
         )
         facts: dict[str, object] = {
             "path": str(path),

@@ -6,19 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit import clock, doctor, limits, loader, means, own_tracefs, recorders, sight
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.capture import coverage, doctor, loader, own_tracefs, probe_options
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.daemon.settings import upkeep
+from execaudit.database.revision import REVISION
 from execaudit.errors import ConfigError, StoreError
-from execaudit.reader import open_history, revision_of
-from execaudit.revision import REVISION
+from execaudit.query import recorders
+from execaudit.query.connection import open_history, revision_of
 from execaudit.sizes import size_text
+from execaudit.store import limits
+from execaudit.system import clock
 from execaudit.times import utc_text
-from execaudit.upkeep import upkeep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from execaudit.settings import Settings
+    from execaudit.config import Settings
 
 
 @click.command("doctor")
@@ -45,8 +48,8 @@ def command(ctx: click.Context, fmt: str) -> None:
     checks = doctor.run(environment, lambda: _database(path))
     recorder = [_recorder(path)] if checks[-1].ok else []
     checks = [*checks, _limits(path, state.settings()), *recorder]
-    folder = means.tracefs()  # without it, or permission to look there, nothing can be said of them
-    sights = [] if folder is None else sight.look(folder, loader.KALLSYMS)
+    folder = probe_options.tracefs()  # without it, or permission to look there, nothing can be said of them
+    sights = [] if folder is None else coverage.look(folder, loader.KALLSYMS)
     if fmt == "json":
         click.echo(doctor.as_json(checks, sights))
     else:
@@ -54,7 +57,7 @@ def command(ctx: click.Context, fmt: str) -> None:
             click.echo(line)
         if sights:
             click.echo()
-            for line in sight.as_text(sights):
+            for line in coverage.as_text(sights):
                 click.echo(line)
     if not all(check.ok for check in checks):
         ctx.exit(1)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from execaudit.cli.options import build_filter, filter_options
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.filter_options import build_filter, filter_options
 from execaudit.errors import ExecauditError
-from execaudit.formats import Format
-from execaudit.text import printable
+from execaudit.escaping import printable
+from execaudit.output.format import Format
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from execaudit.filters import Filter
+    from execaudit.query.filter import Filter
 
 _FORMATS = (Format.CSV, Format.JSONL)
 
@@ -52,9 +52,9 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
     The file appears under its name when it is complete. Without --raw, CSV cells that a
     spreadsheet would run as a formula get an apostrophe before them.
     """
-    from execaudit import writing  # noqa: PLC0415  # see answer
-    from execaudit.cli import missing  # noqa: PLC0415
-    from execaudit.render import json_text  # noqa: PLC0415
+    from execaudit.cli.run import missing  # noqa: PLC0415
+    from execaudit.output import export  # noqa: PLC0415  # see answer
+    from execaudit.output.table import json_text  # noqa: PLC0415
 
     if str(output) == "-":
         output = None
@@ -66,7 +66,7 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
         missing.say(missed)
         missing.warn_of_pruning(connection, wanted)
         with _opened(output) as file:
-            pieces = writing.pieces(
+            pieces = export.pieces(
                 state.database(), connection, asked.wanted, Format(fmt), raw=raw, encoding=file.encoding
             )
             with contextlib.closing(pieces), _progress(connection, asked.wanted, output) as advance:
@@ -82,7 +82,7 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
 
 def _write_gaps(output: Path, records: Iterable[Mapping[str, object]], *, raw: bool) -> None:
     """Writes what is missing into a file beside the CSV file, which has no place for it."""
-    from execaudit.render import gaps_csv  # noqa: PLC0415  # see answer
+    from execaudit.output.table import gaps_csv  # noqa: PLC0415  # see answer
 
     real = Path(os.path.realpath(output))
     with _opened(real.with_name(f"{real.name.removesuffix('.csv')}.gaps.csv")) as file:
@@ -97,9 +97,9 @@ def _progress(
     if output is None or not sys.stderr.isatty():
         yield lambda _items: None
         return
-    from execaudit import query  # noqa: PLC0415  # see answer
+    from execaudit.query import find  # noqa: PLC0415  # see answer
 
-    length, label = query.count(connection, wanted), f"Writing {printable(output.name)}"
+    length, label = find.count(connection, wanted), f"Writing {printable(output.name)}"
     with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
         yield bar.update
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from execaudit.cli.options import build_filter, filter_options
-from execaudit.cli.state import State, config_option, db_option
-from execaudit.formats import Format
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.filter_options import build_filter, filter_options
+from execaudit.output.format import Format
 
 
 @click.command("query")
@@ -33,7 +33,7 @@ def command(state: State, /, fmt: str | None, *, follow: bool, raw: bool, **valu
     """
     if follow and values["reverse"]:
         raise click.UsageError("--follow and --reverse exclude each other")
-    from execaudit.cli.answer import answer  # noqa: PLC0415  # see there
+    from execaudit.cli.run.query import answer  # noqa: PLC0415  # see there
 
     chosen = Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
     with state.history(follow=follow) as connection:

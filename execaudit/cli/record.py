@@ -15,27 +15,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from execaudit import __version__, privileges
-from execaudit.cli.options import Duration
-from execaudit.cli.reload import Reloading
-from execaudit.cli.signals import Stop, at_once, finish, until, wait
-from execaudit.cli.state import State, config_option, db_option, files
+from execaudit import __version__
+from execaudit.capture.probe_options import ProbeKind, default_ring_bytes
+from execaudit.cli.context import State, config_option, db_option, files
+from execaudit.cli.filter_options import Duration
+from execaudit.cli.run.reload import Reloading
+from execaudit.cli.run.signals import Stop, at_once, finish, until, wait
 from execaudit.errors import ConfigError, ExecauditError, ProbeError
-from execaudit.means import ProbeKind, default_ring_bytes
-from execaudit.text import name_text, printable
+from execaudit.escaping import name_text, printable
+from execaudit.system import privileges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from execaudit.capture.probe_options import ProbeOptions
+    from execaudit.daemon.log_file import LogFile
+    from execaudit.daemon.monitor import Monitor
+    from execaudit.daemon.recorder import Recorder, Totals
+    from execaudit.daemon.retention import Retention
+    from execaudit.daemon.settings import Upkeep
+    from execaudit.daemon.sinks import Sink
     from execaudit.event import Nanoseconds
-    from execaudit.logfile import LogFile
-    from execaudit.means import ProbeOptions
-    from execaudit.monitor import Monitor
-    from execaudit.recorder import Recorder, Totals
-    from execaudit.retention import Retention
-    from execaudit.sinks import Sink
-    from execaudit.store import Store
-    from execaudit.upkeep import Upkeep
+    from execaudit.store.writer import Store
 
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # as a shell says it
 _LARGEST_RING = 2**30
@@ -106,16 +107,17 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
     path = state.database_to_write()
     _check_json_log(json_log, path)
 
-    from execaudit import memory  # noqa: PLC0415  # `--help` and refusals need none of these
+    from execaudit.system import allocator  # noqa: PLC0415  # `--help` and refusals need none of these
 
-    memory.leave_out()
-    from execaudit import clock, logs, notify  # noqa: PLC0415
-    from execaudit.means import ProbeOptions  # noqa: PLC0415
-    from execaudit.monitor import Monitor  # noqa: PLC0415
+    allocator.leave_out()
+    from execaudit.capture.probe_options import ProbeOptions  # noqa: PLC0415
+    from execaudit.daemon import diagnostics  # noqa: PLC0415
+    from execaudit.daemon.monitor import Monitor  # noqa: PLC0415
+    from execaudit.daemon.settings import upkeep  # noqa: PLC0415
+    from execaudit.system import clock, systemd  # noqa: PLC0415
     from execaudit.times import utc_text  # noqa: PLC0415
-    from execaudit.upkeep import upkeep  # noqa: PLC0415
 
-    logs.configure()
+    diagnostics.configure()
     options = ProbeOptions(ProbeKind(probe), not no_failed, max_argv, ring_size)
     wanted = upkeep(state.settings())
     # A command that is to be run gets the caller's rights, so the recorder beside it keeps them.
@@ -129,7 +131,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             privileges.drop_all(_written(path, targets.log_file))
         monitor = Monitor(tuple(sink.name for sink in targets.sinks), wanted.textfile)
         stop = stack.enter_context(Stop.on_signals())
-        logs.log.info(
+        diagnostics.log.info(
             "recording",
             probe=uses,
             failed=options.failed,
@@ -137,7 +139,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
             json_log=None if json_log is None else printable(json_log),
             nobody_recorded_since=None if before_ns is None else utc_text(before_ns),
         )
-        notify.notify("READY=1", must_arrive=True)
+        systemd.notify("READY=1", must_arrive=True)
         child = refused = None
         try:
             child = subprocess.Popen(cmd) if cmd else None  # noqa: S603  # what the user asked for
@@ -155,7 +157,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter an option
 
         totals = _run(recorder, look, stop, child)
         targets.store.end_run(clock.wall_ns())
-        logs.log.info("stopped", execs=totals.execs, missed=totals.missed)
+        diagnostics.log.info("stopped", execs=totals.execs, missed=totals.missed)
         if refused:
             raise _CommandError(f"cannot run {cmd[0]}: {refused.strerror}: try it alone", _NOT_EXECUTABLE)
         return 0 if child is None else finish(child, stop)
@@ -165,11 +167,11 @@ def _run(
     recorder: Recorder, look: Callable[[], bool], stop: Stop, child: subprocess.Popen[bytes] | None
 ) -> Totals:
     """Records until `look` says so. Does not return when the stop takes too long."""
-    from execaudit import notify  # noqa: PLC0415  # see command
-    from execaudit.stopping import StuckError, leave  # noqa: PLC0415
+    from execaudit.daemon.stopping import StuckError, leave  # noqa: PLC0415
+    from execaudit.system import systemd  # noqa: PLC0415  # see command
 
     def on_stop() -> None:
-        notify.notify("STOPPING=1", must_arrive=True)
+        systemd.notify("STOPPING=1", must_arrive=True)
         stop.begin(child)
 
     try:
@@ -187,7 +189,7 @@ def _run(
 
 def _check_clock() -> None:
     """The kernel stamps execs with its own boot clock, which is to be read here too."""
-    from execaudit import clock  # noqa: PLC0415  # see command
+    from execaudit.system import clock  # noqa: PLC0415  # see command
 
     if seconds := clock.namespace_offset_s():
         raise ProbeError(
@@ -218,12 +220,12 @@ def _open_targets(
     stack: contextlib.ExitStack, path: Path, json_log: str | None, wanted: Upkeep, *, quiet: bool
 ) -> _Targets:
     """Opens what is written to; the stack closes it. Raises ExecauditError."""
-    from execaudit import clock  # noqa: PLC0415  # see command
-    from execaudit.ballast import Ballast  # noqa: PLC0415
     from execaudit.cli.progress import Progress  # noqa: PLC0415
-    from execaudit.retention import Retention  # noqa: PLC0415
-    from execaudit.sinks import StoreSink  # noqa: PLC0415
-    from execaudit.store import Store  # noqa: PLC0415
+    from execaudit.daemon.retention import Retention  # noqa: PLC0415
+    from execaudit.daemon.sinks import StoreSink  # noqa: PLC0415
+    from execaudit.store.ballast import Ballast  # noqa: PLC0415
+    from execaudit.store.writer import Store  # noqa: PLC0415
+    from execaudit.system import clock  # noqa: PLC0415  # see command
 
     host = name_text(socket.gethostname())
     retention = Retention(path, clock.boot_id(), wanted.limits, host=host)
@@ -244,13 +246,13 @@ def _open_targets(
 
 def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: _Targets) -> tuple[Recorder, str]:
     """Returns what records from now on, and by which means. Raises ProbeError, StoreError."""
-    from execaudit import clock  # noqa: PLC0415  # see command
-    from execaudit.assemble import Assembler, Origin  # noqa: PLC0415
-    from execaudit.probe import Probe  # noqa: PLC0415
-    from execaudit.recorder import Recorder  # noqa: PLC0415
-    from execaudit.start import start  # noqa: PLC0415
-    from execaudit.store import Run  # noqa: PLC0415
-    from execaudit.users import UserNames  # noqa: PLC0415
+    from execaudit.capture.assembler import Assembler, Origin  # noqa: PLC0415
+    from execaudit.capture.probe import Probe  # noqa: PLC0415
+    from execaudit.capture.start import start  # noqa: PLC0415
+    from execaudit.daemon.recorder import Recorder  # noqa: PLC0415
+    from execaudit.store.writer import Run  # noqa: PLC0415
+    from execaudit.system import clock  # noqa: PLC0415  # see command
+    from execaudit.system.usernames import UserNames  # noqa: PLC0415
 
     host, boot_id, user_of = targets.host, clock.boot_id(), UserNames().name_of
     source, begun = start(lambda: Probe(options), host=host, boot_id=boot_id, user_of=user_of)
@@ -269,8 +271,8 @@ def _written(database: Path, log_file: LogFile | None) -> list[Path]:
 
 def _log_file(json_log: str | None, wanted: Upkeep) -> LogFile | None:
     """Opens the JSON log, if it is a file."""
-    from execaudit import log_limit  # noqa: PLC0415  # see command
-    from execaudit.logfile import LogFile  # noqa: PLC0415
+    from execaudit.daemon import log_limit  # noqa: PLC0415  # see command
+    from execaudit.daemon.log_file import LogFile  # noqa: PLC0415
 
     if json_log in (None, "-"):
         return None
@@ -281,9 +283,9 @@ def _further_sinks(
     log_file: LogFile | None, host: str, json_log: str | None, *, quiet: bool
 ) -> Iterator[Sink]:
     """Yields the sinks beside the history; nobody waits for them."""
-    from execaudit.detached import Detached  # noqa: PLC0415  # see command
-    from execaudit.sinks import JsonLogSink, JsonStreamSink, LiveSink  # noqa: PLC0415
-    from execaudit.stream import write_all  # noqa: PLC0415
+    from execaudit.daemon.detached import Detached  # noqa: PLC0415  # see command
+    from execaudit.daemon.sinks import JsonLogSink, JsonStreamSink, LiveSink  # noqa: PLC0415
+    from execaudit.system.stream import write_all  # noqa: PLC0415
 
     write = functools.partial(write_all, sys.stdout.fileno())
     if json_log == "-":
@@ -297,10 +299,10 @@ def _further_sinks(
 
 def _reload(state: State, targets: _Targets, monitor: Monitor, recorder: Recorder) -> None:
     """After SIGHUP: opens the JSON log anew, and reads again settings that may change and the host's name."""
-    from execaudit import log_limit  # noqa: PLC0415  # see command
-    from execaudit.logs import log  # noqa: PLC0415  # see command
-    from execaudit.settings import reload  # noqa: PLC0415
-    from execaudit.upkeep import upkeep  # noqa: PLC0415
+    from execaudit.config import reload  # noqa: PLC0415
+    from execaudit.daemon import log_limit  # noqa: PLC0415  # see command
+    from execaudit.daemon.diagnostics import log  # noqa: PLC0415  # see command
+    from execaudit.daemon.settings import upkeep  # noqa: PLC0415
 
     try:
         wanted = upkeep(reload(state.settings()))

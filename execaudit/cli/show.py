@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from execaudit.cli.options import ExecId
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.filter_options import ExecId
 
 if TYPE_CHECKING:
     from execaudit.event import ExecKey
@@ -34,7 +34,7 @@ def command(state: State, key: ExecKey, fmt: str, *, everything: bool) -> None:
 
     ID is what `query --format jsonl` calls id, parent_id and replaced_by.
     """
-    from execaudit.cli import relatives  # noqa: PLC0415  # see answer
+    from execaudit.cli.run import show  # noqa: PLC0415  # see answer
 
     with state.history() as connection:
-        relatives.show(connection, key, most=None if everything else _CHILDREN, as_json=fmt == "json")
+        show.show(connection, key, most=None if everything else _CHILDREN, as_json=fmt == "json")

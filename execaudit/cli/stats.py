@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from execaudit.cli.options import filter_options
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.filter_options import filter_options
 
 
 @click.command("stats")
@@ -31,8 +31,8 @@ def command(state: State, /, top: int, fmt: str, **values: Any) -> None:  # noqa
 
     The filters are those of `query`; with --limit the newest so many are counted.
     """
-    from execaudit.cli import totals  # noqa: PLC0415  # see answer
+    from execaudit.cli.run import stats  # noqa: PLC0415  # see answer
 
     with state.history() as connection:
-        found = totals.count(connection, values, top=top)
-    totals.write(found, state.database(), as_json=fmt == "json")
+        found = stats.count(connection, values, top=top)
+    stats.write(found, state.database(), as_json=fmt == "json")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from execaudit.cli.options import ExecId, filter_options
-from execaudit.cli.state import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.filter_options import ExecId, filter_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,10 +50,10 @@ def command(context: click.Context, state: State, /, fmt: str, **values: Any) ->
     takes the newest.
     """
     _refuse_mixtures(context, values)
-    from execaudit.cli import forest  # noqa: PLC0415  # see answer
+    from execaudit.cli.run import tree  # noqa: PLC0415  # see answer
 
     with state.history() as connection:
-        forest.draw_asked(connection, values, as_json=fmt == "jsonl")
+        tree.draw_asked(connection, values, as_json=fmt == "jsonl")
 
 
 def _refuse_mixtures(context: click.Context, values: Mapping[str, Any]) -> None:

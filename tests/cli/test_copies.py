@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.store import Store
+from execaudit.store.writer import Store
 from tests.commands import EXECAUDIT, PATIENCE, as_nobody, environment, execaudit, snapshot
 from tests.histories import at, begin_run, make_event, make_history
 
@@ -174,8 +174,8 @@ def test_a_pruned_exec_is_no_bug(tmp_path: Path) -> None:
     path = make_history(tmp_path / "history.db", [make_event(b"a", pid=1)])
     # As if it had been pruned after its number was found.
     script = (
-        "import sys; from execaudit import query; query.fetch = lambda *_: []; "
-        "from execaudit.cli import run; sys.exit(run(sys.argv[1:]))"
+        "import sys; from execaudit.query import find; find.fetch = lambda *_: []; "
+        "from execaudit.cli import execute; sys.exit(execute(sys.argv[1:]))"
     )
     done = subprocess.run(
         [EXECAUDIT[0], "-c", script, "--config", "/dev/null", "--db", path, "show", make_event(b"a", pid=1).id],

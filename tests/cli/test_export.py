@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.record import FIELDS
-from execaudit.store import Store
+from execaudit.output.record import FIELDS
+from execaudit.store.writer import Store
 from tests.commands import PATIENCE, as_nobody, audible, execaudit, in_shell, line_of, on_terminal, running
 from tests.histories import START, begin_run, make_event, make_gap, make_history
 

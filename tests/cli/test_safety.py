@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.record import FIELDS
+from execaudit.output.record import FIELDS
 from tests.commands import execaudit, on_terminal
 from tests.histories import make_event, make_history
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.record import FIELDS
+from execaudit.output.record import FIELDS
 from tests.cli.test_safety import HOSTILE, unsafe
 from tests.commands import execaudit, found, in_shell, on_terminal
 from tests.families import Family, born, make_family

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit import clock
 from execaudit.event import GapReason, Nanoseconds
-from execaudit.store import Run, Store
+from execaudit.store.writer import Run, Store
+from execaudit.system import clock
 from tests.commands import execaudit, line_of, running
 from tests.histories import BOOT_ID, HOST, START, at, make_event, make_gap, make_history
 

@@ -18,10 +18,10 @@ from tests.commands import EXECAUDIT, as_nobody, execaudit, on_terminal
 
 # Executed by Python before anything of ours.
 _BREAKS_QUERY = """
-import execaudit.query
+import execaudit.query.find
 def find(*arguments, **options):
     raise ZeroDivisionError("a bug")
-execaudit.query.find = find
+execaudit.query.find.find = find
 """
 
 

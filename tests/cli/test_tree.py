@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from execaudit.record import FIELDS
+from execaudit.output.record import FIELDS
 from tests.cli.test_safety import HOSTILE, unsafe
 from tests.commands import PATIENCE, audible, execaudit, in_shell, line_of, on_terminal, running
 from tests.families import Family, born, make_family

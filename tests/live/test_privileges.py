@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit import privileges
+from execaudit.system import privileges
 from tests import reachable
 from tests.commands import PATIENCE, execaudit, found, recorder
 from tests.live.test_record_cli import ended, program
@@ -49,7 +49,7 @@ def status_of(pid: int) -> dict[str, str]:
 def as_service(user: str, before: str = "") -> tuple[str, ...]:
     """The command, of which that user is the service's; after some code of a test."""
     code = (
-        "import sys; from execaudit import privileges; from execaudit.cli import main\n"
+        "import sys; from execaudit.system import privileges; from execaudit.cli import main\n"
         f"privileges.USER = {user!r}; sys.argv[0] = 'execaudit'\n{before}\nsys.exit(main())"
     )
     return (*reachable.script(code), "--config", os.devnull)
@@ -108,7 +108,7 @@ def test_the_service_user_takes_over_its_folder(folder: Path) -> None:
 # written and no O_TRUNC that changes nothing.
 _WATCHED = """
 import os
-from execaudit import loader
+from execaudit.capture import loader
 load, said = loader.load, os.open({said!r}, os.O_WRONLY | os.O_CREAT)
 def watched(options):
     os.close(os.open("/sys/kernel/tracing/set_event", os.O_WRONLY | os.O_APPEND))
@@ -139,7 +139,7 @@ def test_the_probe_is_loaded_by_root(folder: Path, tmp_path: Path) -> None:
 # Interrupts the recorder from within the child that loads the probe, which then does nothing for long.
 _INTERRUPTED = """
 import os, signal, time
-from execaudit import loader
+from execaudit.capture import loader
 said = os.open({said!r}, os.O_WRONLY | os.O_CREAT)
 def interrupting(options):
     os.write(said, str(os.getpid()).encode())

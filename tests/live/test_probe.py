@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from execaudit import loader
+from execaudit.capture import loader
+from execaudit.capture.probe import Probe
+from execaudit.capture.probe_options import ProbeOptions
+from execaudit.capture.recursion_misses import Misses, shown
+from execaudit.capture.wire import decode, is_exit
 from execaudit.errors import ProbeError
-from execaudit.handover import from_child
-from execaudit.means import ProbeOptions
-from execaudit.misses import Misses, shown
-from execaudit.probe import Probe
-from execaudit.wire import decode, is_exit
+from execaudit.system import shipped
+from execaudit.system.child import from_child
 
 
 def test_closing_leaves_the_descriptors_of_others_alone() -> None:
@@ -54,7 +55,7 @@ def test_what_the_kernel_left_out_is_counted(tmp_path: Path) -> None:
     """Each time that a program would have interrupted itself is one, and no other program's."""
 
     def load() -> tuple[dict[str, object], list[int]]:
-        bpf = loader.import_bcc().BPF(text=_RECURSIVE, cflags=[f"-I{loader.source_dir()}"])
+        bpf = loader.import_bcc().BPF(text=_RECURSIVE, cflags=[f"-I{shipped.folder('bpf')}"])
         bpf.attach_raw_tracepoint(tp=b"bpf_trace_printk", fn_name=b"on_print")
         bpf.attach_raw_tracepoint(tp=b"sched_process_exec", fn_name=b"on_exec")
         programs = [bpf.funcs[name].fd for name in (b"on_print", b"on_exec")]

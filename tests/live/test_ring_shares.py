@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from execaudit.means import ProbeKind, ProbeOptions
-from execaudit.probe import Probe
-from execaudit.wire import Facts, Piece, decode, decode_exit, decode_launch, is_exit
+from execaudit.capture.probe import Probe
+from execaudit.capture.probe_options import ProbeKind, ProbeOptions
+from execaudit.capture.wire import Facts, Piece, decode, decode_exit, decode_launch, is_exit
 from tests.live.recording import PROBE, paused, recording
 from tests.nobody import NOBODY
 

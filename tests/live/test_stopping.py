@@ -46,7 +46,7 @@ def patched(**seconds: float) -> tuple[str, ...]:
     return (
         sys.executable,
         "-c",
-        f"from execaudit import detached; {sets}from execaudit.cli import main; main()",
+        f"from execaudit.daemon import detached; {sets}from execaudit.cli import main; main()",
         "--config",
         os.devnull,
     )

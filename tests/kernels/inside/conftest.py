@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from execaudit.assemble import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.probe import Probe
+from execaudit.capture.probe_options import ProbeKind, ProbeOptions
 from execaudit.event import ExecEvent, ExitEvent
-from execaudit.means import ProbeKind, ProbeOptions
-from execaudit.probe import Probe
 from tests.kernels.inside.calls import in_child
 
 if TYPE_CHECKING:

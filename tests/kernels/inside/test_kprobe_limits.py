@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from execaudit import kprobes, loader
-from execaudit.means import ProbeKind, ProbeOptions
+from execaudit.capture import kprobes, loader
+from execaudit.capture.probe_options import ProbeKind, ProbeOptions
 from tests.kernels.inside.calls import execve, execve_each, held_in_exec
 from tests.kernels.inside.conftest import ALONE, WITH_TRACEPOINT, capturing
 

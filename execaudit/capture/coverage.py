@@ -1,0 +1,102 @@
+"""What each probe would and would not see on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from execaudit.capture import kprobes
+from execaudit.capture.probe_options import SUCCESS, ProbeKind, ProbeOptions, settle
+from execaudit.errors import ProbeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_KINDS = (ProbeKind.TRACEPOINT, ProbeKind.KPROBE)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One probe: whether it can be used, and what it would see. All False when it cannot."""
+
+    probe: str
+    usable: bool
+    automatic: bool
+    """`--probe auto` takes it."""
+    reason: str | None
+    """Why it cannot be used."""
+    successful: bool
+    from_kernel: bool
+    interpreters: bool
+    failed: bool
+    failed_32_bit: bool
+    filtered: bool
+    """Those that a filter of system calls answers with an error: the kernel's tracepoint is passed then."""
+    filtered_otherwise: bool
+    """Those that it kills, traps or answers with 0: no probe sees them."""
+
+
+_WORDS = {
+    "successful": "successful execs",
+    "from_kernel": "programs that the kernel starts",
+    "interpreters": "interpreters of scripts",
+    "failed": "failed execs",
+    "failed_32_bit": "failed execs of 32-bit programs",
+    "filtered": "execs that seccomp answers with an error",
+    "filtered_otherwise": "execs that it kills, traps, answers with 0",
+}
+
+
+def look(tracefs: Path, symbols: Path) -> list[Sight]:
+    """Returns each probe's sight, by what tracefs and /proc/kallsyms say of the kernel."""
+    automatic = _reason(ProbeOptions(), tracefs) is None and settle(ProbeOptions(), tracefs).kind
+    return [_sight(kind, tracefs, symbols, automatic=kind is automatic) for kind in _KINDS]
+
+
+def _sight(kind: ProbeKind, tracefs: Path, symbols: Path, *, automatic: bool) -> Sight:
+    reason, functions = _reason(ProbeOptions(kind), tracefs), set()
+    uses_functions = kind is ProbeKind.KPROBE
+    if uses_functions and reason is None:
+        try:
+            functions = {entry.program for entry in kprobes.entries(symbols)}
+        except ProbeError as exc:
+            reason = str(exc).partition(": ")[0]
+    usable = reason is None
+    has_exec = (tracefs / "events" / SUCCESS).is_dir()
+    return Sight(
+        kind.value,
+        usable,
+        automatic and usable,
+        reason,
+        successful=usable,
+        from_kernel=usable and has_exec,
+        interpreters=usable and has_exec,
+        failed=usable,
+        failed_32_bit=b"on_enter_compat_execve" in functions,
+        filtered=usable and not uses_functions,
+        filtered_otherwise=False,
+    )
+
+
+def _reason(options: ProbeOptions, tracefs: Path) -> str | None:
+    try:
+        settle(options, tracefs)
+    except ProbeError as exc:
+        return str(exc).partition(": ")[0]
+    return None
+
+
+def as_text(sights: Sequence[Sight]) -> Iterator[str]:
+    """Yields a table for a person: a line for each thing, a column for each probe."""
+    width = max(map(len, _WORDS.values()))
+    column = max(len(sight.probe) for sight in sights)
+    yield f"{'':<{width}}  " + "  ".join(f"{sight.probe:<{column}}" for sight in sights).rstrip()
+    for name, words in _WORDS.items():
+        cells = ("yes" if getattr(sight, name) else "no" if sight.usable else "-" for sight in sights)
+        yield f"{words:<{width}}  " + "  ".join(f"{cell:<{column}}" for cell in cells).rstrip()
+    for sight in sights:
+        if sight.automatic:
+            yield f"`--probe auto` takes {sight.probe}"
+        if sight.reason is not None:
+            yield f"{sight.probe}: {sight.reason}"

@@ -1,0 +1,52 @@
+"""Mount tracefs for this process alone, where it is not mounted: attaching to system calls needs it.
+
+The process gets a mount namespace of its own. The mount is not seen outside, and ends with the process.
+What others mount later outside is seen here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from execaudit.capture.probe_options import TRACEFS
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+# include/uapi/linux/sched.h and mount.h
+_CLONE_NEWNS = 0x00020000
+_NOSUID, _NODEV, _NOEXEC, _REC, _SLAVE = 2, 4, 8, 0x4000, 1 << 19
+
+
+def mount_if_missing() -> bool:
+    """Says whether it mounted tracefs: it was not mounted, and this process may do so.
+
+    Acts on the calling thread, so there may be no other yet.
+    """
+    if not _is_missing():
+        return False
+    try:
+        _check(_LIBC.unshare(_CLONE_NEWNS))
+        # Before the mount, which otherwise would be made outside too. It fails where / is no mount (chroot).
+        _mount(None, "/", None, _REC | _SLAVE)
+        _mount("tracefs", str(TRACEFS[0]), "tracefs", _NOSUID | _NODEV | _NOEXEC)
+    except OSError:
+        return False
+    return True
+
+
+def _is_missing() -> bool:
+    try:
+        return not any((folder / "events").is_dir() for folder in TRACEFS)
+    except OSError:  # it is there, but closed to this user
+        return False
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
+    names = (None if name is None else name.encode() for name in (source, target, kind))
+    _check(_LIBC.mount(*names, ctypes.c_ulong(flags), None))
+
+
+def _check(result: int) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

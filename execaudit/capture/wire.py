@@ -1,0 +1,357 @@
+"""The bytes of the probe's records, as `bpf/execaudit.h` lays them out. Pure: bytes in, values out."""
+
+from __future__ import annotations
+
+import re
+import struct
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+from execaudit.errors import ExecauditError
+
+# Native byte order: probe and reader are the same machine. "=" means no padding, which
+# the header promises (tests/capture/test_wire.py compares both with the C compiler's layout).
+_HEAD = struct.Struct("=QIIIIIIIHBBI4x")
+_OWN = struct.Struct("=QIIIiIIIIII")
+_LENGTHS = struct.Struct("=7H2xI")
+_LAUNCH = struct.Struct("=16xIB3xQIIIIIiII16s16s")
+_EXIT = struct.Struct("=Q4xI32xQII")
+_TYPE_AT = 38  # ea_head.type
+_LAUNCH_AT = _HEAD.size + _OWN.size  # ea_exec.str_len
+_EXEC_SIZE = _LAUNCH_AT + _LAUNCH.size
+# All that differs from exec to exec, in one go.
+_FIRST = struct.Struct(_HEAD.format + _OWN.format[1:] + _LENGTHS.format[1:])
+
+UNKNOWN = 0xFFFFFFFF
+"""EA_`EA_UNKNOWN`: a number that the probe could not know, or not yet."""
+AT_FDCWD = -100
+
+
+class RecordType(IntEnum):
+    """`ea_head.type`."""
+
+    EXEC = 1
+    FAILED = 2
+    EXEC_MORE = 3
+    FAILED_MORE = 4
+    EXIT = 5
+
+
+# A NamedTuple's own is Python and takes twice as long, and this is done for each record.
+_new = tuple.__new__
+# Plain numbers: looking a member up for each record costs more than the comparison.
+_EXEC, _FAILED, _FAILED_MORE = 1, 2, 4
+
+
+class RecordFlag(IntFlag):
+    """`ea_head.flags`."""
+
+    FAULT = 1
+    LIMIT = 2
+    LAST = 4
+
+
+class PathFlag(IntFlag):
+    """`ea_exec.path_flags`, of one path."""
+
+    DELETED = 1
+    PSEUDO = 2
+    CUT = 4
+    NONE = 8
+    UNREACHABLE = 16
+
+
+_EXE_SHIFT, _CGROUP_SHIFT, _ROOT_SHIFT = 8, 16, 24  # EA_PATH_EXE is 1 << 8
+_ONE_PATH = 255
+# What an exec id has room for: see event. 36 years, and PID_MAX_LIMIT.
+_TIME_BITS, _TASK_BITS = 60, 22
+_PTS = re.compile(rb"pts(\d+)")
+
+
+class WireError(ExecauditError):
+    """A record does not have the form of the header: probe and package do not fit."""
+
+
+class Piece(NamedTuple):
+    """Bytes of a command line: in every record."""
+
+    boot_ns: int
+    tid: int
+    """With `boot_ns`, what the records of one exec have in common."""
+    pid: int
+    seq: int
+    """Its place among the records of the exec, lost ones counted; the LAST one has the highest."""
+    failed: bool
+    """The exec was refused."""
+    total: int
+    """Bytes of the whole command line, or UNKNOWN."""
+    argc: int
+    """Arguments of the whole command line, or UNKNOWN."""
+    offset: int
+    """Where `argv` stands in the command line."""
+    missing: int
+    """With FAULT: bytes that are lost right after `argv`, or UNKNOWN."""
+    flags: int
+    argv: bytes
+
+
+class Image(NamedTuple):
+    """What a process runs: the exec that started it."""
+
+    boot_ns: int
+    """When that took effect; 0: before the probe was attached, and `pid` ran it then."""
+    pid: int
+    """0, too: not known."""
+
+
+class Place(NamedTuple):
+    """Where an exec came from, as the probe sends it: `decode_place` reads it."""
+
+    auid: int
+    """UNKNOWN when unset; `session` too."""
+    session: int
+    tty_bytes: int
+    """How many of `texts` are the terminal's."""
+    flags: int
+    """PathFlag, of the cgroup."""
+    texts: bytes
+
+
+class Facts(NamedTuple):
+    """What the first record of an exec says beside its piece of the command line."""
+
+    parent: Image
+    """What the process ran before, or was forked from."""
+    replaces: bool
+    """The parent ran in this very process."""
+    caller_tid: int
+    ppid: int
+    errno: int
+    """Positive; 0 for a successful exec."""
+    cut_from: int
+    """Bytes `cut_from` to `cut_to` of the command line were left out on purpose."""
+    cut_to: int
+    place: Place
+    launch: bytes
+    """What was run, as whom: `decode_launch` reads it. The same bytes come again and again."""
+    account: int
+    """The uid that answers for it: see ea_exec.account."""
+
+
+class Launch(NamedTuple):
+    """What many execs have in common: the program, its user, its directory."""
+
+    uid: int
+    gid: int
+    euid: int
+    comm: bytes
+    parent_comm: bytes
+    filename: bytes | None
+    interpreter: bytes | None
+    cwd: bytes | None
+    exe: bytes | None
+    root: bytes | None
+    """Of the process, where it is not the host's."""
+    mnt_ns: int | None
+    """Its mount namespace, where it is not the host's."""
+    traced: int | None
+    """The process that traced it."""
+    inode: int
+    """Of the exe, as `device` (major << 20 | minor) and `nlink`."""
+    device: int
+    nlink: int
+    gained: int
+    """EA_GAINED_* bits: what the image's file gave the process."""
+
+
+class Exit(NamedTuple):
+    """The end of a process."""
+
+    boot_ns: int
+    pid: int
+    image_ns: int
+    """What it ran, with `image_pid`: see Image."""
+    image_pid: int
+    status: int
+    """As wait(2) gives it."""
+
+
+def is_exit(record: bytes) -> bool:
+    """Says whether a record is the end of a process, and not of an exec."""
+    return record[_TYPE_AT : _TYPE_AT + 1] == b"\5"
+
+
+def record_type(record: bytes) -> int:
+    """Returns the RecordType of a record, or another number of what is none."""
+    return record[_TYPE_AT] if len(record) > _TYPE_AT else 0
+
+
+def decode_exit(record: bytes) -> Exit:
+    """Returns what the record of an end says.
+
+    Raises WireError for bytes that the probe cannot have sent.
+    """
+    try:
+        boot_ns, pid, image_ns, image_pid, status = _EXIT.unpack_from(record)
+    except struct.error as exc:
+        raise _no_record(record, exc) from exc
+    if (boot_ns | image_ns) >> _TIME_BITS or (pid | image_pid) >> _TASK_BITS:
+        raise _no_record(record, _NOBODY)
+    return _new(Exit, (boot_ns, pid, image_ns, image_pid, status))
+
+
+def started(record: bytes) -> tuple[int, int] | None:
+    """Returns pid and boot clock of the successful exec whose first record this is, else None."""
+    if record[_TYPE_AT : _TYPE_AT + 1] != b"\1":
+        return None
+    boot_ns, _, pid = struct.unpack_from("=QII", record)
+    return pid, boot_ns
+
+
+_NOBODY = "a time or a task that no kernel has"
+
+
+def _no_record(record: bytes, reason: object) -> WireError:
+    return WireError(f"the probe sent {len(record)} bytes that are no record ({reason}): reinstall execaudit")
+
+
+def decode(record: bytes) -> tuple[Piece, Facts | None]:
+    """Returns what a record holds; Facts only from the first record of an exec.
+
+    Raises WireError for bytes that the probe cannot have sent.
+    """
+    kind = record[_TYPE_AT] if len(record) > _TYPE_AT else 0
+    if kind > _FAILED:
+        return _decode_more(record, kind), None
+    try:
+        (
+            boot_ns, tid, pid, total, argc, offset, length, missing, size, kind, flags, seq,
+            parent_ns, parent_pid, caller_tid, ppid, ret, cut_from, cut_to, auid, session, replaces,
+            account, filename_len, interp_len, tty_len, cgroup_len, cwd_len, exe_len, root_len,
+            path_flags,
+        ) = _FIRST.unpack_from(record)  # fmt: skip
+    except struct.error as exc:
+        raise _no_record(record, exc) from exc
+    tty_at = _EXEC_SIZE + filename_len + interp_len
+    cwd_at = tty_at + tty_len + cgroup_len
+    argv_at = cwd_at + cwd_len + exe_len + root_len
+    end = argv_at + length
+    argv = record[argv_at:end]
+    if size != _EXEC_SIZE or not kind or len(record) < end:
+        raise _no_record(record, f"type {kind}, {end} bytes needed, {size} of them fixed")
+    if (boot_ns | parent_ns) >> _TIME_BITS or (tid | pid | parent_pid | caller_tid) >> _TASK_BITS:
+        raise _no_record(record, _NOBODY)
+    piece = _new(Piece, (boot_ns, tid, pid, seq, kind == _FAILED, total, argc, offset, missing, flags, argv))
+    place = _new(
+        Place, (auid, session, tty_len, path_flags >> _CGROUP_SHIFT & _ONE_PATH, record[tty_at:cwd_at])
+    )
+    facts = _new(Facts, (
+        _new(Image, (parent_ns, parent_pid)), replaces != 0, caller_tid, ppid, -ret, cut_from, cut_to,
+        place, record[_LAUNCH_AT:tty_at] + record[cwd_at:argv_at], account,
+    ))  # fmt: skip
+    return piece, facts
+
+
+def _decode_more(record: bytes, kind: int) -> Piece:
+    try:
+        boot_ns, tid, pid, total, argc, offset, length, missing, size, _, flags, seq = _HEAD.unpack_from(
+            record
+        )
+    except struct.error as exc:
+        raise _no_record(record, exc) from exc
+    end = _HEAD.size + length
+    if size != _HEAD.size or kind > _FAILED_MORE or len(record) < end:
+        raise _no_record(record, f"type {kind}, {end} bytes needed, {size} of them fixed")
+    if boot_ns >> _TIME_BITS or (tid | pid) >> _TASK_BITS:
+        raise _no_record(record, _NOBODY)
+    failed, argv = kind == _FAILED_MORE, record[_HEAD.size : end]
+    return _new(Piece, (boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv))
+
+
+def decode_launch(launch: bytes) -> Launch:
+    """Returns what `Facts.launch` says."""
+    filename_len, interp_len, _, _, cwd_len, exe_len, _, _ = _LENGTHS.unpack_from(launch)
+    (
+        path_flags, gained, inode, uid, gid, euid, device, nlink, dirfd, mnt_ns, traced, comm, parent_comm,
+    ) = _LAUNCH.unpack_from(launch)  # fmt: skip
+    interp_at = _LAUNCH.size + filename_len
+    cwd_at = interp_at + interp_len
+    exe_at = cwd_at + cwd_len
+    root_at = exe_at + exe_len
+    filename = launch[_LAUNCH.size : interp_at - 1] if filename_len else None
+    return Launch(
+        uid=uid,
+        gid=gid,
+        euid=euid,
+        comm=comm.partition(b"\0")[0],
+        parent_comm=parent_comm.partition(b"\0")[0],
+        filename=filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
+        interpreter=launch[interp_at : cwd_at - 1] if interp_len else None,
+        cwd=path(launch[cwd_at:exe_at], path_flags & _ONE_PATH),
+        exe=path(launch[exe_at:root_at], path_flags >> _EXE_SHIFT & _ONE_PATH),
+        root=path(launch[root_at:], path_flags >> _ROOT_SHIFT & _ONE_PATH),
+        mnt_ns=mnt_ns or None,
+        traced=traced or None,
+        inode=inode,
+        device=device,
+        nlink=nlink,
+        gained=gained,
+    )
+
+
+def decode_place(place: Place) -> tuple[bytes | None, bytes | None]:
+    """Returns terminal and cgroup of a place."""
+    texts, tty_bytes = place.texts, place.tty_bytes
+    return (
+        terminal(texts[: tty_bytes - 1]) if tty_bytes else None,
+        cgroup_path(texts[tty_bytes:], place.flags),
+    )
+
+
+def terminal(name: bytes) -> bytes:
+    """Returns the path below /dev of a terminal that the kernel calls so: pts3 is pts/3."""
+    pts = _PTS.fullmatch(name)
+    return b"pts/" + pts[1] if pts else name
+
+
+def at_path(dirfd: int, filename: bytes) -> bytes:
+    """Returns the path of an execveat as the kernel itself names it (fs/exec.c, alloc_bprm)."""
+    if filename.startswith(b"/"):
+        return filename
+    return b"/dev/fd/%d/%s" % (dirfd, filename) if filename else b"/dev/fd/%d" % dirfd
+
+
+def path(components: bytes, flags: int) -> bytes | None:
+    """Returns a path from its components, the last one first, each ended by a NUL.
+
+    As /proc/PID/exe and /proc/PID/cwd show it, ` (deleted)` included. A path of which the
+    root end is missing starts with `(cut)/`, and one in a mount that is in no tree with
+    `(unreachable)/`, as getcwd(2) marks it.
+    """
+    names = components.split(b"\0")
+    names.reverse()  # the empty end of the split becomes the root
+    text = b"/".join(names) if len(names) > 1 else b"/"
+    if not flags:
+        return text
+    if flags & PathFlag.NONE:
+        return None
+    if flags & PathFlag.PSEUDO:
+        return text + b" (deleted)"
+    if flags & PathFlag.CUT:
+        text = b"(cut)" + text
+    if flags & PathFlag.UNREACHABLE:
+        text = b"(unreachable)" + text
+    return text + b" (deleted)" if flags & PathFlag.DELETED else text
+
+
+def cgroup_path(components: bytes, flags: int) -> bytes | None:
+    """Returns a path from its components, the first one first, each ended by a NUL.
+
+    One of which the other end is missing ends with `/(cut)`.
+    """
+    if flags & PathFlag.NONE:
+        return None
+    text = b"/" + components[:-1].replace(b"\0", b"/")
+    if flags & PathFlag.CUT:
+        return text.removesuffix(b"/") + b"/(cut)"
+    return text

@@ -1,0 +1,165 @@
+"""What holds for every command: the database and the settings, --db and --config."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from execaudit.config import DEFAULT_CONFIG, Settings, load, load_default, scalars
+from execaudit.database.url import DEFAULT_DATABASE, database_path
+from execaudit.errors import StoreError
+from execaudit.escaping import printable
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+
+    from click.shell_completion import CompletionItem
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+# SQLite's instructions between two looks at Ctrl-C: Python sees signals only when it runs.
+_STEPS = 100_000
+
+
+class State:
+    """What the options before and after a command's name, and the configuration, have set."""
+
+    def __init__(self) -> None:
+        self.db: str | None = None
+        self.config: Settings | None = None
+
+    def settings(self) -> Settings:
+        """Returns the settings of the file that was named, else of the default one."""
+        if self.config is None:
+            self.config = load_default()
+        return self.config
+
+    def database(self) -> Path:
+        """Returns the database: command line beats environment beats file."""
+        given = self.settings().db if self.db is None else self.db
+        return database_path(DEFAULT_DATABASE if given is None else given)
+
+    def database_to_write(self) -> Path:
+        """Returns the database for a writer, which must not touch what is none of ours.
+
+        Raises StoreError.
+        """
+        from execaudit.query.connection import revision_of  # noqa: PLC0415  # `--help` needs no SQLite
+
+        path = self.database()
+        if path.exists() and not (path.is_file() and path.stat().st_size == 0) and revision_of(path) is None:
+            raise StoreError(f"{path} is another program's database: name another file with --db")
+        return path
+
+    @contextlib.contextmanager
+    def history(self, *, follow: bool = False) -> Iterator[sqlite3.Connection]:
+        """Opens the database for reading; `follow`: see open_history()."""
+        from execaudit.query.connection import may_lack_its_end, open_history  # noqa: PLC0415  # `--help` needs no SQLite
+
+        path = self.database()
+        with open_history(path, follow=follow) as connection:
+            if may_lack_its_end(path, connection):
+                name = printable(str(path))
+                click.echo(
+                    f"gap: {name} may lack its newest execs: {name}-wal is missing: copy both, or use `execaudit db backup`",
+                    err=True,
+                )
+            connection.set_progress_handler(lambda: 0, _STEPS)
+            yield connection
+
+
+def _take_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    state = ctx.ensure_object(State)
+    if value is not None:
+        state.config = load(value)
+    if ctx.parent is not None:
+        ctx.default_map = _defaults(ctx, state.settings())
+
+
+def _defaults(ctx: click.Context, settings: Settings) -> dict[str, Any]:
+    """Returns the configured defaults of a command's options, checked as if they were typed.
+
+    Raises ConfigError.
+    """
+    table = settings.tables.get(ctx.command.name or "", {})
+    options = {
+        option.opts[-1].removeprefix("--"): option
+        for option in ctx.command.params
+        if isinstance(option, click.Option) and option.name not in ("db", "config")
+    }
+    where = f"in [{ctx.command.name}]"
+    settings.check_keys(where, table, options)
+    defaults = {}
+    for key, value in table.items():
+        option = options[key]
+        given = _given(option, value)
+        if given is None:
+            settings.refuse(f"{key} {where} must be {_expected(option)}")
+        try:
+            option.process_value(ctx, given)
+        except click.BadParameter as exc:
+            settings.refuse(f"{key} {where}: {exc.message}")
+        defaults[option.name or ""] = given
+    return defaults
+
+
+def _given(option: click.Option, value: object) -> object:
+    """Returns a setting as click takes it, or None if it is none for this option."""
+    if option.is_flag:
+        return value if isinstance(value, bool) else None
+    texts = scalars(value)
+    if option.multiple or texts is None:
+        return texts
+    return None if isinstance(value, list) else texts[0]
+
+
+def _expected(option: click.Option) -> str:
+    if option.is_flag:
+        return "true or false"
+    return "a string or a number" + (", or a list of these" if option.multiple else "")
+
+
+def _take_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    state = ctx.ensure_object(State)
+    if value is None:
+        return
+    # The command sees the environment once more, after the option before its name.
+    if state.db is None or ctx.get_parameter_source("db") is not ParameterSource.ENVIRONMENT:
+        state.db = value
+
+
+def config_option(function: _Function) -> _Function:
+    """Adds --config."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, readable=False),  # load() says why
+        is_eager=True,  # it gives the other options their defaults
+        expose_value=False,
+        callback=_take_config,
+        metavar="FILE",
+        help=f"Settings.  [default: {DEFAULT_CONFIG}, if present]",
+    )(function)
+
+
+def files(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Has the shell complete the name of a file; of a text that need not be one click does not know."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415  # only shells ask for it
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def db_option(function: _Function) -> _Function:
+    """Adds --db."""
+    return click.option(
+        "--db",
+        expose_value=False,
+        callback=_take_db,
+        envvar="EXECAUDIT_DB",
+        metavar="PATH|URL",
+        shell_complete=files,
+        help=f"The history, an SQLite file.  [env: EXECAUDIT_DB; default: {DEFAULT_DATABASE}]",
+    )(function)

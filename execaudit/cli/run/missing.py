@@ -1,0 +1,205 @@
+"""What commands that read say of what is missing: gaps, silence, and until when they are complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from execaudit.escaping import printable
+from execaudit.event import Gap, GapReason, Nanoseconds
+from execaudit.output import table
+from execaudit.output.record import gap_record
+from execaudit.query import find, recorders
+from execaudit.query.recorders import Silence
+from execaudit.system import clock
+from execaudit.times import zone_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from execaudit.query.find import Filter
+
+Missed = Gap | Silence
+
+_SECOND = 1_000_000_000
+# More lines would hide the answer.
+_MOST_LINES = 10
+# An exec is in the history within a second of happening.
+_LATE_SECONDS, _LOOK_SECONDS = 1.0, 0.05
+_LAST_NS = 2**63 - 1
+
+
+class Missing:
+    """What is missing of what is wanted, as the history says now, or as it changes."""
+
+    def __init__(self, connection: sqlite3.Connection, wanted: Filter) -> None:
+        self._connection, self._wanted = connection, wanted
+        self._known: set[Missed] = set()
+
+    def news(self) -> list[Missed]:
+        """Returns what is missing that was not a moment ago, the earliest first.
+
+        Raises DamagedStoreError for a gap that makes no sense.
+        """
+        wanted = self._wanted
+        gaps = find.gaps(self._connection, wanted)
+        found: list[Missed] = [*gaps]
+        found += (
+            silence
+            for silence in recorders.silences(self._connection, wanted.hosts, gaps, now_ns=clock.wall_ns())
+            if recorders.overlaps(silence, wanted.since_ns, wanted.until_ns)
+        )
+        new = [missed for missed in found if missed not in self._known]
+        self._known = set(found)
+        return sorted(new, key=lambda missed: missed.from_ns or 0)
+
+    def records(self, missed: Iterable[Missed]) -> Iterator[dict[str, object]]:
+        """Yields the record of each."""
+        return (missing_record(each, self._wanted.since_ns) for each in missed)
+
+
+def warn(connection: sqlite3.Connection, wanted: Filter) -> list[dict[str, object]]:
+    """Says on stderr what is missing of what is wanted. Returns records of it."""
+    missing = Missing(connection, wanted)
+    missed = missing.news()
+    say(missed)
+    warn_of_pruning(connection, wanted)
+    return [*missing.records(missed)]
+
+
+def say(missed: Sequence[Missed]) -> None:
+    """Says on stderr what is missing, the latest few of it."""
+    older = len(missed) - _MOST_LINES
+    for each in missed[-_MOST_LINES:]:
+        click.echo(line(each), err=True)
+    if older > 0:
+        more = f"{older} more {'gap' if older == 1 else 'gaps'}"
+        click.echo(f"gap: and {more} before these: `execaudit stats` lists all", err=True)
+
+
+def line(missed: Missed) -> str:
+    """Returns one line about what is missing, without a line end."""
+    return table.gap_line(missed, None) if isinstance(missed, Gap) else f"gap: {_silence_text(missed)}"
+
+
+def _silence_text(silence: Silence) -> str:
+    host, start, end, is_stalled = silence
+    if host is None:
+        return "nobody has ever recorded into this history: start a recorder with `execaudit record`"
+    name = printable(host)
+    if start is None:
+        return (
+            f"nobody has ever recorded {name} here"
+            if end is None
+            else f"nobody recorded {name} before {zone_text(end, None)}"
+        )
+    if is_stalled:
+        since = f"the recorder has not written since {zone_text(start, None)}"
+        return f"{since}: look with `execaudit doctor` whether it hangs"
+    if end is None:
+        return f"nobody has recorded since {zone_text(start, None)} ({name})"
+    return f"nobody recorded {name} between {zone_text(start, None)} and {zone_text(end + 999_999, None)}"
+
+
+def missing_record(missed: Missed, since_ns: int | None) -> dict[str, object]:
+    """Returns the record of a gap, or of a silence as if it were one.
+
+    Its end is null while it goes on. What was before the first recorder begins where the question does.
+    """
+    if isinstance(missed, Gap):
+        return gap_record(missed)
+    start = since_ns if missed.from_ns is None else missed.from_ns
+    end = missed.to_ns
+    record = gap_record(
+        Gap(
+            missed.host or "",
+            Nanoseconds(start or 0),
+            Nanoseconds(end or 0),
+            GapReason.RECORDER_STOPPED,
+            None,
+        )
+    )
+    known = {"from": start, "to": end, "host": missed.host}
+    return {**record, **{name: None for name, value in known.items() if value is None}}
+
+
+def warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
+    """Says on stderr that the range reaches back to what was deleted; not where the newest are asked for."""
+    gone = find.pruned(connection)
+    if gone is None or (wanted.since_ns is None and wanted.limit is not None):
+        return
+    if wanted.since_ns is None or wanted.since_ns < gone.until_ns:
+        click.echo(table.pruned_line(*gone, None), err=True)
+
+
+class Bounded(NamedTuple):
+    """What is answered of what is wanted."""
+
+    wanted: Filter
+    complete_ns: Nanoseconds | None
+    """Where it ends and is to be gone on; None: nothing is to be said of that."""
+
+    def say(self) -> None:
+        """Says on stderr until when the answer is complete, if there is more to come."""
+        if self.complete_ns is not None:
+            say_complete(self.complete_ns)
+
+
+def bounded(connection: sqlite3.Connection, wanted: Filter) -> Bounded:
+    """Returns the filter, with an end up to which the history is complete, if it asks for an end.
+
+    Waits a second at most until the history has what is asked for.
+    """
+    if wanted.until_ns is None:
+        return Bounded(wanted, None)
+    complete_ns = _completed(connection, wanted)
+    if complete_ns is None or complete_ns >= wanted.until_ns:
+        return Bounded(wanted, None)
+    return _cut(wanted, complete_ns)
+
+
+def bounded_export(connection: sqlite3.Connection, wanted: Filter) -> Bounded:
+    """Returns the filter with an end up to which the history is complete.
+
+    So exports of which each begins where the one before says lose nothing and have nothing twice.
+    """
+    complete_ns = _completed(connection, wanted)
+    if complete_ns is None:
+        complete_ns = _end(connection)
+    ends = [at for at in (complete_ns, wanted.until_ns) if at is not None]
+    return _cut(wanted, min(ends)) if ends else Bounded(wanted, None)
+
+
+def _cut(wanted: Filter, end_ns: Nanoseconds) -> Bounded:
+    until_ns = Nanoseconds(max(end_ns, wanted.since_ns or 0))
+    return Bounded(dataclasses.replace(wanted, until_ns=until_ns), until_ns)
+
+
+def _end(connection: sqlite3.Connection) -> Nanoseconds | None:
+    """Returns the time after all execs of a history; None: it has none, or there is no later time."""
+    last = connection.execute("SELECT max(ts_max) FROM seg").fetchone()[0]
+    return None if last is None or last >= _LAST_NS else Nanoseconds(last + 1)
+
+
+def _completed(connection: sqlite3.Connection, wanted: Filter) -> Nanoseconds | None:
+    """Returns until when the history is complete, after a second at most; None: it is, nobody records."""
+    now_ns = clock.wall_ns()
+    target_ns = now_ns if wanted.until_ns is None else min(wanted.until_ns, now_ns)
+    deadline = time.monotonic() + _LATE_SECONDS
+    while True:
+        complete_ns = recorders.complete_until(connection, wanted.hosts)
+        if complete_ns is None or complete_ns >= target_ns or time.monotonic() >= deadline:
+            return complete_ns
+        time.sleep(_LOOK_SECONDS)
+
+
+def say_complete(until_ns: Nanoseconds) -> None:
+    """Says on stderr until when an answer is complete, and how to ask for the rest."""
+    second, fraction = divmod(until_ns, _SECOND)
+    click.echo(
+        f"complete until {zone_text(until_ns, None)}: go on with --since @{second}.{fraction:09d}", err=True
+    )

@@ -1,0 +1,116 @@
+"""What the commands that read execs write of them, and what they say beside it.
+
+Apart from the commands: these are imported to complete an option, or for --help, and need none of this then.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from execaudit.cli.run.missing import Bounded, Missing, bounded, say, say_complete, warn_of_pruning
+from execaudit.output import table
+from execaudit.output.format import Format
+from execaudit.output.timecolumn import TimeColumn
+from execaudit.query import find, recorders
+from execaudit.system import clock
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from execaudit.cli.run.missing import Missed
+    from execaudit.event import ExecEvent
+    from execaudit.query.find import Filter
+
+_FOLLOW_SECONDS = 0.2
+# An exec is in the history within a second of happening: --follow waits so long after --until.
+_LATE_NS = 1_000_000_000
+# As `tail -f` and `journalctl -f` begin.
+_FOLLOW_BEGINS_WITH = 10
+
+
+def answer(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, follow: bool, raw: bool) -> None:
+    """Writes what is wanted to standard output, and says what is missing of it.
+
+    JSON lines have a record of what is missing at their end; with `follow`, when it becomes known.
+    """
+    missing = Missing(connection, wanted)
+    asked = Bounded(wanted, None) if follow else bounded(connection, wanted)
+    first = missing.news()
+    say(first)
+    warn_of_pruning(connection, wanted)
+    if follow:
+        events = _follow(connection, wanted, missing, first if fmt is Format.JSONL else None)
+    else:
+        events = (found.event for found in find.find(connection, asked.wanted))
+    for piece in write(fmt, events, raw=raw):
+        sys.stdout.write(piece)
+        if follow:
+            sys.stdout.flush()
+    if fmt is Format.JSONL and not follow:
+        write_missing(missing.records(first))
+    asked.say()
+
+
+def write_missing(records: Iterable[dict[str, object]]) -> None:
+    """Writes records of what is missing to standard output, each in a line."""
+    for record in records:
+        sys.stdout.write(table.json_text(record) + "\n")
+
+
+def write(fmt: Format, events: Iterator[ExecEvent], *, raw: bool) -> Iterator[str]:
+    """Yields the text of the events in a format."""
+    if fmt is Format.TABLE:
+        return table.table(events, TimeColumn(None, now_ns=clock.wall_ns()))
+    if fmt is Format.CSV:
+        return table.csv_text(events, raw=raw)
+    return table.jsonl(events)
+
+
+def _follow(
+    connection: sqlite3.Connection, wanted: Filter, missing: Missing, in_json: Sequence[Missed] | None
+) -> Iterator[ExecEvent]:
+    """Yields what is there, then what comes; says what is missing when it becomes known.
+
+    `in_json` is what is missing of what is there, if records are to be written of what is missing.
+    """
+    last = find.last_number(connection)
+    begin = wanted
+    if wanted.limit is None and wanted.since_ns is None:
+        begin = dataclasses.replace(wanted, limit=_FOLLOW_BEGINS_WITH)
+    for found in find.find(connection, begin):
+        last = max(last, found.number)
+        yield found.event
+    if in_json is not None:
+        write_missing(missing.records(in_json))
+        sys.stdout.flush()
+    wanted = dataclasses.replace(wanted, limit=None)
+    over = False
+    while not over:
+        over = _is_over(connection, wanted)
+        for found in find.find(connection, wanted, after=last):
+            last = found.number
+            yield found.event
+        news = missing.news()
+        say(news)
+        if in_json is not None and news:
+            write_missing(missing.records(news))
+            sys.stdout.flush()
+        time.sleep(0 if over else _FOLLOW_SECONDS)
+
+
+def _is_over(connection: sqlite3.Connection, wanted: Filter) -> bool:
+    """Says whether nothing more can come that is wanted; on stderr, if it waits for that no longer."""
+    now_ns = clock.wall_ns()
+    if wanted.until_ns is None or now_ns < wanted.until_ns:
+        return False
+    complete_ns = recorders.complete_until(connection, wanted.hosts)
+    if complete_ns is None or complete_ns >= wanted.until_ns:
+        return True
+    if now_ns < wanted.until_ns + _LATE_NS:
+        return False
+    say_complete(complete_ns)
+    return True

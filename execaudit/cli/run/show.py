@@ -1,0 +1,175 @@
+"""One exec with every field, and its relatives: what `execaudit show` writes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from execaudit.cli import terminal
+from execaudit.cli.filter_options import number_of
+from execaudit.cli.run.missing import warn
+from execaudit.errors import ExecauditError
+from execaudit.escaping import printable
+from execaudit.event import Kind, Nanoseconds
+from execaudit.output import summary_line, tree_layout
+from execaudit.output.json_lines import json_line
+from execaudit.output.record import to_record
+from execaudit.output.table import json_text
+from execaudit.query import find, lineage
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from execaudit.event import ExecEvent, ExecKey
+
+_SIBLINGS = 5
+"""On each side."""
+_COUNTED = 100_000
+"""Children; more are too many, because counting takes its time."""
+# Command lines can have megabytes: so many execs are in memory at a time.
+_PAGE = 64
+_INDENT = "  "
+
+
+def show(connection: sqlite3.Connection, key: ExecKey, *, most: int | None, as_json: bool) -> None:
+    """Writes an exec and so many of its children, None for all, to standard output.
+
+    Raises ExecauditError if it is not in the history.
+    """
+    number = number_of(connection, key)
+    found = _Relatives(connection, number, most=most)
+    _warn(connection, found.event)
+    for piece in _json(found) if as_json else _text(found):
+        sys.stdout.write(piece)
+
+
+class _Relatives:
+    """An exec and the row numbers of its relatives."""
+
+    def __init__(self, connection: sqlite3.Connection, number: int, *, most: int | None) -> None:
+        """Takes the exec's row number, and how many children are wanted, None for all."""
+        self._connection = connection
+        found = find.fetch(connection, [number])
+        if not found:
+            raise ExecauditError("the exec was pruned just now: take a newer one from `query`")
+        self.event = found[0].event
+        self.lineage = [kin for kin in lineage.lineage(connection, [number]) if kin.number != number]
+        """The first is the root."""
+        self.children = lineage.children(connection, number, most=most)
+        self.more_children: int | None = 0
+        """How many more there are; None: too many to count."""
+        if len(self.children) == most:
+            count = lineage.count_children(connection, number, most=_COUNTED)
+            self.more_children = None if count == _COUNTED else count - most
+        self.siblings = lineage.siblings(connection, number, most=_SIBLINGS)
+
+    def read(self, numbers: Sequence[int]) -> Iterator[find.Found]:
+        """Yields the execs of these numbers, a few in memory at a time."""
+        for start in range(0, len(numbers), _PAGE):
+            yield from find.fetch(self._connection, numbers[start : start + _PAGE])
+
+    def eldest(self) -> ExecEvent:
+        """Returns the root of its ancestors, or the exec itself if it has none."""
+        return next(
+            (found.event for found in self.read([kin.number for kin in self.lineage[:1]])), self.event
+        )
+
+    def next_comm(self) -> bytes | None:
+        """Returns the name of the program that replaced this one."""
+        end = self.event.end
+        if end is None or end.replaced_by is None:
+            return None
+        number = find.locate(self._connection, end.replaced_by)
+        found = [] if number is None else find.fetch(self._connection, [number])
+        return found[0].event.comm if found else None
+
+
+def _warn(connection: sqlite3.Connection, event: ExecEvent) -> None:
+    """Says on stderr where execs are missing while it ran: they may be its children."""
+    if event.kind is Kind.FAILED:
+        return
+    duration = None if event.end is None else event.end.duration_ns
+    until = None if duration is None else Nanoseconds(event.time_ns + duration)
+    warn(connection, find.Filter(since_ns=event.time_ns, until_ns=until, hosts=(event.host,)))
+
+
+def _json(found: _Relatives) -> Iterator[str]:
+    yield f'{{"exec":{json_line(found.event)}'
+    ancestors = [kin.number for kin in reversed(found.lineage)]
+    for name, numbers in (
+        ("ancestors", ancestors),
+        ("children", found.children),
+        ("siblings", found.siblings),
+    ):
+        yield f',"{name}":['
+        for place, each in enumerate(found.read(numbers)):
+            yield ("," if place else "") + json_line(each.event)
+        yield "]"
+    yield f',"more_children":{json_text(found.more_children)}}}\n'
+
+
+def _text(found: _Relatives) -> Iterator[str]:
+    event = found.event
+    yield from _fields(event, summary_line.outcome(event, next_comm=found.next_comm()))
+    width = terminal.width()
+    style = summary_line.Style(
+        glyphs=tree_layout.glyphs_for(sys.stdout.encoding),
+        width=None if width is None else width - len(_INDENT),
+        day=summary_line.day_of(event.time_ns, None),
+    )
+    places = list(tree_layout.Forest(found.lineage).walk(style.glyphs, most=style.most_columns))
+    leads = {place.number: place.lead for place in places}
+    yield from _section("ancestors", leads, found, style, leads=leads, note=_unknown_origin(found.eldest()))
+    yield from _section("children", found.children, found, style, note=_more(found))
+    yield from _section("siblings near in time", found.siblings, found, style)
+
+
+def _fields(event: ExecEvent, outcome: str) -> Iterator[str]:
+    """Yields a line for each field, and for what people want to know beside them."""
+    shown: dict[str, object] = {}
+    for name, value in to_record(event).items():
+        shown[name] = json_text(value) if isinstance(value, list) else value
+        if name == "time":
+            shown["local time"] = summary_line.local_text(event.time_ns, None)
+        if name == "replaced_by":
+            shown["how it ended"] = outcome
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        yield f"{name:<{width}}  {'-' if value is None else printable(str(value))}\n"
+
+
+def _section(  # noqa: PLR0913  # each is needed
+    title: str,
+    numbers: Iterable[int],
+    found: _Relatives,
+    style: summary_line.Style,
+    *,
+    leads: dict[int, str] | None = None,
+    note: str | None = None,
+) -> Iterator[str]:
+    """Yields a title and a line for each exec; a note that applies comes after them."""
+    wanted = [*numbers]
+    yield f"\n{title}{'' if wanted or note else ': none'}\n"
+    for each in found.read(wanted):
+        lead = leads[each.number] if leads else ""
+        yield f"{_INDENT}{summary_line.kin_line(each.event, lead, style)}\n"
+    if note:
+        yield f"{_INDENT}({note})\n"
+
+
+def _more(found: _Relatives) -> str | None:
+    count = found.more_children
+    if count == 0:
+        return None
+    many = f"more than {_COUNTED - len(found.children)}" if count is None else str(count)
+    return f"{many} more: --all shows them"
+
+
+def _unknown_origin(eldest: ExecEvent) -> str | None:
+    """Returns what to say of an exec that has no parent in the history; of the first process nothing."""
+    if eldest.ppid == 0:
+        return None
+    comm = "" if eldest.parent_comm is None else f", {printable(eldest.parent_comm)}"
+    by = "" if eldest.ppid is None else f", pid {eldest.ppid}{comm}"
+    return f"what led to {eldest.id} is not in the history{by}"

@@ -1,0 +1,177 @@
+"""What it all comes to: what `execaudit stats` writes."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from execaudit.cli.filter_options import build_filter
+from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, line, say
+from execaudit.escaping import printable
+from execaudit.event import Gap
+from execaudit.output import table
+from execaudit.output.record import decoded
+from execaudit.output.widths import padded
+from execaudit.query import find, stats
+from execaudit.store import limits
+from execaudit.system import clock
+from execaudit.times import utc_text, zone_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from execaudit.event import Nanoseconds
+    from execaudit.query.find import Pruned
+    from execaudit.query.stats import Stats, User
+
+_SECOND = 1_000_000_000
+_NAME_WIDTH, _BAR_WIDTH = 24, 40
+_UNKNOWN = "-"
+# Eighths of a column.
+_BLOCKS = " ▏▎▍▌▋▊▉█"
+_PLAIN = " #"
+
+
+class Totals(NamedTuple):
+    """What is said of the execs that were asked for."""
+
+    gathered: Stats
+    missed: list[Missed]
+    gaps: list[dict[str, object]]
+    """Records of these."""
+    gone: Pruned | None
+    bounded: Bounded
+
+
+def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -> Totals:
+    """Counts what the options ask for. Raises FilterError."""
+    wanted = build_filter(values, connection)
+    asked = bounded(connection, wanted)
+    now_ns = clock.wall_ns()
+    gathered = stats.gather(connection, asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
+    missing = Missing(connection, wanted)
+    missed = missing.news()
+    return Totals(gathered, missed, [*missing.records(missed)], find.pruned(connection), asked)
+
+
+def write(totals: Totals, database: Path, *, as_json: bool) -> None:
+    """Writes them to standard output, with the database's size."""
+    size = limits.size_of(database)
+    say([missed for missed in totals.missed if not isinstance(missed, Gap)])
+    if as_json:
+        click.echo(table.json_text(_record(totals, size)))
+    else:
+        for text in _lines(totals, size):
+            click.echo(text)
+    totals.bounded.say()
+
+
+def _offset_ns() -> int:
+    """Returns how far the system's clock is before UTC now; pieces of time begin at its round times."""
+    offset = datetime.now(timezone.utc).astimezone().utcoffset()
+    return 0 if offset is None else int(offset.total_seconds()) * _SECOND
+
+
+def _record(totals: Totals, size: int) -> dict[str, object]:
+    gathered, _, gaps, gone, _ = totals
+    return {
+        "execs": gathered.execs,
+        "failed": gathered.failed,
+        "already_running": gathered.already,
+        "programs": gathered.programs,
+        "commands": [{"comm": _text(comm), "count": count} for comm, count in gathered.commands],
+        "users": [{"user": user.name, "uid": user.uid, "count": count} for user, count in gathered.users],
+        "parents": [{"parent_comm": _text(comm), "count": count} for comm, count in gathered.parents],
+        "over_time": [
+            {"from": utc_text(start), "seconds": width // _SECOND, "count": count}
+            for start, width, count in _pieces(gathered)
+        ],
+        "gaps": gaps,
+        "pruned": None
+        if gone is None
+        else {"execs": gone.execs, "until": utc_text(gone.until_ns), "at": utc_text(gone.at_ns)},
+        "bytes": size,
+    }
+
+
+def _text(comm: bytes | None) -> str | None:
+    return None if comm is None else decoded((comm,))[0][0]
+
+
+def _pieces(gathered: Stats) -> Iterator[tuple[Nanoseconds, Nanoseconds, int]]:
+    if gathered.times is not None:
+        start_ns, width_ns, _ = gathered.times
+        for number, count in enumerate(gathered.counts):
+            yield type(start_ns)(start_ns + number * width_ns), width_ns, count
+
+
+def _lines(totals: Totals, size: int) -> Iterator[str]:
+    gathered, missed, _, gone, _ = totals
+    yield (
+        f"{gathered.execs} execs of {gathered.programs} programs; {gathered.failed} failed,"
+        f" {gathered.already} ran when recording began"
+    )
+    yield f"The history takes {size} bytes on the disk."
+    for title, counted in (
+        ("COMMAND", [(_shown(comm), count) for comm, count in gathered.commands]),
+        ("USER", [(_who(user), count) for user, count in gathered.users]),
+        ("STARTED BY", [(_shown(comm), count) for comm, count in gathered.parents]),
+    ):
+        yield ""
+        yield from _table(title, counted, gathered.execs)
+    if gathered.times is not None:
+        yield ""
+        yield from _chart(gathered)
+    gaps = [each for each in missed if isinstance(each, Gap)]
+    if gaps or gone is not None:
+        yield ""
+    for gap in gaps:
+        yield line(gap)
+    if gone is not None:
+        yield table.pruned_line(*gone, None)
+
+
+def _shown(comm: bytes | None) -> str:
+    return _UNKNOWN if comm is None else printable(comm)
+
+
+def _who(user: User) -> str:
+    if user.name is not None:
+        return printable(user.name)
+    return _UNKNOWN if user.uid is None else str(user.uid)
+
+
+def _table(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterator[str]:
+    yield f"{title:<{_NAME_WIDTH}} {'EXECS':>10} {'%':>6}"
+    for name, count in counted:
+        yield f"{padded(name, _NAME_WIDTH)} {count:>10} {100 * count / whole:>6.1f}"
+
+
+def _chart(gathered: Stats) -> Iterator[str]:
+    blocks = _blocks()
+    most = max(gathered.counts, default=0)
+    yield f"{'FROM':<{_NAME_WIDTH}} {'EXECS':>10}"
+    for start, _, count in _pieces(gathered):
+        bar = _bar(count, most, blocks)
+        yield f"{zone_text(start, None)[:-4]:<{_NAME_WIDTH}} {count:>10} {bar}".rstrip()
+
+
+def _bar(count: int, most: int, blocks: str) -> str:
+    steps = len(blocks) - 1
+    # What is not nothing is seen.
+    length = -(-count * _BAR_WIDTH * steps // most) if most else 0
+    whole, part = divmod(length, steps)
+    return blocks[-1] * whole + (blocks[part] if part else "")
+
+
+def _blocks() -> str:
+    try:
+        _BLOCKS.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return _PLAIN
+    return _BLOCKS

@@ -1,0 +1,1 @@
+"""The process that records: threads, queues, sinks, gaps, limits, metrics and its own log."""

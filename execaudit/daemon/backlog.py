@@ -1,0 +1,226 @@
+"""Batches that wait until their sink can take them, up to a bound that accounts share. Pure.
+
+What is beyond the bound is not kept but counted: when the sink goes on, it is told so, by gaps with
+the times between which execs are missing there, and whose they were.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.daemon.losses import Lost, account_of, joined, neighbours_joined
+from execaudit.event import GapReason, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+
+# What an event takes beside its arguments, and the end of a program, in bytes of Python's memory:
+# measured with tracemalloc over the tests' storm, texts that many execs share left out.
+_EVENT_BYTES = 1000
+_EXIT_BYTES = 400
+# So many gaps stand in a loss as they came; more are joined.
+_MOST_GAPS = 100
+_ROOT = 0
+
+
+class _Finished(NamedTuple):
+    events: Sequence[ExecEvent]
+    gaps: Sequence[Gap]
+    exits: Sequence[ExitEvent]
+    seen_ns: Nanoseconds
+    """Wall clock: with this, all that was captured until then is finished."""
+    host: str | None = None
+    """Its name then; None: as before."""
+
+
+class Finished(_Finished):
+    """What the recorder finished since it last said so."""
+
+    @cached_property
+    def shares(self) -> dict[int | None, int]:
+        """About how many bytes of memory the execs of each account take; ends and gaps are nobody's.
+
+        Weighed once for all sinks, and only if the batch has to wait.
+        """
+        shares: dict[int | None, int] = {}
+        for event in self.events:
+            account = account_of(event)
+            shares[account] = shares.get(account, 0) + _EVENT_BYTES + len(event.argv)
+        if self.gaps or self.exits:
+            rest = _EVENT_BYTES * len(self.gaps) + _EXIT_BYTES * len(self.exits)
+            shares[None] = shares.get(None, 0) + rest
+        return shares
+
+
+class _Waiting:
+    """A batch, and what was dropped of it or beside it."""
+
+    def __init__(self, batch: Finished, from_ns: Nanoseconds) -> None:
+        self.batch, self.from_ns = batch, from_ns
+        self.shares: dict[int | None, int] | None = None
+        """None: not weighed yet."""
+        self.lost = Lost()
+        self.told: Finished | None = None
+        """What first() returned: it may just be written, and stays as it is."""
+
+
+class Backlog:
+    """The batches of one sink that waits, in their order, with a gap where something was dropped.
+
+    Below three quarters of the bound everything is kept. Above that root may hold half of it and others
+    a quarter each; and when it is full, the account that holds most loses its newest. An account that
+    lost something is kept out until it holds half of its share: a flood makes few gaps.
+    """
+
+    def __init__(self, host: str, most_bytes: int) -> None:
+        """Keeps about so many bytes."""
+        self._host, self._most_bytes = host, most_bytes
+        self._waiting: deque[_Waiting] = deque()
+        self._held: dict[int | None, int] = {}
+        self._shut: set[int | None] = set()
+        self.size = 0
+        """Bytes that the batches take, about; the only one that waits is not weighed."""
+        self._seen_ns: Nanoseconds | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, batch: Finished) -> None:
+        """Takes a batch, or counts what is in it."""
+        if self and not (batch.events or batch.gaps or batch.exits):
+            return
+        began = batch.seen_ns if self._seen_ns is None else self._seen_ns
+        entry = _Waiting(batch, began)
+        if self._waiting:
+            if self._waiting[-1].shares is None:
+                self._hold(self._waiting[-1])
+            dropped = self._dropped(batch.shares)
+            if dropped:
+                _strip(entry, dropped)
+            self._hold(entry)
+        if not self._join(entry):
+            self._waiting.append(entry)
+        self._seen_ns = batch.seen_ns
+
+    def first(self) -> Finished | None:
+        """Returns what is to be written next, and leaves it here; None if nothing waits."""
+        if not self._waiting:
+            return None
+        head = self._waiting[0]
+        if head.told is None:
+            batch, lost = head.batch, head.lost
+            if lost:
+                gaps = lost.gaps(batch.host or self._host, GapReason.STORE_FULL, head.from_ns, batch.seen_ns)
+                batch = batch._replace(gaps=[*batch.gaps, *gaps])
+            head.told = batch
+        return head.told
+
+    def written(self) -> None:
+        """Drops what first() returned: it is where it was to go."""
+        head = self._waiting.popleft()
+        if head.shares is not None:
+            self._free(head.shares)
+
+    def execs(self) -> int:
+        """Returns how many execs wait, or are counted in what waits."""
+        return sum(each.lost.execs + _execs(each.batch.events) for each in self._waiting)
+
+    def _dropped(self, shares: dict[int | None, int]) -> set[int | None]:
+        """Returns the accounts of a batch that have no room, after making room where others hold more."""
+        for account in self._shut & set(shares):
+            if self._held.get(account, 0) <= self._share_of(account) // 2:
+                self._shut.discard(account)
+        dropped = self._shut & set(shares)
+        rest = {account: size for account, size in shares.items() if account not in dropped}
+        if self.size + sum(rest.values()) > self._most_bytes * 3 // 4:
+            over = {a for a, size in rest.items() if self._held.get(a, 0) + size > self._share_of(a)}
+            dropped |= over
+            rest = {account: size for account, size in rest.items() if account not in over}
+        while rest and self.size + sum(rest.values()) > self._most_bytes:
+            most = max(self._held, key=lambda account: self._held[account])
+            ours = max(rest, key=lambda account: self._held.get(account, 0) + rest[account])
+            if self._held[most] <= self._held.get(ours, 0) + rest[ours] or not self._evict(most):
+                dropped.add(ours)
+                del rest[ours]
+        self._shut |= dropped
+        return dropped
+
+    def _share_of(self, account: int | None) -> int:
+        """Returns what an account may hold of a backlog that is nearly full."""
+        return self._most_bytes // (2 if account in {_ROOT, None} else 4)
+
+    def _evict(self, account: int | None) -> bool:
+        """Drops the newest execs of an account that are not just written. Returns whether there were any."""
+        self._shut.add(account)
+        for entry in reversed(self._waiting):
+            if entry.told is None and entry.shares is not None and account in entry.shares:
+                before = entry.shares
+                _strip(entry, {account})
+                self._free(before)
+                self._hold(entry)
+                if entry.shares.get(account, 0) < before[account]:
+                    return True
+        return False
+
+    def _hold(self, entry: _Waiting) -> None:
+        entry.shares = entry.batch.shares
+        for account, size in entry.shares.items():
+            self._held[account] = self._held.get(account, 0) + size
+            self.size += size
+
+    def _free(self, shares: dict[int | None, int]) -> None:
+        for account, size in shares.items():
+            self._held[account] -= size
+            self.size -= size
+            if not self._held[account]:
+                del self._held[account]
+
+    def _join(self, entry: _Waiting) -> bool:
+        """Adds what holds no event to what holds none just before it. Returns whether it did."""
+        last = self._waiting[-1] if self._waiting else None
+        if last is None or last.told is not None:
+            return False
+        # A gap that waits alone keeps its place while there is room.
+        if not (entry.lost or last.lost) and self.size <= self._most_bytes * 3 // 4:
+            return False
+        if any((entry.batch.events, entry.batch.exits, last.batch.events, last.batch.exits)):
+            return False
+        for each in (last, entry):
+            self._free(each.shares or {})
+        gaps = neighbours_joined([*last.batch.gaps, *entry.batch.gaps])
+        if len(gaps) > _MOST_GAPS:
+            gaps = joined(gaps)
+        # The wall clock may be stepped back.
+        last.from_ns = min(last.from_ns, entry.batch.seen_ns)
+        seen_ns = max(last.batch.seen_ns, entry.batch.seen_ns)
+        last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns)
+        last.lost.add(entry.lost)
+        self._hold(last)
+        return True
+
+
+def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
+    """Counts what accounts have in a batch, and leaves the rest in it. Gaps stay."""
+    batch = entry.batch
+    kept, dropped = _divided(batch.events, lambda event: account_of(event) not in accounts)
+    exits = [] if None in accounts else batch.exits
+    entry.lost.count(dropped, len(batch.exits) - len(exits))
+    entry.batch = batch._replace(events=kept, exits=exits)
+
+
+def _divided(
+    events: Sequence[ExecEvent], keeps: Callable[[ExecEvent], bool]
+) -> tuple[list[ExecEvent], list[ExecEvent]]:
+    kept: list[ExecEvent] = []
+    dropped: list[ExecEvent] = []
+    for event in events:
+        (kept if keeps(event) else dropped).append(event)
+    return kept, dropped
+
+
+def _execs(events: Sequence[ExecEvent]) -> int:
+    return sum(event.kind is not Kind.SNAPSHOT for event in events)

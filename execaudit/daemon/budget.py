@@ -1,0 +1,133 @@
+"""Refuse new execs while a history is at its limit: first those of the account that took most of it lately.
+
+An account is whoever a process's noise is charged to; see ExecEvent.account. What is refused is counted,
+in gaps that name the accounts. Root is never refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from execaudit.daemon.losses import Lost, account_of
+from execaudit.event import GapReason, Kind, Nanoseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from execaudit.daemon.backlog import Finished
+    from execaudit.event import ExecEvent, ExitEvent, Gap
+
+_ROOT = 0
+# What an exec takes beside its arguments, with its indexes and its end.
+_EXEC_BYTES = 150
+# "Lately" is an hour, forgotten in these parts.
+_PARTS, _PART_SECONDS = 6, 600.0
+# One of more than so many accounts is charged to nobody.
+_MOST_ACCOUNTS = 4096
+# Refused execs whose ends are known as theirs; later ones are ends of unknown programs.
+_MOST_REFUSED = 20_000
+# Gaps are joined for so long: a flood must not fill the history with them.
+_JOINED_SECONDS = 15.0
+
+
+class Budget:
+    """What each account took of the history, and who may have more."""
+
+    def __init__(self, host: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._host, self._monotonic = host, monotonic
+        self._parts: deque[Counter[int | None]] = deque([Counter()], maxlen=_PARTS)
+        self._part_ends = monotonic() + _PART_SECONDS
+        self._refused: dict[tuple[int, int], int | None] = {}
+        """By boot clock and pid of execs: their accounts."""
+        self._lost = Lost()
+        self._lost_ns = (Nanoseconds(0), Nanoseconds(0))
+        """The first one's time, and the last one's."""
+        self._next_gap = 0.0
+
+    def admit(self, batch: Finished, pressure: float | None, room_bytes: int = 0) -> Finished:
+        """Returns what is to be stored of a batch.
+
+        `pressure` is None, or from 0 to 1: refuse the largest, or all but root. The largest are those for
+        which `room_bytes` would not suffice either.
+        """
+        self._forget()
+        if pressure is None and not self._refused:
+            self._charge(batch.events)
+            return batch
+        refused = set() if pressure is None else self._to_refuse(pressure, batch.events, room_bytes)
+        events = []
+        for event in batch.events:
+            account = account_of(event)
+            if account in refused and event.kind is not Kind.SNAPSHOT:
+                self._refuse(event, account)
+            else:
+                events.append(event)
+        self._charge(events)
+        exits = [end for end in batch.exits if not self._is_of_refused(end)]
+        gaps = list(batch.gaps)
+        if self._lost and (pressure is None or self._monotonic() >= self._next_gap):
+            self._next_gap = self._monotonic() + _JOINED_SECONDS
+            gaps += self.settle()
+        return batch._replace(events=events, exits=exits, gaps=gaps)
+
+    def settle(self) -> list[Gap]:
+        """Returns the gaps for what was refused since it was last asked."""
+        if not self._lost:
+            return []
+        lost, self._lost = self._lost, Lost()
+        return lost.gaps(self._host, GapReason.STORE_FULL, *self._lost_ns)
+
+    def _forget(self) -> None:
+        """Drops what is an hour old."""
+        now = self._monotonic()
+        while now >= self._part_ends:
+            self._part_ends = max(self._part_ends + _PART_SECONDS, now - _PARTS * _PART_SECONDS)
+            self._parts.append(Counter())
+
+    def _charge(self, events: Collection[ExecEvent]) -> None:
+        taken = self._parts[-1]
+        for event in events:
+            taken[account_of(event)] += len(event.argv) + _EXEC_BYTES
+        if len(taken) > _MOST_ACCOUNTS:
+            self._parts[-1] = Counter(dict(taken.most_common(_MOST_ACCOUNTS // 2)))
+
+    def _to_refuse(self, pressure: float, events: Collection[ExecEvent], room_bytes: int) -> set[int | None]:
+        wanted: Counter[int | None] = Counter()
+        for event in events:
+            wanted[account_of(event)] += len(event.argv) + _EXEC_BYTES
+        del wanted[_ROOT]
+        if not wanted:
+            return set()
+        taken = wanted.copy()
+        for part in self._parts:
+            taken.update(part)
+        del taken[_ROOT]
+        enough = max(taken.values()) * (1 - pressure)
+        refused = set()
+        left = sum(wanted.values())
+        for account in sorted(wanted, key=lambda each: -taken[each]):
+            if taken[account] >= enough or (room_bytes and left > room_bytes):
+                refused.add(account)
+                left -= wanted[account]
+        return refused
+
+    def _refuse(self, event: ExecEvent, account: int | None) -> None:
+        self._note(account, event.time_ns, execs=1)
+        if event.kind is not Kind.FAILED:
+            self._refused[event.boot_ns, event.pid] = account
+            if len(self._refused) > _MOST_REFUSED:
+                self._refused.pop(next(iter(self._refused)))
+
+    def _is_of_refused(self, end: ExitEvent) -> bool:
+        key = (end.exec.boot_ns, end.exec.task)
+        if key not in self._refused:
+            return False
+        self._note(self._refused.pop(key), end.time_ns, exits=1)
+        return True
+
+    def _note(self, account: int | None, time_ns: Nanoseconds, *, execs: int = 0, exits: int = 0) -> None:
+        first, last = self._lost_ns if self._lost else (time_ns, time_ns)
+        self._lost_ns = (min(first, time_ns), max(last, time_ns))
+        self._lost.note(account, execs=execs, exits=exits)

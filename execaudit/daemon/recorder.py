@@ -1,0 +1,408 @@
+"""The daemon: capture in one thread, decode and store in another, stop in order.
+
+The capturing thread only moves bytes: it takes records from the probe as soon as there is
+room in the queue, and otherwise leaves them in the kernel's ring buffer, which counts what
+it must refuse. So no disk, however slow, stalls the capture, and nothing is lost uncounted.
+"""
+
+from __future__ import annotations
+
+import operator
+import threading
+import time
+from array import array
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import structlog
+
+from execaudit.capture.probe import Losses
+from execaudit.daemon.backlog import Finished
+from execaudit.daemon.gap_log import GapLog
+from execaudit.daemon.losses import Lost, Shares, gaps_by_account, neighbours_joined
+from execaudit.daemon.metrics import Health
+from execaudit.daemon.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
+from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.system import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from execaudit.capture.assembler import Assembler
+    from execaudit.capture.start import Begun
+    from execaudit.daemon.sinks import Sink
+
+log = structlog.get_logger()
+
+# How often the ring is looked at, and what an exec at most waits before it is stored: an
+# event is durable well within a second of happening.
+_POLL_SECONDS = 0.1
+_FLUSH_SECONDS = 0.25
+# What is in flight takes about 3 KB an exec; 2000 at a time were no faster, and 3 MB more.
+_FLUSH_EVENTS = 500
+_FLUSH_BYTES = 1024 * 1024
+# The same when nothing happens, for a host at rest to stay so. (systemd's watchdog is fed after a look:
+# this is little of half of its time.)
+_REST_POLL_SECONDS = 0.5
+_REST_SECONDS = 1.0
+# Bytes of records that may wait for the storing thread; the ring holds what comes then.
+_QUEUE_BYTES = 64 * 1024 * 1024
+# After this, users' names are asked for anew: one may have come too late, or may be another by now.
+_NAMES_SECONDS = 60.0
+# Most stops take less, and need no words.
+_FIRST_SAY_SECONDS = 1.0
+# How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
+_IDLE_NS = 60_000_000_000
+
+
+class Source(Protocol):
+    """The probe, as the recorder needs it."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when records should be read, or after the timeout."""
+
+    def read(self) -> list[bytes]:
+        """Returns the records that are there."""
+
+    def losses(self) -> Losses:
+        """Returns the loss counters."""
+
+    def losses_by_account(self) -> dict[int, tuple[int, int]]:
+        """Returns whose the losses of execs and exits are, as far as that is known."""
+
+    def detach(self) -> None:
+        """Stops capturing; what was captured can still be read."""
+
+
+class _Captured(NamedTuple):
+    """What one look at the probe gave."""
+
+    packed: bytes
+    """The records, one after the other. Many may have to wait, and thousands of objects would leave memory
+    in pieces behind; a block of some size goes back to the system."""
+    lengths: array[int]
+    at_ns: int
+    """Steady clock: an exec that waits in the queue is not late."""
+    wall_offset_ns: int
+    gaps: list[Gap]
+    seen_ns: Nanoseconds
+    """Wall clock: what happened before is here, or was."""
+
+    def records(self) -> Iterator[bytes]:
+        """Yields them again."""
+        packed, at = self.packed, 0
+        for length in self.lengths:
+            yield packed[at : at + length]
+            at += length
+
+
+class _Batch:
+    """What is ready for the sinks."""
+
+    def __init__(self) -> None:
+        self.events: list[ExecEvent] = []
+        self.exits: list[ExitEvent] = []
+        self.gaps: list[Gap] = []
+        self.size = 0
+        """Bytes of the records that it was made from."""
+        self.says_idle = False
+        """Nothing happened, and that is to be noted."""
+
+    def __bool__(self) -> bool:
+        """Says whether there is anything in it."""
+        return bool(self.events or self.exits or self.gaps or self.says_idle)
+
+    def add(self, events: Iterable[ExecEvent | ExitEvent]) -> None:
+        """Takes what the assembler gives."""
+        execs, exits = self.events.append, self.exits.append
+        for event in events:
+            if type(event) is ExecEvent:
+                execs(event)
+            else:
+                exits(event)  # type: ignore[arg-type]  # isinstance would cost a tenth more
+
+
+class Totals(NamedTuple):
+    """What a recorder did."""
+
+    execs: int
+    missed: int
+    """Execs that are only counted, in gaps."""
+
+
+class Recorder:
+    """Records from construction of the source until it is told to stop."""
+
+    def __init__(
+        self,
+        source: Source,
+        assembler: Assembler,
+        sinks: Sequence[Sink],
+        *,
+        host: str,
+        begun: Begun,
+    ) -> None:
+        self._source = source
+        self._deadline = Deadline()
+        self._roots = begun.roots
+        self._assembler = assembler
+        self._sinks = list(sinks)
+        self._host = self._new_host = host
+        self._offset = clock.WallOffset()
+        self._losses = Losses(0, 0, 0, 0)
+        self._shares = Shares()
+        self._looked_ns = begun.since_ns
+        self._rests = False
+        """The last look found nothing."""
+        self._queue: deque[_Captured] = deque()
+        self._queued_bytes = self._most_queued_bytes = 0
+        self._changed = threading.Condition()
+        self._capturing = self._storing = True
+        self._failure: Exception | None = None
+        self._execs = self._exits = self._missed = self._gaps = 0
+        # Of the storing thread: what it has taken from the queue.
+        self._seen_ns = begun.since_ns
+        self._gap_log = GapLog()
+        self._named = time.monotonic()
+        self._unstored, self._unstored_since = Lost(), begun.since_ns
+        gaps = []
+        if begun.stopped_ns is not None:
+            gaps.append(_gap(host, GapReason.RECORDER_STOPPED, (begun.stopped_ns, begun.until_ns), None))
+        self._enqueue(begun.records, gaps, begun.since_ns)
+
+    def health(self) -> Health:
+        """Returns how it is now."""
+        waiting = tuple(sink.name for sink in self._sinks if sink.waits())
+        queued = self._queued_bytes, self._most_queued_bytes
+        return Health(self._execs, self._exits, self._missed, self._gaps, *queued, waiting)
+
+    def rename(self, host: str) -> None:
+        """The host has this name from now on. For any thread."""
+        self._new_host = host
+
+    def run(self, should_stop: Callable[[], bool], on_stop: Callable[[], None] = lambda: None) -> Totals:
+        """Records until `should_stop` says so (asked twice a second, or more often) or storing fails.
+
+        `on_stop` is called when the stop begins. Returns after everything captured went to the sinks, or
+        was counted. Raises what a sink raised, after the others have everything; StuckError when the
+        storing thread does not come back in time.
+        """
+        storing = threading.Thread(target=self._store_all, name="store", daemon=True)
+        storing.start()
+        wait_s = _POLL_SECONDS
+        try:
+            while self._failure is None and not should_stop():
+                # With a full queue the ring is not asked: it is filling, so it would not wait.
+                if self._await_room(_POLL_SECONDS):
+                    self._source.wait(wait_s)
+                    wait_s = _POLL_SECONDS if self._capture() else min(2 * wait_s, _REST_POLL_SECONDS)
+        finally:
+            self._deadline.begin()
+            try:
+                on_stop()
+                self._source.detach()
+                # The queue takes what the ring still holds: nothing more comes.
+                while self._capture() and self._storing:
+                    pass
+            finally:
+                with self._changed:
+                    self._capturing = False
+                    self._changed.notify_all()
+                self._await_stored(storing)
+        if self._failure is not None:
+            raise self._failure
+        return Totals(self._execs, self._missed)
+
+    def _await_stored(self, storing: threading.Thread) -> None:
+        """Returns when all is stored or counted; says now and then how far that is."""
+        wait_s = _FIRST_SAY_SECONDS
+        while storing.is_alive():
+            if not self._deadline.left_s():
+                raise StuckError(
+                    f"the stop took longer than {LEAVE_SECONDS:.0f} seconds: {self._queued_bytes} bytes of records "
+                    "and what the sinks had not written are lost; look at the disk of the database"
+                )
+            storing.join(min(wait_s, self._deadline.left_s()))
+            wait_s = SAY_SECONDS
+            if storing.is_alive():
+                log.info("stopping", queued_bytes=self._queued_bytes, execs=self._execs, missed=self._missed)
+
+    def _await_room(self, timeout_s: float) -> bool:
+        """Returns whether the queue has room, or nobody empties it any more."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._queued_bytes < _QUEUE_BYTES or not self._storing, timeout_s
+            )
+
+    def _capture(self) -> bool:
+        """Moves what the ring holds into the queue. Returns whether there was anything."""
+        now_ns = clock.wall_ns()
+        records = self._source.read()
+        gaps = self._new_gaps()
+        step = self._offset.check()
+        if step:
+            log.warning("clock_stepped", by_seconds=step / 1e9)
+            after_ns = Nanoseconds(clock.boot_ns() + self._offset.ns)
+            gaps.append(_gap(self._host, GapReason.CLOCK, (Nanoseconds(after_ns - step), after_ns), 0))
+        # The first look that finds nothing is noted too: a reader waits for that, to have all of a range.
+        rested, self._rests = self._rests, not records
+        if not records and not gaps and rested and time.monotonic_ns() - self._enqueued_ns < _IDLE_NS:
+            return False
+        self._enqueue(records, gaps, now_ns)
+        return bool(records)
+
+    def _enqueue(self, records: list[bytes], gaps: list[Gap], seen_ns: Nanoseconds) -> None:
+        packed, lengths = b"".join(records), array("I", map(len, records))
+        self._enqueued_ns = time.monotonic_ns()
+        with self._changed:
+            self._queue.append(_Captured(packed, lengths, self._enqueued_ns, self._offset.ns, gaps, seen_ns))
+            self._queued_bytes += len(packed)
+            self._most_queued_bytes = max(self._most_queued_bytes, self._queued_bytes)
+            self._changed.notify_all()
+
+    def _new_gaps(self) -> list[Gap]:
+        """Returns the execs and ends that were missed since the last look: a gap for each reason."""
+        # What goes back for a moment must not be counted again when it is there again.
+        losses, before = Losses(*map(max, self._source.losses(), self._losses)), self._losses
+        since, now = self._looked_ns, clock.wall_ns()
+        self._losses, self._looked_ns = losses, now
+        new = Losses(*map(operator.sub, losses, before))
+        if new.images or new.skipped_images:
+            log.warning("lineage_lost", processes=new.images + new.skipped_images)
+        gaps = []
+        if new.execs or new.exits:
+            shares = self._shares.divide((new.execs, new.exits), self._source.losses_by_account())
+            gaps += gaps_by_account(self._host, GapReason.RING_FULL, since, now, shares)
+        # Known when the task calls again, or ends: the gap is about then, and no earlier.
+        recursion = new.returns + new.skipped, new.skipped_exits
+        if any(recursion):
+            gaps.append(_gap(self._host, GapReason.RECURSION, (since, now), *recursion))
+        return gaps
+
+    def _store_all(self) -> None:
+        """The storing thread. What it cannot handle ends the recorder, not the thread alone."""
+        try:
+            self._store_until_stopped()
+        except Exception as exc:  # noqa: BLE001  # raised again by run(), in the main thread
+            self._fail(exc)
+        finally:
+            with self._changed:
+                self._storing = False
+                self._changed.notify_all()
+
+    def _store_until_stopped(self) -> None:
+        """From the queue, through the assembler, to the sinks."""
+        batch = _Batch()
+        batch.add(self._roots.events())
+        flushed, rests = time.monotonic(), False
+        while True:
+            captured = self._next(_REST_SECONDS if rests else _FLUSH_SECONDS)
+            if captured is not None:
+                if rests:
+                    flushed = time.monotonic()  # what comes soon, as the end of an exec, belongs to it
+                self._assemble(captured, batch)
+                batch.gaps += captured.gaps
+                batch.size += len(captured.packed)
+                batch.says_idle |= not captured.packed and not captured.gaps
+                self._seen_ns = captured.seen_ns
+            now_ns = time.monotonic_ns() if captured is None else captured.at_ns
+            batch.add(self._assembler.expire(now_ns=now_ns))
+            done = captured is None and not self._capturing and not self._queue
+            if done:
+                batch.add(self._assembler.drain())
+            batch.add(self._roots.take_referred())
+            if self._deadline.is_late():
+                self._count(batch)
+            full = len(batch.events) >= _FLUSH_EVENTS or batch.size >= _FLUSH_BYTES
+            if done or full or time.monotonic() - flushed >= _FLUSH_SECONDS:
+                self._flush(batch, ends=done)
+                batch = _Batch()
+                flushed = time.monotonic()
+                if self._new_host != self._host:
+                    self._host = self._new_host
+                    self._assembler.rename(self._host)
+                    log.info("host_renamed", host=self._host)
+            if done:
+                self._finish()
+                return
+            rests = captured is None and not batch and not len(self._assembler) and not self._is_busy()
+
+    def _is_busy(self) -> bool:
+        return bool(self._gap_log) or any(sink.is_busy() for sink in self._sinks)
+
+    def _next(self, timeout_s: float) -> _Captured | None:
+        """Returns the oldest in the queue, or None after that time without any."""
+        with self._changed:
+            if not self._queue and self._capturing:
+                self._changed.wait(timeout_s)
+            if not self._queue:
+                return None
+            captured = self._queue.popleft()
+            self._queued_bytes -= len(captured.packed)
+            self._changed.notify_all()
+            return captured
+
+    def _assemble(self, captured: _Captured, batch: _Batch) -> None:
+        batch.add(
+            self._assembler.feed(
+                captured.records(), now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
+            )
+        )
+        left_out = self._assembler.take_unreadable()
+        if left_out is not None:
+            log.error("records_unreadable", records=left_out.records, reason=left_out.reason)
+            between = self._seen_ns, captured.seen_ns
+            batch.gaps.append(_gap(self._host, GapReason.UNSTORABLE, between, left_out.execs, left_out.exits))
+
+    def _count(self, batch: _Batch) -> None:
+        """Counts what there is no time to store."""
+        self._unstored.count(batch.events, len(batch.exits))
+        batch.events, batch.exits = [], []
+
+    def _flush(self, batch: _Batch, *, ends: bool) -> None:
+        if not batch and not self._is_busy() and not ends:
+            return
+        if ends:
+            batch.gaps += self._unstored.gaps(
+                self._host, GapReason.STORE_FULL, self._unstored_since, self._seen_ns
+            )
+        elif not self._deadline.is_late():
+            self._unstored_since = self._seen_ns
+        events, exits = batch.events, batch.exits
+        self._missed += sum(gap.count or 0 for gap in batch.gaps)
+        gaps = self._gap_log.take(neighbours_joined(batch.gaps), now_s=time.monotonic(), ends=ends)
+        if time.monotonic() - self._named >= _NAMES_SECONDS:
+            self._named = time.monotonic()
+            self._assembler.forget()
+        # What is held back, or not whole yet, is not stored yet.
+        held = (self._gap_log.since_ns(), self._assembler.oldest_ns())
+        seen_ns = min([self._seen_ns, *(at for at in held if at is not None)])
+        finished = Finished(events, gaps, exits, seen_ns, self._host)
+        self._gaps += len(gaps)
+        self._exits += len(exits)
+        self._execs += sum(event.kind is not Kind.SNAPSHOT for event in events)
+        self._for_each_sink(lambda sink: sink.accept(finished))
+
+    def _finish(self) -> None:
+        self._for_each_sink(lambda sink: sink.finish())
+
+    def _for_each_sink(self, act: Callable[[Sink], None]) -> None:
+        for sink in list(self._sinks):
+            try:
+                act(sink)
+            except Exception as exc:  # noqa: BLE001  # raised again by run(), bugs too
+                # The other sinks still get what was captured until the recorder has stopped.
+                self._sinks.remove(sink)
+                log.error("sink_failed", sink=sink.name, reason=str(exc))
+                self._fail(exc)
+
+    def _fail(self, failure: Exception) -> None:
+        if self._failure is None:
+            self._failure = failure
+
+
+def _gap(
+    host: str, reason: GapReason, between: tuple[Nanoseconds, Nanoseconds], count: int | None, exits: int = 0
+) -> Gap:
+    """Returns a gap between two times of the wall clock, which may have been stepped back between them."""
+    return Gap(host, min(between), max(between), reason, count, exits)

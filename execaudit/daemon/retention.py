@@ -1,0 +1,230 @@
+"""Keep a history within its limits while it is recorded to: a little at a time, between batches.
+
+What is too old goes, unless the wall clock is in doubt. What is too much goes from its old end, but nothing
+younger than a floor: when nothing else is left, new execs are refused by account, see budget.py. Far above
+the limit the floor yields. Each of these is said once, when it begins.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from execaudit.daemon.budget import Budget
+from execaudit.errors import DamagedStoreError, StoreError
+from execaudit.sizes import size_text
+from execaudit.store import limits, prune, prune_plan
+from execaudit.store.prune_plan import NEARLY_ALL, Now
+from execaudit.system import clock
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from execaudit.daemon.backlog import Finished
+    from execaudit.event import Gap
+    from execaudit.store.limits import Limits
+    from execaudit.store.prune_plan import Plan
+    from execaudit.store.writer import Store
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS = 60.0
+# Of the storing thread's time, at each batch: four times a second.
+_WORK_SECONDS = 0.1
+_SMALLER = 0.95
+# So much more than the limit, and the floor yields; in between, ever more accounts are refused.
+_MARGIN = 0.25
+# While a pruning makes room, the history may grow by this part of its limit before anybody is refused.
+_LEEWAY = 0.05
+# Of room within the database, which needs none of the file system.
+_ROOM_BYTES = 4_000_000
+
+
+class Retention:
+    """Deletes what is too old or too much."""
+
+    def __init__(self, path: Path, boot_id: str, wanted: Limits, *, host: str = "") -> None:
+        self._path, self._boot_id = path, boot_id
+        self.limits = wanted
+        """As configured. May be set anew."""
+        self._budget = Budget(host)
+        self._next_look = float("-inf")
+        self._pruning: Iterator[object] | None = None
+        self._began_bytes = 0
+        self._pressure: float | None = None
+        self._room_bytes = 2**63
+        """Until the limit."""
+        self._said: set[str] = set()
+        self._told: Limits | None = None
+
+    def is_busy(self) -> bool:
+        """Says whether it has begun, and is not done."""
+        return self._pruning is not None
+
+    def admit(self, batch: Finished) -> Finished:
+        """Returns what is to be stored of a batch: all of it, unless the history is at its limit."""
+        pressure = self._pressure
+        # A batch can have more than there is room for.
+        if pressure is None and sum([len(event.argv) for event in batch.events]) > self._room_bytes:
+            pressure = 0.0
+        return self._budget.admit(batch, pressure, self._room_bytes)
+
+    def settle(self) -> list[Gap]:
+        """At the end: returns the gaps for what was refused and is not said yet."""
+        return self._budget.settle()
+
+    def work(self, store: Store) -> None:
+        """Does a little, if there is anything to do. What fails is tried a minute later.
+
+        Raises DamagedStoreError.
+        """
+        try:
+            kept = limits.effective(self._path, self.limits)
+            size = limits.size_of(self._path)
+        except OSError as exc:
+            self._say("disk", "not_pruned", f"the file system does not answer: {exc.strerror}", "look at it")
+            return
+        if self._told != self.limits:
+            self._told = self.limits
+            log.info("limits", history=limits.wording(self.limits, kept))
+        is_large = size > (kept.max_bytes or 0)
+        if not is_large and self._pruning is None and time.monotonic() < self._next_look:
+            self._set_pressure(kept, size)
+            return
+        self._maintain(store, lambda connection: self._work(connection, kept))
+
+    def make_room(self, store: Store) -> bool:
+        """On a full disk: deletes a little of the oldest. Returns whether it is of use to go on at once.
+
+        Raises DamagedStoreError.
+        """
+        return self._maintain(store, self._make_some_room) or False
+
+    def _maintain(self, store: Store, work: Callable[[sqlite3.Connection], bool | None]) -> bool | None:
+        try:
+            return store.maintain(work)
+        except DamagedStoreError:
+            raise
+        except StoreError as exc:
+            self._pruning = None
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+            log.warning("not_pruned", reason=str(exc))
+            return None
+
+    def _now(self) -> Now:
+        return Now(self._boot_id, clock.wall_ns(), clock.boot_ns())
+
+    def _work(self, connection: sqlite3.Connection, kept: Limits) -> None:
+        until = time.monotonic() + _WORK_SECONDS
+        used = prune_plan.used_bytes(connection)
+        if self._pruning is None and time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + _LOOK_SECONDS
+            self._began_bytes = used
+            self._pruning = self._begin(connection, kept, used)
+        while self._pruning is not None and time.monotonic() < until:
+            self._step()
+        self._set_pressure(kept, prune_plan.used_bytes(connection))
+
+    def _begin(self, connection: sqlite3.Connection, kept: Limits, used: int) -> Iterator[object] | None:
+        now = self._now()
+        wanted = prune_plan.unfinished(connection) or self._too_old(connection, kept, now)
+        if wanted is None and kept.max_bytes is not None:
+            wanted = self._too_much(connection, kept, now, used)
+            if wanted is None and used <= kept.max_bytes < limits.size_of(self._path):
+                return prune.tidy(connection)
+        if wanted is None:
+            return None
+        log.info("pruning", reason=wanted.reason)
+        return prune.prune(connection, wanted, now)
+
+    def _too_old(self, connection: sqlite3.Connection, kept: Limits, now: Now) -> Plan | None:
+        if kept.max_age_ns is None:
+            return None
+        wanted = prune_plan.by_age(connection, kept.max_age_ns, now, lazily=True)
+        if wanted is None:
+            self._said -= {"clock", "all"}
+        elif prune_plan.is_time_doubtful(connection, now):
+            self._say(
+                "clock", "not_pruned", "the wall clock was stepped, and ages are not acted on for a day",
+                "if the clock is right, run `execaudit db prune --older-than`",
+            )  # fmt: skip
+        elif wanted.share >= NEARLY_ALL:
+            self._say(
+                "all", "not_pruned", "by its age nearly all of the history would be deleted at once",
+                "check the clock; if it is right, run `execaudit db prune --older-than`",
+            )  # fmt: skip
+        else:
+            return wanted
+        return None
+
+    def _too_much(self, connection: sqlite3.Connection, kept: Limits, now: Now, used: int) -> Plan | None:
+        most = kept.max_bytes or 0
+        if used <= most:
+            self._said -= {"limit", "floor"}
+            return None
+        wanted = prune_plan.by_size(connection, most, kept.min_age_ns, now, lazily=True)
+        if wanted is None and used > most * (1 + _MARGIN):
+            wanted = prune_plan.by_size(connection, most, 0, now, lazily=True)
+            if wanted is not None:
+                self._say(
+                    "floor", "min_age_not_kept",
+                    f"the history has {size_text(used)} where {size_text(most)} are the limit",
+                    "raise max_size in [retention]",
+                )  # fmt: skip
+        if wanted is None:
+            self._say(
+                "limit", "limit_not_kept",
+                f"the history has {size_text(used)}, and nothing more of it may be deleted yet",
+                "raise max_size in [retention]; until then the execs of accounts that take most are only counted",
+            )  # fmt: skip
+        return wanted
+
+    def _say(self, what: str, word: str, reason: str, todo: str) -> None:
+        """Once, until it is over."""
+        if what not in self._said:
+            self._said.add(what)
+            log.warning(word, reason=reason, todo=todo)
+
+    def _step(self) -> None:
+        if self._pruning is not None and next(self._pruning, None) is None:
+            # A generator that yields nothing more; prune() yields numbers, tidy() True.
+            self._pruning = None
+            log.info("pruned")
+            # There may be more to do than was thought.
+            self._next_look = 0.0
+
+    def _set_pressure(self, kept: Limits, used: int) -> None:
+        """Sets how hard it is to keep the limit: None, or from 0 (just so) to 1 (not at all)."""
+        most = kept.max_bytes or 0
+        base = most if self._pruning is None else max(most, self._began_bytes) + int(most * _LEEWAY)
+        self._room_bytes = max(base - used, 0) if most else 2**63
+        pressures = [(used - base) / (most * _MARGIN)] if most and used > base else []
+        try:
+            disk = limits.disk_of(self._path)
+        except OSError:
+            pass  # it is said where it is written
+        else:
+            if disk.free_bytes < disk.reserve_bytes:
+                pressures.append(1 - disk.free_bytes / disk.reserve_bytes)
+        self._pressure = min(max(pressures), 1.0) if pressures else None
+
+    def _make_some_room(self, connection: sqlite3.Connection) -> bool:
+        until = time.monotonic() + _WORK_SECONDS
+        if self._pruning is None:
+            # What is overwritten there needs no room; given back to the disk, somebody else would take it.
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+            if prune_plan.free_bytes(connection) >= _ROOM_BYTES:
+                return False
+            smaller, now = int(prune_plan.used_bytes(connection) * _SMALLER), self._now()
+            wanted = prune_plan.by_size(connection, smaller, self.limits.min_age_ns, now)
+            if wanted is None:
+                return False
+            log.info("pruning", reason="full disk")
+            self._pruning = prune.prune(connection, wanted, now, shrink=False)
+        while self._pruning is not None and time.monotonic() < until:
+            self._step()
+        return True

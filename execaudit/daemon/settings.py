@@ -1,0 +1,113 @@
+"""What a configuration file says of a recorder's upkeep: durability, retention, rotation, metrics.
+
+Pure: nothing is looked for on the disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from execaudit.daemon.log_file import NEVER, Rotation
+from execaudit.errors import FilterError
+from execaudit.sizes import parse_size
+from execaudit.store.limits import DEFAULT_MIN_AGE, Limits
+from execaudit.times import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from execaudit.config import Settings
+    from execaudit.event import Nanoseconds
+
+_Value = TypeVar("_Value")
+_KEYS = {
+    "store": ("synchronous",),
+    "retention": ("max_age", "max_size", "min_age"),
+    "json_log": ("max_size", "max_age", "max_total", "keep", "compress"),
+    "metrics": ("textfile",),
+}
+_KEEP = 7
+_MOST_KEPT = 1000
+
+
+@dataclass(frozen=True)
+class Upkeep:
+    """How a recorder looks after what it writes."""
+
+    durable: bool = False
+    """Whether each transaction waits until it is on the disk."""
+    max_age_ns: Nanoseconds | None = None
+    """Older execs are deleted."""
+    max_bytes: int | None = None
+    """The oldest are, when the database is larger; None: see limits.py."""
+    min_age_ns: Nanoseconds = DEFAULT_MIN_AGE
+    """Younger ones are not deleted for that."""
+    rotation: Rotation = NEVER
+    """Of the JSON log."""
+    textfile: Path | None = None
+    """Where node_exporter looks for metrics; its name ends with .prom."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much history is configured to be kept."""
+        return Limits(self.max_age_ns, self.max_bytes, self.min_age_ns)
+
+
+def upkeep(settings: Settings) -> Upkeep:
+    """Returns what the settings say. Raises ConfigError, naming the file and the setting."""
+    for name, keys in _KEYS.items():
+        settings.check_keys(f"in [{name}]", settings.tables.get(name, {}), keys)
+    synchronous = _text(settings, "store", "synchronous") or "normal"
+    if synchronous not in {"normal", "full"}:
+        settings.refuse('synchronous in [store] must be "normal" or "full"')
+    textfile = _text(settings, "metrics", "textfile")
+    if textfile is not None and not textfile.endswith(".prom"):
+        settings.refuse("textfile in [metrics] must end with .prom: node_exporter reads no others")
+    min_age = _parsed(settings, "retention", "min_age", parse_duration)
+    return Upkeep(
+        durable=synchronous == "full",
+        max_age_ns=_parsed(settings, "retention", "max_age", parse_duration),
+        max_bytes=_parsed(settings, "retention", "max_size", parse_size),
+        min_age_ns=DEFAULT_MIN_AGE if min_age is None else min_age,
+        rotation=_rotation(settings),
+        textfile=None if textfile is None else Path(textfile),
+    )
+
+
+def _rotation(settings: Settings) -> Rotation:
+    keep = _value(settings, "json_log", "keep")
+    if keep is None:
+        keep = _KEEP
+    if not isinstance(keep, int) or isinstance(keep, bool) or not 0 <= keep <= _MOST_KEPT:
+        settings.refuse(f"keep in [json_log] must be a number from 0 to {_MOST_KEPT}")
+    compress = _value(settings, "json_log", "compress")
+    if compress is not None and not isinstance(compress, bool):
+        settings.refuse("compress in [json_log] must be true or false")
+    return Rotation(
+        max_bytes=_parsed(settings, "json_log", "max_size", parse_size),
+        max_age_ns=_parsed(settings, "json_log", "max_age", parse_duration),
+        keep=keep,
+        compress=compress is not False,
+        max_total=_parsed(settings, "json_log", "max_total", parse_size),
+    )
+
+
+def _value(settings: Settings, section: str, key: str) -> object:
+    return settings.tables.get(section, {}).get(key)
+
+
+def _text(settings: Settings, section: str, key: str) -> str | None:
+    value = _value(settings, section, key)
+    if value is not None and not isinstance(value, str):
+        settings.refuse(f"{key} in [{section}] must be a string")
+    return value
+
+
+def _parsed(settings: Settings, section: str, key: str, parse: Callable[[str], _Value]) -> _Value | None:
+    text = _text(settings, section, key)
+    try:
+        return None if text is None else parse(text)
+    except FilterError as exc:
+        settings.refuse(f"{key} in [{section}]: {exc}")

@@ -1,0 +1,37 @@
+"""How SQL finds an exec by what its id says: the boot, the boot clock and the task. Pure.
+
+There is no index for it: the boot's clocks turn the boot clock into wall clock, `seg` that
+into a range of row ids, and in it the pid is searched for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from execaudit.database.enum_codes import KINDS
+from execaudit.event import Kind
+
+if TYPE_CHECKING:
+    from execaudit.event import ExecKey
+
+_FAILED = KINDS.index(Kind.FAILED)
+_OF_BOOT = "lower(substr(r.boot_id, 1, 7)) = :boot"
+# The clock may have been stepped within the boot: then the range is as long as the step.
+_FIND = (
+    "WITH offsets(low, high) AS (SELECT min(k.offset_ns), max(k.offset_ns)"  # noqa: S608  # no value is in it
+    f" FROM run AS r LEFT JOIN clock AS k ON k.run_id = r.id WHERE {_OF_BOOT}),"
+    " ids(low, high) AS (SELECT min(s.id_lo), max(s.id_hi) FROM offsets AS o, seg AS s"
+    " WHERE s.ts_max >= :boot_ns + o.low AND s.ts_min <= :boot_ns + o.high)"
+    " SELECT e.id FROM exec AS e LEFT JOIN clock AS k ON k.id = e.clock_id"
+    " LEFT JOIN run AS r ON r.id = k.run_id"
+    " WHERE e.id >= (SELECT low FROM ids) AND e.id <= (SELECT high FROM ids)"
+    f" AND e.ts - k.offset_ns = :boot_ns AND {_OF_BOOT} AND "
+)
+FIND_EXEC = f"{_FIND}e.pid = :task AND e.kind <> {_FAILED} LIMIT 1"
+"""Of a successful exec or a snapshot, what can be a parent and can end."""
+FIND_FAILED = f"{_FIND}coalesce(e.tid, e.pid) = :task AND e.kind = {_FAILED} LIMIT 1"
+
+
+def parameters(key: ExecKey) -> dict[str, object]:
+    """Returns the values of the statements' parameters."""
+    return {"boot": f"{key.boot:07x}", "boot_ns": key.boot_ns, "task": key.task}

@@ -1,0 +1,1 @@
+"""From events to what people and programs read: the record, JSON, CSV, tables, trees."""

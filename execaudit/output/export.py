@@ -1,0 +1,100 @@
+"""Large answers as text, encoded: by this process, or by two side by side."""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from execaudit.output import table
+from execaudit.output.csv_lines import HEADER
+from execaudit.output.csv_pages import CsvRows
+from execaudit.output.format import Format
+from execaudit.query import find
+from execaudit.query.connection import open_history
+from execaudit.query.filter import PAGE_ROWS, Filter, Span
+from execaudit.system import parallel
+from execaudit.system.parallel import Piece
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
+
+    from execaudit.query.find import Page
+
+# What a child makes of so many fits into its pipe, so that none waits for another. Where few of them are
+# wanted, more at a time.
+_PART, _SPARSE_PART = PAGE_ROWS, 10 * PAGE_ROWS
+# Of fewer execs, it is not worth while.
+_LARGE = 50_000
+_MOST_CHILDREN = 4
+# Of each child: what it reads comes in order.
+_CACHE = "PRAGMA cache_size = -16384"
+
+
+def pieces(  # noqa: PLR0913  # where from, what, and how
+    path: Path, connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool, encoding: str
+) -> Generator[Piece, None, None]:
+    """Yields the text of all that is wanted, in CSV or JSON lines, and of how many execs it is.
+
+    The connection is one to the history at the path. Raises FilterError, StoreError.
+    """
+    if fmt is Format.CSV:
+        yield Piece(0, f"{HEADER}\n".encode(encoding))
+    maker = _Maker(fmt, raw=raw, encoding=encoding)
+    after = None
+    # Descendants, and lines that were found, are known to one connection.
+    if not (wanted.reverse or wanted.under or wanted.args):
+        spans = list(find.parts(connection, wanted))
+        children = min(len(os.sched_getaffinity(0)), _MOST_CHILDREN)
+        if children > 1 and spans and spans[-1].high - spans[0].low >= _LARGE:
+            yield from _side_by_side(path, wanted, spans, maker, children)
+            if wanted.limit is not None:
+                return
+            after = spans[-1].high
+    for page in find.pages(connection, wanted, after=after, keys=maker.keys):
+        yield maker.piece(page)
+
+
+class _Maker:
+    """Makes text of pages."""
+
+    def __init__(self, fmt: Format, *, raw: bool, encoding: str) -> None:
+        self.keys = fmt is Format.CSV
+        """Whether it needs no more of relatives than their keys."""
+        self._csv = CsvRows(raw=raw) if fmt is Format.CSV else None
+        self._encoding = encoding
+
+    def piece(self, page: Page) -> Piece:
+        """Returns the lines of a page. Raises DamagedStoreError for an exec that makes no sense."""
+        if self._csv is None:
+            text = "".join(table.jsonl(found.event for found in find.found_of(page)))
+        else:
+            with find.making_sense(page):
+                text = self._csv.text(*page)
+        return Piece(len(page.rows), text.encode(self._encoding, "backslashreplace"))
+
+
+def _side_by_side(
+    path: Path, wanted: Filter, spans: Sequence[Span], maker: _Maker, children: int
+) -> Iterator[Piece]:
+    """Yields the text of what is wanted of spans, of which each child makes every second part, or third."""
+
+    def work(parts: Sequence[Span]) -> Iterator[Iterator[Piece]]:
+        gc.disable()  # rows make no cycles, and looking for them takes an eighth of the time
+        with open_history(path) as connection:
+            connection.execute(_CACHE)
+            reader = find.PartReader(connection, wanted, keys=maker.keys)
+            for part in parts:
+                yield map(maker.piece, reader.pages(part))
+
+    dense = replace(wanted, since_ns=None, until_ns=None, limit=None) == Filter()
+    width = _PART if dense else _SPARSE_PART
+    parts = [
+        Span(low, min(low + width - 1, span.high))
+        for span in spans
+        for low in range(span.low, span.high + 1, width)
+    ]
+    yield from parallel.in_order(parts, work, children=children)

@@ -1,0 +1,131 @@
+"""An exec's record as a line of JSON, straight from the event. Pure.
+
+The text that the record of `to_record` has as JSON, at a fraction of the price: the recorder
+writes one per exec. What many execs have in common is put into words once, and remembered.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING
+
+from execaudit.container import container_id
+from execaudit.escaping import exact
+from execaudit.event import encode_id
+from execaudit.output import record
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from execaudit.event import End, ExecEvent, Hole, Kind, Launch, Place
+
+_NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
+# Of each of these a host has few at a time; the largest have a few paths of 4 KB.
+_REMEMBERED = 256
+_SHORT = 1024
+
+
+class JsonLines:
+    """Makes lines, and remembers what execs have in common."""
+
+    def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
+        """`remembered` of each kind; with `arguments` short command lines too, which a history has again."""
+        self._launch = lru_cache(remembered)(_launch)
+        self._place = lru_cache(remembered)(_place)
+        self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
+
+    def line(self, event: ExecEvent) -> str:
+        """Returns the record of one exec: ASCII without controls, no line end."""
+        (
+            kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
+            parent, _, end, _,
+        ) = event  # fmt: skip
+        ids, user, what = self._launch(event[14:31])
+        login_ids, login, group = self._place(event[31:36])
+        # A long one is hardly the same twice.
+        arguments = self._arguments if len(argv) <= _SHORT else _arguments
+        words, command, missing, encoded = arguments(argv, holes)
+        return (
+            f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else record.shared_id(parent))},'
+            f'"time":"{utc_text(time_ns)}",{_where(host, boot_id, kind)},"pid":{pid},"tid":{tid},'
+            f'"ppid":{"null" if ppid is None else ppid},{ids},{login_ids},{user},{login},{what},'
+            f'"argv":{words},"argc":{"null" if argc is None else argc},'
+            f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
+            f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
+            f'"errno":{"null" if errno is None else quoted(record.errno_name(errno))},'
+            f"{group},{_NO_END if end is None else _end(end)}{encoded}}}"
+        )
+
+
+def _text(value: bytes | None) -> str:
+    return "null" if value is None else quoted(exact(value))
+
+
+def _word(value: str | None) -> str:
+    return "null" if value is None else quoted(value)
+
+
+def _number(value: int | None) -> str:
+    return "null" if value is None else str(value)
+
+
+def _arguments(argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
+    """Returns the values of argv, command and argv_missing, and what goes to the end of the record."""
+    if not holes and record.is_plain(argv):
+        plain = argv[:-1].decode("ascii")
+        return f'["{plain.replace(chr(0), _BETWEEN)}"]', f'"{plain.replace(chr(0), " ")}"', "null", ""
+    arguments = record.split_argv(argv, holes)
+    texts, all_utf8 = record.decoded(arguments.parts)
+    missing = ",".join(f"[{each.before},{_number(each.size)}]" for each in arguments.missing)
+    return (
+        f"[{','.join(map(quoted, texts))}]",
+        quoted(record.command_line(arguments)),
+        f"[{missing}]" if missing else "null",
+        "" if all_utf8 else f',"argv_base64":"{record.base64_text(argv)}"',
+    )
+
+
+_BETWEEN = '","'
+
+
+@lru_cache(_REMEMBERED)
+def _where(host: str, boot_id: str, kind: Kind) -> str:
+    return f'"host":{quoted(host)},"boot_id":{quoted(boot_id)},"kind":{quoted(kind.value)}'
+
+
+def _launch(launch: Launch) -> tuple[str, str, str]:
+    (
+        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
+        root, mnt_ns, traced,
+    ) = launch  # fmt: skip
+    what = (
+        f'"comm":{_text(comm)},"parent_comm":{_text(parent_comm)},"filename":{_text(filename)},'
+        f'"interpreter":{_text(interpreter)},"exe":{_text(exe)},"inode":{_word(None if inode is None else str(inode))},'
+        f'"device":{_word(None if device is None else record.device_text(device))},"nlink":{_number(nlink)},'
+        f'"privileged":{_word(None if gained is None else record.PRIVILEGED[gained])},"traced":{_number(traced)},"cwd":{_text(cwd)},'
+        f'"root":{_text(root)},"mnt_ns":{_number(mnt_ns)}'
+    )
+    ids = f'"uid":{_number(uid)},"euid":{_number(euid)},"gid":{_number(gid)}'
+    return ids, f'"user":{_word(user)}', what
+
+
+def _place(place: Place) -> tuple[str, str, str]:
+    auid, session, login_user, tty, cgroup = place
+    return (
+        f'"auid":{_number(auid)},"session":{_number(session)}',
+        f'"login_user":{_word(login_user)},"tty":{_text(tty)}',
+        f'"cgroup":{_text(cgroup)},"container_id":{_word(container_id(cgroup))}',
+    )
+
+
+def _end(end: End) -> str:
+    how, code, signal, duration_ns, replaced_by = end
+    return (
+        f'"ended":{quoted(how.value)},"exit_code":{_number(code)},"exit_signal":{_number(signal)},'
+        f'"duration_ns":{_number(duration_ns)},'
+        f'"replaced_by":{_word(None if replaced_by is None else encode_id(replaced_by))}'
+    )
+
+
+json_line = JsonLines().line
+"""As the recorder has it, whose memory counts."""

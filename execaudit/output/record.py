@@ -1,0 +1,213 @@
+"""The flat record of an exec, as the JSON log, the exports and the documentation have it. Pure."""
+
+from __future__ import annotations
+
+import errno
+import re
+from base64 import b64encode
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.container import container_id
+from execaudit.escaping import exact, shell_words
+from execaudit.event import Gained, encode_id
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from execaudit.event import ExecEvent, Gap, Hole
+
+FIELDS = (
+    "id", "parent_id", "time", "host", "boot_id", "kind",
+    "pid", "tid", "ppid", "uid", "euid", "gid", "auid", "session", "user", "login_user", "tty",
+    "comm", "parent_comm", "filename", "interpreter", "exe", "inode", "device", "nlink", "privileged",
+    "traced", "cwd", "root", "mnt_ns", "argv", "argc", "argv_bytes", "command", "truncated", "argv_missing", "errno",
+    "cgroup", "container_id", "ended", "exit_code", "exit_signal", "duration_ns", "replaced_by",
+    "argv_base64",
+)  # fmt: skip
+"""The names of all columns; of these only argv_base64 may be absent from a record."""
+
+# Of the numbers with two names, the one that strace and the manual pages of execve show.
+_ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+
+PRIVILEGED = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
+"""The words for each Gained."""
+is_plain = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
+"""Says whether argv has arguments, none that a shell or JSON quotes, and no setting as the first."""
+_MINOR_BITS = 20
+shared_id = lru_cache(maxsize=4096)(encode_id)
+"""encode_id, of what comes again: many execs share a parent, and an id is dear."""
+
+
+class Missing(NamedTuple):
+    """Bytes of a command line that are not there."""
+
+    before: int
+    """Index of the part that follows them; the number of parts if none does."""
+    size: int | None
+    """How many; None when that cannot be known."""
+
+
+class Arguments(NamedTuple):
+    """A captured command line, taken apart."""
+
+    parts: tuple[bytes, ...]
+    """Arguments; those beside something missing may be only a part of one."""
+    missing: tuple[Missing, ...]
+    """In order, no index twice."""
+
+
+def split_argv(argv: bytes, holes: tuple[Hole, ...]) -> Arguments:
+    """Returns the arguments of captured bytes, each of them ended by a NUL or by a hole.
+
+    What stands on two sides of a hole is never joined. A NUL right after a hole ends an
+    argument of which nothing is there: it makes no part, though it may have been an empty one.
+    """
+    if not holes:
+        return Arguments(tuple(_ended(argv)), ())
+    parts = _ended(argv[: holes[0].at])
+    missing: list[Missing] = []
+    ends = [hole.at for hole in holes[1:]] + [len(argv)]
+    for hole, end in zip(holes, ends, strict=True):
+        size = hole.missing
+        if missing and missing[-1].before == len(parts):
+            before = missing.pop().size
+            size = None if before is None or size is None else before + size
+        missing.append(Missing(len(parts), size))
+        parts += _ended(argv[hole.at : end].removeprefix(b"\0"))
+    return Arguments(tuple(parts), tuple(missing))
+
+
+def command_line(arguments: Arguments) -> str:
+    """Returns the arguments as bash would take them, safe to show, on one line.
+
+    What is missing is marked: `[...123 bytes missing...]`. No argument can look like
+    that, because shell_quote puts one with a bracket into quotes.
+    """
+    words = shell_words(arguments.parts)
+    # Bare, it would look like a setting of the environment, and be one when pasted.
+    if words and "=" in words[0] and words[0][0] not in "'$":
+        words[0] = f"'{words[0]}'"
+    for before, size in reversed(arguments.missing):
+        words.insert(before, _marker(size))
+    return " ".join(words)
+
+
+def decoded(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
+    """Returns the parts as text, and whether all of them are valid UTF-8."""
+    # In one go, because this is done for every exec. The NULs keep the parts apart: bytes
+    # on the two sides of a hole may be valid together and not alone.
+    try:
+        return (b"\0".join(parts).decode().split("\0") if parts else []), True
+    except UnicodeDecodeError:
+        return [exact(part) for part in parts], False
+
+
+def errno_name(number: int) -> str:
+    """Returns the name of a positive error number: `ENOENT`, or `E524` if it has none."""
+    return _ERRNO.get(number) or f"E{number}"
+
+
+def to_record(event: ExecEvent) -> dict[str, object]:
+    """Returns the record of one exec: FIELDS in order, values that JSON can carry, exact.
+
+    Has argv_base64 only when some part of argv is not valid UTF-8.
+    """
+    (
+        kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno_,
+        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, privileged,
+        root, mnt_ns, traced, auid, session, login_user, tty, cgroup, parent, _, end, _,
+    ) = event  # fmt: skip
+    arguments = split_argv(argv, holes)
+    texts, all_utf8 = decoded(arguments.parts)
+    record: dict[str, object] = {
+        "id": event.id,
+        "parent_id": None if parent is None else shared_id(parent),
+        "time": utc_text(time_ns),
+        "host": host,
+        "boot_id": boot_id,
+        "kind": kind.value,
+        "pid": pid,
+        "tid": tid,
+        "ppid": ppid,
+        "uid": uid,
+        "euid": euid,
+        "gid": gid,
+        "auid": auid,
+        "session": session,
+        "user": user,
+        "login_user": login_user,
+        "tty": None if tty is None else exact(tty),
+        "comm": None if comm is None else exact(comm),
+        "parent_comm": None if parent_comm is None else exact(parent_comm),
+        "filename": None if filename is None else exact(filename),
+        "interpreter": None if interpreter is None else exact(interpreter),
+        "exe": None if exe is None else exact(exe),
+        "inode": None if inode is None else str(inode),
+        "device": None if device is None else device_text(device),
+        "nlink": nlink,
+        "privileged": None if privileged is None else PRIVILEGED[privileged],
+        "traced": traced,
+        "cwd": None if cwd is None else exact(cwd),
+        "root": None if root is None else exact(root),
+        "mnt_ns": mnt_ns,
+        "argv": texts,
+        "argc": argc,
+        "argv_bytes": argv_bytes,
+        "command": command_line(arguments),
+        "truncated": None if truncated is None else truncated.value,
+        "argv_missing": [list(each) for each in arguments.missing] if arguments.missing else None,
+        "errno": None if errno_ is None else errno_name(errno_),
+        "cgroup": None if cgroup is None else exact(cgroup),
+        "container_id": container_id(cgroup),
+        "ended": None if end is None else end.how.value,
+        "exit_code": None if end is None else end.code,
+        "exit_signal": None if end is None else end.signal,
+        "duration_ns": None if end is None else end.duration_ns,
+        "replaced_by": None if end is None or end.replaced_by is None else encode_id(end.replaced_by),
+    }
+    if not all_utf8:
+        record["argv_base64"] = base64_text(argv)
+    return record
+
+
+def base64_text(raw: bytes) -> str:
+    """Returns bytes as base64."""
+    return b64encode(raw).decode("ascii")
+
+
+@lru_cache(maxsize=1024)
+def device_text(device: int) -> str:
+    """Returns a device number as lsblk and mountinfo have it: `8:1`."""
+    return f"{device >> _MINOR_BITS}:{device & (1 << _MINOR_BITS) - 1}"
+
+
+GAP_FIELDS = ("kind", "from", "to", "host", "reason", "count", "exits", "uid")
+"""The keys of gap_record()."""
+
+
+def gap_record(gap: Gap) -> dict[str, object]:
+    """Returns the record of a gap; its kind tells it from an exec's."""
+    return {
+        "kind": "gap",
+        "from": utc_text(gap.from_ns),
+        "to": utc_text(gap.to_ns),
+        "host": gap.host,
+        "reason": gap.reason.value,
+        "count": gap.count,
+        "exits": gap.exits,
+        "uid": gap.uid,
+    }
+
+
+def _ended(segment: bytes) -> list[bytes]:
+    """Returns the arguments of bytes without a hole; the end of the bytes ends the last one."""
+    parts = segment.split(b"\0")
+    if not parts[-1]:
+        parts.pop()
+    return parts
+
+
+def _marker(size: int | None) -> str:
+    if size is None:
+        return "[...unknown number of bytes missing...]"
+    return f"[...{size} {'byte' if size == 1 else 'bytes'} missing...]"

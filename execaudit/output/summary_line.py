@@ -1,0 +1,224 @@
+"""An exec in brief: how it ended in words, and its line in a drawing. Pure."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from execaudit.escaping import printable, shell_quote
+from execaudit.event import Ended, Kind, encode_id
+from execaudit.output.record import command_line, errno_name, split_argv
+from execaudit.output.tree_layout import BOX, Glyphs
+from execaudit.output.widths import columns, cut, padded
+from execaudit.times import zone_text
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from execaudit.event import ExecEvent
+
+_MILLISECOND, _SECOND = 1_000_000, 1_000_000_000
+_FEW = 10  # milliseconds: below, their thousandths matter
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_UNKNOWN = "-"
+_DATE, _TIME = len("2026-11-22"), len("2026-11-22 14:05:07.123")
+_USER = 8
+# The mark, user, pid, duration and status, each with a space, and what may stand before the time.
+_BESIDE_TIME = 2 + 1 + 1 + (_USER + 1) + (7 + 1) + (8 + 1) + (8 + 1)
+# What a line has for drawing and command, however narrow the terminal is.
+_NARROWEST = 20
+_LEAD = 3
+_DEEPEST, _SHALLOWEST = 50, 4
+_DIM, _BOLD, _RED, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[0m"
+
+
+class Role(Enum):
+    """Why an exec is in a drawing; the value is its mark."""
+
+    MATCH = "*"
+    """It was asked for."""
+    CONTEXT = "."
+    """It led to what was asked for."""
+    BELOW = " "
+    """It came of what was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How lines are written."""
+
+    glyphs: Glyphs = BOX
+    width: int | None = None
+    """Columns of the terminal; None: nothing is cut."""
+    colour: bool = False
+    zone: tzinfo | None = None
+    """None is the system's."""
+    day: str | None = None
+    """Times of this day, `2026-11-22`, are written without it, and of other days it alone."""
+    marked: bool = False
+    """Whether a mark tells each exec's role."""
+
+    @property
+    def most_columns(self) -> int:
+        """How many columns of a drawing leave the command half of its room."""
+        if self.width is None:
+            return _DEEPEST
+        time = _TIME if self.day is None else _TIME - _DATE - 1
+        room = max(_NARROWEST, self.width - _BESIDE_TIME - time)
+        return max(_SHALLOWEST, room // 2 // _LEAD)
+
+
+def tree_header(style: Style) -> str:
+    """Returns the line above tree_line's, without a line end; the day stands for TIME."""
+    mark = "  " if style.marked else ""
+    width = _TIME if style.day is None else _TIME - _DATE - 1
+    title = f" {style.day or 'TIME':<{width}} {'USER':<8} {'PID':>7} {'DURATION':>8} {'STATUS':<8} COMMAND"
+    return mark + title
+
+
+def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
+    """Returns an exec's line in a tree, safe to show, without a line end.
+
+    `<` before the time: it ran already then. A line wider than the terminal is cut; so is a
+    long user name always, because what follows it must stand in line.
+    """
+    mark = f"{role.value} " if style.marked else ""
+    duration = None if event.end is None else event.end.duration_ns
+    status = short_outcome(event)
+    before = (
+        f"{mark}{'<' if event.kind is Kind.SNAPSHOT else ' '}{_time(event, style)}"
+        f" {padded(cut(_who(event), _USER, '+'), _USER)} {event.pid:>7}"
+        f" {_UNKNOWN if duration is None else duration_text(duration).replace(' ', ''):>8} "
+    )
+    rest = f"{status:<8} "
+    room = None if style.width is None else max(_NARROWEST, style.width - columns(before) - len(rest))
+    drawn = _command(event, lead, room, style.glyphs.cut)
+    if not style.colour:
+        return f"{before}{rest}{drawn}"
+    if role is Role.CONTEXT:
+        return f"{_DIM}{before}{rest}{drawn}{_PLAIN}"
+    if _went_wrong(event):
+        rest = rest.replace(status, f"{_RED}{status}{_PLAIN}")
+    if style.marked and role is Role.MATCH:
+        before, drawn = f"{_BOLD}{before}{_PLAIN}", f"{_BOLD}{drawn}{_PLAIN}"
+    return f"{before}{rest}{drawn}"
+
+
+def kin_line(event: ExecEvent, lead: str, style: Style) -> str:
+    """Returns an exec's line among relatives: its id, time, pid, end and command.
+
+    Safe to show, without a line end; cut where the terminal ends.
+    """
+    before = f"{event.id}  {_time(event, style)} {event.pid:>7} {short_outcome(event):<8} "
+    room = None if style.width is None else max(_NARROWEST, style.width - len(before))
+    return before + _command(event, lead, room, style.glyphs.cut)
+
+
+def outcome(event: ExecEvent, *, next_comm: bytes | None = None) -> str:
+    """Returns how an exec ended, in words that are safe to show: `exited 0 after 1.234 s`.
+
+    `next_comm` names the program that replaced it.
+    """
+    if event.kind is Kind.FAILED:
+        return "failed" if event.errno is None else f"failed with {errno_name(event.errno)}"
+    end = event.end
+    if end is None or end.how is Ended.UNKNOWN:
+        return "end unknown"
+    if end.how is Ended.RUNNING:
+        return "running"
+    if end.how is Ended.REPLACED:
+        by = "another exec" if end.replaced_by is None else encode_id(end.replaced_by)
+        words = f"replaced by {by}" + (f" ({printable(next_comm)})" if next_comm is not None else "")
+    else:
+        words = f"killed by {_signal(end.signal)}" if end.how is Ended.SIGNALED else f"exited {end.code}"
+    if end.duration_ns is None:
+        return words
+    duration = duration_text(end.duration_ns)
+    if event.kind is Kind.SNAPSHOT:
+        return f"{words}, {duration} after recording began"
+    return f"{words} after {duration}"
+
+
+def short_outcome(event: ExecEvent) -> str:
+    """Returns how an exec ended, in one word: an exit status, signal, errno, `running`, or `-`."""
+    if event.kind is Kind.FAILED:
+        return "failed" if event.errno is None else errno_name(event.errno)
+    end = event.end
+    if end is None or end.how is Ended.UNKNOWN:
+        return _UNKNOWN
+    if end.how is Ended.EXITED:
+        return str(end.code)
+    return _signal(end.signal) if end.how is Ended.SIGNALED else end.how.value
+
+
+def duration_text(duration_ns: int) -> str:
+    """Returns a length of time, cut to what matters: `0.123 ms`, `45.6 ms`, `1.234 s`, `2m05s`, `3h07m`."""
+    milliseconds, microseconds = duration_ns // _MILLISECOND, duration_ns // 1000 % 1000
+    if milliseconds < _FEW:
+        return f"{milliseconds}.{microseconds:03d} ms"
+    if duration_ns < _SECOND:
+        return f"{milliseconds}.{microseconds // 100} ms"
+    seconds = duration_ns // _SECOND
+    if seconds < _MINUTE:
+        return f"{seconds}.{milliseconds % 1000:03d} s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE}m{seconds % _MINUTE:02d}s"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR}h{seconds % _HOUR // _MINUTE:02d}m"
+    return f"{seconds // _DAY}d{seconds % _DAY // _HOUR:02d}h"
+
+
+def local_text(time_ns: int, zone: tzinfo | None) -> str:
+    """Returns a moment as people read it, with its zone: `2026-11-22 14:05:07.123 +0100`."""
+    moment = datetime.fromtimestamp(time_ns // _SECOND, timezone.utc).astimezone(zone)
+    return f"{zone_text(time_ns, zone)} {moment:%z}"
+
+
+def day_of(time_ns: int, zone: tzinfo | None) -> str:
+    """Returns the day of a moment: `2026-11-22`."""
+    return zone_text(time_ns, zone)[:_DATE]
+
+
+def _time(event: ExecEvent, style: Style) -> str:
+    text = zone_text(event.time_ns, style.zone)
+    if style.day is None:
+        return text
+    of_day = text[_DATE + 1 :]
+    return of_day if text.startswith(style.day) else f"{text[:_DATE]:<{len(of_day)}}"
+
+
+def _who(event: ExecEvent) -> str:
+    if event.user is not None:
+        return printable(event.user)
+    return _UNKNOWN if event.uid is None else str(event.uid)
+
+
+def _went_wrong(event: ExecEvent) -> bool:
+    end = event.end
+    return event.kind is Kind.FAILED or (end is not None and bool(end.code or end.signal))
+
+
+def _signal(number: int | None) -> str:
+    if number is None:
+        return "a signal"
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        first = int(signal.SIGRTMIN)
+        realtime = first < number < signal.SIGRTMAX
+        return f"SIGRTMIN+{number - first}" if realtime else f"signal {number}"
+
+
+def _command(event: ExecEvent, lead: str, room: int | None, mark: str) -> str:
+    """Returns the drawing and the command, safe to show, in so many columns."""
+    arguments = split_argv(event.argv, event.holes)
+    text = command_line(arguments)
+    if not text and event.comm is not None:
+        # As ps has those without arguments. Nothing else can look like it: brackets are quoted.
+        text = f"[{printable(event.comm)}]"
+    if event.kind is Kind.FAILED and event.filename is not None and arguments.parts[:1] != (event.filename,):
+        text = f"{shell_quote(event.filename)}: {text}"
+    return lead + text if room is None else cut(lead + text, room, mark)

@@ -1,0 +1,1 @@
+"""From rows to events: open the history, filter, find, walk the lineage, count."""

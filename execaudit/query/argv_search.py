@@ -1,0 +1,176 @@
+"""Search all command lines by what the index knows of them: only spans of execs that have one are read.
+
+What it proposes is looked at: first the lines' bytes, then the execs'. What is not in the index yet is
+searched as if there were none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from execaudit.database import packed_ids, trigram_bitmap
+from execaudit.database.packed_ids import CHUNK_EXECS
+from execaudit.database.trigram_bitmap import BLOCK_LINES, CHUNK_BLOCKS, CHUNK_LINES, CHUNK_ROWS
+from execaudit.query.filter import Span, lines_statement
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from execaudit.database.trigram_bitmap import Place
+
+# More lines have more execs: then it is as fast to read all of these.
+_MOST_LINES = 100_000
+# Few enough to be looked at, so that the index need not be asked again: 2000 lines.
+_FEW_BLOCKS = 32
+_ALL_BLOCKS = 2**CHUNK_BLOCKS - 1
+_PAGE_CHUNKS = 64
+# Of the history: then it repays to look first which lines its execs have.
+_SMALL_PART = 4
+_BITS = (
+    "SELECT c.value, substr(g.bits, :offset + 1, :size) FROM json_each(:chunks) AS c"  # noqa: S608  # ours
+    f" CROSS JOIN argv_grams AS g ON g.id = c.value * {CHUNK_ROWS} + :row"
+)
+
+
+_INDEXED = (
+    "SELECT c.value FROM json_each(:chunks) AS c"  # noqa: S608  # ours
+    f" CROSS JOIN argv_grams AS g ON g.id = c.value * {CHUNK_ROWS}"
+)
+
+
+class Search:
+    """A search for texts, of which one must be in a command line."""
+
+    def __init__(self, connection: sqlite3.Connection, texts: Sequence[bytes], whole: Span) -> None:
+        """The connection must know the functions of `matching`. `whole` has all that will be asked for."""
+        self._connection = connection
+        self._texts = texts
+        self._whole = whole
+        self._asked = False
+        self._lines: list[int] | None = None
+
+    def spans(self, low: int, high: int, *, backward: bool) -> Iterator[Span]:
+        """Yields where the execs are that are wanted of those from `low` to `high`, in that order."""
+        if not self._asked:
+            self._asked, self._lines = True, self._find_lines()
+        if self._lines is None:
+            yield Span(low, high)
+        elif backward:
+            yield from self._backward(low, high, self._lines)
+        else:
+            yield from self._forward(low, high, self._lines)
+
+    def _forward(self, low: int, high: int, lines: list[int]) -> Iterator[Span]:
+        at = low
+        for chunk, found in self._chunks(low // CHUNK_EXECS, high // CHUNK_EXECS, lines, backward=False):
+            start = chunk * CHUNK_EXECS
+            if start > at:
+                yield Span(at, start - 1)
+            if found:
+                yield Span(max(low, start), min(high, start + CHUNK_EXECS - 1), found)
+            at = start + CHUNK_EXECS
+        if at <= high:
+            yield Span(at, high)
+
+    def _backward(self, low: int, high: int, lines: list[int]) -> Iterator[Span]:
+        at = high
+        for chunk, found in self._chunks(low // CHUNK_EXECS, high // CHUNK_EXECS, lines, backward=True):
+            start = chunk * CHUNK_EXECS
+            if start + CHUNK_EXECS <= at:
+                yield Span(start + CHUNK_EXECS, at)
+            if found:
+                yield Span(max(low, start), min(high, start + CHUNK_EXECS - 1), found)
+            at = start - 1
+        if at >= low:
+            yield Span(low, at)
+
+    def _chunks(
+        self, first: int, last: int, lines: list[int], *, backward: bool
+    ) -> Iterator[tuple[int, list[int]]]:
+        """Yields the chunks that are indexed, and which of the lines are in each."""
+        wanted = set(lines)
+        column = "ids" if lines else "NULL"
+        order = "DESC" if backward else "ASC"
+        sql = f"SELECT id, {column} FROM argv_used WHERE id BETWEEN ? AND ? ORDER BY id {order} LIMIT ?"  # noqa: S608  # ours
+        while page := self._connection.execute(sql, (first, last, _PAGE_CHUNKS)).fetchall():
+            for chunk, packed in page:
+                yield chunk, packed_ids.common(packed_ids.unpack(packed), lines, wanted) if lines else []
+            if backward:
+                last = page[-1][0] - 1
+            else:
+                first = page[-1][0] + 1
+
+    def _find_lines(self) -> list[int] | None:
+        """Returns the ids of the lines that have a text, in order; None if they are too many.
+
+        Maybe not those that no exec has which is indexed and wanted.
+        """
+        sql, values = lines_statement(self._texts)
+        lines: list[int] = []
+        for low, high in self._line_ranges():
+            lines += [row[0] for row in self._connection.execute(sql, {**values, "low": low, "high": high})]
+            if len(lines) > _MOST_LINES:
+                return None
+        return lines
+
+    def _line_ranges(self) -> Iterator[tuple[int, int]]:
+        """Yields ranges of ids in which all lines are that have a text, in order."""
+        first, last = self._connection.execute(
+            "SELECT (SELECT min(id) FROM argv), (SELECT max(id) FROM argv)"
+        ).fetchone()
+        if first is None:
+            return
+        chunks = range(first // CHUNK_LINES, last // CHUNK_LINES + 1)
+        found = dict.fromkeys(chunks, 0)
+        for text in self._texts:
+            for chunk, bits in self._bits_of(trigram_bitmap.places(text), chunks).items():
+                found[chunk] |= bits
+        used = self._used_blocks()
+        start = end = 0
+        for chunk, bits in found.items():
+            for block in trigram_bitmap.blocks(bits):
+                if used is not None and chunk * CHUNK_BLOCKS + block not in used:
+                    continue
+                low = chunk * CHUNK_LINES + block * BLOCK_LINES
+                # Neighbours at once, but not all: there may be too many lines.
+                if low != end or low - start >= CHUNK_LINES:
+                    yield start, end - 1
+                    start = low
+                end = low + BLOCK_LINES
+        yield start, end - 1
+
+    def _used_blocks(self) -> set[int] | None:
+        """Returns the blocks of lines that the execs have which are asked for; None: not known."""
+        low, high, _ = self._whole
+        first, last = self._connection.execute(
+            "SELECT (SELECT min(id) FROM exec), (SELECT max(id) FROM exec)"
+        ).fetchone()
+        if (high - low) * _SMALL_PART > last - first:
+            return None
+        used: set[int] = set()
+        for (packed,) in self._connection.execute(
+            "SELECT ids FROM argv_used WHERE id BETWEEN ? AND ?", (low // CHUNK_EXECS, high // CHUNK_EXECS)
+        ):
+            used.update(packed_ids.unpack(packed))
+        return {line // BLOCK_LINES for line in used}
+
+    def _bits_of(self, places: Iterable[Place], chunks: Iterable[int]) -> dict[int, int]:
+        """Returns in which blocks of the chunks a text may be; those that are not indexed: in all."""
+        bits = dict.fromkeys(chunks, _ALL_BLOCKS)
+        indexed = [chunk for (chunk,) in self._connection.execute(_INDEXED, {"chunks": _json(bits)})]
+        for place in places:
+            rows = self._connection.execute(
+                _BITS,
+                {"chunks": _json(indexed), "row": place.row, "offset": place.offset, "size": place.size},
+            )
+            for chunk, piece in rows:
+                bits[chunk] &= int.from_bytes(piece, "little")
+            indexed = [chunk for chunk in indexed if bits[chunk]]
+            if sum(bits[chunk].bit_count() for chunk in indexed) <= _FEW_BLOCKS:
+                break
+        return bits
+
+
+def _json(numbers: Iterable[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"

@@ -1,0 +1,452 @@
+"""The read side of the history: run the statements of a filter, page by page."""
+
+from __future__ import annotations
+
+import contextlib
+import pwd
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execaudit.database import id_lookup as exec_keys
+from execaudit.errors import DamagedStoreError, FilterError
+from execaudit.event import Gap, GapReason
+from execaudit.query import lookups, recorders
+from execaudit.query.argv_search import Search
+from execaudit.query.filter import (
+    PAGE_ROWS,
+    Filter,
+    Span,
+    Statement,
+    UserMatch,
+    bounds_statement,
+    count_statement,
+    descendants_statement,
+    descendants_table,
+    gaps_statement,
+    newest_statement,
+    numbers_statement,
+    statement,
+)
+from execaudit.query.lookups import Resolver
+from execaudit.query.rows import Found, Known, Recording
+from execaudit.query.sql_functions import add_functions
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Generator, Iterator, Sequence
+
+    from execaudit.event import ExecKey, Nanoseconds
+
+__all__ = [
+    "Filter", "Found", "Pruned", "Summary", "UserMatch",
+    "count", "fetch", "find", "gaps", "last_number", "locate", "one_moment", "parts", "prepare", "pruned", "summary", "user_match",
+]  # fmt: skip
+
+# A page is one short read transaction: a long one would keep the writer's WAL from being
+# reused (124 MB against 5 MB for one slow export).
+_PAGE_ROWS = PAGE_ROWS
+_PAGE_BYTES = 16 * 1024 * 1024
+# So many of the newest are looked at before all others are.
+_NEAR = 20_000
+_COUNTED = 500_000
+_LAST_UID = 2**32 - 1
+_UID_DIGITS = 10
+
+
+def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
+    """Gives the connection what the filter's statements need: functions, and the descendants.
+
+    Raises FilterError for a regular expression that is none.
+    """
+    add_functions(connection, wanted)
+    if wanted.under:
+        _gather_descendants(connection, wanted.under)
+
+
+def _gather_descendants(connection: sqlite3.Connection, roots: tuple[int, ...]) -> None:
+    """Puts the descendants of execs into a temporary table, or those into it that are new.
+
+    Once for all pages, because finding them again for each is quadratic; 8 bytes of memory each.
+    """
+    table, last = descendants_table(roots), last_number(connection)
+    # The history itself stays read-only, because it was opened so.
+    connection.execute("PRAGMA query_only = 0")
+    try:
+        connection.execute("CREATE TABLE IF NOT EXISTS temp.gathered (name TEXT PRIMARY KEY, last INTEGER)")
+        row = connection.execute("SELECT last FROM temp.gathered WHERE name = ?", (table,)).fetchone()
+        if row is None:
+            connection.execute(f"CREATE TABLE {table} (id INTEGER PRIMARY KEY)")
+        connection.execute(*descendants_statement(roots, known=row and row[0], last=last))
+        connection.execute("INSERT OR REPLACE INTO temp.gathered VALUES (?, ?)", (table, last))
+    finally:
+        connection.execute("PRAGMA query_only = 1")
+
+
+class Page(NamedTuple):
+    """Rows, and what they refer to, until the next page is read."""
+
+    rows: Sequence[tuple[Any, ...]]
+    """Of rows.COLUMNS; at least one."""
+    known: Known
+    recording: Recording
+
+
+def find(connection: sqlite3.Connection, wanted: Filter, *, after: int | None = None) -> Iterator[Found]:
+    """Yields what is wanted, in constant memory; only what follows `after`, in the direction of reading.
+
+    Raises FilterError; DamagedStoreError for an exec that makes no sense.
+    """
+    for page in pages(connection, wanted, after=after):
+        yield from found_of(page)
+
+
+def pages(
+    connection: sqlite3.Connection, wanted: Filter, *, after: int | None = None, keys: bool = False
+) -> Iterator[Page]:
+    """Yields the rows of what `find` yields. With `keys`, of relatives no more is known than their keys."""
+    prepare(connection, wanted)
+    left = wanted.limit
+    if left == 0:
+        return
+    low, high = _bounds(connection, wanted)
+    if after is not None:
+        low, high = (low, min(high, after - 1)) if wanted.reverse else (max(low, after + 1), high)
+    search, resolver = Search(connection, wanted.args, Span(low, high)), Resolver(connection, keys=keys)
+    if left is not None and not wanted.reverse:
+        low = _oldest(connection, wanted, Span(low, high), search, left)
+    while low <= high:
+        for span in _spans(wanted, Span(low, high), search, backward=wanted.reverse):
+            for page in _read(connection, wanted, span, left, resolver):
+                yield page
+                if left is not None:
+                    left -= len(page.rows)
+            if left == 0:
+                return
+        if wanted.reverse or left is not None:
+            return
+        # What was recorded while this was read.
+        low, high = high + 1, _bounds(connection, wanted)[1]
+        search = Search(connection, wanted.args, Span(low, high))
+
+
+class PartReader:
+    """Reads parts of what is wanted, in any order."""
+
+    def __init__(self, connection: sqlite3.Connection, wanted: Filter, *, keys: bool = False) -> None:
+        """Raises FilterError. With `keys` as of pages()."""
+        prepare(connection, wanted)
+        self._connection, self._wanted = connection, wanted
+        self._resolver = Resolver(connection, keys=keys)
+
+    def pages(self, part: Span) -> Iterator[Page]:
+        """Yields the rows of a part, which is one of parts() or within it."""
+        return _read(self._connection, self._wanted, part, None, self._resolver)
+
+
+def _bounds(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
+    """Returns the first and the last number that can be wanted."""
+    low, high = connection.execute(*bounds_statement(wanted)).fetchone()
+    return (1, 0) if low is None else (low, high)
+
+
+def _spans(wanted: Filter, whole: Span, search: Search, *, backward: bool) -> Iterator[Span]:
+    """Yields where to look for what is wanted, in the direction of reading."""
+    low, high, _ = whole
+    # What has an index of its own is not searched for.
+    if not wanted.args or wanted.pids or wanted.under or high - low < 2 * _NEAR:
+        yield whole
+    elif backward:
+        # What is frequent is found at once.
+        yield Span(high - _NEAR + 1, high)
+        yield from search.spans(low, high - _NEAR, backward=True)
+    else:
+        yield from search.spans(low, high, backward=False)
+
+
+def _strides(span: Span, *, backward: bool) -> Generator[Span, int, None]:
+    """Yields parts of a span, in the direction of reading; is sent how many execs were found in each.
+
+    Small ones where many are found, so that none is sorted, or looked at, that is not soon read.
+    """
+    low, high, lines = span
+    width = _NEAR
+    while low <= high:
+        if backward:
+            part = Span(max(low, high - width + 1), high, lines)
+            high = part.low - 1
+        else:
+            part = Span(low, min(high, low + width - 1), lines)
+            low = part.high + 1
+        found = yield part
+        if found < _PAGE_ROWS // 4:
+            width *= 4
+        elif found > _PAGE_ROWS:
+            width = max(width // 4, _PAGE_ROWS)
+
+
+def _oldest(connection: sqlite3.Connection, wanted: Filter, whole: Span, search: Search, limit: int) -> int:
+    """Returns the number of the oldest among the newest `limit` execs; beyond all if there are none."""
+    oldest = whole.high + 1
+    if not limit:
+        return oldest
+    for span in _spans(wanted, whole, search, backward=True):
+        strides = _strides(span, backward=True)
+        part = next(strides, None)
+        while part is not None:
+            found, first = connection.execute(*newest_statement(wanted, part, limit)).fetchone()
+            limit -= found
+            oldest = oldest if first is None else first
+            if limit == 0:
+                return oldest
+            part = _sent(strides, found)
+    return oldest
+
+
+def _sent(strides: Generator[Span, int, None], found: int) -> Span | None:
+    try:
+        return strides.send(found)
+    except StopIteration:
+        return None
+
+
+def _read(
+    connection: sqlite3.Connection, wanted: Filter, span: Span, left: int | None, resolver: Resolver
+) -> Iterator[Page]:
+    """Yields what is wanted of a span, of at most `left` execs."""
+    strides = _strides(span, backward=wanted.reverse)
+    part = next(strides, None)
+    while part is not None:
+        found = 0
+        while part.low <= part.high:
+            most = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
+            recording = _recording(connection)
+            page, whole = _page(connection, statement(wanted, part, most=most), resolver)
+            if page:
+                yield Page(page, resolver.known, recording)
+            found += len(page)
+            if left is not None:
+                left -= len(page)
+                if left == 0:
+                    return
+            if whole and len(page) < most:
+                break
+            last = page[-1][0]
+            part = part._replace(high=last - 1) if wanted.reverse else part._replace(low=last + 1)
+        part = _sent(strides, found)
+
+
+def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]:
+    """Returns the execs of these numbers, in their order, but for those that are not there.
+
+    Raises DamagedStoreError for an exec that makes no sense.
+    """
+    recording = _recording(connection)
+    by_number: dict[int, Found] = {}
+    resolver = Resolver(connection)
+    for start in range(0, len(numbers), _PAGE_ROWS):
+        left: Sequence[int] = numbers[start : start + _PAGE_ROWS]
+        while left:
+            page, _ = _page(connection, numbers_statement(left), resolver)
+            by_number.update(
+                (found.number, found) for found in found_of(Page(page, resolver.known, recording))
+            )
+            # Large ones come in several pages.
+            read = {row[0] for row in page}
+            left = [number for number in left if number not in read] if read else []
+    return [by_number[number] for number in numbers if number in by_number]
+
+
+def locate(connection: sqlite3.Connection, key: ExecKey) -> int | None:
+    """Returns the number of the exec with this id, or None if it is not in the history."""
+    for sql in (exec_keys.FIND_EXEC, exec_keys.FIND_FAILED):
+        row = connection.execute(sql, exec_keys.parameters(key)).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
+
+
+def _recording(connection: sqlite3.Connection) -> Recording:
+    """Looks who records now."""
+    recorder = recorders.live(connection)
+    if recorder is None:
+        return Recording(None, 0)
+    lost = connection.execute(
+        "SELECT max(ts_to) FROM gap WHERE run_id = ? AND exits > 0", (recorder.number,)
+    ).fetchone()
+    return Recording(recorder.number, lost[0] or 0)
+
+
+def found_of(page: Page) -> Iterator[Found]:
+    """Yields the execs of a page. Raises DamagedStoreError for one that makes no sense."""
+    try:
+        yield from lookups.found(*page)
+    except ValueError as exc:
+        raise _damaged(exc) from exc
+
+
+@contextlib.contextmanager
+def making_sense(page: Page) -> Iterator[None]:
+    """Around what makes something of a page's rows: raises DamagedStoreError if one makes no sense."""
+    try:
+        yield
+    except lookups.NONSENSE:
+        for _ in found_of(page):
+            pass
+        raise
+
+
+def _damaged(what: Exception | str) -> DamagedStoreError:
+    return DamagedStoreError(
+        f"the history is damaged: {what}: keep a copy, then restore a backup or start a new database"
+    )
+
+
+@contextlib.contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Has all statements see the same, whatever is pruned meanwhile; short, see _PAGE_ROWS."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
+
+
+def _page(
+    connection: sqlite3.Connection, page: Statement, resolver: Resolver
+) -> tuple[Sequence[tuple[Any, ...]], bool]:
+    """Returns the rows, and whether they are all, or stop early because they are large."""
+    with one_moment(connection):
+        rows = connection.execute(*page).fetchall()
+        looked_up = resolver.look_up(rows, _PAGE_BYTES)
+    return looked_up, len(looked_up) == len(rows)
+
+
+def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
+    """Returns the times in which execs were missed, inside or overlapping the range asked for.
+
+    Raises DamagedStoreError for a gap that makes no sense.
+    """
+    try:
+        return [
+            Gap(host, start, end, GapReason(reason), count, exits, uid)
+            for host, start, end, reason, count, exits, uid in connection.execute(*gaps_statement(wanted))
+        ]
+    except ValueError as exc:
+        raise _damaged(f"a gap makes no sense ({exc})") from exc
+
+
+class Pruned(NamedTuple):
+    """What is no longer in a history."""
+
+    execs: int
+    until_ns: Nanoseconds
+    """Execs of earlier times may be gone; wall clock."""
+    at_ns: Nanoseconds
+    """When it was last done; wall clock."""
+
+
+def pruned(connection: sqlite3.Connection) -> Pruned | None:
+    """Returns what was deleted to keep the history within its limits; None if nothing was."""
+    row = connection.execute(
+        "SELECT sum(execs), max(ts_to), max(at_ns) FROM pruned WHERE execs > 0"
+    ).fetchone()
+    return None if row[0] is None else Pruned(*row)
+
+
+def user_match(connection: sqlite3.Connection, text: str, *, option: str = "--user") -> UserMatch:
+    """Returns the user that a name or uid names, in this history or on this host.
+
+    Raises FilterError, which names the option, for a name that is known in neither.
+    """
+    if text.isascii() and text.isdigit():
+        # int() itself refuses very long ones.
+        if len(text) > _UID_DIGITS or int(text) > _LAST_UID:
+            raise FilterError(f"{option}: {text} is no uid: they end at {_LAST_UID}")
+        return UserMatch(None, int(text))
+    try:
+        uid = pwd.getpwnam(text).pw_uid
+    except (KeyError, ValueError):
+        uid = None
+    if uid is None:
+        name = text.encode("utf-8", "surrogateescape")
+        if connection.execute("SELECT 1 FROM user WHERE v = ?", (name,)).fetchone() is None:
+            raise FilterError(
+                f"{option}: nobody is called {text!r}, in this history or on this host: give a name or a uid"
+            )
+    return UserMatch(text, uid)
+
+
+def last_number(connection: sqlite3.Connection) -> int:
+    """Returns the place of the newest exec in the history, 0 if there is none."""
+    return int(connection.execute("SELECT max(id) FROM exec").fetchone()[0] or 0)
+
+
+def parts(connection: sqlite3.Connection, wanted: Filter) -> Iterator[Span]:
+    """Yields the spans in which all is that is wanted, for statements that say something of each.
+
+    In parts, because a long read keeps the writer's WAL from being reused. Raises FilterError.
+    """
+    prepare(connection, wanted)
+    low, high = _bounds(connection, wanted)
+    search = Search(connection, wanted.args, Span(low, high))
+    if wanted.limit is not None:
+        low = _oldest(connection, wanted, Span(low, high), search, wanted.limit)
+    if low > high:
+        return
+    for span in _spans(wanted, Span(low, high), search, backward=False):
+        for start in range(span.low, span.high + 1, _COUNTED):
+            yield span._replace(low=start, high=min(span.high, start + _COUNTED - 1))
+
+
+def count(connection: sqlite3.Connection, wanted: Filter) -> int:
+    """Returns how many execs there are of what is wanted."""
+    limit, wanted = wanted.limit, replace(wanted, limit=None)
+    found = 0
+    for part in parts(connection, wanted):
+        found += connection.execute(*count_statement(wanted, part)).fetchone()[0]
+    return found if limit is None else min(found, limit)
+
+
+class Summary(NamedTuple):
+    """What a history holds."""
+
+    execs: int
+    first_ns: Nanoseconds | None
+    last_ns: Nanoseconds | None
+    gaps: int
+    missed: int
+    """Execs that are only counted, in gaps."""
+    runs: int
+    exits: int
+    """Ends of programs, being replaced by another included."""
+    stray_exits: int
+    """Ends of programs whose exec was lost."""
+    missed_exits: int
+    """Ends that are only counted, in gaps."""
+
+
+def summary(connection: sqlite3.Connection) -> Summary:
+    """Returns what the history holds, from its small tables and two counts."""
+
+    def row(sql: str) -> tuple[Any, ...]:
+        found: tuple[Any, ...] = connection.execute(sql).fetchone()
+        return found
+
+    gap_count, missed, missed_exits = row(
+        "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(exits), 0) FROM gap"
+    )
+    first, last = row("SELECT min(ts_min), max(ts_max) FROM seg")
+    return Summary(
+        execs=row("SELECT count(*) FROM exec")[0],
+        first_ns=first,
+        last_ns=last,
+        gaps=gap_count,
+        missed=missed,
+        runs=row("SELECT count(*) FROM run")[0],
+        exits=row("SELECT (SELECT count(*) FROM exit) + count(duration_ns) FROM exec")[0],
+        stray_exits=row("SELECT count(*) FROM stray_exit")[0],
+        missed_exits=missed_exits,
+    )

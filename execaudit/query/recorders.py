@@ -1,0 +1,150 @@
+"""When nobody recorded, from what recorders noted of themselves, and until when the history is complete."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.database import writer_lock
+from execaudit.event import Gap, GapReason, Nanoseconds
+from execaudit.system import clock
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+_Times = tuple[Nanoseconds, Nanoseconds]
+# A recorder at rest notes once a minute that nothing happened (recorder._IDLE_NS).
+_STALLED_NS = 90_000_000_000
+# The probe sends an exec so long after it happened, at most: it may lack in what was read just then.
+_IN_FLIGHT_NS = 100_000_000
+
+
+class Live(NamedTuple):
+    """The recorder that writes the history now."""
+
+    number: int
+    """Of its row."""
+    host: str
+    started_ns: Nanoseconds
+    seen_ns: Nanoseconds | None
+    """Wall clock until which all that it captured is stored; None: nothing is."""
+
+
+class Silence(NamedTuple):
+    """A time in which nobody recorded a host."""
+
+    host: str | None
+    """None: nobody ever recorded into this history, whatever host."""
+    from_ns: Nanoseconds | None
+    """None: always, before."""
+    to_ns: Nanoseconds | None
+    """None: it goes on."""
+    is_stalled: bool = False
+    """There is a recorder, which has written nothing since."""
+
+
+def live(connection: sqlite3.Connection) -> Live | None:
+    """Returns who records now: the newest run, if it has not stopped and a process holds its lock.
+
+    Who may not read the lock's file, and is not told by the kernel, goes by when the recorder last wrote.
+    """
+    row = connection.execute(
+        "SELECT id, host, started_ns, seen_ns, stopped_ns FROM run ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    if row is None or row[4] is not None:
+        return None
+    recorder, path = Live(*row[:4]), _database(connection)
+    if not writer_lock.is_held(path) and (writer_lock.is_readable(path) or not _is_fresh(recorder)):
+        return None
+    return recorder
+
+
+def _is_fresh(recorder: Live) -> bool:
+    seen_ns = recorder.started_ns if recorder.seen_ns is None else recorder.seen_ns
+    return abs(clock.wall_ns() - seen_ns) < _STALLED_NS
+
+
+def _database(connection: sqlite3.Connection) -> Path:
+    # As bytes: a path need not be UTF-8.
+    main = "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
+    return Path(os.fsdecode(connection.execute(main).fetchone()[0]))
+
+
+def complete_until(connection: sqlite3.Connection, hosts: Sequence[str] = ()) -> Nanoseconds | None:
+    """Returns until when (wall clock) the history has all execs; None: nobody records, nothing comes."""
+    recorder = live(connection)
+    if recorder is None or (hosts and recorder.host not in hosts):
+        return None
+    if recorder.seen_ns is None:
+        return recorder.started_ns
+    return Nanoseconds(recorder.seen_ns - _IN_FLIGHT_NS)
+
+
+def silences(
+    connection: sqlite3.Connection, hosts: Sequence[str], stored: Iterable[Gap], *, now_ns: int
+) -> list[Silence]:
+    """Returns when nobody recorded these hosts, all if none is named; not what gaps say that are stored."""
+    rows = connection.execute(
+        "SELECT host, started_ns, coalesce(stopped_ns, seen_ns, started_ns) FROM run ORDER BY id"
+    ).fetchall()
+    runs: dict[str, list[_Times]] = {host: [] for host in hosts}
+    for host, started, until in rows:
+        if not hosts or host in runs:
+            runs.setdefault(host, []).append((started, until))
+    if not runs:
+        return [Silence(None, None, None)]
+    recorder = live(connection)
+    stops = [gap for gap in stored if gap.reason is GapReason.RECORDER_STOPPED]
+    found: list[Silence] = []
+    for host, times in runs.items():
+        said = sorted((gap.from_ns, gap.to_ns) for gap in stops if gap.host == host)
+        found += _of_host(
+            host, times, said, is_recorded=recorder is not None and host == recorder.host, now_ns=now_ns
+        )
+    return found
+
+
+def _of_host(
+    host: str, runs: Sequence[_Times], said: Sequence[_Times], *, is_recorded: bool, now_ns: int
+) -> Iterator[Silence]:
+    if not runs:
+        yield Silence(host, None, None)
+        return
+    end = runs[0][0]
+    yield Silence(host, None, end)
+    for started, until in runs:
+        for part in _without((end, started), said):
+            yield Silence(host, *part)
+        end = max(end, until)
+    if not is_recorded:
+        yield Silence(host, end, None)
+    elif now_ns - end > _STALLED_NS:
+        yield Silence(host, end, None, is_stalled=True)
+
+
+def _without(times: _Times, said: Sequence[_Times]) -> Iterator[_Times]:
+    """Yields what of the time between two runs no stored gap covers; nothing where the clock was set back."""
+    start, end = times
+    for low, high in said:
+        if high <= start or low >= end:
+            continue
+        if low > start:
+            yield start, low
+        start = max(start, high)
+    if start < end:
+        yield start, end
+
+
+def overlaps(silence: Silence, since_ns: int | None, until_ns: int | None) -> bool:
+    """Says whether a silence is to be told to somebody who asks for a range of times.
+
+    Who gives no beginning is not told that there was a time before the first recorder, unless there is
+    nothing else in the range.
+    """
+    if silence.from_ns is None and silence.to_ns is not None and since_ns is None:
+        return until_ns is not None and until_ns <= silence.to_ns
+    return (silence.to_ns is None or since_ns is None or silence.to_ns > since_ns) and (
+        silence.from_ns is None or until_ns is None or silence.from_ns < until_ns
+    )

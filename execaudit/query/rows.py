@@ -1,0 +1,224 @@
+"""A row of the history as an ExecEvent. Pure, and the one place that knows the columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execaudit.database.enum_codes import KINDS, TRUNCATIONS
+from execaudit.database.signed64 import unsigned
+from execaudit.escaping import exact
+from execaudit.event import (
+    UNKNOWN_LAUNCH,
+    UNKNOWN_PLACE,
+    End,
+    Ended,
+    ExecEvent,
+    ExecKey,
+    Gained,
+    Hole,
+    Kind,
+    boot_prefix,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from execaudit.event import Launch, Place
+
+COLUMNS = (
+    "e.id, e.ts, e.clock_id, e.kind, e.pid, e.tid, e.ppid, e.launch_id, e.origin_id, e.argv_id, e.errno,"
+    " e.truncated, e.parent_id, e.duration_ns, e.status, e.replaced_by"
+)
+"""What a row has of its own; what it refers to is in Known."""
+# What filters look at. LEFT JOIN, always: with an inner one the planner starts from the dictionary's table.
+_JOINS = {
+    alias: f" LEFT JOIN {table} AS {alias} ON {condition}"
+    for table, alias, condition in (
+        ("clock", "k", "k.id = e.clock_id"),
+        ("run", "r", "r.id = k.run_id"),
+        ("launch", "l", "l.id = e.launch_id"),
+        ("user", "u", "u.id = l.user_id"),
+        ("argv", "a", "a.id = e.argv_id"),
+        ("argv_cut", "t", "t.exec_id = e.id"),
+    )
+}
+_ALIAS = re.compile(r"\b([a-z]+)\.")
+_NEEDS = {alias: set(_ALIAS.findall(join)) for alias, join in _JOINS.items()}
+
+
+def joins(text: str) -> str:
+    """Returns the joins that SQL needs which speaks of the tables by their aliases; `e` is exec."""
+    needed = set(_ALIAS.findall(text))
+    # From the last to the first, because each speaks of earlier ones.
+    for alias in reversed(_JOINS):
+        if alias in needed:
+            needed |= _NEEDS[alias]
+    return "".join(join for alias, join in _JOINS.items() if alias in needed)
+
+
+class Clock(NamedTuple):
+    """Whose clock it was, and how it went."""
+
+    offset_ns: int
+    """Wall clock minus boot clock."""
+    run_id: int
+    host: str
+    boot_id: str
+
+
+class Relative(NamedTuple):
+    """What another exec's row is needed for."""
+
+    boot_ns: int
+    pid: int
+    replaced_by: int | None
+
+
+class Known:
+    """What rows refer to, by the numbers that they have for it."""
+
+    def __init__(self) -> None:
+        self.clocks: dict[int, Clock] = {}
+        self.launches: dict[int | None, Launch] = {None: UNKNOWN_LAUNCH}
+        self.places: dict[int | None, Place] = {None: UNKNOWN_PLACE}
+        self.lines: dict[int, bytes] = {}
+        self.cuts: dict[int, tuple[int | None, int | None, str]] = {}
+        """By exec: argc, argv_bytes and holes of those that are not whole."""
+        self.ends: dict[int, tuple[int, int | None, int | None]] = {}
+        """By exec: duration, status and replaced_by of those that ended after they were stored."""
+        self.relatives: dict[int, Relative] = {}
+        """By exec: parents, and what came next."""
+        self.keys: dict[int | None, tuple[int, int]] = {}
+        """By exec, of those and of others: boot clock and pid."""
+
+
+class Recording(NamedTuple):
+    """What is being recorded while the history is read."""
+
+    run_id: int | None
+    """The run that goes on; None: nobody records."""
+    lost_ns: int
+    """Wall clock until which ends of that run's programs were missed."""
+
+
+class Found(NamedTuple):
+    """An exec and its place in the history."""
+
+    number: int
+    """Grows in the order of recording."""
+    event: ExecEvent
+    parent: int | None
+    """The place of the exec that led to this one."""
+
+
+def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
+    """Returns the exec in a row of COLUMNS.
+
+    Raises AttributeError, LookupError, TypeError or ValueError for one that makes no sense.
+    """
+    (
+        number, ts, clock_id, kind_code, pid, tid, ppid, launch_id, origin_id, argv_id, errno, truncated, parent_id,
+        duration_ns, status, replaced_by,
+    ) = row  # fmt: skip
+    offset_ns, run_id, host, boot_id = known.clocks[clock_id]
+    argv, kind = known.lines[argv_id], KINDS[kind_code]
+    argc: int | None
+    argv_bytes: int | None
+    if truncated is None:
+        argc, argv_bytes, holes = argv.count(b"\0"), len(argv), _NO_HOLES
+    else:
+        argc, argv_bytes, text = known.cuts[number]
+        holes, truncated = tuple(Hole(*hole) for hole in json.loads(text)), TRUNCATIONS[truncated]
+    if duration_ns is None and number in known.ends:
+        duration_ns, status, replaced_by = known.ends[number]
+    boot = boot_prefix(boot_id)
+    if duration_ns is not None:
+        relative = known.relatives.get(replaced_by)
+        end = to_end(status, duration_ns, relative and _new(ExecKey, (boot, relative.boot_ns, relative.pid)))
+    elif kind is Kind.FAILED:
+        end = None
+    else:
+        end = _RUNNING if run_id == recording.run_id and ts >= recording.lost_ns else _UNKNOWN
+    parent, replaces = None, False
+    relative = known.relatives.get(parent_id)
+    if relative is not None:
+        parent = _new(ExecKey, (boot, relative.boot_ns, relative.pid))
+        replaces = relative.replaced_by == number
+    # Past the constructor, in the order of the fields: this is done for each exec of an answer.
+    event = _new(
+        ExecEvent,
+        (
+            kind, host, boot_id, ts, ts - offset_ns, pid, pid if tid is None else tid, ppid, argv, argc, argv_bytes, holes,
+            truncated, errno, *known.launches[launch_id], *known.places[origin_id], parent, replaces, end, None,
+        ),
+    )  # fmt: skip
+    return _new(Found, (number, event, None if parent is None else parent_id))
+
+
+def to_launch(row: Sequence[Any]) -> Launch:
+    """Returns what is in a row of LAUNCHES, without its number."""
+    (
+        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, privileged,
+        root, mnt_ns, traced,
+    ) = row  # fmt: skip
+    return (
+        uid, euid, gid, None if user is None else _name(user), comm, filename, exe, cwd, parent_comm, interpreter,
+        unsigned(inode), device, nlink, None if privileged is None else _GAINED[privileged], root, mnt_ns, traced,
+    )  # fmt: skip
+
+
+def to_place(row: Sequence[Any]) -> Place:
+    """Returns what is in a row of PLACES, without its number."""
+    auid, session, login_user, tty, cgroup = row
+    return auid, session, None if login_user is None else _name(login_user), tty, cgroup
+
+
+# Each for some numbers, as JSON.
+_GIVEN = "IN (SELECT value FROM json_each(:numbers))"
+LAUNCHES = (
+    "SELECT l.id, l.uid, l.euid, l.gid, u.v, c.v, f.v, x.v, w.v, q.v, i.v, l.inode, l.device, l.nlink, l.privileged,"  # noqa: S608  # ours
+    " h.v, l.mnt_ns, l.traced"
+    " FROM launch AS l LEFT JOIN user AS u ON u.id = l.user_id LEFT JOIN comm AS c ON c.id = l.comm_id"
+    " LEFT JOIN path AS f ON f.id = l.filename_id LEFT JOIN path AS x ON x.id = l.exe_id"
+    " LEFT JOIN path AS w ON w.id = l.cwd_id LEFT JOIN comm AS q ON q.id = l.parent_comm_id"
+    f" LEFT JOIN path AS i ON i.id = l.interpreter_id LEFT JOIN path AS h ON h.id = l.root_id WHERE l.id {_GIVEN}"
+)
+PLACES = (
+    "SELECT o.id, o.auid, o.session, u.v, o.tty, g.v FROM origin AS o LEFT JOIN user AS u ON u.id = o.login_user_id"  # noqa: S608  # ours
+    f" LEFT JOIN path AS g ON g.id = o.cgroup_id WHERE o.id {_GIVEN}"
+)
+CLOCKS = (
+    "SELECT k.id, k.offset_ns, k.run_id, r.host, r.boot_id FROM clock AS k JOIN run AS r ON r.id = k.run_id"  # noqa: S608  # ours
+    f" WHERE k.id {_GIVEN}"
+)
+LINES = f"SELECT id, v FROM argv WHERE id {_GIVEN}"  # noqa: S608  # ours
+CUTS = f"SELECT exec_id, argc, argv_bytes, holes FROM argv_cut WHERE exec_id {_GIVEN}"  # noqa: S608  # ours
+ENDS = f"SELECT exec_id, duration_ns, status, replaced_by FROM exit WHERE exec_id {_GIVEN}"  # noqa: S608  # ours
+RELATIVES = (
+    "SELECT p.id, p.ts - k.offset_ns, p.pid, coalesce(p.replaced_by, x.replaced_by) FROM exec AS p"  # noqa: S608  # ours
+    " LEFT JOIN clock AS k ON k.id = p.clock_id LEFT JOIN exit AS x ON x.exec_id = p.id"
+    f" WHERE p.id {_GIVEN}"
+)
+
+_new = tuple.__new__
+_NO_HOLES: tuple[Hole, ...] = ()
+_RUNNING, _UNKNOWN = End(Ended.RUNNING), End(Ended.UNKNOWN)
+# Looked up, because an IntFlag is dear to make.
+_GAINED = [Gained(bits) for bits in range(8)]
+# wait(2): the signal, with 0x80 for a core dump, below the exit status.
+_SIGNAL, _STATUS_SHIFT = 0x7F, 8
+
+
+def to_end(status: int | None, duration_ns: int, next_key: ExecKey | None) -> End:
+    """Returns how a program ended: as wait(2) says, or with None that it was replaced by another."""
+    if status is None:
+        return _new(End, (Ended.REPLACED, None, None, duration_ns, next_key))
+    if signal := status & _SIGNAL:
+        return _new(End, (Ended.SIGNALED, None, signal, duration_ns, None))
+    return _new(End, (Ended.EXITED, status >> _STATUS_SHIFT, None, duration_ns, None))
+
+
+def _name(raw: bytes) -> str:
+    return exact(raw)

@@ -1,0 +1,1 @@
+"""From events to rows: write, index, migrate and prune the history."""

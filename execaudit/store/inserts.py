@@ -1,0 +1,309 @@
+"""Events as rows: values become ids, parents are found, and all of it goes into the tables.
+
+The caller has the transaction. What is remembered here is right only as long as every
+transaction is committed: after one that was not, `load`.
+"""
+
+from __future__ import annotations
+
+import json
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from execaudit.database import id_lookup, schema
+from execaudit.database.enum_codes import KINDS, TRUNCATIONS
+from execaudit.database.signed64 import signed
+from execaudit.database.trigram_bitmap import CHUNK_LINES
+from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, ExitEvent, Kind, boot_prefix
+from execaudit.store.interning import Interned, Lines, Recent, Texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import sqlalchemy as sa
+
+    from execaudit.event import ExecEvent, ExecKey, Launch, Place
+
+    _Row = tuple[object, ...]
+    _End = tuple[int, int | None, int | None]
+
+# So many execs are inserted in one go, and a row of `seg` covers about as many.
+BATCH_EVENTS = 2000
+
+_INSERT_EXEC = (
+    "INSERT INTO exec (id, ts, clock_id, kind, pid, tid, ppid, uid, comm_id, launch_id, origin_id, argv_id,"
+    " errno, truncated, parent_id, duration_ns, status, replaced_by)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_CUT = "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?, ?, ?, ?)"
+# A program ends once; being told twice is no reason to lose a batch.
+_INSERT_EXIT = "INSERT OR IGNORE INTO exit (exec_id, duration_ns, status, replaced_by) VALUES (?, ?, ?, ?)"
+_INSERT_STRAY = "INSERT INTO stray_exit (clock_id, ts, pid, duration_ns, status) VALUES (?, ?, ?, ?, ?)"
+_GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
+_KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
+_FAILED = Kind.FAILED
+_TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
+_NO_END: _End | tuple[None, None, None] = (None, None, None)
+_boot_ns, _time_ns = attrgetter("boot_ns"), attrgetter("time_ns")
+
+
+class Inserts:
+    """The rows of one history, and what is remembered of them."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        """Takes a connection without a transaction; `load` comes first."""
+        self._connection = connection
+        # Of a month's lines, files and folders most are known: of 20 000 different lines that come again and
+        # again, and others in between, a tenth is stored twice.
+        self._comms = Texts("comm", megabytes=0.2, numbers=4096)
+        self._paths = Texts("path", megabytes=0.5, numbers=32_768)
+        self._argv = Lines(megabytes=0.75, numbers=65_536)
+        self._users: Interned[str] = Interned("user", ("v",), megabytes=0.1, numbers=256)
+        self._origins: Interned[Place] = Interned(
+            "origin",
+            ("auid", "session", "login_user_id", "tty", "cgroup_id"),
+            megabytes=0.25,
+            numbers=4096,
+            entry_bytes=500,
+        )
+        self._launches: Interned[Launch] = Interned(
+            "launch",
+            (
+                "uid", "euid", "gid", "user_id", "comm_id", "filename_id", "exe_id", "cwd_id",
+                "parent_comm_id", "interpreter_id", "inode", "device", "nlink", "privileged", "root_id", "mnt_ns", "traced",
+            ),
+            megabytes=0.5,
+            numbers=65_536,
+            entry_bytes=700,
+        )  # fmt: skip
+        # Of what can be a parent and can end. 0: it is known not to be there.
+        self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=0.5)
+        self._run_id: int | None = None
+        self._boot = 0
+
+    @property
+    def _tables(self) -> tuple[Interned[bytes] | Interned[str] | Interned[Place] | Interned[Launch], ...]:
+        # Origins and launches first: theirs are among the texts that the others write.
+        return (self._origins, self._launches, self._comms, self._paths, self._argv, self._users)
+
+    def load(self) -> None:
+        """Takes the counters from the database, and forgets what may not be there."""
+        query = self._connection.exec_driver_sql
+        for table in self._tables:
+            if table is not self._argv:
+                table.load(self._connection)
+        # Lines of these chunks are not looked at again, though they may have been pruned.
+        indexed = int(query("SELECT value FROM meta WHERE key = 'argv_grams'").scalar_one())
+        self._argv.load(self._connection, first=indexed * CHUNK_LINES)
+        self._generation: bytes = query(_GENERATION).scalar_one()
+        self._next_id = int(query("SELECT value FROM meta WHERE key = 'next_id'").scalar_one())
+        last = query("SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo DESC LIMIT 1").first()
+        self._segment: tuple[int, int, int, int] | None = tuple(last) if last else None
+        self._clocks: dict[int, int] = {}
+        self._execs.forget()
+
+    def refresh(self) -> None:
+        """In a transaction that is about to write: forgets everything if anything was deleted."""
+        if self._connection.exec_driver_sql(_GENERATION).scalar_one() != self._generation:
+            self.load()
+
+    def begin_run(self, run_id: int, boot_id: str) -> None:
+        """Takes what comes next for that run's."""
+        self._run_id = run_id
+        self._boot = boot_prefix(boot_id)
+        self._clocks = {}
+        self._execs.forget()
+
+    def insert(self, events: Iterable[ExecEvent], exits: Iterable[ExitEvent]) -> None:
+        """Writes events and ends of the run; an end follows its exec, wherever it stands.
+
+        Raises what SQLAlchemy raises.
+        """
+        # A parent's boot clock is smaller than its child's, whatever was done to the wall clock;
+        # and the parent's row must be there first.
+        ordered = sorted(events, key=_boot_ns)
+        # Ends of programs that are stored with them go into their rows.
+        ends = self._ends(ordered, exits)
+        for start in range(0, len(ordered), BATCH_EVENTS):
+            self._insert_batch(ordered[start : start + BATCH_EVENTS], ends)
+        self._insert_ends(ends)
+
+    def _ends(self, ordered: list[ExecEvent], exits: Iterable[ExitEvent]) -> dict[ExecKey, ExitEvent | _End]:
+        """Returns how programs ended, by what was run: those that were replaced as they stand in a row."""
+        ends: dict[ExecKey, ExitEvent | _End] = {}
+        for end in exits:
+            ends.setdefault(end.exec, end)
+        for number, event in enumerate(ordered, self._next_id):
+            if event.replaces and event.parent is not None:
+                ends.setdefault(event.parent, (event.boot_ns - event.parent.boot_ns, None, number))
+        return ends
+
+    def _insert_batch(self, batch: list[ExecEvent], ends: dict[ExecKey, ExitEvent | _End]) -> None:
+        first_id = self._next_id
+        rows, cuts = self._rows(batch, first_id, ends)
+        connection = self._connection
+        for table in self._tables:
+            table.flush(connection)
+        self._execs.settle()
+        # exec_driver_sql, not insert(): half the CPU for a row, measured.
+        connection.exec_driver_sql(_INSERT_EXEC, rows)
+        if cuts:
+            connection.exec_driver_sql(_INSERT_CUT, cuts)
+        self._next_id = first_id + len(batch)
+        connection.exec_driver_sql(
+            "UPDATE meta SET value = ? WHERE key = 'next_id'", (b"%d" % self._next_id,)
+        )
+        times = [*map(_time_ns, batch)]
+        self._extend_segment(first_id, self._next_id - 1, min(times), max(times))
+
+    def _rows(
+        self, batch: list[ExecEvent], first_id: int, ends: dict[ExecKey, ExitEvent | _End]
+    ) -> tuple[list[_Row], list[_Row]]:
+        """Returns the rows of exec and argv_cut. All is inline: this is done for each exec."""
+        rows: list[_Row] = []
+        cuts: list[_Row] = []
+        boot, clocks, execs, comms = self._boot, self._clocks, self._execs.known, self._comms.known
+        argvs, new_argv, kinds = self._argv.known, self._argv.id_of, _KIND_CODE
+        origins, launches, end_of = self._origins.known, self._launches.known, ends.pop
+        for number, event in enumerate(batch, first_id):
+            (
+                kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
+                uid, _, _, _, comm, *_, parent, _, _, _,
+            ) = event  # fmt: skip
+            cut = None
+            if truncated is not None or argc != argv.count(0) or argv_bytes != len(argv):
+                cut = _TRUNCATION_CODE[truncated]
+                cuts.append((number, argc, argv_bytes, json.dumps(holes)))
+            parent_id = None
+            if parent is not None:
+                parent_id = execs.get(parent)
+                if parent_id is None:
+                    parent_id = self._find(parent)
+                parent_id = parent_id or None
+            end: _End | tuple[None, None, None] = _NO_END
+            if kind is not _FAILED:
+                key = (boot, boot_ns, pid)
+                execs[key] = number
+                known = end_of(key, None)  # type: ignore[call-overload]  # an ExecKey is a tuple
+                if known is not None:
+                    end = known if len(known) == len(_NO_END) else (known[2] - boot_ns, known[4], None)
+            launch, place = event[14:31], event[31:36]
+            rows.append(
+                (
+                    number,
+                    time_ns,
+                    clocks.get(time_ns - boot_ns) or self._clock(time_ns - boot_ns),
+                    kinds[kind],
+                    pid,
+                    None if tid == pid else tid,
+                    ppid,
+                    uid,
+                    None if comm is None else comms.get(comm) or self._comms.id_of(comm),
+                    launches.get(launch) or self._launch(launch),
+                    origins.get(place) or self._origin(place),
+                    argvs.get(argv) or new_argv(argv),
+                    errno,
+                    cut,
+                    parent_id,
+                    *end,
+                )
+            )
+        return rows, cuts
+
+    def _insert_ends(self, ends: dict[ExecKey, ExitEvent | _End]) -> None:
+        """Writes the ends of what was stored before."""
+        rows: list[_Row] = []
+        strays: list[_Row] = []
+        execs = self._execs.known
+        for key, end in ends.items():
+            number = execs.get(key)
+            if number is None:
+                number = self._find(key)
+            if isinstance(end, ExitEvent):
+                _, time_ns, boot_ns, pid, status = end
+                duration = boot_ns - key[1]
+                if number:
+                    rows.append((number, duration, status, None))
+                else:
+                    strays.append((self._clock(time_ns - boot_ns), time_ns, pid, duration, status))
+            elif number:
+                rows.append((number, *end))
+        self._execs.settle()
+        if rows:
+            self._connection.exec_driver_sql(_INSERT_EXIT, rows)
+        if strays:
+            self._connection.exec_driver_sql(_INSERT_STRAY, strays)
+
+    def _find(self, key: ExecKey) -> int:
+        """Returns the row id of an exec that is not in `known`; 0 if it is not in the history."""
+        number = self._execs.again(key)
+        if number is None:
+            found = self._connection.exec_driver_sql(id_lookup.FIND_EXEC, id_lookup.parameters(key)).scalar()
+            # That it is not there is remembered as well: a daemon whose exec was lost has many children.
+            number = self._execs.known[key] = found or 0
+        return number
+
+    def _origin(self, place: Place) -> int | None:
+        if place == UNKNOWN_PLACE:
+            return None
+        auid, session, login_user, tty, cgroup = place
+        origins = self._origins
+        return origins.again(place) or origins.new(
+            place, (auid, session, self._user(login_user), tty, self._path(cgroup)), text=cgroup
+        )
+
+    def _launch(self, launch: Launch) -> int | None:
+        if launch == UNKNOWN_LAUNCH:
+            return None
+        (
+            uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
+            root, mnt_ns, traced,
+        ) = launch  # fmt: skip
+        launches = self._launches
+        return launches.again(launch) or launches.new(
+            launch,
+            (
+                uid, euid, gid, self._user(user), self._comm(comm), self._path(filename), self._path(exe),
+                self._path(cwd), self._comm(parent_comm), self._path(interpreter), signed(inode), device, nlink, gained,
+                self._path(root), mnt_ns, traced,
+            ),
+            text=max(filename or b"", exe or b"", cwd or b"", interpreter or b"", root or b"", key=len),
+        )  # fmt: skip
+
+    def _user(self, name: str | None) -> int | None:
+        if name is None:
+            return None
+        users = self._users
+        return (
+            users.known.get(name)
+            or users.again(name)
+            or users.new(name, (name.encode("utf-8", "surrogateescape"),))
+        )
+
+    def _comm(self, comm: bytes | None) -> int | None:
+        return None if comm is None else self._comms.id_of(comm)
+
+    def _path(self, path: bytes | None) -> int | None:
+        return None if path is None else self._paths.id_of(path)
+
+    def _clock(self, offset_ns: int) -> int:
+        known = self._clocks.get(offset_ns)
+        if known is None:
+            inserted = self._connection.execute(
+                schema.clock.insert().values(run_id=self._run_id, offset_ns=offset_ns)
+            )
+            key = inserted.inserted_primary_key
+            if key is None:
+                raise AssertionError("SQLite gave no rowid")
+            known = self._clocks[offset_ns] = int(key[0])
+        return known
+
+    def _extend_segment(self, id_lo: int, id_hi: int, ts_min: int, ts_max: int) -> None:
+        last = self._segment
+        if last is not None and last[1] - last[0] + 1 < BATCH_EVENTS:
+            self._segment = (last[0], id_hi, min(last[2], ts_min), max(last[3], ts_max))
+        else:
+            self._segment = (id_lo, id_hi, ts_min, ts_max)
+        self._connection.exec_driver_sql(
+            "INSERT OR REPLACE INTO seg (id_lo, id_hi, ts_min, ts_max) VALUES (?, ?, ?, ?)", self._segment
+        )

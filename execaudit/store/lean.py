@@ -1,0 +1,115 @@
+"""Shorten the command lines of old execs that a pruning leaves: their heads and tails stay.
+
+They stay because of what descends from them, or because they run; that must not keep megabytes of
+arguments as well. Marked as cut by a limit, with the bytes that are missing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from execaudit.database import packed_ids
+from execaudit.database.enum_codes import TRUNCATIONS, WHOLE
+from execaudit.database.packed_ids import CHUNK_EXECS
+from execaudit.database.transaction import transaction
+from execaudit.database.trigram_bitmap import CHUNK_LINES
+from execaudit.event import Hole, Truncated
+from execaudit.shorten import keep_ends
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Mapping
+
+_MOST_BYTES = 4096
+# A process that executes one program after another keeps all of them as ancestors: of such chains there may
+# be any number.
+_LONG_CHAIN, _MOST_BYTES_IN_CHAIN = 4, 256
+# What one transaction reads.
+_STEP_BYTES = 8_000_000
+_LIMIT = TRUNCATIONS.index(Truncated.LIMIT)
+
+
+def most_bytes(chain_length: int) -> int:
+    """Returns how much stays of a command line, given how many programs in a row replaced its own."""
+    return _MOST_BYTES_IN_CHAIN if chain_length >= _LONG_CHAIN else _MOST_BYTES
+
+
+def shorten(connection: sqlite3.Connection, most: Mapping[int, int]) -> Iterator[None]:
+    """Shortens the lines of execs to so many bytes each. Yields after each of its transactions."""
+    # A page has a thousand; lines can have megabytes.
+    long = connection.execute(
+        "SELECT e.id, e.argv_id, length(a.v) FROM json_each(:most) AS m"
+        " CROSS JOIN exec AS e ON e.id = m.key JOIN argv AS a ON a.id = e.argv_id WHERE length(a.v) > m.value",
+        {"most": json.dumps(most)},
+    ).fetchall()
+    while long:
+        some, size = [], 0
+        while long and size < _STEP_BYTES:
+            exec_id, argv_id, length = long.pop()
+            some.append((exec_id, argv_id, most[exec_id]))
+            size += length
+        with transaction(connection):
+            _shorten_some(connection, some)
+            # The writer must not give the same numbers to other lines.
+            raise_generation(connection)
+        yield
+
+
+def _shorten_some(connection: sqlite3.Connection, some: list[tuple[int, int, int]]) -> None:
+    lines: dict[tuple[int, int, str | None], int] = {}
+    chunks: dict[int, set[int]] = {}
+    for exec_id, argv_id, most in some:
+        row = connection.execute(
+            "SELECT a.v, e.truncated, c.argc, c.argv_bytes, c.holes FROM exec AS e JOIN argv AS a ON a.id = e.argv_id"
+            " LEFT JOIN argv_cut AS c ON c.exec_id = e.id WHERE e.id = ? AND e.argv_id = ?",
+            (exec_id, argv_id),
+        ).fetchone()
+        if row is None:
+            continue  # another pruning did it
+        argv, truncated, argc, argv_bytes, text = row
+        holes = () if text is None else tuple(Hole(*hole) for hole in json.loads(text))
+        if truncated is None:
+            argc, argv_bytes, truncated = argv.count(0), len(argv), _LIMIT
+        elif truncated == WHOLE:
+            truncated = _LIMIT
+        kept, holes = keep_ends(argv, holes, most)
+        line = lines.get((argv_id, most, text))
+        if line is None:
+            line = lines[argv_id, most, text] = _next_line(connection)
+            connection.execute("INSERT INTO argv (id, v) VALUES (?, ?)", (line, kept))
+        connection.execute(
+            "UPDATE exec SET argv_id = ?, truncated = ? WHERE id = ?", (line, truncated, exec_id)
+        )
+        connection.execute(
+            "INSERT OR REPLACE INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?, ?, ?, ?)",
+            (exec_id, argc, argv_bytes, json.dumps(holes)),
+        )
+        chunks.setdefault(exec_id // CHUNK_EXECS, set()).add(line)
+    for chunk, added in chunks.items():
+        _note_lines(connection, chunk, added)
+
+
+def raise_generation(connection: sqlite3.Connection) -> None:
+    """Tells the recorder that what it remembers may be gone: it looks in each of its transactions."""
+    connection.execute(
+        "UPDATE meta SET value = CAST(CAST(value AS INTEGER) + 1 AS BLOB) WHERE key = 'generation'"
+    )
+
+
+def _next_line(connection: sqlite3.Connection) -> int:
+    """Returns a number that no line had, whether it was pruned since or not: see prune and indexing."""
+    row = connection.execute(
+        "SELECT max(coalesce((SELECT max(id) FROM argv), 0) + 1,"
+        " (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'argv_grams') * ?)",
+        (CHUNK_LINES,),
+    ).fetchone()
+    return max(int(row[0]), 1)
+
+
+def _note_lines(connection: sqlite3.Connection, chunk: int, added: set[int]) -> None:
+    """Adds lines to the index of a chunk of execs, if it has one."""
+    row = connection.execute("SELECT ids FROM argv_used WHERE id = ?", (chunk,)).fetchone()
+    if row is not None:
+        packed = packed_ids.pack(sorted(added.union(packed_ids.unpack(row[0]))))
+        connection.execute("UPDATE argv_used SET ids = ? WHERE id = ?", (packed, chunk))

@@ -1,0 +1,301 @@
+"""Delete the oldest execs of a history, and what only they needed: small transactions, one at a time.
+
+Beside a recorder, which takes turns, or in it. Whoever is killed in between leaves a history that
+is whole, and says that it was pruned: that is written first. What stays, however old:
+
+- an exec that has descendants which stay, so that lineage still leads to its roots;
+- a program of the running boot that has not ended, as far as the history knows.
+
+Of these, long command lines are shortened: see lean.py. A plan by age leaves what is younger, or of
+unknown age, wherever it stands.
+
+Newest first, so that children go before their parents. A daemon that forked without running a
+program, and lost its parent, is nobody's row: what it starts later has no parent here.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from execaudit.database.enum_codes import KINDS
+from execaudit.database.packed_ids import CHUNK_EXECS
+from execaudit.database.transaction import transaction
+from execaudit.database.trigram_bitmap import CHUNK_LINES, CHUNK_ROWS
+from execaudit.event import Kind
+from execaudit.store import lean
+from execaudit.store.lean import raise_generation
+from execaudit.store.prune_plan import Ages
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from execaudit.store.prune_plan import Now, Plan
+
+# Rows that one transaction deletes or looks at; each takes some tens of milliseconds.
+_DELETED, _MARKED, _SWEPT, _PAGES = 1000, 20_000, 2000, 1000
+_SWEPT_BYTES = 8_000_000
+_FAILED = KINDS.index(Kind.FAILED)
+_ALIVE = (  # of our own numbers alone
+    f"kind != {_FAILED} AND clock_id IN (SELECT clock.id FROM clock JOIN run ON run.id = clock.run_id"  # noqa: S608
+    " WHERE run.boot_id = :boot) AND duration_ns IS NULL"
+    " AND NOT EXISTS (SELECT 1 FROM exit WHERE exec_id = exec.id)"
+)
+# Which rows of a dictionary a row of another table needs; the columns stand in the order of _REFERS.
+# In two rounds: what only a row of the first needs that goes, goes as well.
+_ROUNDS = (
+    (("exec",), ("origin", "launch")),
+    (("exec", "origin", "launch"), ("argv", "comm", "path", "user")),
+)
+_TABLES = tuple(table for _, swept in _ROUNDS for table in swept)
+_REFERS = {
+    "exec": (("origin_id", "origin"), ("launch_id", "launch"), ("argv_id", "argv"), ("comm_id", "comm")),
+    "origin": (("login_user_id", "user"), ("cgroup_id", "path")),
+    "launch": (
+        ("user_id", "user"), ("comm_id", "comm"), ("parent_comm_id", "comm"), ("filename_id", "path"),
+        ("exe_id", "path"), ("cwd_id", "path"), ("interpreter_id", "path"), ("root_id", "path"),
+    ),
+}  # fmt: skip
+
+
+def prune(connection: sqlite3.Connection, wanted: Plan, now: Now, *, shrink: bool = True) -> Iterator[int]:
+    """Does it. Yields after each transaction how many execs have been deleted by then.
+
+    Without `shrink` the room is not given back to the file system but used again. Takes a connection
+    in autocommit mode, and raises what SQLite raises; what was done by then stays done.
+    """
+    task = _Task(connection, wanted, now)
+    deleted = 0
+    high = wanted.top
+    while (low := _lower_end(connection, high)) is not None:
+        deleted += task.delete(low, high)
+        yield deleted
+        for _ in lean.shorten(connection, task.stays_short):
+            yield deleted
+        high = low - 1
+    _delete_small(connection, wanted)
+    yield deleted
+    for _ in chain(_sweep(connection), _sweep_index(connection)):
+        yield deleted
+    with transaction(connection):
+        connection.execute("UPDATE pruned SET finished = 1 WHERE top <= ?", (wanted.top,))
+    if shrink:
+        for _ in tidy(connection):
+            yield deleted
+
+
+def tidy(connection: sqlite3.Connection) -> Iterator[bool]:
+    """Gives the file system what room is not used, in steps."""
+    while _number(connection, "PRAGMA freelist_count"):
+        before = _number(connection, "PRAGMA page_count")
+        # execute() would do one page, each in a transaction of its own.
+        connection.executescript(f"PRAGMA incremental_vacuum({_PAGES})")
+        yield True
+        if _number(connection, "PRAGMA page_count") == before:
+            break  # a database that was made without auto_vacuum: the room is used again
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    yield True
+
+
+def _number(connection: sqlite3.Connection, sql: str) -> int:
+    """Returns a number, 0 for NULL."""
+    return int(connection.execute(sql).fetchone()[0] or 0)
+
+
+def _begin(connection: sqlite3.Connection, wanted: Plan, now_ns: int) -> int:
+    first = connection.execute("SELECT min(ts_min) FROM seg WHERE id_lo <= ?", (wanted.top,)).fetchone()[0]
+    with transaction(connection):
+        cursor = connection.execute(
+            "INSERT INTO pruned (at_ns, top, ts_from, ts_to, execs, reason, finished) VALUES (?, ?, ?, ?, 0, ?, 0)",
+            (now_ns, wanted.top, first or 0, wanted.until_ns, wanted.reason),
+        )
+    number = cursor.lastrowid
+    if number is None:
+        raise AssertionError("SQLite gave no rowid")
+    return number
+
+
+def _lower_end(connection: sqlite3.Connection, high: int) -> int | None:
+    """Returns from where so many execs lie up to `high`; None if there are none."""
+    row = connection.execute(
+        "SELECT min(id) FROM (SELECT id FROM exec WHERE id <= ? ORDER BY id DESC LIMIT ?)", (high, _DELETED)
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+class _Task:
+    """A pruning, and what it has decided of the execs that it has seen."""
+
+    def __init__(self, connection: sqlite3.Connection, wanted: Plan, now: Now) -> None:
+        self._connection, self._now = connection, now
+        self._number = _begin(connection, wanted, now.wall_ns)
+        self._ages = Ages(connection, now)
+        self._max_age_ns = now.wall_ns - wanted.until_ns if wanted.reason == "age" else None
+        self._chains: dict[int, int] = {}
+        """By exec: how many programs in a row, of one process, replaced it and those after it."""
+        self.stays_short: dict[int, int] = {}
+        """How much is to stay of the command lines of what was left last."""
+
+    def delete(self, low: int, high: int) -> int:
+        """Deletes what may go between two numbers, in one transaction. Returns how many went."""
+        connection = self._connection
+        given: dict[str, object] = {"boot": self._now.boot_id, "low": low, "high": high}
+        with transaction(connection):
+            rows = connection.execute(
+                f"SELECT id, parent_id, clock_id, ts, {_ALIVE}, coalesce(replaced_by,"  # noqa: S608  # ours
+                " (SELECT replaced_by FROM exit WHERE exec_id = exec.id))"
+                " FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC",
+                given,
+            ).fetchall()
+            # Parents of what stays: of higher numbers, by the index; of these, as it is decided.
+            needed = {
+                row[0]
+                for row in connection.execute(
+                    "SELECT parent_id FROM exec WHERE parent_id BETWEEN :low AND :high AND id > :high", given
+                )
+            }
+            stays = []
+            self.stays_short = {}
+            for exec_id, parent_id, clock_id, ts, alive, replaced_by in rows:
+                old = self._max_age_ns is None or self._ages.is_older(clock_id, ts, self._max_age_ns)
+                if old and not alive and exec_id not in needed:
+                    continue
+                stays.append(exec_id)
+                needed.add(parent_id)
+                chain_length = self._chain(exec_id, replaced_by)
+                if old and (self._max_age_ns is None or exec_id in needed):
+                    self.stays_short[exec_id] = lean.most_bytes(chain_length)
+            given["stays"] = f"[{','.join(map(str, stays))}]"
+            for table, column in (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id")):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
+                    f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",
+                    given,
+                )
+            gone = len(rows) - len(stays)
+            connection.execute("UPDATE pruned SET execs = execs + ? WHERE id = ?", (gone, self._number))
+            raise_generation(connection)
+        return gone
+
+    def _chain(self, exec_id: int, replaced_by: int | None) -> int:
+        """Notes an exec that stays. Returns how long the chain is that replaced it, so far as it was seen."""
+        if replaced_by is None:
+            return 0
+        length = self._chains[exec_id] = self._chains.pop(replaced_by, 0) + 1
+        return length
+
+
+def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
+    """Deletes what stands beside the execs, and is as old."""
+    with transaction(connection):
+        connection.execute(
+            "DELETE FROM seg WHERE id_hi <= ? AND NOT EXISTS"
+            " (SELECT 1 FROM exec WHERE id BETWEEN seg.id_lo AND seg.id_hi)",
+            (wanted.top,),
+        )
+        connection.execute("DELETE FROM stray_exit WHERE ts < ?", (wanted.until_ns,))
+        connection.execute("DELETE FROM gap WHERE ts_to < ?", (wanted.until_ns,))
+
+
+class _Marks:
+    """Which rows of the dictionaries are needed: a byte for each number."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        # What comes later is needed: it is new.
+        self.last = {
+            table: connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] or 0  # noqa: S608  # ours
+            for table in _TABLES
+        }
+        self.needed = {table: bytearray(last + 1) for table, last in self.last.items()}
+        self._seen = dict.fromkeys(_REFERS, 0)
+
+    def step(self, tables: tuple[str, ...]) -> bool:
+        """Looks at some more rows of these. Returns whether there are others."""
+        more = [self._look_at(table) for table in tables]
+        return any(more)
+
+    def _look_at(self, table: str) -> bool:
+        columns = ", ".join(column for column, _ in _REFERS[table])
+        rows = self._connection.execute(
+            f"SELECT id, {columns} FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608  # ours
+            (self._seen[table], _MARKED),
+        ).fetchall()
+        marks = [self.needed[into] for _, into in _REFERS[table]]
+        for number, *values in rows:
+            for mark, value in zip(marks, values, strict=True):
+                if value is not None and value < len(mark):
+                    mark[value] = 1
+            self._seen[table] = number
+        return len(rows) == _MARKED
+
+
+def _sweep(connection: sqlite3.Connection) -> Iterator[None]:
+    """Deletes what no row refers to any more."""
+    marks = _Marks(connection)
+    for sources, swept in _ROUNDS:
+        while marks.step(sources):
+            yield
+        for table in swept:
+            yield from _sweep_table(connection, table, marks, sources)
+
+
+def _sweep_table(
+    connection: sqlite3.Connection, table: str, marks: _Marks, sources: tuple[str, ...]
+) -> Iterator[None]:
+    needed = marks.needed[table]
+    last = marks.last[table]
+    low = 1
+    while low <= last:
+        high = min(low + _SWEPT - 1, last)
+        if 0 in memoryview(needed)[low : high + 1]:
+            if table == "argv":
+                high = _few_bytes(connection, low, high)
+            with transaction(connection):
+                # What the recorder has written since; it remembers old numbers, and uses them.
+                while marks.step(sources):
+                    pass
+                gone = [(number,) for number in range(low, high + 1) if not needed[number]]
+                if table == "argv":
+                    connection.executemany("DELETE FROM long_argv WHERE argv_id = ?", gone)
+                if table == "argv" and gone[-1:] == [(last,)]:
+                    # The highest number stays, without its text: no number is ever given again.
+                    connection.execute("UPDATE argv SET v = x'' WHERE id = ?", gone.pop())
+                connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608  # ours
+                raise_generation(connection)
+            yield
+        low = high + 1
+
+
+def _few_bytes(connection: sqlite3.Connection, low: int, high: int) -> int:
+    """Returns up to which line there are not too many bytes for one transaction."""
+    size = 0
+    lines = connection.execute(
+        "SELECT id, length(v) FROM argv WHERE id BETWEEN ? AND ? ORDER BY id", (low, high)
+    )
+    for number, length in lines:
+        size += length
+        if size > _SWEPT_BYTES:
+            return int(number)
+    return high
+
+
+def _sweep_index(connection: sqlite3.Connection) -> Iterator[None]:
+    """Deletes the index of chunks of which nothing is left."""
+    for index, table, size, rows in (
+        ("argv_used", "exec", CHUNK_EXECS, 1),
+        ("argv_grams", "argv", CHUNK_LINES, CHUNK_ROWS),
+    ):
+        ends = f"SELECT (SELECT min(id) FROM {index}), (SELECT max(id) FROM {index})"  # noqa: S608  # ours
+        first, last = connection.execute(ends).fetchone()
+        for chunk in () if first is None else range(first // rows, last // rows + 1):
+            ids = (chunk * size, (chunk + 1) * size)
+            left = connection.execute(f"SELECT 1 FROM {table} WHERE id >= ? AND id < ? LIMIT 1", ids)  # noqa: S608  # ours
+            if left.fetchone() is None:
+                with transaction(connection):
+                    connection.execute(
+                        f"DELETE FROM {index} WHERE id >= ? AND id < ?",  # noqa: S608  # ours
+                        (chunk * rows, (chunk + 1) * rows),
+                    )
+                yield

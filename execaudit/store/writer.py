@@ -1,0 +1,473 @@
+"""The write side of the history: open, migrate, append. Nothing is read here for a user."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import sqlalchemy as sa
+
+from execaudit import errors
+from execaudit.database import schema
+from execaudit.database.revision import REVISION, schema_revision
+from execaudit.database.url import DEFAULT_DATABASE
+from execaudit.database.writer_lock import WriterLock
+from execaudit.errors import FullStoreError, LockedStoreError, StoreError, is_mistake, store_error
+from execaudit.event import Nanoseconds
+from execaudit.store.argv_index import Indexing
+from execaudit.store.inserts import Inserts
+from execaudit.system import child, clock, shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from execaudit.event import ExecEvent, ExitEvent, Gap
+
+    Progress = Callable[[str, int, int], object]
+
+_Result = TypeVar("_Result")
+
+_PRAGMAS = (
+    # Before the first table is made, later it does nothing: pruning then gives room back.
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    # Readers never make the recorder wait, and the reverse.
+    "PRAGMA journal_mode = WAL",
+    # A commit survives the death of the process; a power cut may cost the last ones.
+    "PRAGMA synchronous = NORMAL",
+    # 1 MB holds the ends of the tables, where rows are added. 8 and 64 were no faster, over a million rows.
+    "PRAGMA cache_size = -1024",
+    "PRAGMA temp_store = MEMORY",
+    # The WAL shrinks back to this after a long read kept it from being checkpointed.
+    "PRAGMA journal_size_limit = 67108864",
+)
+# Neither does a power cut then, for the price of waiting for the disk in each transaction.
+_DURABLE = "PRAGMA synchronous = FULL"
+_BUSY_SECONDS = 5
+# While recording, batches wait in memory for a lock to be released, and not the thread.
+_WRITE_BUSY = "PRAGMA busy_timeout = 1000"
+_RUN = schema.run.c
+_SEEN = "UPDATE run SET seen_ns = ? WHERE id = ?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A recorder, as it stands in the history."""
+
+    boot_id: str
+    host: str
+    version: str
+    started_ns: Nanoseconds
+
+
+@contextlib.contextmanager
+def translated(doing: str, *, opens: bool = False) -> Iterator[None]:
+    """Turns database errors into StoreError, cause kept; lets our own mistakes through.
+
+    Raises DamagedStoreError where SQLite says that the file is damaged. With `opens` the tables need
+    not be ours.
+    """
+    try:
+        yield
+    except (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
+        raise  # a value that SQLite does not take, or ours to fix: keep the traceback
+    except sa.exc.DatabaseError as exc:
+        if not opens and is_mistake(str(exc.orig)):
+            raise
+        raise store_error(doing, str(exc.orig)) from exc
+    except UnicodeDecodeError as exc:  # of SQLite's own message, which quotes what is damaged
+        raise store_error(doing, "malformed text") from exc
+
+
+def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path.absolute(),  # no name is special then, not even :memory:
+        timeout=_BUSY_SECONDS,
+        # The driver would open transactions by itself, and none around DDL: migrations must be one.
+        isolation_level=None,
+        check_same_thread=False,  # one thread at a time, but not the one that opened
+    )
+    try:
+        _refuse_others(connection, path)
+        for pragma in (*_PRAGMAS, _DURABLE) if durable else _PRAGMAS:
+            connection.execute(pragma)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables and schema_revision(connection) is None:
+        raise StoreError(f"{path} is no execaudit history but another program's: name another file with --db")
+
+
+def _engine(path: Path, *, durable: bool) -> sa.Engine:
+    engine = sa.create_engine(
+        "sqlite://", creator=lambda: _connect(path, durable=durable), poolclass=sa.pool.NullPool
+    )
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _silent(_stage: str, _done: int, _whole: int) -> None:
+    """Takes progress, and says nothing."""
+
+
+def migrate(connection: sa.Connection, progress: Progress = _silent) -> None:
+    """Brings the schema to the newest revision, in one transaction that the caller commits.
+
+    `progress` is told what is done, how much of it, and of how much. Raises StoreError when the
+    database was made by a newer execaudit.
+    """
+    from alembic import command, util  # noqa: PLC0415  # 0.3 s, and most starts need it once
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(shipped.folder("migrations")))
+    config.attributes["connection"] = connection
+    config.attributes["progress"] = progress
+    try:
+        command.upgrade(config, "head")
+    except util.CommandError as exc:
+        raise StoreError(
+            f"cannot migrate the database: {exc}: install the newer execaudit that made it"
+        ) from exc
+
+
+class Store:
+    """The history, open for writing by this process alone."""
+
+    def __init__(self, path: Path, *, durable: bool = False, progress: Progress = _silent) -> None:
+        """Opens or makes the database, locks out a second writer, migrates.
+
+        `durable`: what append() has stored survives a power cut as well. `progress`, of a migration:
+        see migrate(); it may be called in a child. Raises StoreError, DamagedStoreError.
+        """
+        self._path = path
+        self._progress = progress
+        self._durable = durable
+        self._run: Run | None = None
+        self._run_id: int | None = None
+        self._is_broken = False
+        self._opened = self._open()
+
+    def _open(self) -> contextlib.ExitStack:
+        self._check_place()
+        with contextlib.ExitStack() as opened:
+            lock = WriterLock(self._path)
+            opened.callback(lock.release)
+            try:
+                # Command lines hold secrets; SQLite would make a file that everybody reads.
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+                self._identity = _identity(os.fstat(fd))
+                os.close(fd)
+            except OSError as exc:
+                raise StoreError(
+                    f"cannot write {self._path}: {exc.strerror}: name another file with --db"
+                ) from exc
+            with translated(f"cannot open {self._path}", opens=True):
+                if threading.active_count() == 1 and self._is_old():
+                    self._migrate_aside()
+                self._connection = _engine(self._path, durable=self._durable).connect()
+                opened.callback(self._disconnect)
+                self._migrate()
+                self._inserts, self._indexing = Inserts(self._connection), Indexing()
+                self._load()
+                self._connection.exec_driver_sql(_WRITE_BUSY)
+                self._connection.rollback()
+            self._is_broken = False
+            return opened.pop_all()
+
+    def _check_place(self) -> None:
+        path = self._path
+        try:
+            if str(path) == DEFAULT_DATABASE:
+                path.parent.mkdir(mode=0o750, exist_ok=True)
+            if path.is_dir():
+                raise StoreError(f"cannot open {path}: it is a folder: name a file in it with --db")
+            if not path.parent.is_dir():
+                raise StoreError(
+                    f"cannot open {path}: the folder {path.parent} does not exist: make it, or name another file with --db"
+                )
+        except OSError as exc:
+            raise StoreError(
+                f"cannot open {path}: {exc.strerror}: run it as root, or name another file with --db"
+            ) from exc
+
+    def _is_old(self) -> bool:
+        """Says whether there is something to migrate, with a connection of its own: a fork must find none."""
+        with (
+            contextlib.suppress(sqlite3.DatabaseError),
+            contextlib.closing(sqlite3.connect(self._path)) as history,
+        ):
+            return schema_revision(history) != REVISION
+        return False  # whoever opens it next says what is wrong with it
+
+    def _migrate_aside(self) -> None:
+        """Migrates in a child, with which the memory that Alembic took is gone. Raises StoreError."""
+        said = os.memfd_create("execaudit-migration")
+        try:
+            output = Path(f"/proc/self/fd/{said}")
+            left = child.from_child(self._migrated, output)
+            kind, text = left.facts["error"]
+        except child.ChildDiedError as exc:
+            if not (text := output.read_text()):
+                raise StoreError(
+                    f"cannot open {self._path}: the process that migrates it {exc}: start again, it goes on where it was"
+                ) from exc
+            raise RuntimeError(f"the process that migrates {exc}: {text}") from exc
+        finally:
+            os.close(said)
+        if kind is not None:
+            raise getattr(errors, kind)(text)
+
+    def _migrated(self) -> tuple[dict[str, object], tuple[int, ...]]:
+        """In the child: migrates. Returns what to raise."""
+        try:
+            with translated(f"cannot open {self._path}", opens=True), contextlib.ExitStack() as opened:
+                self._connection = _engine(self._path, durable=self._durable).connect()
+                opened.callback(self._disconnect)
+                self._migrate()
+        except StoreError as exc:
+            return {"error": (type(exc).__name__, str(exc))}, ()
+        return {"error": (None, None)}, ()
+
+    def _migrate(self) -> None:
+        driver = self._connection.connection.driver_connection
+        # Done before where it can be. Alembic alone takes 12 MB and a third of a second.
+        if driver is None or schema_revision(driver) != REVISION:
+            with self._connection.begin():
+                migrate(self._connection, self._progress)
+
+    def _load(self) -> None:
+        with self._connection.begin():
+            self._inserts.load()
+        self._loaded = True
+
+    def begin_run(self, run: Run) -> Nanoseconds | None:
+        """Notes that a recorder starts; its events come next.
+
+        Returns until when (wall clock) the last one of the same boot has stored what it captured,
+        None if there was none.
+        """
+        with translated(f"cannot write {self._path}"), self._connection.begin():
+            last = self._last_seen(run.boot_id)
+            inserted = self._connection.execute(
+                schema.run.insert().values(
+                    boot_id=run.boot_id, host=run.host, version=run.version, started_ns=run.started_ns
+                )
+            )
+        key = inserted.inserted_primary_key
+        if key is None:
+            raise AssertionError("SQLite gave no rowid")
+        self._run, self._run_id = run, int(key[0])
+        self._inserts.begin_run(self._run_id, run.boot_id)
+        return last
+
+    def _last_seen(self, boot_id: str) -> Nanoseconds | None:
+        """Returns until when recorders of a boot have stored what they captured."""
+        of_boot = sa.select(sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns)).where(_RUN.boot_id == boot_id)
+        # One that was killed before it stored anything has not even stored the gap before it.
+        last = self._connection.execute(
+            of_boot.where(_RUN.stopped_ns.is_not(None) | _RUN.seen_ns.is_not(None))
+            .order_by(_RUN.id.desc())
+            .limit(1)
+        ).scalar()
+        if last is None:
+            last = self._connection.execute(
+                sa.select(sa.func.min(_RUN.started_ns)).where(_RUN.boot_id == boot_id)
+            ).scalar()
+        return None if last is None else Nanoseconds(last)
+
+    def recorded_until(self) -> Nanoseconds | None:
+        """Returns until when (wall clock) the last recorder has stored; None: there was none."""
+        ends = sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns, _RUN.started_ns)
+        with translated(f"cannot read {self._path}"), self._connection.begin():
+            last = self._connection.execute(sa.select(ends).order_by(_RUN.id.desc()).limit(1)).scalar()
+        return None if last is None else Nanoseconds(last)
+
+    def append(
+        self,
+        events: Iterable[ExecEvent],
+        gaps: Sequence[Gap] = (),
+        exits: Iterable[ExitEvent] = (),
+        *,
+        seen_ns: Nanoseconds | None = None,
+    ) -> None:
+        """Stores events, gaps and ends of the run, durable when it returns, all of them or none.
+
+        `seen_ns`: with them, all that was captured until then (wall clock) is stored. Raises
+        StoreError; the caller may try the same again, after reopen() if it is not current then.
+        """
+        try:
+            self._append(events, gaps, exits, seen_ns)
+        except (FullStoreError, LockedStoreError):
+            raise  # that goes away by itself
+        except StoreError:
+            # What a file system did to open files does not.
+            self._is_broken = True
+            raise
+
+    def _append(
+        self,
+        events: Iterable[ExecEvent],
+        gaps: Sequence[Gap],
+        exits: Iterable[ExitEvent],
+        seen_ns: Nanoseconds | None,
+    ) -> None:
+        with translated(f"cannot write {self._path}"):
+            if not self._loaded:
+                self._load()
+            # Until the commit, what is remembered speaks of rows that may never be there.
+            self._loaded = False
+            with self._connection.begin():
+                self._inserts.refresh()
+                self._inserts.insert(events, exits)
+                if gaps:
+                    self._insert_gaps(gaps)
+                if seen_ns is not None:
+                    self._connection.exec_driver_sql(_SEEN, (seen_ns, self._run_id))
+            self._loaded = True
+
+    def check(self, events: Sequence[ExecEvent], exits: Sequence[ExitEvent] = ()) -> None:
+        """Raises what append() would raise of these; stores nothing."""
+        with translated(f"cannot write {self._path}"):
+            if not self._loaded:
+                self._load()
+            self._loaded = False
+            with contextlib.closing(self._connection.begin()):
+                self._inserts.refresh()
+                self._inserts.insert(events, exits)
+
+    def is_current(self) -> bool:
+        """Says whether the next append goes to the file that is at the path."""
+        return not self._is_broken and self._is_at_its_path()
+
+    def _is_at_its_path(self) -> bool:
+        try:
+            return _identity(self._path.stat()) == self._identity
+        except OSError:
+            return False
+
+    def reopen(self) -> tuple[Nanoseconds, Nanoseconds] | None:
+        """Opens what is at the path now, or makes it. The run goes on: there, or as a new one.
+
+        Returns the times (wall clock) between which the run's execs are not in that history;
+        None if it is the one that was open. Raises StoreError; then to be called again.
+        """
+        self._is_broken = True
+        run, run_id, identity = self._run, self._run_id, self._identity
+        self._opened.close()
+        self._opened = self._open()
+        if run is None:
+            return None
+        with translated(f"cannot read {self._path}"):
+            known = self._connection.execute(
+                sa.select(_RUN.id, sa.func.coalesce(_RUN.seen_ns, _RUN.started_ns)).where(
+                    _RUN.id == run_id, _RUN.boot_id == run.boot_id, _RUN.started_ns == run.started_ns
+                )
+            ).first()
+            self._connection.rollback()
+        now_ns = clock.wall_ns()
+        if known is not None:
+            self._inserts.begin_run(known[0], run.boot_id)
+            # A copy of an earlier day knows the run, and not all of it.
+            return None if self._identity == identity else (Nanoseconds(known[1]), now_ns)
+        since_ns = self.begin_run(replace(run, started_ns=now_ns))
+        return (run.started_ns if since_ns is None else since_ns), now_ns
+
+    def index(self) -> bool:
+        """Indexes a little of what is stored. Returns whether there was anything to do. Raises StoreError."""
+        return self.maintain(self._indexing.step)
+
+    def maintain(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Calls `work` with the connection, in autocommit mode, between two appends. Raises StoreError."""
+        driver = self._connection.connection.driver_connection
+        if driver is None:
+            raise AssertionError("an open connection has a driver's")
+        try:
+            result = work(driver)
+        except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # as in translated
+        except sqlite3.DatabaseError as exc:
+            if is_mistake(str(exc)):
+                raise
+            raise store_error(f"cannot write {self._path}", str(exc)) from exc
+        finally:
+            self._connection.rollback()
+        return result
+
+    def _insert_gaps(self, gaps: Sequence[Gap]) -> None:
+        self._connection.execute(
+            schema.gap.insert(),
+            [
+                {
+                    "run_id": self._run_id,
+                    "ts_from": gap.from_ns,
+                    "ts_to": gap.to_ns,
+                    "reason": gap.reason.value,
+                    "count": gap.count,
+                    "exits": gap.exits,
+                    "uid": gap.uid,
+                }
+                for gap in gaps
+            ],
+        )
+
+    def rename(self, host: str) -> None:
+        """What is appended from now on is of a run with this host's name. Raises StoreError."""
+        if self._run is None:
+            raise AssertionError("no run has begun")
+        now_ns = clock.wall_ns()
+        # One after the other: who looks in between sees a recorder that has stopped.
+        self.end_run(now_ns)
+        self.begin_run(replace(self._run, host=host, started_ns=now_ns))
+
+    def end_run(self, stopped_ns: Nanoseconds) -> None:
+        """Notes the orderly stop."""
+        with translated(f"cannot write {self._path}"), self._connection.begin():
+            self._connection.execute(
+                schema.run.update().where(schema.run.c.id == self._run_id).values(stopped_ns=stopped_ns)
+            )
+
+    def _disconnect(self) -> None:
+        """Closes the database so that readers without write access can open it.
+
+        They cannot make the -shm file that WAL mode needs, so it is left in the rollback
+        mode; while a reader is still there that is refused, and its files stay.
+        """
+        driver = self._connection.connection.driver_connection
+        with contextlib.suppress(sqlite3.DatabaseError):
+            # Of a file that was replaced, it would take the WAL of the one that is there now.
+            if (
+                driver is not None and self._is_at_its_path()
+            ):  # past SQLAlchemy, which would begin a transaction around it
+                driver.execute("PRAGMA journal_mode = DELETE")
+        self._connection.close()
+
+    def close(self) -> None:
+        """Leaves one file that readers need no write access for, and lets the next writer in."""
+        self._opened.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,326 @@
+"""Read the running processes from /proc. Only the recorder's edge calls this.
+
+/proc shows what a process is now, and says nothing of when it became that: what is read here
+is what runs at the start of a recording, and never a part of the record of an exec.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from execaudit.system.procread import Folder, Reader, read_file
+
+# include/linux/proc_ns.h, PROC_PID_INIT_INO
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+# include/linux/sched.h
+_PF_KTHREAD = 0x00200000
+# How loginuid and sessionid say that they are not set: (unsigned)-1.
+_UNSET = 4294967295
+# A thread that execs takes the leader's place in two steps: first the leader ends, then the
+# thread's own number. Each spoils a reading, and the process was there all the time.
+_ATTEMPTS = 4
+# Of /proc/PID/stat, counted from the state, which is field 3 of proc_pid_stat(5).
+_STATE, _PPID, _TTY, _FLAGS, _THREADS, _STARTED, _MEMORY = 0, 1, 4, 6, 17, 19, 20
+# Documentation/admin-guide/devices.txt
+_TTY_MAJOR, _FIRST_SERIAL = 4, 64
+_FIRST_PTS_MAJOR, _LAST_PTS_MAJOR, _PTS_OF_MAJOR = 136, 143, 256
+# Its process ended before the file was opened, or after; or the file is not for us.
+_GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
+
+
+class Running(NamedTuple):
+    """A process as /proc had it. None means: could not be read.
+
+    Texts are the kernel's bytes. Numbers are as in the initial pid and user namespace.
+    """
+
+    pid: int
+    ppid: int
+    """0 of init and kthreadd."""
+    started_ticks: int
+    """When it was forked, in clock ticks since the boot; with `pid`, which process it is."""
+    kernel_thread: bool
+    read_from_ns: int
+    """CLOCK_BOOTTIME before anything of it was read."""
+    read_to_ns: int
+    """CLOCK_BOOTTIME after everything of it was read."""
+    uid: int | None
+    euid: int | None
+    gid: int | None
+    auid: int | None
+    """Login uid; None when unset too."""
+    session: int | None
+    """Audit session; None when unset too."""
+    tty: bytes | None
+    """The controlling terminal below /dev: `pts/3`."""
+    comm: bytes | None
+    cgroup: bytes | None
+    """As the probe has it: the first that is not the root of the unified hierarchy and those of
+    the pids and memory controllers, else `/`."""
+    exe: bytes | None
+    """` (deleted)` included; None of a kernel thread, and of a process that lets nobody see it."""
+    inode: int | None
+    """Of the exe, as `device` and `nlink`."""
+    device: int | None
+    """major << 20 | minor, as stat says."""
+    nlink: int | None
+    cwd: bytes | None
+    root: bytes | None
+    """Its root directory, where that is not the host's."""
+    mnt_ns: int | None
+    """Its mount namespace, where that is not the host's."""
+    argv: bytes | None
+    """Each argument ended by a NUL. A program that overwrote its command line, to show a title
+    in ps, has lost it: what it wrote stands here."""
+    argv_is_cut: bool = False
+    """There is more of it than a process is given room for."""
+
+
+class _Host(NamedTuple):
+    """Where what is not in a container is."""
+
+    mnt_ns: int | None
+    root: Folder | None
+
+
+class _Stat(NamedTuple):
+    """What is needed of a stat file."""
+
+    comm: bytes
+    ppid: int
+    tty_nr: int
+    kernel_thread: bool
+    threads: int
+    started_ticks: int
+    runs: bool
+    """It has not ended: neither a zombie, nor one to be that has given its memory back."""
+
+
+def in_initial_pid_namespace() -> bool:
+    """Says whether /proc shows the kernel's own pids, to this process.
+
+    Elsewhere they are a container's, which the probe knows nothing of.
+    """
+    try:
+        # Where /proc is another namespace's, there is no self, or one of another number.
+        return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return False
+
+
+def scan(root: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[int, Running]:
+    """Returns the processes that run a program, and the kernel threads, by pid.
+
+    Without those that ended before they were read to the end. Raises OSError if there is no
+    proc file system at `root`, or it cannot be read for want of memory or descriptors.
+    """
+    found: dict[int, Running] = {}
+    with Reader() as reader:
+        host = _read_host(root, reader)
+        for name in os.listdir(root):  # noqa: PTH208  # a Path for each costs as much as a file
+            if not name.isdigit():
+                continue
+            try:
+                # What is opened below it is of this very process, and fails when that is gone: a
+                # path from the root would lead to the next one with the pid.
+                folder = os.open(f"{root}/{name}", os.O_PATH | os.O_DIRECTORY)
+            except _GONE:
+                continue
+            try:
+                for _ in range(_ATTEMPTS):
+                    running = _read_process(int(name), folder, sysfs, host, reader)
+                    if running is not None:
+                        found[running.pid] = running
+                        break
+            finally:
+                os.close(folder)
+    return found
+
+
+def _read_process(pid: int, folder: int, sysfs: Path, host: _Host, reader: Reader) -> Running | None:
+    """Returns the process of an open folder, or None if it ends or changes meanwhile."""
+    read_from_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    first = _read_stat(folder, b"")
+    if first is None:
+        return None
+    # The leader of a process may end before its other threads: they know what it has forgotten.
+    task = b"" if first.runs else _living_thread(folder) if first.threads > 1 else None
+    if task is None:
+        return None
+    uids, gids = _read_ids(folder, task)
+    risky = reader.read(folder, task, uids[0])
+    mnt_ns = _mount_namespace(folder, task + b"ns/mnt")
+    facts = Running(
+        pid=pid,
+        ppid=first.ppid,
+        started_ticks=first.started_ticks,
+        kernel_thread=first.kernel_thread,
+        read_from_ns=read_from_ns,
+        read_to_ns=0,
+        uid=uids[0],
+        euid=uids[1],
+        gid=gids[0],
+        auid=_read_login(folder, task + b"loginuid"),
+        session=_read_login(folder, task + b"sessionid"),
+        tty=_terminal(first.tty_nr, sysfs),
+        comm=first.comm,
+        cgroup=_read_cgroup(folder, task),
+        exe=_read_link(folder, task + b"exe"),
+        inode=risky.inode,
+        device=risky.device,
+        nlink=risky.nlink,
+        cwd=_read_link(folder, task + b"cwd"),
+        root=_read_root(folder, task + b"root", is_host=mnt_ns == host.mnt_ns or risky.root == host.root),
+        mnt_ns=None if mnt_ns == host.mnt_ns else mnt_ns,
+        argv=_terminated(risky.argv),
+        argv_is_cut=risky.argv_is_cut,
+    )
+    last = _read_stat(folder, b"")
+    if last is None or last.started_ticks != first.started_ticks:
+        return None
+    if task:
+        last = _read_stat(folder, task)
+    if last is None or not last.runs:
+        return None
+    return facts._replace(read_to_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+
+
+def _living_thread(folder: int) -> bytes | None:
+    """Returns the folder of a thread that has not ended, or None."""
+    try:
+        threads = os.open(b"task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+    except _GONE:
+        return None
+    try:
+        tids = os.listdir(threads)  # noqa: PTH208  # Path takes no descriptor
+    except _GONE:
+        return None
+    finally:
+        os.close(threads)
+    for tid in tids:
+        task = b"task/%s/" % tid.encode()
+        stat = _read_stat(folder, task)
+        if stat is not None and stat.runs:
+            return task
+    return None
+
+
+def _read_link(folder: int, name: bytes) -> bytes | None:
+    try:
+        return os.readlink(name, dir_fd=folder)
+    except OSError:
+        return None  # a path of more than a page too
+
+
+def _mount_namespace(folder: int, name: bytes) -> int | None:
+    link = _read_link(folder, name)
+    return int(link[5:-1]) if link else None  # mnt:[4026531841]
+
+
+def _read_root(folder: int, name: bytes, *, is_host: bool) -> bytes | None:
+    """Returns a root directory as the host sees it, or None if it is the host's.
+
+    `is_host`: what stands at the top of the process's mount namespace is what stands at the host's.
+    """
+    path = _read_link(folder, name)
+    return None if path == b"/" and is_host else path
+
+
+def _terminated(argv: bytes | None) -> bytes | None:
+    return argv + b"\0" if argv and not argv.endswith(b"\0") else argv
+
+
+def _read_host(root: Path, reader: Reader) -> _Host:
+    """Reads where init is: what it takes for the root, and its mount namespace, are the host's.
+
+    Where init's links may not be read, those of kthreadd say the same, and else our own.
+    """
+    for name in ("1", "2", "self"):
+        try:
+            folder = os.open(root / name, os.O_PATH | os.O_DIRECTORY)
+        except _GONE:
+            continue
+        try:
+            mnt_ns = _mount_namespace(folder, b"ns/mnt")
+            if mnt_ns is not None:
+                return _Host(mnt_ns, reader.read(folder, b"", 0).root)
+        finally:
+            os.close(folder)
+    return _Host(None, None)
+
+
+def _read_stat(folder: int, task: bytes) -> _Stat | None:
+    content = read_file(folder, task + b"stat")
+    if not content:
+        return None
+    # The name may hold anything, parentheses and newlines too; what follows it cannot.
+    end = content.rindex(b")")
+    fields = content[end + 1 :].split()
+    kernel_thread = int(fields[_FLAGS]) & _PF_KTHREAD != 0
+    return _Stat(
+        content[content.index(b"(") + 1 : end],
+        int(fields[_PPID]),
+        int(fields[_TTY]),
+        kernel_thread,
+        int(fields[_THREADS]),
+        int(fields[_STARTED]),
+        fields[_STATE] not in {b"Z", b"X"} and (kernel_thread or fields[_MEMORY] != b"0"),
+    )
+
+
+def _read_ids(folder: int, task: bytes) -> tuple[list[int], list[int]] | tuple[list[None], list[None]]:
+    """Returns real, effective, saved and file system ids: of the user, and of the group."""
+    content = read_file(folder, task + b"status")
+    if not content:
+        return [None] * 4, [None] * 4
+    # The name comes before them, with its newlines escaped.
+    uids = content.index(b"\nUid:\t") + 6
+    gids = content.index(b"\nGid:\t", uids) + 6
+    return (
+        [int(uid) for uid in content[uids : content.index(b"\n", uids)].split()],
+        [int(gid) for gid in content[gids : content.index(b"\n", gids)].split()],
+    )
+
+
+def _read_login(folder: int, name: bytes) -> int | None:
+    """Returns a number of the audit subsystem; None where it is unset or there is none."""
+    content = read_file(folder, name)
+    number = int(content) if content else _UNSET
+    return number if number != _UNSET else None
+
+
+def _read_cgroup(folder: int, task: bytes) -> bytes | None:
+    content = read_file(folder, task + b"cgroup")
+    if not content:
+        return None
+    paths: dict[bytes, bytes] = {}
+    for line in content.removesuffix(b"\n").split(b"\n"):  # no other end of a line is one here
+        _, controllers, path = line.split(b":", 2)
+        paths.update(dict.fromkeys(controllers.split(b","), path))
+    # The order of append_cgroup in bpf/execaudit.c. The unified hierarchy's name is empty.
+    for controller in (b"", b"pids", b"memory"):
+        path = paths.get(controller, b"/")
+        if path != b"/":
+            return path
+    return b"/"
+
+
+def _terminal(number: int, sysfs: Path) -> bytes | None:
+    """Returns the path below /dev of a terminal of this device number, as stat has it."""
+    # new_encode_dev() in include/linux/kdev_t.h; shown as a signed number.
+    major, minor = number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
+    if number == 0:
+        return None
+    if _FIRST_PTS_MAJOR <= major <= _LAST_PTS_MAJOR:
+        return b"pts/%d" % ((major - _FIRST_PTS_MAJOR) * _PTS_OF_MAJOR + minor)
+    if major == _TTY_MAJOR:
+        return b"tty%d" % minor if minor < _FIRST_SERIAL else b"ttyS%d" % (minor - _FIRST_SERIAL)
+    try:
+        facts = (sysfs / "dev/char" / f"{major}:{minor}" / "uevent").read_bytes()
+    except OSError:
+        return None
+    names = [line.removeprefix(b"DEVNAME=") for line in facts.splitlines() if line.startswith(b"DEVNAME=")]
+    return names[0] if names else None

@@ -1,0 +1,97 @@
+"""Names of uids, remembered for a while: asking the host for each exec would be slow, and may hang.
+
+The host may ask a directory service (NSS: LDAP, SSSD), so a thread asks. Who wants a name for the first
+time waits for it a little; while the service does not answer, names are unknown and nothing else is late.
+"""
+
+from __future__ import annotations
+
+import pwd
+import threading
+import time
+from collections import deque
+
+from execaudit.escaping import name_text
+
+_REMEMBER_SECONDS = 60.0
+# For a name that is not known yet. All these waits together take a tenth of the time at most, and some
+# seconds at first, when many names are new.
+_PATIENCE_SECONDS = 1.0
+_WAITING_SHARE = 0.1
+_MOST_WAITING_SECONDS = 3.0
+# Uids of a user namespace are somebody's to choose: 65536 of them by default.
+_MOST_KNOWN = 4096
+_MOST_ASKED = 256
+
+
+class UserNames:
+    """Resolves uids as the host does, from files or a directory service."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[str | None, float]] = {}
+        """Names, and when they were asked for."""
+        self._asked: deque[int] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._asking_since: float | None = None
+        self._waiting_left, self._waited_at = _MOST_WAITING_SECONDS, time.monotonic()
+
+    def name_of(self, uid: int) -> str | None:
+        """Returns the user name of a uid, or None if it has none or that is not known in time.
+
+        A name may be a minute old, and older while the service does not answer.
+        """
+        found = self._known.get(uid)
+        now = time.monotonic()
+        if found is not None:
+            if now - found[1] > _REMEMBER_SECONDS:
+                self._ask(uid)
+            return found[0]
+        self._ask(uid)
+        self._await(uid, now)
+        found = self._known.get(uid)
+        return None if found is None else found[0]
+
+    def _await(self, uid: int, now: float) -> None:
+        """Waits a little for an answer; not at all for a service that does not answer."""
+        left = self._waiting_left + (now - self._waited_at) * _WAITING_SHARE
+        left = min(left, _MOST_WAITING_SECONDS)
+        since = self._asking_since
+        if since is None or now - since < _PATIENCE_SECONDS:
+            with self._changed:
+                self._changed.wait_for(lambda: uid in self._known, min(left, _PATIENCE_SECONDS))
+        self._waited_at = time.monotonic()
+        self._waiting_left = left - (self._waited_at - now)
+
+    def _ask(self, uid: int) -> None:
+        """Has the thread ask the host, now or soon."""
+        # Not before: a thread keeps the privileges that the process had when it was started.
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._answer, name="names", daemon=True)
+            self._thread.start()
+        with self._changed:
+            if uid not in self._asked and len(self._asked) < _MOST_ASKED:
+                self._asked.append(uid)
+                self._changed.notify_all()
+
+    def _answer(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._asked)
+                uid = self._asked[0]
+                self._asking_since = time.monotonic()
+            name = _name_of(uid)
+            with self._changed:
+                self._asked.popleft()
+                self._asking_since = None
+                if len(self._known) >= _MOST_KNOWN and uid not in self._known:
+                    self._known.clear()
+                self._known[uid] = name, time.monotonic()
+                self._changed.notify_all()
+
+
+def _name_of(uid: int) -> str | None:
+    try:
+        return name_text(pwd.getpwuid(uid).pw_name)
+    except (KeyError, OSError):  # OSError: the service has an error of its own
+        return None

@@ -1,0 +1,366 @@
+"""The JSON log's file: whole batches, whatever others do to it, and put aside when it is time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from execaudit.daemon import log_limit
+from execaudit.daemon.log_file import LogFile, Rotation
+from execaudit.errors import ExecauditError
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from execaudit.event import Nanoseconds
+
+NOBODY = 65534
+CHECKOUT = Path(__file__).parents[2]
+DAY_NS: Nanoseconds = 86_400 * 10**9  # type: ignore[assignment]  # it is some
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the log is."""
+    return tmp_path / "log" / "x.jsonl"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[LogFile]:
+    """A log that nobody rotates."""
+    path.parent.mkdir()
+    log = LogFile(path)
+    yield log
+    log.close()
+
+
+def line(number: int, *, age_ns: int = 0) -> bytes:
+    """Returns a line as the log has them."""
+    when = utc_text(time.time_ns() - age_ns)
+    return json.dumps({"id": str(number), "time": when}, separators=(",", ":")).encode() + b"\n"
+
+
+def test_lines_are_appended_and_not_for_everybody(path: Path, log: LogFile) -> None:
+    """Command lines hold secrets."""
+    log.write(b"a\n")
+    log.prepare()
+    log.write(b"b\nc\n")
+
+    assert b"a\nb\nc\n" == path.read_bytes()
+    assert 0o640 == path.stat().st_mode & 0o777
+
+
+def test_half_a_line_of_a_dead_recorder_is_ended(path: Path) -> None:
+    """What comes next begins a line of its own."""
+    path.parent.mkdir()
+    path.write_bytes(b'{"id')
+    log = LogFile(path)
+    log.write(b"b\n")
+    log.close()
+
+    assert b'{"id\nb\n' == path.read_bytes()
+
+
+def test_a_log_that_was_moved_away_is_begun_anew(path: Path, log: LogFile) -> None:
+    """As logrotate does it, told or not; nothing is lost, and nothing is in both."""
+    log.write(b"a\n")
+    path.rename(path.with_name("old"))
+    log.prepare()
+    log.write(b"b\n")
+    path.unlink()
+    log.prepare()
+    log.write(b"c\n")
+
+    assert (b"a\n", b"c\n") == (path.with_name("old").read_bytes(), path.read_bytes())
+
+
+def test_reopening_is_asked_for(path: Path, log: LogFile) -> None:
+    """Until prepare() the old file is written, and when there is no new one, the old one is kept."""
+    log.reopen_soon()
+    log.write(b"a\n")
+    path.parent.rename(path.parent.with_name("away"))
+    with pytest.raises(ExecauditError, match="cannot write the JSON log"):
+        log.prepare()
+    log.write(b"b\n")
+    path.parent.mkdir()
+    log.prepare()
+    log.write(b"c\n")
+
+    assert b"a\nb\n" == (path.parent.with_name("away") / path.name).read_bytes()
+    assert b"c\n" == path.read_bytes()
+
+
+def rotated(path: Path, rotation: Rotation, *batches: bytes) -> list[bytes]:
+    """Writes batches; returns the contents of the log and of what was put aside, the newest first."""
+    path.parent.mkdir(exist_ok=True)
+    log = LogFile(path, rotation)
+    for batch in batches:
+        log.prepare()
+        log.write(batch)
+    log.close()
+    read = gzip.decompress if rotation.compress else bytes
+    ending = ".gz" if rotation.compress else ""
+    old = [path.with_name(f"{path.name}.{n}{ending}") for n in range(1, len(batches) + 1)]
+    assert {path, *(each for each in old if each.exists())} == set(path.parent.iterdir())
+    assert {0o640} == {each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+    return [path.read_bytes(), *(read(each.read_bytes()) for each in old if each.exists())]
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_large_log_is_put_aside(path: Path, *, compress: bool) -> None:
+    """When it has reached its size; the oldest beyond so many are gone."""
+    batches = [line(n) * 3 for n in range(5)]
+    rotation = Rotation(max_bytes=2 * len(batches[0]), keep=1, compress=compress)
+
+    assert [batches[4], batches[2] + batches[3]] == rotated(path, rotation, *batches)
+
+
+def test_an_old_log_is_put_aside(path: Path) -> None:
+    """By the time of its first line, which a restart does not forget."""
+    old, new = line(1, age_ns=DAY_NS), line(2)
+
+    assert [new + line(3)[:0] + new, old] == rotated(path, Rotation(max_age_ns=DAY_NS), old, new, new)
+
+
+def test_an_old_log_of_an_earlier_recorder_is_put_aside(path: Path) -> None:
+    """It is found at the start."""
+    path.parent.mkdir()
+    path.write_bytes(line(1, age_ns=DAY_NS))
+    path.chmod(0o640)
+
+    assert [line(2)[:10], line(1, age_ns=DAY_NS)[:10]] == [
+        each[:10] for each in rotated(path, Rotation(max_age_ns=DAY_NS), line(2))
+    ]
+
+
+def test_none_is_kept_where_none_is_wanted(path: Path) -> None:
+    """Keep = 0 begins anew."""
+    assert [b"b\n"] == rotated(path, Rotation(max_bytes=1, keep=0), b"a\n", b"b\n")
+
+
+def test_a_log_that_cannot_be_put_aside_goes_on(path: Path, log: LogFile) -> None:
+    """A folder stands where the old one is made."""
+    log.rotation = Rotation(max_bytes=1)
+    (path.parent / "x.jsonl.1.gz.tmp").mkdir()
+    for number in range(3):
+        log.prepare()
+        log.write(b"%d\n" % number)
+
+    assert b"0\n1\n2\n" == path.read_bytes()
+    assert {path.name, "x.jsonl.1.gz.tmp"} == {each.name for each in path.parent.iterdir()}
+
+
+_FILLER = """
+import os, sys
+from pathlib import Path
+from execaudit.daemon.log_file import LogFile
+folder = Path(sys.argv[1])
+spare = folder / "spare"
+spare.write_bytes(bytes(100_000))
+log = LogFile(folder / "x.jsonl")
+batch = b"x" * 999 + b"\\n"
+written = 0
+try:
+    while True:
+        log.prepare()
+        log.write(batch * 7)
+        written += 7
+except OSError as exc:
+    print(exc.strerror)
+whole = (folder / "x.jsonl").read_bytes() == batch * written
+spare.unlink()
+log.prepare()
+log.write(batch)
+print(whole, (folder / "x.jsonl").read_bytes() == batch * (written + 1), written > 100)
+"""
+
+
+def test_a_full_disk_takes_whole_batches_or_none(tmp_path: Path) -> None:
+    """What a failed write has left is taken back, so that it does not come twice."""
+    script = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, _FILLER],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ["No space left on device", "True True True"] == done.stdout.splitlines(), done.stderr
+
+
+@pytest.mark.parametrize("name", [".", "missing/x.jsonl"])
+def test_a_place_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    """In one line that says what to do."""
+    with pytest.raises(ExecauditError, match=r"^cannot write the JSON log [^\n]*--json-log$"):
+        LogFile(tmp_path / name)
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_log_that_was_truncated_in_place_gets_no_nuls(tmp_path: Path) -> None:
+    """As `: > log` and logrotate's copytruncate do it, before a disk that is full."""
+    script = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
+    program = """
+import sys
+from pathlib import Path
+from execaudit.daemon.log_file import LogFile
+path = Path(sys.argv[1]) / "x.jsonl"
+log = LogFile(path)
+log.write(b"x" * 499_999 + b"\\n")
+path.write_bytes(b"")
+log.prepare()
+log.write(b"short\\n")
+path.write_bytes(b"")
+try:
+    log.write(b"y" * 2_000_000 + b"\\n")
+except OSError as exc:
+    print(exc.strerror)
+print(path.read_bytes())
+log.write(b"after\\n")
+print(path.read_bytes())
+"""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, program],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ["No space left on device", "b''", r"b'after\n'"] == done.stdout.splitlines(), done.stderr
+
+
+def test_rotation_by_size_counts_what_is_there(path: Path, log: LogFile) -> None:
+    """Neither what was truncated away, nor only what we wrote."""
+    log.rotation = Rotation(max_bytes=100, compress=False)
+    log.write(b"x" * 99 + b"\n")
+    path.write_bytes(b"")
+    log.prepare()
+    assert [path] == list(path.parent.iterdir())
+    with path.open("ab") as file:
+        file.write(b"y" * 100 + b"\n")
+    log.prepare()
+
+    assert b"y" * 100 + b"\n" == path.with_name("x.jsonl.1").read_bytes()
+
+
+def test_all_logs_together_have_a_limit(path: Path, log: LogFile) -> None:
+    """Old ones go first, whoever has put them aside; what has another name stays."""
+    for age, name in enumerate(
+        ("x.jsonl.9", "x.jsonl.8.gz", "x.jsonl-20260101.xz", "x.jsonl.bak", "xx.jsonl.1")
+    ):
+        other = path.with_name(name)
+        other.write_bytes(bytes(1000))
+        os.utime(other, (age + 1, age + 1))
+    log.rotation = Rotation(max_bytes=500, max_total=3500, compress=False)
+    for _ in range(2):
+        log.write(b"z" * 599 + b"\n")
+        log.prepare()
+
+    assert {"x.jsonl", "x.jsonl.1", "x.jsonl.2", "x.jsonl-20260101.xz", "x.jsonl.bak", "xx.jsonl.1"} == {
+        each.name for each in path.parent.iterdir()
+    }
+
+
+def test_a_log_that_cannot_be_rotated_ends_at_its_limit(path: Path, log: LogFile) -> None:
+    """It does not fill the disk; it waits, and says why."""
+    (path.parent / "x.jsonl.1.gz.tmp").mkdir()
+    log.rotation = Rotation(max_bytes=100, max_total=1000)
+    log.write(b"x" * 1000)
+    with pytest.raises(ExecauditError, match="limit of 1000 bytes and cannot be rotated: see"):
+        log.prepare()
+
+
+def test_the_default_limit_is_a_tenth_of_the_disk(tmp_path: Path) -> None:
+    """At most 4 GB; what the configuration says comes first."""
+    disk = os.statvfs(tmp_path)
+    size = disk.f_blocks * disk.f_frsize
+    total = log_limit.default_bytes(tmp_path)
+    by_default = log_limit.completed(Rotation(keep=7), tmp_path / "x")
+
+    assert min(size // 10, 4 * 10**9) <= total <= min(size // 2, 4 * 10**9)
+    assert (total, min(total // 3, 2**28)) == (by_default.max_total, by_default.max_bytes)
+    assert Rotation(max_bytes=10**12) == log_limit.completed(Rotation(max_bytes=10**12), tmp_path / "x")
+    assert 900 == log_limit.completed(Rotation(max_total=2700), tmp_path / "x").max_bytes
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Iterator[Path]:
+    """A folder of the user nobody, and a file of root elsewhere."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    (tmp_path / "victim").write_bytes(b"precious\n")
+    yield folder
+    assert b"precious\n" == (tmp_path / "victim").read_bytes()
+
+
+def _own(path: Path) -> None:
+    os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("file", "belongs to another user"),
+        ("symlink", "is a symbolic link of another user"),
+        ("hardlink", "is a hard link in a folder of others"),
+        ("fifo", "is no regular file"),
+        ("loop", "leads through too many symbolic links"),
+    ],
+)
+def test_a_path_that_others_have_prepared_is_refused(foreign: Path, kind: str, why: str) -> None:
+    """In one line, and nothing is written through it."""
+    path = foreign / "x.jsonl"
+    if kind == "file":
+        path.touch()
+        _own(path)
+    elif kind == "symlink":
+        path.symlink_to(foreign.parent / "victim")
+        _own(path)
+    elif kind == "hardlink":
+        path.hardlink_to(foreign.parent / "victim")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path)
+    _own(foreign)
+
+    with pytest.raises(
+        ExecauditError, match=rf"^cannot write the JSON log: [^\n]* {why}[^\n]* with --json-log$"
+    ):
+        LogFile(path)
+
+
+def test_links_of_our_own_are_followed(tmp_path: Path) -> None:
+    """An administrator may keep the log elsewhere; it is rotated there."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "x.jsonl").symlink_to("other/y.jsonl")
+    log = LogFile(tmp_path / "x.jsonl", Rotation(max_bytes=1, compress=False))
+    for _ in range(2):
+        log.prepare()
+        log.write(b"a\n")
+    log.close()
+
+    assert {"y.jsonl", "y.jsonl.1"} == {each.name for each in (tmp_path / "other").iterdir()}
+
+
+def test_what_is_put_aside_goes_through_no_link(foreign: Path) -> None:
+    """Somebody else's folder has links where the compressed log is to be made."""
+    log = LogFile(foreign / "x.jsonl", Rotation(max_bytes=1))
+    (foreign / "x.jsonl.1.gz.tmp").symlink_to(foreign.parent / "victim")
+    _own(foreign)
+    log.write(b"a\n")
+    log.prepare()
+    log.close()
+
+    assert b"a\n" == gzip.decompress((foreign / "x.jsonl.1.gz").read_bytes())

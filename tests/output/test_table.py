@@ -1,0 +1,302 @@
+"""JSON lines, CSV and the table: safe to show, and lossless where they promise it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import timedelta, timezone
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from execaudit.escaping import printable
+from execaudit.event import (
+    End,
+    Ended,
+    ExecEvent,
+    ExecKey,
+    Gained,
+    Gap,
+    GapReason,
+    Hole,
+    Kind,
+    Nanoseconds,
+    Truncated,
+)
+from execaudit.output.record import FIELDS, to_record
+from execaudit.output.table import csv_text, gap_line, jsonl, table, table_header, table_row
+from execaudit.output.timecolumn import TimeColumn
+
+UTC = timezone.utc
+EVENT = ExecEvent(
+    kind=Kind.EXEC,
+    host="web-1",
+    boot_id="8f6a1c2e-1111-4222-8333-444455556666",
+    time_ns=Nanoseconds(1_795_356_307_123_456_789),
+    boot_ns=Nanoseconds(4_200_000_000_001),
+    pid=4242,
+    tid=4242,
+    ppid=4200,
+    uid=1000,
+    euid=1000,
+    gid=1000,
+    user="alice",
+    comm=b"ls",
+    filename=b"/bin/ls",
+    exe=b"/usr/bin/ls",
+    cwd=b"/root",
+    argv=b"ls\0-l\0my file\0",
+    argc=3,
+    argv_bytes=14,
+    holes=(),
+    truncated=None,
+    errno=None,
+)
+SNAPSHOT = EVENT._replace(kind=Kind.SNAPSHOT, filename=None)
+FAILED = EVENT._replace(
+    kind=Kind.FAILED, filename=b"/no/such", argv=b"such", holes=(Hole(4, None),), uid=7, user=None, errno=2
+)
+SPECIAL = "=+-@'\"\t\r\n,;\x1b\x7f\x9b\u202e\u2028\uff1d\uff20 aé"
+NASTY = EVENT._replace(
+    user="'=1",
+    comm=b"\r",
+    filename=b"=\x7f\n",
+    exe=b"\tx",
+    cwd="\uff1d\u202e".encode(),
+    argv=SPECIAL.encode(),
+    login_user="@\u202e",
+    tty=b"-\x1b",
+    parent_comm=b"=\n",
+    cgroup=b"+\x9b",
+    interpreter=b"@\r",
+    root=b"=\x1b",
+)
+TEXTS = st.text(SPECIAL) | st.text()
+# The kernel's strings end at a NUL, and Python 3.10's csv cannot write one.
+PATHS = (
+    st.none()
+    | TEXTS.map(lambda text: text.replace("\0", "").encode())
+    | st.binary().map(lambda raw: raw.replace(b"\0", b""))
+)
+SMALL = st.none() | st.integers(0, 255)
+KEYS = st.builds(ExecKey, *[st.integers(0, 9)] * 3)
+EVENTS = st.builds(
+    EVENT._replace,
+    kind=st.sampled_from(Kind),
+    host=TEXTS,
+    ppid=st.none() | st.integers(-1, 2**22),
+    user=st.none() | TEXTS,
+    comm=PATHS,
+    filename=PATHS,
+    exe=PATHS,
+    cwd=PATHS,
+    argv=TEXTS.map(str.encode) | st.binary(),
+    holes=st.just(()) | st.just((Hole(1, 5), Hole(3, None))),
+    truncated=st.none() | st.sampled_from(Truncated),
+    errno=st.none() | st.integers(1, 600),
+    parent=st.none() | KEYS,
+    login_user=st.none() | TEXTS,
+    parent_comm=PATHS,
+    tty=PATHS,
+    cgroup=PATHS,
+    interpreter=PATHS,
+    root=PATHS,
+    mnt_ns=st.none() | st.integers(0, 2**32 - 1),
+    traced=st.none() | st.integers(1, 2**32 - 1),
+    inode=st.none() | st.integers(0, 2**64 - 1),
+    device=st.none() | st.integers(0, 2**32 - 1),
+    privileged=st.none() | st.builds(Gained, st.integers(0, 7)),
+    end=st.none() | st.builds(End, st.sampled_from(Ended), SMALL, SMALL, SMALL, st.none() | KEYS),
+)
+
+
+def read_csv(text: str) -> list[list[str]]:
+    """Reads CSV as a consumer does."""
+    return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+
+
+def plain(value: object) -> str:
+    """Says what a CSV cell has to hold of a record's value."""
+    if isinstance(value, list):
+        return json.dumps(value, separators=(",", ":"))
+    return "" if value is None else str(value)
+
+
+@given(st.lists(EVENTS, max_size=3))
+def test_json_lines_carry_the_record(events: list[ExecEvent]) -> None:
+    """Each line is one JSON object, equal to the exec's record."""
+    assert [to_record(event) for event in events] == [json.loads(line) for line in jsonl(events)]
+
+
+@given(EVENTS)
+@example(NASTY)
+def test_json_lines_are_safe_to_show(event: ExecEvent) -> None:
+    """A JSON line is printable ASCII and nothing else: even DEL is escaped."""
+    (line,) = jsonl([event])
+
+    assert line.endswith("\n")
+    assert line[:-1].isascii()
+    assert line[:-1].isprintable()
+
+
+@given(st.lists(EVENTS, max_size=3))
+@example([NASTY])
+def test_raw_csv_is_lossless(events: list[ExecEvent]) -> None:
+    """With raw, a CSV reader gets every exact value back, line ends and quotes included."""
+    header, *rows = read_csv("".join(csv_text(events, raw=True)))
+
+    assert list(FIELDS) == header
+    assert len(events) == len(rows)
+    for event, row in zip(events, rows, strict=True):
+        record = to_record(event)
+        cells = dict(zip(header, row, strict=True))
+        assert {name: plain(record.get(name)) for name in cells} == cells
+
+
+@given(EVENTS)
+@example(NASTY)
+def test_the_csv_guard_is_reversible(event: ExecEvent) -> None:
+    """Stripping one leading apostrophe of a text cell gives the shown text back."""
+    header, row = read_csv("".join(csv_text([event], raw=False)))
+    record = to_record(event)
+
+    for name, cell in zip(header, row, strict=True):
+        value = record.get(name)
+        if isinstance(value, str):
+            assert printable(value) == cell.removeprefix("'")
+        elif not isinstance(value, list):
+            assert plain(value) == cell
+
+
+@given(EVENTS)
+@example(NASTY)
+def test_no_csv_cell_is_a_formula_or_obeyed(event: ExecEvent) -> None:
+    """Not raw, no text starts as a formula does, and each piece is one printable line."""
+    pieces = list(csv_text([event], raw=False))
+    header, row = read_csv("".join(pieces))
+
+    assert all(piece.endswith("\n") and piece[:-1].isprintable() for piece in pieces)
+    for name, cell in zip(header, row, strict=True):
+        assert name == "ppid" or not cell.startswith(tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20"))
+
+
+def test_csv_is_as_documented() -> None:
+    """Unknown is an empty cell, argv is JSON, a formula is guarded, a number is not."""
+    event = EVENT._replace(argv=b"=1+1\0a,b\0", cwd=None, exe=b"=cmd|' /C calc'!A0", ppid=-1)
+    event = event._replace(device=8 << 20 | 1, nlink=0, privileged=Gained.SETUID | Gained.SETGID)
+    event = event._replace(end=End(Ended.EXITED, code=3, duration_ns=5))
+    header, row = csv_text([event], raw=False)
+
+    assert ",".join(FIELDS) + "\n" == header
+    assert (
+        f"{event.id},,2026-11-22T14:05:07.123456789Z,web-1,8f6a1c2e-1111-4222-8333-444455556666,exec,"
+        "4242,4242,-1,1000,1000,1000,,,alice,,,ls,,/bin/ls,,'=cmd|' /C calc'!A0,,8:1,0,\"setuid,setgid\",,,,,"
+        '"[""=1+1"",""a,b""]",3,14,"\'\'=1+1\' a,b",,,,,,exited,3,,5,,\n'
+    ) == row
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_csv_of_nothing_is_its_header(raw: bool) -> None:  # noqa: FBT001 - a case, not an option
+    """Without events there is still a header, so that a program can read the file."""
+    assert [",".join(FIELDS) + "\n"] == list(csv_text([], raw=raw))
+
+
+def test_the_table_is_for_people() -> None:
+    """Golden table: columns in line, failed execs with error and path asked for, what ran before."""
+    found = "".join(table([EVENT, FAILED, SNAPSHOT], TimeColumn(UTC, now_ns=0)))
+
+    assert (
+        "TIME UTC                    PID    PPID USER       RESULT  EXE                      COMMAND\n"
+        "2026-11-22 14:05:07.123    4242    4200 alice      ok      /usr/bin/ls              "
+        "ls -l 'my file'\n"
+        "2026-11-22 14:05:07.123    4242    4200 7          ENOENT  /no/such                 "
+        "such [...unknown number of bytes missing...]\n"
+        "2026-11-22 14:05:07.123    4242    4200 alice      already /usr/bin/ls              "
+        "ls -l 'my file'\n"
+    ) == found
+
+
+def test_the_table_shows_the_zone_asked_for() -> None:
+    """Times are local to the zone given."""
+    assert table_row(EVENT, TimeColumn(timezone(timedelta(hours=1)), now_ns=0)).startswith(
+        "2026-11-22 15:05:07.123 "
+    )
+
+
+def test_a_wide_value_is_never_cut() -> None:
+    """A value wider than its column moves the rest and stays whole."""
+    exe = b"/nix/store/" + b"x" * 60 + b"/bin/ls"
+    row = table_row(EVENT._replace(exe=exe, user="somebody-with-a-long-name"), TimeColumn(UTC, now_ns=0))
+
+    assert ["somebody-with-a-long-name", "ok", exe.decode()] == row.split()[4:7]
+    assert row.endswith(" ls -l 'my file'")
+
+
+def test_unknown_columns_are_a_dash() -> None:
+    """What is not known takes its column all the same."""
+    row = table_row(EVENT._replace(ppid=None, uid=None, user=None, exe=None), TimeColumn(UTC, now_ns=0))
+
+    assert ["4242", "-", "-", "ok", "-", "ls"] == row.split()[2:8]
+
+
+def test_a_path_cannot_pass_for_other_columns() -> None:
+    """A path with spaces is in quotes, so where EXE ends is plain."""
+    assert " ok      '/tmp/x  /bin/true'      ls" in table_row(
+        EVENT._replace(exe=b"/tmp/x  /bin/true"), TimeColumn(UTC, now_ns=0)
+    )
+
+
+@given(EVENTS)
+@example(NASTY)
+def test_table_rows_are_safe_to_show(event: ExecEvent) -> None:
+    """Whatever was executed, its row is one printable line."""
+    assert table_row(event, TimeColumn(UTC, now_ns=0)).isprintable()
+
+
+@pytest.mark.parametrize(("length", "more"), [(4096, 0), (4097, 1), (2_000_000, 1_995_904)])
+def test_a_huge_command_is_cut_and_says_so(length: int, more: int) -> None:
+    """Above 4096 characters the table says how many more there are, and where they can be seen."""
+    row = table_row(EVENT._replace(argv=b"x" * length + b"\0"), TimeColumn(UTC, now_ns=0))
+    note = f" [...{more} more characters: --format jsonl has all...]" if more else ""
+
+    assert row.endswith(" " + "x" * min(length, 4096) + note)
+
+
+@pytest.mark.parametrize(
+    ("count", "exits", "counted"),
+    [
+        (120, 0, "120 execs"),
+        (1, 0, "1 exec"),
+        (None, 0, "an unknown number of execs"),
+        (0, 1, "1 end of a program"),
+        (0, 12, "12 ends of programs"),
+        (5, 12, "5 execs and 12 ends of programs"),
+        (None, 1, "an unknown number of execs and 1 end of a program"),
+    ],
+)
+def test_a_gap_is_one_line(count: int | None, exits: int, counted: str) -> None:
+    """A gap says how many execs and ends, when (rounded outward) and why."""
+    start, end = 1_795_356_307_123_999_999, 1_795_356_307_300_000_001
+    gap = Gap("web-1", Nanoseconds(start), Nanoseconds(end), GapReason.RING_FULL, count, exits)
+
+    assert (
+        f"gap: {counted} missed between 2026-11-22 14:05:07.123 and 2026-11-22 14:05:07.301 (ring_full)"
+    ) == gap_line(gap, UTC)
+
+
+def test_a_step_of_the_clock_is_no_loss() -> None:
+    """Nothing was missed, but times are not what they seem."""
+    start, end = 1_795_356_307_123_999_999, 1_795_356_307_300_000_001
+    gap = Gap("web-1", Nanoseconds(start), Nanoseconds(end), GapReason.CLOCK, 0)
+
+    assert (
+        "gap: the clock was stepped between 2026-11-22 14:05:07.123 and 2026-11-22 14:05:07.301: "
+        "times around it mislead (clock)"
+    ) == gap_line(gap, UTC)
+
+
+def test_the_header_fits_the_rows() -> None:
+    """The live view prints the same header as the table."""
+    assert table_header(TimeColumn(UTC, now_ns=0)) + "\n" == next(table([], TimeColumn(UTC, now_ns=0)))
