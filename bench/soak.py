@@ -118,7 +118,9 @@ class Load:
             folder = self._folder / f"{label}-{number}"
             folder.mkdir()
             program = folder / f"new{label[-6:]}{number}"
-            shutil.copy(self._noop, program)
+            # Not by this process: a fork for one of its other threads has what it writes open for a moment,
+            # and a file that is open for writing cannot be executed (ETXTBSY).
+            subprocess.run(["cp", self._noop, program.name], cwd=folder, check=True)
             subprocess.run(["noop", f"{label}-{number}"], executable=program, cwd=folder, check=True)
             shutil.rmtree(folder)
         self.truth.started[label] += count
