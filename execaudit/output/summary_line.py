@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from execaudit.event import ExecEvent
+    from execaudit.output.timecolumn import TimeColumn
 
 _MILLISECOND, _SECOND = 1_000_000, 1_000_000_000
 _FEW = 10  # milliseconds: below, their thousandths matter
@@ -56,6 +57,8 @@ class Style:
     colour: bool = False
     zone: tzinfo | None = None
     """None is the system's."""
+    times: TimeColumn | None = None
+    """Names the zone in the header, and says where its offset changes; None: neither."""
     day: str | None = None
     """Times of this day, `2026-11-22`, are written without it, and of other days it alone."""
     marked: bool = False
@@ -75,8 +78,11 @@ def tree_header(style: Style) -> str:
     """Returns the line above tree_line's, without a line end; the day stands for TIME."""
     mark = "  " if style.marked else ""
     width = _TIME if style.day is None else _TIME - _DATE - 1
-    title = f" {style.day or 'TIME':<{width}} {'USER':<8} {'PID':>7} {'DURATION':>8} {'STATUS':<8} COMMAND"
-    return mark + title
+    zone = "" if style.times is None else f" {style.times.zone_name}"
+    # A day with its zone is wider than its column, and USER and PID have room to spare.
+    when = f"{style.day or 'TIME'}{zone}"
+    who = f"{when:<{width}} {'USER':<{_USER}}"[: max(width + 1 + _USER, len(when) + len(" USER"))]
+    return f"{mark} {who}{'PID':>{width + 1 + _USER + 8 - len(who)}} {'DURATION':>8} {'STATUS':<8} COMMAND"
 
 
 def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
@@ -184,10 +190,11 @@ def day_of(time_ns: int, zone: tzinfo | None) -> str:
 
 def _time(event: ExecEvent, style: Style) -> str:
     text = zone_text(event.time_ns, style.zone)
+    suffix = "" if style.times is None else style.times.suffix(event.time_ns)
     if style.day is None:
-        return text
+        return text + suffix
     of_day = text[_DATE + 1 :]
-    return of_day if text.startswith(style.day) else f"{text[:_DATE]:<{len(of_day)}}"
+    return (of_day if text.startswith(style.day) else f"{text[:_DATE]:<{len(of_day)}}") + suffix
 
 
 def _who(event: ExecEvent) -> str:

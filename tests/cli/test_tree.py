@@ -41,7 +41,7 @@ def test_everything(family: Family) -> None:
     assert (
         expected(
             """
-         2026-11-22   USER         PID DURATION STATUS   COMMAND
+         2026-11-22 UTC USER       PID DURATION STATUS   COMMAND
         <18:08:39.000 root           1        - -        /sbin/init
         <18:08:39.000 root         812        - -        └─ sshd
          18:08:42.000 alice        900        - -           └─ -bash
@@ -66,7 +66,7 @@ def test_a_filter(family: Family) -> None:
     assert (
         expected(
             """
-           2026-11-22   USER         PID DURATION STATUS   COMMAND
+           2026-11-22 UTC USER       PID DURATION STATUS   COMMAND
         . <18:08:39.000 root           1        - -        /sbin/init
         . <18:08:39.000 root         812        - -        └─ sshd
         .  18:08:42.000 alice        900        - -           └─ -bash
@@ -140,7 +140,7 @@ def test_one_family(family: Family) -> None:
     assert (
         expected(
             """
-           2026-11-22   USER         PID DURATION STATUS   COMMAND
+           2026-11-22 UTC USER       PID DURATION STATUS   COMMAND
         . <18:08:39.000 root           1        - -        /sbin/init
         . <18:08:39.000 root         812        - -        └─ sshd
         .  18:08:42.000 alice        900        - -           └─ -bash
@@ -256,7 +256,28 @@ def test_days(tmp_path: Path) -> None:
     both = execaudit("--db", path, "tree").out.decode().splitlines()
 
     assert ["   2026-11-23 ", ".  2026-11-22 ", "*  18:08:39.00"] == [line[:14] for line in one]
-    assert [" TIME      ", " 2026-11-22", " 2026-11-23", " 2026-11-24"] == [line[:11] for line in both]
+    assert [" TIME UTC  ", " 2026-11-22", " 2026-11-23", " 2026-11-24"] == [line[:11] for line in both]
+
+
+def test_the_zone_is_named_and_its_change_too(tmp_path: Path) -> None:
+    """Above the times stands the offset that holds now; a line says where it is another."""
+    summer = make_event(b"summer", pid=1, time_ns=1_784_000_000 * 10**9)
+    winter = make_event(b"winter", pid=2, time_ns=1_796_000_000 * 10**9)
+    path = make_history(tmp_path / "history.db", [summer, winter])
+
+    def shown(command: str) -> list[str]:
+        done = execaudit("--db", path, command, env={"TZ": "Europe/Berlin"})
+        return done.out.decode().splitlines()
+
+    head, *lines = shown("tree")
+    now = head.split()[1]
+    (chart,) = [line for line in shown("stats") if line.startswith("FROM")]
+
+    assert now in {"+01:00", "+02:00"}
+    assert ["+02:00"] * (now == "+01:00") + ["+01:00"] == [
+        offset for line in lines for offset in re.findall(r"[+]0[12]:00", line)
+    ]
+    assert chart.startswith(f"FROM {now} ")
 
 
 @pytest.mark.parametrize("fmt", ["text", "jsonl"])

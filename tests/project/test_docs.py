@@ -73,7 +73,7 @@ def test_the_list_of_commands_needs_none_of_them(environment: dict[str, str]) ->
     )  # fmt: skip
 
     assert "query" in done.stdout
-    assert {"execaudit.cli.state"} == set(done.stderr.split())
+    assert {"execaudit.cli.context"} == set(done.stderr.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,6 +14,7 @@ from execaudit.escaping import printable
 from execaudit.event import Gap
 from execaudit.output import table
 from execaudit.output.record import decoded
+from execaudit.output.timecolumn import TimeColumn
 from execaudit.output.widths import padded
 from execaudit.query import find, stats
 from execaudit.store import limits
@@ -155,10 +156,12 @@ def _table(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterat
 def _chart(gathered: Stats) -> Iterator[str]:
     blocks = _blocks()
     most = max(gathered.counts, default=0)
-    yield f"{'FROM':<{_NAME_WIDTH}} {'EXECS':>10}"
+    times = TimeColumn(None, now_ns=clock.wall_ns())
+    yield f"{f'FROM {times.zone_name}':<{_NAME_WIDTH}} {'EXECS':>10}"
     for start, _, count in _pieces(gathered):
         bar = _bar(count, most, blocks)
-        yield f"{zone_text(start, None)[:-4]:<{_NAME_WIDTH}} {count:>10} {bar}".rstrip()
+        when = zone_text(start, None)[:-4] + times.suffix(start)
+        yield f"{when:<{_NAME_WIDTH}} {count:>10} {bar}".rstrip()
 
 
 def _bar(count: int, most: int, blocks: str) -> str:

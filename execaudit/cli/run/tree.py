@@ -17,7 +17,9 @@ from execaudit.output import summary_line, tree_layout
 from execaudit.output.json_lines import json_line
 from execaudit.output.summary_line import Role
 from execaudit.output.table import json_text
+from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, lineage
+from execaudit.system import clock
 
 if TYPE_CHECKING:
     import sqlite3
@@ -122,6 +124,7 @@ def _text(connection: sqlite3.Connection, asked: _Asked, forest: tree_layout.For
         glyphs=tree_layout.glyphs_for(sys.stdout.encoding),
         width=terminal.width(),
         colour=terminal.has_colour(),
+        times=TimeColumn(None, now_ns=clock.wall_ns()),
         day=_day(connection, asked),
         marked=len(forest) > len(asked.matches),
     )
