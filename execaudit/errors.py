@@ -1,14 +1,29 @@
-"""The error family. Each class knows its exit status; each message names the next step."""
+"""The error family. Each class has its exit status; each error says what happened and what to do about it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MISTAKES = ("no such table", "no such column", "has no column named", "syntax error")
 
 
 class ExecauditError(Exception):
-    """The request failed, for a reason that its text gives in one line."""
+    """The request failed. The text, "what happened: what to do", is one line."""
 
     exit_status = 1
+
+    def __init__(self, what: str, *, fix: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        """What happened."""
+        self.fix = fix
+        """The next step of the user; None when there is none that helps."""
+
+    def __str__(self) -> str:
+        return self.what if self.fix is None else f"{self.what}: {self.fix}"
 
 
 class ConfigError(ExecauditError):
@@ -57,16 +72,13 @@ def is_mistake(reason: str) -> bool:
 
 def store_error(doing: str, reason: str) -> StoreError:
     """Returns the error for what SQLite said while `doing`, with the step that helps."""
+    what = f"{doing}: {reason}"
     if "malformed" in reason or "Could not decode" in reason:
-        return DamagedStoreError(
-            f"{doing}: {reason}: keep a copy, then restore a backup or start a new database"
-        )
+        return DamagedStoreError(what, fix="keep a copy, then restore a backup or start a new database")
     if "full" in reason:
-        return FullStoreError(f"{doing}: {reason}: make room on the disk")
+        return FullStoreError(what, fix="make room on the disk")
     if "locked" in reason:
-        return LockedStoreError(
-            f"{doing}: {reason}: another program holds the database; end it, then try again"
-        )
+        return LockedStoreError(what, fix="another program holds the database; end it, then try again")
     steps = {
         "not a database": "it is some other file; name the history with --db",
         "unable to open": "does the folder exist, and may you use it? name another file with --db",
@@ -74,4 +86,18 @@ def store_error(doing: str, reason: str) -> StoreError:
         "I/O error": "look for errors of the disk in the kernel's log (`dmesg`)",
     }
     step = next((step for word, step in steps.items() if word in reason), "see `execaudit doctor`")
-    return StoreError(f"{doing}: {reason}: {step}")
+    return StoreError(what, fix=step)
+
+
+def to_json(error: ExecauditError) -> dict[str, str | None]:
+    """Returns what another process needs to raise the same error, as JSON can carry it."""
+    # A class of another module may not be imported there: then its base is raised.
+    kind = next(each for each in type(error).__mro__ if each.__module__ == __name__)
+    return {"kind": kind.__name__, "what": error.what, "fix": error.fix}
+
+
+def from_json(said: Mapping[str, str | None]) -> ExecauditError:
+    """Returns the error of another process, from its `to_json`."""
+    kind = globals()[str(said["kind"])]
+    error: ExecauditError = kind(said["what"], fix=said["fix"])
+    return error

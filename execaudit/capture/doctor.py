@@ -223,9 +223,7 @@ def _tried(name: str, attempt: Callable[[], None], well: str) -> Check:
     try:
         attempt()
     except ProbeError as exc:
-        # Errors read "what happened: what to do".
-        detail, _, fix = str(exc).rpartition(": ")
-        return Check(name, ok=False, detail=detail, fix=fix)
+        return Check(name, ok=False, detail=exc.what, fix=exc.fix)
     return Check(name, ok=True, detail=well)
 
 

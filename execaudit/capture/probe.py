@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit import errors
 from execaudit.capture import kprobes, loader, own_tracefs
 from execaudit.capture.probe_options import tracefs
 from execaudit.capture.recursion_misses import Misses
@@ -79,10 +80,10 @@ class Probe:
                 f"the process that compiles and loads the probe {exc}: see {log}, and have 300 MB of memory free"
             ) from exc
         if "refused" in facts:
-            raise ProbeError(f"{facts['refused']}: see {log}, then run `execaudit doctor`")
+            raise ProbeError(facts["refused"], fix=f"see {log}, then run `execaudit doctor`")
         log.unlink()
         if "wrong" in facts:
-            raise ProbeError(facts["wrong"])
+            raise errors.from_json(facts["wrong"])
         self.uses, self.began_ns, self.attached_ns = facts["uses"], facts["began_ns"], facts["attached_ns"]
         self._maps = dict(zip(facts["maps"], descriptors, strict=False))
         counts = [len(found) for found in facts["programs"].values()]
@@ -174,8 +175,8 @@ def _load(options: ProbeOptions) -> tuple[dict[str, Any], Sequence[int]]:
     try:
         loaded = loader.load(options)
     except loader.RefusedError as exc:
-        return {"refused": str(exc)}, ()
+        return {"refused": exc.what}, ()
     except ProbeError as exc:
-        return {"wrong": str(exc)}, ()
+        return {"wrong": errors.to_json(exc)}, ()
     facts = {**loaded._asdict(), "maps": [*loaded.maps], "pid": os.getpid()}
     return facts, [*loaded.maps.values(), *chain.from_iterable(loaded.programs.values()), *loaded.links]

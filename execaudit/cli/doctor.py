@@ -74,9 +74,7 @@ def _database(path: Path) -> doctor.Check:
     try:
         revision = revision_of(path)
     except StoreError as exc:
-        # Errors read "what happened: what to do".
-        detail, _, fix = str(exc).rpartition(": ")
-        return doctor.Check(name, ok=False, detail=detail, fix=fix)
+        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix)
     if revision is None:
         return doctor.Check(
             name, ok=False, detail=f"{path} is no execaudit history", fix="name another file with --db"
@@ -97,8 +95,7 @@ def _limits(path: Path, settings: Settings) -> doctor.Check:
         kept = limits.effective(path, configured)
         disk = limits.disk_of(path)
     except ConfigError as exc:
-        detail, _, fix = str(exc).rpartition(": ")
-        return doctor.Check(name, ok=False, detail=detail, fix=fix)
+        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix)
     except OSError as exc:
         fix = "make it, or name another file with --db"
         return doctor.Check(name, ok=False, detail=f"{path.parent}: {exc.strerror}", fix=fix)
@@ -115,8 +112,7 @@ def _recorder(path: Path) -> doctor.Check:
             recorder = recorders.live(connection)
             silent = recorders.silences(connection, (), (), now_ns=clock.wall_ns())
     except StoreError as exc:
-        detail, _, fix = str(exc).rpartition(": ")
-        return doctor.Check(name, ok=False, detail=detail, fix=fix)
+        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix)
     if recorder is None:
         ends = [
             silence.from_ns for silence in silent if silence.to_ns is None and silence.from_ns is not None

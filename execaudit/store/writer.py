@@ -224,7 +224,7 @@ class Store:
         try:
             output = Path(f"/proc/self/fd/{said}")
             left = child.from_child(self._migrated, output)
-            kind, text = left.facts["error"]
+            error = left.facts["error"]
         except child.ChildDiedError as exc:
             if not (text := output.read_text()):
                 raise StoreError(
@@ -233,8 +233,8 @@ class Store:
             raise RuntimeError(f"the process that migrates {exc}: {text}") from exc
         finally:
             os.close(said)
-        if kind is not None:
-            raise getattr(errors, kind)(text)
+        if error is not None:
+            raise errors.from_json(error)
 
     def _migrated(self) -> tuple[dict[str, object], tuple[int, ...]]:
         """In the child: migrates. Returns what to raise."""
@@ -244,8 +244,8 @@ class Store:
                 opened.callback(self._disconnect)
                 self._migrate()
         except StoreError as exc:
-            return {"error": (type(exc).__name__, str(exc))}, ()
-        return {"error": (None, None)}, ()
+            return {"error": errors.to_json(exc)}, ()
+        return {"error": None}, ()
 
     def _migrate(self) -> None:
         driver = self._connection.connection.driver_connection

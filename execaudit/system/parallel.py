@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import struct
@@ -22,7 +23,7 @@ _Part = TypeVar("_Part")
 _PIPE_BYTES = 1024 * 1024
 # What it is, how many there are in it, how many bytes follow.
 _HEADER = struct.Struct("=cQQ")
-_PIECE, _END, _ERROR = b"p", b"e", b"x"
+_PIECE, _END, _ERROR, _BUG = b"p", b"e", b"x", b"b"
 
 
 class Piece(NamedTuple):
@@ -100,10 +101,10 @@ def _be_the_child(
                 _send(pipe, _PIECE, items, text)
             _send(pipe, _END)
     except ExecauditError as exc:
-        _send(pipe, _ERROR, 0, f"{type(exc).__name__}\n{exc}".encode("utf-8", "surrogateescape"))
+        _send(pipe, _ERROR, 0, json.dumps(errors.to_json(exc)).encode())
     except BaseException:  # noqa: BLE001  # whatever it is, the parent hears of it
         with contextlib.suppress(OSError):
-            _send(pipe, _ERROR, 0, f"\n{traceback.format_exc()}".encode("utf-8", "surrogateescape"))
+            _send(pipe, _BUG, 0, traceback.format_exc().encode("utf-8", "surrogateescape"))
     finally:
         os._exit(0)
 
@@ -122,8 +123,9 @@ def _received(pipe: BinaryIO) -> Iterator[Piece]:
         if kind == _END:
             return
         if kind == _ERROR:
-            name, _, said = text.decode("utf-8", "surrogateescape").partition("\n")
-            raise getattr(errors, name)(said) if name else RuntimeError(said)
+            raise errors.from_json(json.loads(text))
+        if kind == _BUG:
+            raise RuntimeError(text.decode("utf-8", "surrogateescape"))
         yield Piece(items, text)
 
 

@@ -75,20 +75,21 @@ def test_who_stops_early_leaves_no_child() -> None:
 
 
 def test_an_error_is_raised_here_after_what_came_before_it() -> None:
-    """With its class and its text."""
+    """With its class and its two parts."""
     before = children()
 
     def work(parts: Sequence[int]) -> Iterator[list[Piece]]:
         for part in parts:
             if part == 3:  # in the second child
-                raise DamagedStoreError("the history is damaged:\nkeep \udcff a copy")
+                raise DamagedStoreError("the history is damaged:\nsee \udcff", fix="keep a copy")
             yield [Piece(1, b"%d" % part)]
 
     found: list[bytes] = []
     pieces = in_order(range(9), work, children=2)
-    with pytest.raises(DamagedStoreError, match="keep \udcff a copy"):
+    with pytest.raises(DamagedStoreError, match="see \udcff: keep a copy") as raised:
         found.extend(piece.text for piece in pieces)
 
+    assert raised.value.fix == "keep a copy"
     assert [b"0", b"1", b"2"] == found
     assert before == children()
 
