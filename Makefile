@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE = 1
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format wheel clean
+.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format pages wheel clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -27,6 +27,7 @@ help:
 	@echo '     make setup    install what is missing, and no more'
 	@echo '     make lint     style and types alone'
 	@echo '     make format   reformat the Python'
+	@echo '     make pages    write the pages of docs/ that are made from the program, and the outputs in recipes'
 	@echo '     make wheel    build dist/execaudit-*.whl, and the source archive'
 	@echo '     make clean    remove what the other targets made here, .venv too'
 
@@ -105,6 +106,10 @@ lint: setup
 format: setup
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+# Tests say when one of them is stale. Look at what changed before you commit it.
+pages: setup
+	@$(BIN)/python -m tests.recipes
 
 wheel: setup
 	@$(BIN)/python -m hatchling build

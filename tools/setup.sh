@@ -26,8 +26,8 @@ case $purpose in
 setup | test | test-kernels)
 	# strace says what was started, gcc makes the programs that start things, sudo starts some of
 	# them, systemd has what reads the unit and runs it, and man reads the manual; mkfs.ext4 and mount
-	# make small disks, and setcap programs with capabilities.
-	packages="$packages strace gcc libc6-dev sudo systemd man-db e2fsprogs mount libcap2-bin"
+	# make small disks, and setcap programs with capabilities. The recipes of the documentation use jq and sqlite3.
+	packages="$packages strace gcc libc6-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3"
 	# What makes and runs virtual machines, with the keys of all of Debian's releases.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"

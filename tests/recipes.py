@@ -1,0 +1,142 @@
+"""The commands of docs/recipes.md, and what they print about the incident of tests/incident.py.
+
+`python -m tests.recipes` (`make pages`) writes the outputs of the page anew: look at what changed
+before you commit it. In a block of ```console, a line that begins with `$ ` is a command for bash, up to
+the first line that does not end with a backslash; what follows is its output on a terminal of 110 columns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.database.url import DEFAULT_DATABASE
+from execaudit.system import clock
+from tests.commands import PATIENCE, Terminal, environment
+from tests.incident import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from execaudit.store.writer import Store
+
+CHECKOUT = Path(__file__).parent.parent
+PAGE = CHECKOUT / "docs/recipes.md"
+_COLUMNS = 110
+_BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+# How large a file is depends on the version of SQLite.
+_SIZE = re.compile(r"\b(takes|has) \d+ bytes")
+# Of jq, which before 1.7.1 does not know NO_COLOR; what execaudit shows has no escape sequence in it.
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+
+
+class Step(NamedTuple):
+    """One command of the page."""
+
+    command: str
+    output: str
+
+
+class Recipe(NamedTuple):
+    """A question, and the commands that answer it."""
+
+    title: str
+    steps: list[Step]
+
+
+def recipes(page: str) -> list[Recipe]:
+    """Returns the recipes of the page: its sections of the third level."""
+    _, *sections = re.split(r"^### ", page, flags=re.MULTILINE)
+    found = []
+    for section in sections:
+        blocks = "".join(_BLOCK.findall(section))
+        title = section.partition("\n")[0]
+        found.append(Recipe(title, [Step(*each.groups()) for each in _COMMAND.finditer(blocks)]))
+    return found
+
+
+class Asker:
+    """Runs commands where the page's history is the usual one."""
+
+    def __init__(self, store: Store, history: Path, folder: Path) -> None:
+        """`folder` gets the command; it must be empty."""
+        self._store, self._history = store, history
+        command = folder / "execaudit"
+        # Settings of this machine must not reach into the page.
+        command.write_text(
+            f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m execaudit --config /dev/null "$@"\n'
+        )
+        command.chmod(0o755)
+        self._environment = {
+            "EXECAUDIT_DB": str(history),
+            "LC_ALL": "C.UTF-8",
+            "NO_COLOR": "1",
+            "PATH": f"{folder}:{os.environ['PATH']}",
+        }
+
+    def ask(self, command: str, folder: Path) -> str:
+        """Returns what a command prints on a terminal, in a folder; its standard error first.
+
+        A line that says how to go on comes last, as it does on a terminal.
+        """
+        self._store.append((), seen_ns=clock.wall_ns())  # as a recorder does each minute
+        terminal = Terminal()
+        fcntl.ioctl(terminal.theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, _COLUMNS, 0, 0))
+        with (
+            tempfile.TemporaryFile() as said,  # a pipe could fill up while the terminal is read
+            subprocess.Popen(
+                ["bash", "-c", command],
+                cwd=folder,
+                env=environment(self._environment),
+                stdin=subprocess.DEVNULL,
+                stdout=terminal.theirs,
+                stderr=said,
+            ) as process,
+        ):
+            shown = terminal.read()
+            process.wait(PATIENCE)
+            said.seek(0)
+            lines = said.read().decode().splitlines(keepends=True)
+        last = [line for line in lines if line.startswith("complete until ")]
+        first = [line for line in lines if line not in last]
+        text = _COLOUR.sub("", "".join([*first, shown.decode(), *last]))
+        return _SIZE.sub(r"\1 225280 bytes", text.replace(str(self._history), DEFAULT_DATABASE))
+
+
+@contextlib.contextmanager
+def asker(folder: Path) -> Iterator[Asker]:
+    """Makes the page's history in an empty folder; its recorder goes on as long as the body runs."""
+    history, commands = folder / "execaudit.db", folder / "bin"
+    commands.mkdir()
+    with recorded(history) as store:
+        yield Asker(store, history, commands)
+
+
+def _rewrite(page: str) -> str:
+    """Returns the page with the outputs that its commands have."""
+    with tempfile.TemporaryDirectory() as made, asker(Path(made)) as of:
+        parts = re.split(r"^(?=### )", page, flags=re.MULTILINE)
+        for number, part in enumerate(parts):
+            with tempfile.TemporaryDirectory() as folder:
+                here = Path(folder)
+                parts[number] = _BLOCK.sub(lambda block: _answered(of, block, here), part)  # noqa: B023  # called now
+    return "".join(parts)
+
+
+def _answered(of: Asker, block: re.Match[str], folder: Path) -> str:
+    answered = _COMMAND.sub(lambda step: f"$ {step[1]}\n{of.ask(step[1], folder)}", block[1])
+    return f"```console\n{answered}```"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(_rewrite(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
