@@ -109,6 +109,7 @@ format: setup
 
 # Tests say when one of them is stale. Look at what changed before you commit it.
 pages: setup
+	@$(BIN)/python -m tools.commands_page docs/commands.md
 	@$(BIN)/python -m tools.record_page docs/record.md
 	@$(BIN)/python -m tests.recipes
 

@@ -61,9 +61,9 @@ FIELDS = (
     Field("pid", Type.NUMBER, None, "The process id, as the host sees it (initial pid namespace).", 6110),
     Field("tid", Type.NUMBER, None, "The thread that called execve. Usually the pid.", 6110),
     Field("ppid", Type.NUMBER, _UNKNOWN, "The parent process at that moment; 0 of the first process.", 722),
-    Field("uid", Type.NUMBER, _UNKNOWN, "The user id after the exec.", 33),
-    Field("euid", Type.NUMBER, _UNKNOWN, "The effective user id after the exec.", 33),
-    Field("gid", Type.NUMBER, _UNKNOWN, "The group id after the exec.", 33),
+    Field("uid", Type.NUMBER, _UNKNOWN, "The user id after the exec. Of a failed exec: the caller's.", 33),
+    Field("euid", Type.NUMBER, _UNKNOWN, "The effective user id after the exec. Of a failed exec: the caller's.", 33),
+    Field("gid", Type.NUMBER, _UNKNOWN, "The group id after the exec. Of a failed exec: the caller's.", 33),
     Field(
         "auid", Type.NUMBER, "nobody logged in (a service), or not known",
         "The login uid: who logged in. `su` and `sudo` do not change it.", 1001,

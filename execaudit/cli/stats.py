@@ -13,7 +13,12 @@ from execaudit.cli.filter_options import filter_options
 @click.command("stats")
 @filter_options
 @click.option(
-    "--top", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many of each."
+    "--top",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="How many of each.",
 )
 @click.option(
     "--format",
