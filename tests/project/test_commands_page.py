@@ -11,7 +11,7 @@ import pytest
 
 from tests.commands import execaudit
 
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
 _PAGE = (DOCS / "commands.md").read_text(encoding="utf-8")
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
