@@ -77,7 +77,7 @@ SHAPES = {
     "/system.slice/lxc-net.service": None,
     f"/lxc.payload.web/docker/{ID}": ID,
     f"/docker/{ID}/lxc.payload.web/init.scope": "web",
-    # What is below the container's name was cut: see append_cgroup() in bpf/execaudit.c
+    # What is below the container's name was cut: see append_cgroup() in bpf/cgroup.h
     f"/docker/{ID}/{'g' * 240}/{'g' * 240}/(cut)": ID,
     "/lxc/web/(cut)": "web",
     "/(cut)": None,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from execaudit.capture import kprobes, loader, probe, probe_options
 from execaudit.errors import ProbeError
 from execaudit.escaping import printable
-from execaudit.system import clock, shipped
+from execaudit.system import clock
 from execaudit.system import privileges as required
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class Check:
 
 
 def _resolve_members() -> None:
-    source = (shipped.folder("bpf") / "execaudit.c").read_text(encoding="utf-8")
-    loader.compile_flags(source, probe_options.ProbeOptions(), cpus=1)
+    loader.compile_flags(loader.source_text(), probe_options.ProbeOptions(), cpus=1)
 
 
 def _import_bcc() -> None:

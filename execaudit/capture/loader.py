@@ -30,6 +30,8 @@ _EVERYTHING = 0xFFFFFFFF
 # What the source names of the kernel's types; not the definitions of the macros themselves.
 _OFFSET_OF = re.compile(r"EA_(OFF|OPT)\((\w+[a-z]), (\w+)\)")
 _ENUM_VALUE = re.compile(r"EA_ENUM\((\w+[a-z]), (\w+)\)")
+# A header of the program itself: a bare name, so it can only be a file of the same folder.
+_OWN_HEADER = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
 # A process costs about 90 bytes of kernel memory. More of them than the one are seldom alive,
 # and fewer than the other not only because pid_max is low now.
 _MOST_PROCESSES, _LEAST_PROCESSES = 131_072, 32_768
@@ -37,7 +39,6 @@ _MOST_PROCESSES, _LEAST_PROCESSES = 131_072, 32_768
 _WAKE_BYTES = 1024 * 1024
 _RAW_TRACEPOINT, _TRACEPOINT, _KPROBE = "RAW_TRACEPOINT", "TRACEPOINT", "KPROBE"
 KALLSYMS = Path("/proc/kallsyms")
-# The stages of execaudit.c, in the order of its EXEC_STAGE_* and FAIL_STAGE_* numbers.
 # Execs before the forks of those processes, and exits last: none is seen of which the start
 # was not, but for those that were there already.
 _HOOKS = (
@@ -60,9 +61,21 @@ _HOOKS_OF = {
     "exits": (b"on_process_exit",),
     "images": (b"on_fork",),
 }  # fmt: skip
+# The stages, in the order of EXEC_STAGE_* in bpf/exec.h and FAIL_STAGE_* in bpf/failed.h.
 _EXEC_STAGES = (b"on_exec_cwd", b"on_exec_exe", b"on_exec_more")
 _FAIL_STAGES = (b"on_exit_cwd", b"on_exit_exe", b"on_exit_argv")
 _COMPAT_FAIL_STAGES = (*_FAIL_STAGES, b"on_exit_compat_argv")
+
+
+def source_text() -> str:
+    """Returns the BPF program as one text, its own headers in place of the lines that include them.
+
+    BCC translates the use of maps in its main text only, not in a header that the compiler
+    includes. The compiler then needs no -I of ours, and looks for these headers nowhere.
+    """
+    folder = shipped.folder("bpf")
+    main = (folder / "execaudit.c").read_text(encoding="utf-8")
+    return _OWN_HEADER.sub(lambda header: (folder / header[1]).read_text(encoding="utf-8"), main)
 
 
 def import_bcc() -> ModuleType:
@@ -202,10 +215,9 @@ class _Loader:
     def __init__(self, kinds: Any, options: ProbeOptions) -> None:  # noqa: ANN401  # bcc has no types
         self._options = options
         self._kinds = kinds
-        folder = shipped.folder("bpf")
-        source = (folder / "execaudit.c").read_text(encoding="utf-8")
+        source = source_text()
         self._cpus = _possible_cpus()
-        flags = [*compile_flags(source, options, self._cpus), f"-I{folder}"]
+        flags = compile_flags(source, options, self._cpus)
         self._bpf = kinds(text=source.encode(), cflags=flags)  # it takes names as bytes, and warns of text
         self._maps = ["events", "losses", "account_losses", "exec_stages"]
 

@@ -14,7 +14,7 @@ from execaudit.errors import ProbeError
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _MB = 1024 * 1024
 # The largest command line has 6 MB (the kernel's own limit). In 32 MB there is room for it behind what
-# another user has filled: see has_room() in execaudit.c. An ordinary exec takes 370 bytes, its end included.
+# another user has filled: see has_room() in bpf/ring.h. An ordinary exec takes 370 bytes, its end included.
 _RING_BYTES = ((2048 * _MB, 32 * _MB), (512 * _MB, 16 * _MB), (0, 8 * _MB))
 """The host's memory at least, and the ring that it gets."""
 SYSCALLS = tuple(

@@ -300,7 +300,7 @@ def _read_cgroup(folder: int, task: bytes) -> bytes | None:
     for line in content.removesuffix(b"\n").split(b"\n"):  # no other end of a line is one here
         _, controllers, path = line.split(b":", 2)
         paths.update(dict.fromkeys(controllers.split(b","), path))
-    # The order of append_cgroup in bpf/execaudit.c. The unified hierarchy's name is empty.
+    # The order of append_cgroup in bpf/cgroup.h. The unified hierarchy's name is empty.
     for controller in (b"", b"pids", b"memory"):
         path = paths.get(controller, b"/")
         if path != b"/":

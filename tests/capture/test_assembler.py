@@ -75,7 +75,7 @@ def split(argv: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def successful(boot_ns: int, tid: int, words: list[bytes], sizes: list[int], keep: int | None) -> Sent:
-    """As execaudit.c sends it: totals in every record, a cut stated in the first."""
+    """As bpf/exec.h sends it: totals in every record, a cut stated in the first."""
     argv = b"".join(word + b"\0" for word in words)
     cut_from = cut_to = len(argv)
     if keep is not None and len(argv) > keep:
@@ -107,7 +107,7 @@ def successful(boot_ns: int, tid: int, words: list[bytes], sizes: list[int], kee
 
 
 def refused(boot_ns: int, tid: int, words: list[bytes | None], sizes: list[int]) -> Sent:
-    """As execaudit.c sends it: totals in the last record; a word that is None cannot be read."""
+    """As bpf/failed.h sends it: totals in the last record; a word that is None cannot be read."""
     stream: list[tuple[bytes, int]] = [(b"", 0)]  # bytes of a record, its flags
     room = iter(sizes)
     left = next(room, 1 << 30)

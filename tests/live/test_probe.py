@@ -154,7 +154,7 @@ def test_a_program_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> N
 
     def read(path: Path, **how: str) -> str:
         text = read_text(path, **how)
-        return text.replace("int on_exec(", refused, 1) if path.name == "execaudit.c" else text
+        return text.replace("int on_exec(", refused, 1) if path.name == "exec.h" else text
 
     monkeypatch.setattr(Path, "read_text", read)
     with pytest.raises(ProbeError, match=r"refused the probe \(.*\): see /") as caught:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import execaudit
+from execaudit.capture import loader
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -82,6 +83,13 @@ def test_program_finds_its_files(installed: Path) -> None:
     found = run(installed, "-c", code).splitlines()
 
     assert [str(installed / "execaudit" / name) for name in ("_bpf", "_migrations")] == found
+
+
+def test_program_finds_all_of_the_probe(installed: Path) -> None:
+    """The installed program gives the compiler the same text as the checkout does."""
+    code = "import sys; from execaudit.capture import loader; sys.stdout.write(loader.source_text())"
+
+    assert loader.source_text() == run(installed, "-c", code)
 
 
 def test_program_makes_a_database(installed: Path, tmp_path: Path) -> None:

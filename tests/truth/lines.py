@@ -7,7 +7,7 @@ import random
 _KERNEL_LONGEST = 131_072  # MAX_ARG_STRLEN: an argument, its NUL counted
 _CONVENIENT = 60_000
 
-# How the probe cuts a command line (bpf/execaudit.c): EA_FIRST - 1 bytes in the first
+# How the probe cuts a command line (bpf/maps.h): EA_FIRST - 1 bytes in the first
 # record, EA_CHUNK - 1 in each further one, a tail call after each EA_CHUNKS of those.
 _FIRST = 8191
 _CHUNK = 16_383

@@ -1,1 +1,1 @@
-/* Empty: BCC includes it, and brings what it needs itself. */
+/* Empty: BCC includes this file, but has its own copy of what it needs. */

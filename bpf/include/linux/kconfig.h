@@ -1,3 +1,3 @@
-/* BCC's helpers.h looks at this one option only. */
+/* The only option that BCC's helpers.h tests. */
 #pragma once
 #define CONFIG_BPF_SYSCALL 1

@@ -1,5 +1,5 @@
-/* The fixed-width types that BCC's own headers use. Struct layouts of the
- * kernel are never taken from headers: they come from its BTF (execaudit/btf.py). */
+/* The fixed-width types that BCC's own headers use. The layout of the kernel's structs is
+ * never taken from headers: it comes from the kernel's BTF (btf.py). */
 #pragma once
 typedef signed char __s8;
 typedef unsigned char __u8;
