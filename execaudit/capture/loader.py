@@ -218,6 +218,11 @@ class _Loader:
         source = source_text()
         self._cpus = _possible_cpus()
         flags = compile_flags(source, options, self._cpus)
+        # The compiler looks for headers in the working directory first, because BCC says so, and in the
+        # folders of these variables. Both may be another user's.
+        os.chdir(shipped.folder("bpf"))
+        for name in ("CPATH", "C_INCLUDE_PATH"):
+            os.environ.pop(name, None)
         self._bpf = kinds(text=source.encode(), cflags=flags)  # it takes names as bytes, and warns of text
         self._maps = ["events", "losses", "account_losses", "exec_stages"]
 

@@ -163,3 +163,20 @@ def test_a_program_that_the_kernel_refuses(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert b"invalid mem access" in log.read_bytes()
     log.unlink()
+
+
+def test_headers_of_others_are_not_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner of the folder in which recording begins cannot choose what the probe is made of."""
+    for path in shipped.folder("bpf").glob("include/**/*.h"):
+        header = tmp_path / path.relative_to(shipped.folder("bpf") / "include")
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.write_text("#error from the working directory\n")
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc/footer.h").write_text("#error from CPATH\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CPATH", str(tmp_path))
+    with Probe(ProbeOptions(failed=False, ring_bytes=65536)) as probe:
+        assert probe.losses().execs == 0
+
+    assert (tmp_path / "linux/types.h").exists()
+    assert tmp_path == Path.cwd()
