@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from execaudit.event import Kind
+from execaudit.enums import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

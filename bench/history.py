@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database.revision import REVISION
-from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gained, Kind, Nanoseconds, boot_prefix, encode_id
+from execaudit.enums import Gained, Kind
+from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
+from execaudit.exec_id import ExecKey, boot_prefix, encode_id
 from execaudit.store.writer import Run, Store
 
 if TYPE_CHECKING:

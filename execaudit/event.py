@@ -3,90 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, IntFlag
-from functools import lru_cache
-from typing import NamedTuple, NewType
+from typing import TYPE_CHECKING, NamedTuple, NewType
+
+from execaudit.enums import Kind
+from execaudit.exec_id import ExecKey, boot_prefix, encode_id
+
+if TYPE_CHECKING:
+    from execaudit.enums import Ended, Gained, GapReason, Truncated
 
 Nanoseconds = NewType("Nanoseconds", int)
-
-# Crockford's base 32: no i, l, o, u; sorts as the numbers do; one word to a double click.
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_VALUES = {char: value for value, char in enumerate(_ALPHABET)}
-# Two letters at a time: an id is made for each exec, and this halves its cost.
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-# 28 bits of the boot id, 60 of the boot clock (36 years), 22 of the task: PID_MAX_LIMIT
-# is 2**22. Ids of two hosts collide only if all three agree.
-_BOOT_BITS, _TIME_BITS, _TASK_BITS = 28, 60, 22
-ID_LENGTH = (_BOOT_BITS + _TIME_BITS + _TASK_BITS) // 5
-_REST_BITS = 50
-_SLOW_SHIFTS = range(5 * ID_LENGTH - _REST_BITS - 10, -1, -10)
-
-
-class Kind(str, Enum):
-    """What happened."""
-
-    EXEC = "exec"
-    """A program was started."""
-    FAILED = "failed"
-    """execve or execveat returned an error; the caller went on."""
-    SNAPSHOT = "snapshot"
-    """The program was running already when recording began."""
-
-    __hash__ = str.__hash__  # see Gained
-
-
-class Truncated(str, Enum):
-    """Why argv is not whole."""
-
-    LIMIT = "limit"
-    """Cut on purpose (--max-argv), or beyond what the probe walks of a failed exec's argv."""
-    FAULT = "fault"
-    """The kernel could not read some of the memory."""
-    LOST = "lost"
-    """Records of it were refused by the ring buffer."""
-
-
-class GapReason(str, Enum):
-    """Why execs are missing from the history."""
-
-    RING_FULL = "ring_full"
-    """The recorder was too slow, and the kernel's ring buffer had no room."""
-    RECURSION = "recursion"
-    """The kernel left the probe out: with kprobes, because it followed too many execs at a time."""
-    STORE_FULL = "store_full"
-    """The history, or the log, could not be written for longer than memory sufficed."""
-    RECORDER_STOPPED = "recorder_stopped"
-    """No recorder ran, after one had in the same boot: it was stopped, or killed."""
-    UNSTORABLE = "unstorable"
-    """What was captured of these execs could not be understood, stored or written."""
-    CLOCK = "clock"
-    """The wall clock was stepped, between these times: nothing is missing, but times mislead."""
-
-
-class Gained(IntFlag):
-    """What the image's file gave a process that it did not have."""
-
-    SETUID = 1
-    SETGID = 2
-    CAPABILITIES = 4
-    """File capabilities."""
-
-    # An Enum's own is Python, and takes as long as that of all else in an event.
-    __hash__ = int.__hash__
-
-
-class Ended(str, Enum):
-    """What became of a program."""
-
-    EXITED = "exited"
-    SIGNALED = "signaled"
-    """A signal ended it."""
-    REPLACED = "replaced"
-    """Its process executed another program."""
-    RUNNING = "running"
-    """It had not ended when the history was read."""
-    UNKNOWN = "unknown"
-    """Its end was lost, or came when nobody recorded."""
 
 
 class Hole(NamedTuple):
@@ -96,17 +21,6 @@ class Hole(NamedTuple):
     """Where in the captured bytes they are missing."""
     missing: int | None
     """How many; None when that cannot be known."""
-
-
-class ExecKey(NamedTuple):
-    """What an exec id says: the exec itself, never a bare pid."""
-
-    boot: int
-    """The first 28 bits of the boot id."""
-    boot_ns: int
-    """The boot clock when the exec took effect, in nanoseconds."""
-    task: int
-    """The task then: of a failed exec the tid, of all others the pid."""
 
 
 class End(NamedTuple):
@@ -261,44 +175,3 @@ class Gap:
     """How many ends of programs were missed beside them."""
     uid: int | None = None
     """Whose execs they were, if one user's; None: not known, or of several users."""
-
-
-@lru_cache(maxsize=64)
-def boot_prefix(boot_id: str) -> int:
-    """Returns the part of a boot id (a UUID as text) that goes into exec ids."""
-    return int(boot_id[:7], 16)
-
-
-def encode_id(key: tuple[int, int, int]) -> str:
-    """Returns the text of an exec id, given the values of an ExecKey; texts of one boot sort by time."""
-    boot, boot_ns, task = key
-    # What changes once in a quarter of a second, and what each exec has of its own: small numbers.
-    rest = (boot_ns & (1 << _REST_BITS - _TASK_BITS) - 1) << _TASK_BITS | task
-    slow = _slow_part(boot << _TIME_BITS + _TASK_BITS - _REST_BITS | boot_ns >> _REST_BITS - _TASK_BITS)
-    pairs = _PAIRS
-    return (
-        f"{slow}{pairs[rest >> 40]}{pairs[rest >> 30 & 1023]}{pairs[rest >> 20 & 1023]}"
-        f"{pairs[rest >> 10 & 1023]}{pairs[rest & 1023]}"
-    )
-
-
-@lru_cache(maxsize=64)
-def _slow_part(number: int) -> str:
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SLOW_SHIFTS])
-
-
-def decode_id(text: str) -> ExecKey | None:
-    """Returns what an exec id says, or None if the text is not one."""
-    number = 0
-    for char in text.lower():
-        value = _VALUES.get(char)
-        if value is None:
-            return None
-        number = number << 5 | value
-    if len(text) != ID_LENGTH:
-        return None
-    return ExecKey(
-        number >> (_TIME_BITS + _TASK_BITS),
-        number >> _TASK_BITS & (1 << _TIME_BITS) - 1,
-        number & (1 << _TASK_BITS) - 1,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from execaudit.event import Ended, Gained, GapReason, Kind, Truncated
+from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
 
 
 class Type(str, Enum):

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hypothesis import strategies as st
 
+from execaudit.enums import Ended, Gained, Kind, Truncated
 from execaudit.escaping import exact
-from execaudit.event import (
-    End,
-    Ended,
-    ExecEvent,
-    ExecKey,
-    ExitEvent,
-    Gained,
-    Hole,
-    Kind,
-    Nanoseconds,
-    Truncated,
-)
+from execaudit.event import End, ExecEvent, ExitEvent, Hole, Nanoseconds
 from tests.histories import BOOT_ID, HOST
+
+if TYPE_CHECKING:
+    from execaudit.exec_id import ExecKey
 
 MAX_ERRNO = 4095
 LAST_PID = 2**22 - 1

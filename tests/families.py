@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execaudit.event import Kind
+from execaudit.enums import Kind
 from tests.histories import make_event, make_exit, make_gap, make_history
 
 if TYPE_CHECKING:

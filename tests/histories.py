@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.enums import GapReason, Kind
+from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 from execaudit.store.prune_plan import Now
 from execaudit.store.writer import Run, Store
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
+
+    from execaudit.exec_id import ExecKey
 
 SECOND = 1_000_000_000
 START = 1_795_370_919

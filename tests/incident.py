@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execaudit.event import Gained, Gap, GapReason, Hole, Kind, Nanoseconds, Truncated
+from execaudit.enums import Gained, GapReason, Kind, Truncated
+from execaudit.event import Gap, Hole, Nanoseconds
 from execaudit.store.writer import Run, Store
 from execaudit.system import clock
 from tests.families import born

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 
-from execaudit.event import GapReason
+from execaudit.enums import GapReason
 from execaudit.fields import FIELDS, GAP_FIELDS, GAP_REASONS, Field, Type
 from execaudit.output import record
 from tests.commands import execaudit

@@ -41,10 +41,10 @@ OWNERS = {
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
-    "capture.assembler", "capture.snapshot", "capture.wire", "container", "database.enum_codes",
-    "database.id_lookup", "database.url", "errors", "escaping", "event", "output.format", "output.json_lines",
+    "capture.assembler", "capture.snapshot", "capture.wire", "database.enum_codes",
+    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "output.format", "output.json_lines",
     "output.record", "output.summary_line", "output.table", "output.tree_layout", "output.widths", "query.filter",
-    "query.globs", "query.rows", "shorten", "times",
+    "query.container", "query.globs", "query.rows", "shorten", "times",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from execaudit.capture import wire
 from execaudit.capture.assembler import Assembler, Origin
+from execaudit.enums import Kind
 from execaudit.escaping import exact, is_visible
-from execaudit.event import ExecEvent, ExecKey, ExitEvent, Kind
+from execaudit.event import ExecEvent, ExitEvent
 from execaudit.output import table
 from execaudit.output.csv_pages import CsvRows
 from execaudit.output.json_lines import json_line
@@ -32,6 +33,8 @@ from tests.wirebytes import EXEC, FAILED, LAST, UNKNOWN, Facts, Head, ended, fir
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from execaudit.exec_id import ExecKey
 
 # Examples are large: to make a failing one smaller would take minutes.
 _NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)

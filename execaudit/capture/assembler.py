@@ -25,17 +25,9 @@ from execaudit.capture.wire import (
     is_exit,
     record_type,
 )
-from execaudit.event import (
-    ExecEvent,
-    ExecKey,
-    ExitEvent,
-    Gained,
-    Hole,
-    Kind,
-    Nanoseconds,
-    Truncated,
-    boot_prefix,
-)
+from execaudit.enums import Gained, Kind, Truncated
+from execaudit.event import ExecEvent, ExitEvent, Hole, Nanoseconds
+from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.shorten import keep_ends
 
 if TYPE_CHECKING:

@@ -21,7 +21,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.event import ExecEvent, ExecKey, Hole, Kind, Nanoseconds, Truncated, boot_prefix
+from execaudit.enums import Kind, Truncated
+from execaudit.event import ExecEvent, Hole, Nanoseconds
+from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.system.procfs import Running
 
 if TYPE_CHECKING:

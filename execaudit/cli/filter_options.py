@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from execaudit.event import ExecKey, Nanoseconds
+    from execaudit.event import Nanoseconds
+    from execaudit.exec_id import ExecKey
     from execaudit.query.find import Filter
 
     _TimeType = click.ParamType[Nanoseconds]
@@ -118,7 +119,7 @@ class ExecId(_KeyType):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ExecKey:
         """Returns what the id says."""
-        from execaudit.event import decode_id  # noqa: PLC0415
+        from execaudit.exec_id import decode_id  # noqa: PLC0415
 
         key = decode_id(str(value))
         if key is None:
@@ -274,7 +275,7 @@ def _comm_globs(text: str) -> tuple[bytes, ...]:
 
 def number_of(connection: sqlite3.Connection, key: ExecKey) -> int:
     """Returns the row number of an exec. Raises ExecauditError if it is not in the history."""
-    from execaudit.event import encode_id  # noqa: PLC0415
+    from execaudit.exec_id import encode_id  # noqa: PLC0415
     from execaudit.query import find  # noqa: PLC0415  # see build_filter
 
     number = find.locate(connection, key)

@@ -10,7 +10,7 @@ from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import ExecId
 
 if TYPE_CHECKING:
-    from execaudit.event import ExecKey
+    from execaudit.exec_id import ExecKey
 
 _CHILDREN = 50
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.daemon.losses import Lost, account_of, joined, neighbours_joined
-from execaudit.event import GapReason, Kind
+from execaudit.enums import GapReason, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,8 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from execaudit.daemon.losses import Lost, account_of
-from execaudit.event import GapReason, Kind, Nanoseconds
+from execaudit.enums import GapReason, Kind
+from execaudit.event import Nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

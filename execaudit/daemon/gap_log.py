@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from execaudit.daemon.losses import union
-from execaudit.event import Gap, GapReason
+from execaudit.enums import GapReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from execaudit.event import Nanoseconds
+    from execaudit.event import Gap, Nanoseconds
 
 log = structlog.get_logger()
 

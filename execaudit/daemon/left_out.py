@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import structlog
 
 from execaudit.daemon.losses import Lost, account_of
+from execaudit.enums import GapReason, Kind
 from execaudit.errors import StoreError
-from execaudit.event import ExecEvent, ExitEvent, GapReason, Kind, Nanoseconds, encode_id
+from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
+from execaudit.exec_id import encode_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from execaudit.event import Gap, Kind
+from execaudit.enums import Kind
+from execaudit.event import Gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from execaudit.event import ExecEvent, GapReason, Nanoseconds
+    from execaudit.enums import GapReason
+    from execaudit.event import ExecEvent, Nanoseconds
 
 # A flood that many users take part in must not fill the history with gaps: the rest share one.
 MOST_NAMED = 8

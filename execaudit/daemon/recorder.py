@@ -22,7 +22,8 @@ from execaudit.daemon.gap_log import GapLog
 from execaudit.daemon.losses import Lost, Shares, gaps_by_account, neighbours_joined
 from execaudit.daemon.metrics import Health
 from execaudit.daemon.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
-from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.enums import GapReason, Kind
+from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 from execaudit.system import clock
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import structlog
 from execaudit.daemon import left_out
 from execaudit.daemon.backlog import Backlog, Finished
 from execaudit.daemon.left_out import LeftOut, Omitted
+from execaudit.enums import GapReason, Kind
 from execaudit.errors import DamagedStoreError, FullStoreError, StoreError
-from execaudit.event import Gap, GapReason, Kind
+from execaudit.event import Gap
 from execaudit.output import table
 from execaudit.output.json_lines import json_line
 from execaudit.output.record import gap_record

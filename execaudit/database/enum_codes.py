@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from execaudit.event import Kind, Truncated
+from execaudit.enums import Kind, Truncated
 
 KINDS = (Kind.EXEC, Kind.FAILED, Kind.SNAPSHOT)
 TRUNCATIONS = (Truncated.LIMIT, Truncated.FAULT, Truncated.LOST, None)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from execaudit.database.enum_codes import KINDS
-from execaudit.event import Kind
+from execaudit.enums import Kind
 
 if TYPE_CHECKING:
-    from execaudit.event import ExecKey
+    from execaudit.exec_id import ExecKey
 
 _FAILED = KINDS.index(Kind.FAILED)
 _OF_BOOT = "lower(substr(r.boot_id, 1, 7)) = :boot"

@@ -114,7 +114,7 @@ launch = Table(
     # major << 20 | minor
     Column("device", Integer),
     Column("nlink", Integer),
-    # Bits, see event.Gained.
+    # Bits, see enums.Gained.
     Column("privileged", Integer),
     # NULL: the host's root and mount namespace; no tracer.
     Column("root_id", Integer),

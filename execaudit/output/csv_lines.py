@@ -11,16 +11,17 @@ from functools import lru_cache
 from json import JSONEncoder
 from typing import TYPE_CHECKING
 
-from execaudit.container import container_id
 from execaudit.escaping import exact, printable
-from execaudit.event import encode_id
+from execaudit.exec_id import encode_id
 from execaudit.output import record
+from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from execaudit.event import End, ExecEvent, Hole, Kind, Launch, Place
+    from execaudit.enums import Kind
+    from execaudit.event import End, ExecEvent, Hole, Launch, Place
 
 # What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
 # of the first four), and the guard itself, so that stripping one apostrophe gives the text back.

@@ -10,7 +10,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
-from execaudit.event import Ended, Hole, Kind, boot_prefix, encode_id
+from execaudit.enums import Ended, Kind
+from execaudit.event import Hole
+from execaudit.exec_id import boot_prefix, encode_id
 from execaudit.output.csv_lines import NO_END, CsvLines
 from execaudit.output.record import errno_name
 from execaudit.query.rows import to_end

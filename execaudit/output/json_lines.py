@@ -10,14 +10,15 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
-from execaudit.container import container_id
 from execaudit.escaping import exact
-from execaudit.event import encode_id
+from execaudit.exec_id import encode_id
 from execaudit.output import record
+from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from execaudit.event import End, ExecEvent, Hole, Kind, Launch, Place
+    from execaudit.enums import Kind
+    from execaudit.event import End, ExecEvent, Hole, Launch, Place
 
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
 # Of each of these a host has few at a time; the largest have a few paths of 4 KB.

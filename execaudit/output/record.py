@@ -8,9 +8,10 @@ from base64 import b64encode
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.container import container_id
+from execaudit.enums import Gained
 from execaudit.escaping import exact, shell_words
-from execaudit.event import Gained, encode_id
+from execaudit.exec_id import encode_id
+from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:

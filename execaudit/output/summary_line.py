@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from execaudit.enums import Ended, Kind
 from execaudit.escaping import printable, shell_quote
-from execaudit.event import Ended, Kind, encode_id
+from execaudit.exec_id import encode_id
 from execaudit.output.record import command_line, errno_name, split_argv
 from execaudit.output.tree_layout import BOX, Glyphs
 from execaudit.output.widths import columns, cut, padded

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from execaudit.enums import GapReason, Kind
 from execaudit.escaping import printable, shell_quote
-from execaudit.event import GapReason, Kind
 from execaudit.output.csv_lines import HEADER, CsvLines
 from execaudit.output.json_lines import JsonLines
 from execaudit.output.record import GAP_FIELDS, command_line, errno_name, split_argv

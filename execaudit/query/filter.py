@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.enum_codes import KINDS, WHOLE
-from execaudit.event import Kind, Nanoseconds
+from execaudit.enums import Kind
 from execaudit.query import globs
 from execaudit.query.rows import COLUMNS, joins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from execaudit.event import Nanoseconds
 
 PAGE_ROWS = 2000
 # Of SQLite's integers; as a time, in the year 2262.

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database import id_lookup as exec_keys
+from execaudit.enums import GapReason
 from execaudit.errors import DamagedStoreError, FilterError
-from execaudit.event import Gap, GapReason
+from execaudit.event import Gap
 from execaudit.query import lookups, recorders
 from execaudit.query.argv_search import Search
 from execaudit.query.filter import (
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Iterator, Sequence
 
-    from execaudit.event import ExecKey, Nanoseconds
+    from execaudit.event import Nanoseconds
+    from execaudit.exec_id import ExecKey
 
 __all__ = [
     "Filter", "Found", "Pruned", "Summary", "UserMatch",

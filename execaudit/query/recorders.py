@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database import writer_lock
-from execaudit.event import Gap, GapReason, Nanoseconds
+from execaudit.enums import GapReason
+from execaudit.event import Gap, Nanoseconds
 from execaudit.system import clock
 
 if TYPE_CHECKING:

@@ -8,19 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.database.signed64 import unsigned
+from execaudit.enums import Ended, Gained, Kind
 from execaudit.escaping import exact
-from execaudit.event import (
-    UNKNOWN_LAUNCH,
-    UNKNOWN_PLACE,
-    End,
-    Ended,
-    ExecEvent,
-    ExecKey,
-    Gained,
-    Hole,
-    Kind,
-    boot_prefix,
-)
+from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, End, ExecEvent, Hole
+from execaudit.exec_id import ExecKey, boot_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

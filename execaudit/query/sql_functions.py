@@ -7,10 +7,11 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from execaudit.container import container_id, is_named
 from execaudit.database.enum_codes import KINDS
-from execaudit.event import ExecKey, Kind, boot_prefix, encode_id
+from execaudit.enums import Kind
+from execaudit.exec_id import ExecKey, boot_prefix, encode_id
 from execaudit.query.connection import Connection
+from execaudit.query.container import container_id, is_named
 from execaudit.query.globs import as_asked
 
 if TYPE_CHECKING:

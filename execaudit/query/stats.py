@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.enum_codes import KINDS
+from execaudit.enums import Kind
 from execaudit.escaping import exact
-from execaudit.event import Kind, Nanoseconds
+from execaudit.event import Nanoseconds
 from execaudit.query import find
 from execaudit.query.filter import launches_statement, tally_statement, times_statement, values_statement
 

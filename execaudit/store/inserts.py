@@ -14,7 +14,9 @@ from execaudit.database import id_lookup, schema
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.database.signed64 import signed
 from execaudit.database.trigram_bitmap import CHUNK_LINES
-from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, ExitEvent, Kind, boot_prefix
+from execaudit.enums import Kind
+from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, ExitEvent
+from execaudit.exec_id import boot_prefix
 from execaudit.store.interning import Interned, Lines, Recent, Texts
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from execaudit.event import ExecEvent, ExecKey, Launch, Place
+    from execaudit.event import ExecEvent, Launch, Place
+    from execaudit.exec_id import ExecKey
 
     _Row = tuple[object, ...]
     _End = tuple[int, int | None, int | None]

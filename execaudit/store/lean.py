@@ -14,7 +14,8 @@ from execaudit.database.enum_codes import TRUNCATIONS, WHOLE
 from execaudit.database.packed_ids import CHUNK_EXECS
 from execaudit.database.transaction import transaction
 from execaudit.database.trigram_bitmap import CHUNK_LINES
-from execaudit.event import Hole, Truncated
+from execaudit.enums import Truncated
+from execaudit.event import Hole
 from execaudit.shorten import keep_ends
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from execaudit.database.enum_codes import KINDS
 from execaudit.database.packed_ids import CHUNK_EXECS
 from execaudit.database.transaction import transaction
 from execaudit.database.trigram_bitmap import CHUNK_LINES, CHUNK_ROWS
-from execaudit.event import Kind
+from execaudit.enums import Kind
 from execaudit.store import lean
 from execaudit.store.lean import raise_generation
 from execaudit.store.prune_plan import Ages

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.event import GapReason, Nanoseconds
+from execaudit.enums import GapReason
+from execaudit.event import Nanoseconds
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,17 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from execaudit.capture.assembler import Assembler, Origin
 from execaudit.capture.unfinished import Unfinished
-from execaudit.event import (
-    ExecEvent,
-    ExecKey,
-    ExitEvent,
-    Gained,
-    Hole,
-    Kind,
-    Nanoseconds,
-    Truncated,
-    boot_prefix,
-)
+from execaudit.enums import Gained, Kind, Truncated
+from execaudit.event import ExecEvent, ExitEvent, Hole, Nanoseconds
+from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.shorten import keep_ends
 from tests.examples import examples
 from tests.wirebytes import (

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.capture.snapshot import SETTLING_NS, Beginning, Roots, Settled, settle
-from execaudit.event import ExecEvent, ExecKey, Kind, Nanoseconds, Truncated, boot_prefix
+from execaudit.enums import Kind, Truncated
+from execaudit.event import ExecEvent, Nanoseconds
+from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.system.procfs import Running
 from tests.histories import BOOT_ID, HOST
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.capture import probe, wire
-from execaudit.event import Gained
+from execaudit.enums import Gained
 from execaudit.system.shipped import folder
 from tests import wirebytes
 from tests.wirebytes import Facts, Head

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.event import ExecKey, Hole, Kind, Truncated
+from execaudit.enums import Kind, Truncated
+from execaudit.event import Hole
+from execaudit.exec_id import ExecKey
 from tests.histories import make_event, make_exit, make_gap, make_history
 
 if TYPE_CHECKING:

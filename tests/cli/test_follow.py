@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.event import Kind
+from execaudit.enums import Kind
 from execaudit.store.writer import Store
 from tests.commands import PATIENCE, Terminal, audible, audible_line_of, execaudit, line_of, running
 from tests.histories import START, begin_run, make_event, make_gap, make_history

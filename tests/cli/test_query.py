@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.event import Kind
+from execaudit.enums import Kind
 from execaudit.output.record import FIELDS
 from tests.commands import execaudit, in_shell, on_terminal
 from tests.histories import START, make_event, make_history

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.event import GapReason, Nanoseconds
+from execaudit.enums import GapReason
+from execaudit.event import Nanoseconds
 from execaudit.store.writer import Run, Store
 from execaudit.system import clock
 from tests.commands import execaudit, line_of, running

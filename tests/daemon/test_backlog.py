@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from execaudit.daemon.backlog import Backlog, Finished
 from execaudit.daemon.losses import joined, neighbours_joined
-from execaudit.event import Gap, GapReason, Kind, Nanoseconds
+from execaudit.enums import GapReason, Kind
+from execaudit.event import Gap, Nanoseconds
 from tests.histories import HOST, make_event, make_exit, make_gap
 
 if TYPE_CHECKING:

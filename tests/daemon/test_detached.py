@@ -12,8 +12,9 @@ import pytest
 from execaudit.daemon import detached
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.detached import Detached
+from execaudit.enums import GapReason
 from execaudit.errors import ExecauditError
-from execaudit.event import GapReason, Nanoseconds
+from execaudit.event import Nanoseconds
 from tests.histories import HOST, make_event
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from execaudit.daemon.gap_log import GapLog
-from execaudit.event import GapReason
+from execaudit.enums import GapReason
 from tests.histories import make_gap
 
 if TYPE_CHECKING:

@@ -16,8 +16,10 @@ from execaudit.daemon.backlog import Finished
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.losses import MOST_NAMED
 from execaudit.daemon.sinks import JsonLogSink, JsonStreamSink, LiveSink, StoreSink
+from execaudit.enums import GapReason
 from execaudit.errors import DamagedStoreError, FullStoreError
-from execaudit.event import ExecEvent, ExecKey, ExitEvent, Gap, GapReason, Nanoseconds
+from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+from execaudit.exec_id import ExecKey
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.find import Filter

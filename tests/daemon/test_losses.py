@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.daemon.losses import MOST_NAMED, Counts, Shares, gaps_by_account, total
-from execaudit.event import GapReason, Nanoseconds
+from execaudit.enums import GapReason
+from execaudit.event import Nanoseconds
 
 if TYPE_CHECKING:
     import random

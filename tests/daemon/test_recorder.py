@@ -22,8 +22,9 @@ from execaudit.daemon.losses import neighbours_joined
 from execaudit.daemon.recorder import Recorder, Totals
 from execaudit.daemon.sinks import JsonLogSink, StoreSink
 from execaudit.daemon.stopping import StuckError
+from execaudit.enums import GapReason, Kind
 from execaudit.errors import StoreError
-from execaudit.event import ExecEvent, ExitEvent, Gap, GapReason, Kind, Nanoseconds
+from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 from execaudit.output import table
 from execaudit.query import find
 from execaudit.query.connection import open_history

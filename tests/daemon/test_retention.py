@@ -14,8 +14,9 @@ from execaudit.daemon import retention
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.budget import Budget
 from execaudit.daemon.retention import Retention
+from execaudit.enums import GapReason, Kind, Truncated
 from execaudit.errors import DamagedStoreError
-from execaudit.event import ExecEvent, Gap, GapReason, Hole, Kind, Nanoseconds, Truncated
+from execaudit.event import ExecEvent, Gap, Hole, Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter

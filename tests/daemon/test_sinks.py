@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.sinks import JsonLogSink, LiveSink, StoreSink
-from execaudit.event import End, Ended, Kind, Nanoseconds
+from execaudit.enums import Ended, Kind
+from execaudit.event import End, Nanoseconds
 from execaudit.output.record import gap_record, to_record
 from execaudit.query import find
 from execaudit.query.connection import open_history

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.enums import Kind
 from execaudit.errors import DamagedStoreError
-from execaudit.event import Kind
 from execaudit.output import csv_pages, export, table
 from execaudit.output.format import Format
 from execaudit.query import find, lookups

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from execaudit.event import End, Ended, ExecKey
+from execaudit.enums import Ended
+from execaudit.event import End
+from execaudit.exec_id import ExecKey
 from execaudit.output.json_lines import json_line
 from execaudit.output.record import to_record
 from execaudit.output.table import json_text

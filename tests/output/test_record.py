@@ -9,20 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from execaudit.event import (
-    End,
-    Ended,
-    ExecEvent,
-    ExecKey,
-    Gained,
-    Gap,
-    GapReason,
-    Hole,
-    Kind,
-    Nanoseconds,
-    Truncated,
-    encode_id,
-)
+from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
+from execaudit.event import End, ExecEvent, Gap, Hole, Nanoseconds
+from execaudit.exec_id import ExecKey, encode_id
 from execaudit.output.record import (
     FIELDS,
     Arguments,

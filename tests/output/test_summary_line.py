@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from execaudit.event import End, Ended, ExecEvent, Hole, Kind, Truncated
+from execaudit.enums import Ended, Kind, Truncated
+from execaudit.event import End, ExecEvent, Hole
 from execaudit.output.summary_line import (
     Role,
     Style,

@@ -11,20 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
 from execaudit.escaping import printable
-from execaudit.event import (
-    End,
-    Ended,
-    ExecEvent,
-    ExecKey,
-    Gained,
-    Gap,
-    GapReason,
-    Hole,
-    Kind,
-    Nanoseconds,
-    Truncated,
-)
+from execaudit.event import End, ExecEvent, Gap, Hole, Nanoseconds
+from execaudit.exec_id import ExecKey
 from execaudit.output.record import FIELDS, to_record
 from execaudit.output.table import csv_text, gap_line, jsonl, table, table_header, table_row
 from execaudit.output.timecolumn import TimeColumn

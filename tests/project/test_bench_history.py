@@ -11,12 +11,15 @@ import pytest
 
 from bench import auditlog, history
 from bench.history import Making
-from execaudit.event import ExecEvent, ExecKey, Kind
+from execaudit.enums import Kind
+from execaudit.event import ExecEvent
 from execaudit.query.connection import open_history
 from execaudit.query.find import Filter, count, find, summary
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from execaudit.exec_id import ExecKey
 
 EXECS = 30_000
 

@@ -14,7 +14,7 @@ import pytest
 
 from execaudit import errors
 from execaudit.cli import _COMMANDS, cli
-from execaudit.event import GapReason
+from execaudit.enums import GapReason
 from execaudit.output.record import FIELDS
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from execaudit.daemon import sinks
 from execaudit.daemon.backlog import Finished
 from execaudit.database import packed_ids, trigram_bitmap
-from execaudit.event import Hole, Nanoseconds, Truncated
+from execaudit.enums import Truncated
+from execaudit.event import Hole, Nanoseconds
 from execaudit.query import argv_search, find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.database.revision import REVISION
+from execaudit.enums import Truncated
 from execaudit.errors import DamagedStoreError, StoreError
-from execaudit.event import Hole, Truncated
+from execaudit.event import Hole
 from execaudit.query import find
 from execaudit.query.connection import open_history, revision_of
 from execaudit.query.find import Filter

@@ -13,18 +13,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit.database import id_lookup
+from execaudit.enums import Ended, Kind, Truncated
 from execaudit.errors import DamagedStoreError, FilterError, StoreError
-from execaudit.event import (
-    End,
-    Ended,
-    ExecEvent,
-    ExecKey,
-    Gap,
-    Hole,
-    Kind,
-    Nanoseconds,
-    Truncated,
-)
+from execaudit.event import End, ExecEvent, Gap, Hole, Nanoseconds
+from execaudit.exec_id import ExecKey
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Span, descendants_statement, newest_statement, statement

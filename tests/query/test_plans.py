@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from execaudit.cli.query import command
-from execaudit.event import Hole, Kind, Truncated
+from execaudit.enums import Kind, Truncated
+from execaudit.event import Hole
 from execaudit.query import find, stats
 from execaudit.query.filter import Filter, UserMatch
 from execaudit.store.writer import Store

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from execaudit.event import End, Ended, Nanoseconds
+from execaudit.enums import Ended
+from execaudit.event import End, Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter

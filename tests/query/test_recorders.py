@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.event import Gap, GapReason, Nanoseconds
+from execaudit.enums import GapReason
+from execaudit.event import Gap, Nanoseconds
 from execaudit.query.connection import open_history
 from execaudit.query.recorders import Silence, complete_until, live, overlaps, silences
 from execaudit.store.writer import Run, Store

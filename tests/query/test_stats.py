@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.event import Kind
+from execaudit.enums import Kind
 from execaudit.query import find, stats
 from tests.commands import execaudit, on_terminal
 from tests.examples import examples

@@ -22,19 +22,10 @@ from alembic.script import ScriptDirectory
 
 from execaudit.database import schema
 from execaudit.database.revision import REVISION
+from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
 from execaudit.errors import StoreError
-from execaudit.event import (
-    End,
-    Ended,
-    ExecKey,
-    ExitEvent,
-    Gained,
-    GapReason,
-    Hole,
-    Kind,
-    Nanoseconds,
-    Truncated,
-)
+from execaudit.event import End, ExitEvent, Hole, Nanoseconds
+from execaudit.exec_id import ExecKey
 from execaudit.query import find
 from execaudit.query.connection import open_history, revision_of
 from execaudit.query.find import Filter, Found

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.daemon.retention import Retention
-from execaudit.event import ExecEvent, Kind, Nanoseconds
+from execaudit.enums import Kind
+from execaudit.event import ExecEvent, Nanoseconds
 from execaudit.query.connection import open_history
 from execaudit.store import inserts, prune, prune_plan
 from execaudit.store.limits import Limits, size_of

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.enums import Ended, Gained, Kind
 from execaudit.errors import DamagedStoreError, StoreError
-from execaudit.event import End, Ended, ExecEvent, Gained, Kind, Nanoseconds
+from execaudit.event import End, ExecEvent, Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.find import Filter

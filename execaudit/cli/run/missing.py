@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from execaudit.enums import GapReason
 from execaudit.escaping import printable
-from execaudit.event import Gap, GapReason, Nanoseconds
+from execaudit.event import Gap, Nanoseconds
 from execaudit.output import table
 from execaudit.output.record import gap_record
 from execaudit.query import find, recorders

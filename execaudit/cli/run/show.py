@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from execaudit.cli import terminal
 from execaudit.cli.filter_options import number_of
 from execaudit.cli.run.missing import warn
+from execaudit.enums import Kind
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
-from execaudit.event import Kind, Nanoseconds
+from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
 from execaudit.output.json_lines import json_line
 from execaudit.output.record import to_record
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from execaudit.event import ExecEvent, ExecKey
+    from execaudit.event import ExecEvent
+    from execaudit.exec_id import ExecKey
 
 _SIBLINGS = 5
 """On each side."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.event import Kind, Truncated
+from execaudit.enums import Kind, Truncated
 from tests.kernels.inside.calls import (
     execve,
     execve_in_thread,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.event import ID_LENGTH, ExecKey, boot_prefix, decode_id, encode_id
+from execaudit.exec_id import ID_LENGTH, ExecKey, boot_prefix, decode_id, encode_id
 
 keys = st.builds(
     ExecKey,
