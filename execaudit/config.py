@@ -30,9 +30,9 @@ class Settings(NamedTuple):
     is_default: bool = False
     """The file was not named: it need not be there."""
 
-    def refuse(self, why: str) -> NoReturn:
-        """Raises ConfigError, naming the file."""
-        raise ConfigError(f"{self.path}: {why}")
+    def refuse(self, why: str, *, fix: str | None = None) -> NoReturn:
+        """Raises ConfigError, naming the file. `fix`: needed where `why` does not say what is right."""
+        raise ConfigError(f"{self.path}: {why}", fix=fix)
 
     def check_keys(self, where: str, given: Iterable[str], known: Iterable[str]) -> None:
         """Raises ConfigError for a key that is not known, naming the nearest that is."""
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
 
                 near = difflib.get_close_matches(key, names, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-                self.refuse(f"unknown setting {key!r} {where}: {hint}")
+                self.refuse(f"unknown setting {key!r} {where}", fix=hint)
 
 
 def load(path: Path) -> Settings:
@@ -51,7 +51,9 @@ def load(path: Path) -> Settings:
     try:
         return _parsed(path, _content(path))
     except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror}: name another file with --config") from exc
+        raise ConfigError(
+            f"cannot read {path}: {exc.strerror}", fix="name another file with --config"
+        ) from exc
 
 
 def load_default(path: Path = Path(DEFAULT_CONFIG)) -> Settings:
@@ -61,7 +63,9 @@ def load_default(path: Path = Path(DEFAULT_CONFIG)) -> Settings:
     except (FileNotFoundError, NotADirectoryError):
         return Settings(is_default=True)
     except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror}: name another file with --config") from exc
+        raise ConfigError(
+            f"cannot read {path}: {exc.strerror}", fix="name another file with --config"
+        ) from exc
 
 
 def reload(settings: Settings) -> Settings:
@@ -81,7 +85,10 @@ def _content(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
-        raise ConfigError(f"{path} is no configuration: it has more than {_LARGEST} bytes")
+        raise ConfigError(
+            f"{path} is no configuration: it has more than {_LARGEST} bytes",
+            fix="name another file with --config",
+        )
     return content
 
 
@@ -94,15 +101,15 @@ def _parsed(path: Path, content: bytes) -> Settings:
     try:
         config: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"{path} is not UTF-8 text (byte {exc.start}): correct it") from exc
+        raise ConfigError(f"{path} is not UTF-8 text (byte {exc.start})", fix="correct it") from exc
     except (ValueError, RecursionError) as exc:  # TOMLDecodeError, and int() of too many digits
-        raise ConfigError(f"{path} is not TOML: {exc}: correct it") from exc
+        raise ConfigError(f"{path} is not TOML: {exc}", fix="correct it") from exc
     tables = {name: value for name, value in config.items() if name in (*TABLES, *SECTIONS)}
     settings = Settings(path, config.get("db"), tables)
     settings.check_keys("at the top", config, ("db", *TABLES, *SECTIONS))
     if not isinstance(config.get("db", ""), str):
-        settings.refuse("db must be a string: a path, or sqlite:///PATH")
+        settings.refuse("db must be a string", fix="a path, or sqlite:///PATH")
     for name, table in tables.items():
         if not isinstance(table, dict):
-            settings.refuse(f"{name} must be a table: [{name}]")
+            settings.refuse(f"{name} must be a table", fix=f"[{name}]")
     return settings

@@ -24,10 +24,14 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(_SIZE, text.strip())
     unit = next((value for name, value in _UNITS.items() if found and name.lower() == found[2].lower()), None)
     if found is None or unit is None:
-        raise FilterError(f'the size "{printable(text[:_MOST_SHOWN])}" is not understood: try 500MB or 5GB')
+        raise FilterError(
+            f'the size "{printable(text[:_MOST_SHOWN])}" is not understood', fix="try 500MB or 5GB"
+        )
     size = int(found[1]) * unit
     if size > _LARGEST:
-        raise FilterError(f'the size "{printable(text[:_MOST_SHOWN])}" is larger than any disk: try 5GB')
+        raise FilterError(
+            f'the size "{printable(text[:_MOST_SHOWN])}" is larger than any disk', fix="try 5GB"
+        )
     return size
 
 

@@ -166,4 +166,4 @@ def _wrong(what: str, text: str, why: str, examples: str) -> FilterError:
     shown = printable(text)
     if len(shown) > _MOST_SHOWN:
         shown = shown[:_MOST_SHOWN] + "..."
-    return FilterError(f'the {what} "{shown}" {why}: {examples}')
+    return FilterError(f'the {what} "{shown}" {why}', fix=examples)

@@ -66,7 +66,10 @@ def test_only_the_default_may_be_missing(tmp_path: Path, config: Path, place: st
             b"zzz = 1",
             r"{path}: unknown setting 'zzz' at the top: there are db, export, json_log, metrics, query, record, retention, show, stats, store, tree",
         ),
-        (b"#" * 1_000_001, r"{path} is no configuration: it has more than 1000000 bytes"),
+        (
+            b"#" * 1_000_001,
+            r"{path} is no configuration: it has more than 1000000 bytes: name another file with --config",
+        ),
     ],
 )
 def test_a_mistake_is_named_in_one_line(config: Path, content: bytes, message: str) -> None:

@@ -50,7 +50,7 @@ def load_libbpf() -> ctypes.CDLL:
             continue
         lib.libbpf_set_print(None)  # its warnings go to stderr, and each has an error of ours
         return lib
-    raise ProbeError("libbpf is not installed: run `apt-get install python3-bpfcc`, which brings it")
+    raise ProbeError("libbpf is not installed", fix="run `apt-get install python3-bpfcc`, which brings it")
 
 
 class KernelTypes:
@@ -73,8 +73,13 @@ class KernelTypes:
         if not self._btf or self._btf > 2**64 - 4096:
             if _BTF.exists():
                 why = os.strerror(ctypes.get_errno())
-                raise ProbeError(f"the kernel's types in {_BTF} cannot be read: {why}")
-            raise ProbeError(f"this kernel has no BTF ({_BTF}): boot one built with CONFIG_DEBUG_INFO_BTF=y")
+                raise ProbeError(
+                    f"the kernel's types in {_BTF} cannot be read: {why}",
+                    fix="run it with `sudo`, or start execaudit.service",
+                )
+            raise ProbeError(
+                f"this kernel has no BTF ({_BTF})", fix="boot one built with CONFIG_DEBUG_INFO_BTF=y"
+            )
 
     def __enter__(self) -> KernelTypes:
         return self

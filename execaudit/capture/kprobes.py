@@ -63,8 +63,8 @@ def entries(symbols: Path, machine: str | None = None) -> list[Entry]:
     found = set(_functions(symbols)) & set(wanted) if native else set()
     if not needed <= found:
         raise ProbeError(
-            f"execaudit does not know where this kernel ({machine}) has execve: record with --no-failed, "
-            "or boot a kernel with syscall tracepoints"
+            f"execaudit does not know where this kernel ({machine}) has execve",
+            fix="record with --no-failed, or boot a kernel with syscall tracepoints",
         )
     return [entry for name, entry in wanted.items() if name in found]
 

@@ -89,13 +89,14 @@ def import_bcc() -> ModuleType:
         import bcc  # noqa: PLC0415  # 0.3 s, and only the recorder needs it
     except ImportError as exc:
         raise ProbeError(
-            f"BCC cannot be imported ({exc}): run `apt-get install python3-bpfcc`, and make the virtual "
-            "environment with `/usr/bin/python3 -m venv --system-site-packages`"
+            f"BCC cannot be imported ({exc})",
+            fix="run `apt-get install python3-bpfcc`, and make the virtual environment with "
+            "`/usr/bin/python3 -m venv --system-site-packages`",
         ) from exc
     if not hasattr(bcc, "BPF"):
         raise ProbeError(
-            f"{bcc.__file__} is not the BPF Compiler Collection but a package of the same name: "
-            "run `pip uninstall bcc`, then `apt-get install python3-bpfcc`"
+            f"{bcc.__file__} is not the BPF Compiler Collection but a package of the same name",
+            fix="run `pip uninstall bcc`, then `apt-get install python3-bpfcc`",
         )
     module: ModuleType = bcc
     return module
@@ -113,7 +114,8 @@ def kernel_flags(source: str) -> dict[str, int]:
             offset = types.offset(struct, member)
             if offset is None and need == "OFF":
                 raise ProbeError(
-                    f"this kernel's BTF has no {struct}.{member}: execaudit does not know this kernel yet"
+                    f"this kernel's BTF has no {struct}.{member}",
+                    fix="execaudit does not know this kernel yet; report it with what `uname -a` says",
                 )
             flags[f"EA_OFF_{struct}__{member}"] = -1 if offset is None else offset
         for enum, name in sorted(set(_ENUM_VALUE.findall(source))):

@@ -77,7 +77,8 @@ class Probe:
             facts, descriptors = child.from_child(lambda: _load(options), log)
         except child.ChildDiedError as exc:
             raise ProbeError(
-                f"the process that compiles and loads the probe {exc}: see {log}, and have 300 MB of memory free"
+                f"the process that compiles and loads the probe {exc}",
+                fix=f"see {log}, and have 300 MB of memory free",
             ) from exc
         if "refused" in facts:
             raise ProbeError(facts["refused"], fix=f"see {log}, then run `execaudit doctor`")

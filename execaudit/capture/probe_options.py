@@ -81,8 +81,8 @@ def settle(options: ProbeOptions, folder: Path | None) -> ProbeOptions:
         if not options.failed and options.kind is not ProbeKind.KPROBE:
             return replace(options, kind=ProbeKind.TRACEPOINT)
         raise ProbeError(
-            "tracefs is not mounted, and failed execs need it: run "
-            "`mount -t tracefs tracefs /sys/kernel/tracing`, or record with --no-failed"
+            "tracefs is not mounted, and failed execs need it",
+            fix="run `mount -t tracefs tracefs /sys/kernel/tracing`, or record with --no-failed",
         )
     has_success = (folder / "events" / SUCCESS).is_dir()
     has_syscalls = all((folder / "events" / point).is_dir() for point in SYSCALLS)
@@ -94,16 +94,18 @@ def settle(options: ProbeOptions, folder: Path | None) -> ProbeOptions:
     if kind is ProbeKind.KPROBE:
         if not has_kprobes:
             instead = "--probe tracepoint" if has_syscalls else "--no-failed"
-            raise ProbeError(f"this kernel has no kprobes (CONFIG_KPROBE_EVENTS): record with {instead}")
+            raise ProbeError(
+                "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)", fix=f"record with {instead}"
+            )
         return replace(options, kind=kind, raw_tracepoints=options.raw_tracepoints and has_success)
     if not has_success:
         raise ProbeError(
-            f"this kernel has no tracepoint {SUCCESS}: "
-            f"{'record with --probe kprobe' if has_kprobes else 'boot one built with CONFIG_TRACEPOINTS=y'}"
+            f"this kernel has no tracepoint {SUCCESS}",
+            fix="record with --probe kprobe" if has_kprobes else "boot one built with CONFIG_TRACEPOINTS=y",
         )
     if options.failed and not has_syscalls:
         raise ProbeError(
-            "this kernel has no syscall tracepoints (CONFIG_FTRACE_SYSCALLS): "
-            f"record with {'--probe kprobe' if has_kprobes else '--no-failed'}"
+            "this kernel has no syscall tracepoints (CONFIG_FTRACE_SYSCALLS)",
+            fix=f"record with {'--probe kprobe' if has_kprobes else '--no-failed'}",
         )
     return replace(options, kind=kind)

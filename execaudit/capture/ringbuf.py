@@ -145,7 +145,8 @@ class RingBuffer:
             self._ring = Ring(mmap.mmap(map_fd, page), produced(page, page), ring_bytes, data)
         except OSError as exc:
             raise ProbeError(
-                f"cannot map the ring buffer ({exc.strerror}): is another program short of locked memory?"
+                f"cannot map the ring buffer ({exc.strerror})",
+                fix="is another program short of locked memory?",
             ) from exc
         self._batch_bytes = batch_bytes
         self._poll = select.epoll()

@@ -212,7 +212,9 @@ _NOBODY = "a time or a task that no kernel has"
 
 
 def _no_record(record: bytes, reason: object) -> WireError:
-    return WireError(f"the probe sent {len(record)} bytes that are no record ({reason}): reinstall execaudit")
+    return WireError(
+        f"the probe sent {len(record)} bytes that are no record ({reason})", fix="reinstall execaudit"
+    )
 
 
 def decode(record: bytes) -> tuple[Piece, Facts | None]:

@@ -95,7 +95,7 @@ def _limits(path: Path, settings: Settings) -> doctor.Check:
         kept = limits.effective(path, configured)
         disk = limits.disk_of(path)
     except ConfigError as exc:
-        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix)
+        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix or f"correct {settings.path}")
     except OSError as exc:
         fix = "make it, or name another file with --db"
         return doctor.Check(name, ok=False, detail=f"{path.parent}: {exc.strerror}", fix=fix)

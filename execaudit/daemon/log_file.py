@@ -146,7 +146,9 @@ class LogFile:
                 os.close(fd)
                 raise
         except UnsafeFileError as exc:
-            raise ExecauditError(f"cannot write the JSON log: {exc} with --json-log") from exc
+            raise ExecauditError(
+                f"cannot write the JSON log: {exc.what}", fix=f"{exc.fix} with --json-log"
+            ) from exc
         except OSError as exc:
             raise ExecauditError(
                 f"cannot write the JSON log {self.path}: {exc.strerror}: make its folder, or name another file with --json-log"

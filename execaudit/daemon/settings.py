@@ -64,7 +64,7 @@ def upkeep(settings: Settings) -> Upkeep:
         settings.refuse('synchronous in [store] must be "normal" or "full"')
     textfile = _text(settings, "metrics", "textfile")
     if textfile is not None and not textfile.endswith(".prom"):
-        settings.refuse("textfile in [metrics] must end with .prom: node_exporter reads no others")
+        settings.refuse("textfile in [metrics] must end with .prom", fix="node_exporter reads no others")
     min_age = _parsed(settings, "retention", "min_age", parse_duration)
     return Upkeep(
         durable=synchronous == "full",
@@ -110,4 +110,4 @@ def _parsed(settings: Settings, section: str, key: str, parse: Callable[[str], _
     try:
         return None if text is None else parse(text)
     except FilterError as exc:
-        settings.refuse(f"{key} in [{section}]: {exc}")
+        settings.refuse(f"{key} in [{section}]: {exc.what}", fix=exc.fix)

@@ -24,8 +24,9 @@ def database_path(text: str) -> Path:
     else:
         # Not the whole URL: it may have a password, and this may go to a log.
         raise ConfigError(
-            f"cannot use the database {url[1]}://...: this version keeps its history in SQLite; give a path, or sqlite:///PATH"
+            f"cannot use the database {url[1]}://...",
+            fix="this version keeps its history in SQLite; give a path, or sqlite:///PATH",
         )
     if not name or "\0" in name or name == ":memory:":
-        raise ConfigError("the database needs a file name: give a path, or sqlite:///PATH")
+        raise ConfigError("the database needs a file name", fix="give a path, or sqlite:///PATH")
     return Path(name)

@@ -98,10 +98,10 @@ class WriterLock:
             # Beside the command that it runs, root records to the service's database.
             self._fd = open_safely(path, os.O_RDWR, _MODE, trust_folder=True)
         except UnsafeFileError as exc:
-            raise StoreError(f"cannot write the lock: {exc} with --db") from exc
+            raise StoreError(f"cannot write the lock: {exc.what}", fix=f"{exc.fix} with --db") from exc
         except OSError as exc:
             raise StoreError(
-                f"cannot write {path}: {exc.strerror}: run it as root, or name another file with --db"
+                f"cannot write {path}: {exc.strerror}", fix="run it as root, or name another file with --db"
             ) from exc
         try:
             # Earlier ones were for the group to read.
@@ -112,7 +112,7 @@ class WriterLock:
         except OSError as exc:
             os.close(self._fd)
             raise StoreError(
-                f"cannot lock {path}: {exc.strerror}: name a file on another disk with --db"
+                f"cannot lock {path}: {exc.strerror}", fix="name a file on another disk with --db"
             ) from exc
         except StoreError:
             os.close(self._fd)
@@ -124,7 +124,8 @@ class WriterLock:
         except BlockingIOError as exc:
             holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip()
             raise StoreError(
-                f"another execaudit (pid {holder or 'unknown'}) writes {database}: stop it, or record to another --db"
+                f"another execaudit (pid {holder or 'unknown'}) writes {database}",
+                fix="stop it, or record to another --db",
             ) from exc
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)

@@ -42,22 +42,22 @@ def backup(source: Path, target: Path, *, force: bool) -> None:
     except FileExistsError as exc:
         raise _exists(target) from exc
     except OSError as exc:
-        raise ExecauditError(f"cannot write {target}: {exc.strerror}: name another file") from exc
+        raise ExecauditError(f"cannot write {target}: {exc.strerror}", fix="name another file") from exc
 
 
 def _check(source: Path, target: Path, *, force: bool) -> None:
     if target == Path(os.path.realpath(source)):
-        raise ExecauditError(f"{target} is the history itself: name another file")
+        raise ExecauditError(f"{target} is the history itself", fix="name another file")
     if target.exists() and not target.is_file():
-        raise ExecauditError(f"{target} is no file: name another one")
+        raise ExecauditError(f"{target} is no file", fix="name another one")
     if writer_lock.is_held(target):
-        raise ExecauditError(f"a recorder writes {target}: name another file")
+        raise ExecauditError(f"a recorder writes {target}", fix="name another file")
     if not force and (target.exists() or any(connection.beside(target, side).exists() for side in _SIDES)):
         raise _exists(target)
 
 
 def _exists(target: Path) -> ExecauditError:
-    return ExecauditError(f"{target} is there already: name another file, or replace it with --force")
+    return ExecauditError(f"{target} is there already", fix="name another file, or replace it with --force")
 
 
 def _copy(source: Path, new: Path) -> None:
@@ -73,7 +73,7 @@ def _copy(source: Path, new: Path) -> None:
         except sqlite3.OperationalError as exc:
             if "full" in str(exc):
                 raise StoreError(
-                    f"cannot write {new.parent}: {exc}: make room, or name another disk"
+                    f"cannot write {new.parent}: {exc}", fix="make room, or name another disk"
                 ) from exc
             raise
 

@@ -62,17 +62,18 @@ def open_history(path: Path, *, follow: bool = False) -> Iterator[sqlite3.Connec
         revision = schema_revision(connection)
         if revision is None and lacks_its_wal(path):
             raise StoreError(
-                f"{path} is empty, and what was written is in {path}-wal, which is missing: copy both, or use `execaudit db backup`"
+                f"{path} is empty, and what was written is in {path}-wal, which is missing",
+                fix="copy both, or use `execaudit db backup`",
             )
         if revision is None:
-            raise StoreError(f"{path} is no execaudit history: name another file with --db")
+            raise StoreError(f"{path} is no execaudit history", fix="name another file with --db")
         if revision < REVISION:
             raise StoreError(
-                f"{path} has an older schema ({revision}): run `execaudit --db {path} db upgrade`"
+                f"{path} has an older schema ({revision})", fix=f"run `execaudit --db {path} db upgrade`"
             )
         if revision > REVISION:
             raise StoreError(
-                f"{path} was made by a newer execaudit (schema {revision}): install that version"
+                f"{path} was made by a newer execaudit (schema {revision})", fix="install that version"
             )
         yield connection
 
@@ -111,7 +112,7 @@ def _open(path: Path, *, follow: bool = False) -> Iterator[Connection]:
     finally:
         connection.close()
     if alone and not _is_unshared(path):
-        raise StoreError(f"somebody began to write {path} while it was read: ask again")
+        raise StoreError(f"somebody began to write {path} while it was read", fix="ask again")
 
 
 def _is_unshared(path: Path) -> bool:
@@ -158,16 +159,21 @@ def _check(path: Path) -> None:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise StoreError(
-            f"there is no history at {path}: start one with `execaudit record`, or name another with --db"
+            f"there is no history at {path}",
+            fix="start one with `execaudit record`, or name another with --db",
         ) from exc
     except PermissionError as exc:
-        raise StoreError(f"you may not look at {path}: run this as root, or name another with --db") from exc
+        raise StoreError(
+            f"you may not look at {path}", fix="run this as root, or name another with --db"
+        ) from exc
     except OSError as exc:
-        raise StoreError(f"cannot read {path}: {exc.strerror}: name another with --db") from exc
+        raise StoreError(f"cannot read {path}: {exc.strerror}", fix="name another with --db") from exc
     if not stat.S_ISREG(mode):
-        raise StoreError(f"{path} is no file: name the history with --db")
+        raise StoreError(f"{path} is no file", fix="name the history with --db")
     if not os.access(path, os.R_OK):
-        raise StoreError(f"you may not read {path}: run this as root, or as a member of the file's group")
+        raise StoreError(
+            f"you may not read {path}", fix="run this as root, or as a member of the file's group"
+        )
 
 
 def revision_of(path: Path) -> str | None:

@@ -299,7 +299,7 @@ def making_sense(page: Page) -> Iterator[None]:
 
 def _damaged(what: Exception | str) -> DamagedStoreError:
     return DamagedStoreError(
-        f"the history is damaged: {what}: keep a copy, then restore a backup or start a new database"
+        f"the history is damaged: {what}", fix="keep a copy, then restore a backup or start a new database"
     )
 
 
@@ -366,7 +366,7 @@ def user_match(connection: sqlite3.Connection, text: str, *, option: str = "--us
     if text.isascii() and text.isdigit():
         # int() itself refuses very long ones.
         if len(text) > _UID_DIGITS or int(text) > _LAST_UID:
-            raise FilterError(f"{option}: {text} is no uid: they end at {_LAST_UID}")
+            raise FilterError(f"{option}: {text} is no uid", fix=f"they end at {_LAST_UID}")
         return UserMatch(None, int(text))
     try:
         uid = pwd.getpwnam(text).pw_uid
@@ -376,7 +376,8 @@ def user_match(connection: sqlite3.Connection, text: str, *, option: str = "--us
         name = text.encode("utf-8", "surrogateescape")
         if connection.execute("SELECT 1 FROM user WHERE v = ?", (name,)).fetchone() is None:
             raise FilterError(
-                f"{option}: nobody is called {text!r}, in this history or on this host: give a name or a uid"
+                f"{option}: nobody is called {text!r}, in this history or on this host",
+                fix="give a name or a uid",
             )
     return UserMatch(text, uid)
 

@@ -33,7 +33,9 @@ def searcher(expression: str) -> Callable[[str], bool]:
             warnings.simplefilter("ignore")  # of what a later version may read otherwise
             search = regex.compile(expression, regex.DOTALL).search
     except (regex.error, OverflowError, RecursionError, ValueError) as exc:
-        raise FilterError(f"--args-regex: {exc}: Python's syntax, such as 'curl .*(http|ftp)://'") from exc
+        raise FilterError(
+            f"--args-regex: {exc}", fix="Python's syntax, such as 'curl .*(http|ftp)://'"
+        ) from exc
     return lambda text: search(text, timeout=SECONDS) is not None
 
 
@@ -41,6 +43,6 @@ def too_slow(expression: str, exec_id: str | None) -> SlowExpressionError:
     """Returns the error for a search that took longer than that."""
     whose = "an exec" if exec_id is None else f"exec {exec_id}"
     return SlowExpressionError(
-        f"--args-regex {expression!a} took more than {SECONDS:g} s on the command line of {whose}: write it"
-        " without repetitions in one another, such as (a+)+, or choose fewer execs with other filters"
+        f"--args-regex {expression!a} took more than {SECONDS:g} s on the command line of {whose}",
+        fix="write it without repetitions in one another, such as (a+)+, or choose fewer execs with other filters",
     )

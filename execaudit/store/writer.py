@@ -105,7 +105,9 @@ def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
 def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables and schema_revision(connection) is None:
-        raise StoreError(f"{path} is no execaudit history but another program's: name another file with --db")
+        raise StoreError(
+            f"{path} is no execaudit history but another program's", fix="name another file with --db"
+        )
 
 
 def _engine(path: Path, *, durable: bool) -> sa.Engine:
@@ -145,7 +147,7 @@ def migrate(connection: sa.Connection, progress: Progress = _silent) -> None:
         command.upgrade(config, "head")
     except util.CommandError as exc:
         raise StoreError(
-            f"cannot migrate the database: {exc}: install the newer execaudit that made it"
+            f"cannot migrate the database: {exc}", fix="install the newer execaudit that made it"
         ) from exc
 
 
@@ -178,7 +180,7 @@ class Store:
                 os.close(fd)
             except OSError as exc:
                 raise StoreError(
-                    f"cannot write {self._path}: {exc.strerror}: name another file with --db"
+                    f"cannot write {self._path}: {exc.strerror}", fix="name another file with --db"
                 ) from exc
             with translated(f"cannot open {self._path}", opens=True):
                 if threading.active_count() == 1 and self._is_old():
@@ -199,14 +201,15 @@ class Store:
             if str(path) == DEFAULT_DATABASE:
                 path.parent.mkdir(mode=0o750, exist_ok=True)
             if path.is_dir():
-                raise StoreError(f"cannot open {path}: it is a folder: name a file in it with --db")
+                raise StoreError(f"cannot open {path}: it is a folder", fix="name a file in it with --db")
             if not path.parent.is_dir():
                 raise StoreError(
-                    f"cannot open {path}: the folder {path.parent} does not exist: make it, or name another file with --db"
+                    f"cannot open {path}: the folder {path.parent} does not exist",
+                    fix="make it, or name another file with --db",
                 )
         except OSError as exc:
             raise StoreError(
-                f"cannot open {path}: {exc.strerror}: run it as root, or name another file with --db"
+                f"cannot open {path}: {exc.strerror}", fix="run it as root, or name another file with --db"
             ) from exc
 
     def _is_old(self) -> bool:
@@ -228,7 +231,8 @@ class Store:
         except child.ChildDiedError as exc:
             if not (text := output.read_text()):
                 raise StoreError(
-                    f"cannot open {self._path}: the process that migrates it {exc}: start again, it goes on where it was"
+                    f"cannot open {self._path}: the process that migrates it {exc}",
+                    fix="start again, it goes on where it was",
                 ) from exc
             raise RuntimeError(f"the process that migrates {exc}: {text}") from exc
         finally:

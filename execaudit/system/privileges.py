@@ -89,7 +89,8 @@ def become_owner(folder: Path) -> Owner | None:
         _capset(effective=kept, permitted=kept)
     except OSError as exc:
         raise ExecauditError(
-            f"cannot become the user {owner.name}: {exc.strerror}: start execaudit.service, or name a --db in a folder of root"
+            f"cannot become the user {owner.name}: {exc.strerror}",
+            fix="start execaudit.service, or name a --db in a folder of root",
         ) from exc
     return owner
 

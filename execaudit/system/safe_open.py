@@ -46,25 +46,28 @@ def open_safely(path: Path, flags: int, mode: int, *, trust_folder: bool = False
                 return os.open(f"/proc/self/fd/{handle}", flags)
             if found.st_uid not in owners:
                 raise UnsafeFileError(
-                    f"{path} is a symbolic link of another user (uid {found.st_uid}): remove it, or name another file"
+                    f"{path} is a symbolic link of another user (uid {found.st_uid})",
+                    fix="remove it, or name another file",
                 )
             path = path.parent / os.readlink("", dir_fd=handle)
         finally:
             os.close(handle)
-    raise UnsafeFileError(f"{path} leads through too many symbolic links: name the file itself")
+    raise UnsafeFileError(f"{path} leads through too many symbolic links", fix="name the file itself")
 
 
 def _check(path: Path, found: os.stat_result, owners: set[int]) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(found.st_mode):
-        raise UnsafeFileError(f"{path} is no regular file: name another one")
+        raise UnsafeFileError(f"{path} is no regular file", fix="name another one")
     if found.st_uid not in owners:
         raise UnsafeFileError(
-            f"{path} belongs to another user (uid {found.st_uid}): remove it, or name another file"
+            f"{path} belongs to another user (uid {found.st_uid})", fix="remove it, or name another file"
         )
     if found.st_nlink > 1 and not _is_private(path.parent):
-        raise UnsafeFileError(f"{path} is a hard link in a folder of others: remove it, or name another file")
+        raise UnsafeFileError(
+            f"{path} is a hard link in a folder of others", fix="remove it, or name another file"
+        )
 
 
 def _is_private(folder: Path) -> bool:

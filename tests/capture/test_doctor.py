@@ -31,11 +31,11 @@ def does_nothing() -> None:
     """Nothing is wrong."""
 
 
-def fails_with(message: str) -> Callable[[], None]:
+def fails_with(what: str, *, fix: str) -> Callable[[], None]:
     """Returns what raises a ProbeError."""
 
     def fail() -> None:
-        raise ProbeError(message)
+        raise ProbeError(what, fix=fix)
 
     return fail
 
@@ -242,8 +242,10 @@ def test_no_btf(machine: Machine) -> None:
 
 
 def test_missing_member(machine: Machine) -> None:
-    """An error's text is split into what happened and what to do."""
-    unknown = fails_with("this kernel's BTF has no file.f_path: execaudit does not know this kernel yet")
+    """What happened and what to do are the error's."""
+    unknown = fails_with(
+        "this kernel's BTF has no file.f_path", fix="execaudit does not know this kernel yet"
+    )
 
     check = doctor.types(machine.environment(resolve_members=unknown))
 
@@ -304,9 +306,9 @@ def test_kprobes_stand_in_for_missing_tracepoints(machine: Machine) -> None:
 
 
 def test_bcc_is_missing(machine: Machine) -> None:
-    """The reason may have colons of its own; the fix is the last part."""
+    """The reason may have colons of its own."""
     broken = fails_with(
-        "BCC cannot be imported (libbcc.so.0: no such file): run `apt-get install python3-bpfcc`"
+        "BCC cannot be imported (libbcc.so.0: no such file)", fix="run `apt-get install python3-bpfcc`"
     )
 
     check = doctor.bcc(machine.environment(import_bcc=broken))
@@ -318,7 +320,7 @@ def test_bcc_is_missing(machine: Machine) -> None:
 def test_refused_probe_does_not_send_in_circles(machine: Machine) -> None:
     """The probe's advice is to run the doctor; the doctor's must be another."""
     refused = fails_with(
-        "the kernel or BCC refused the probe (EINVAL): see /tmp/log, then run `execaudit doctor`"
+        "the kernel or BCC refused the probe (EINVAL)", fix="see /tmp/log, then run `execaudit doctor`"
     )
 
     check = doctor.loads(machine.environment(load_probe=refused))
