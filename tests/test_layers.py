@@ -41,10 +41,11 @@ OWNERS = {
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
-    "capture.assembler", "capture.snapshot", "capture.wire", "database.enum_codes",
-    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "output.format", "output.json_lines",
-    "output.record", "output.summary_line", "output.table", "output.tree_layout", "output.widths", "query.filter",
-    "query.container", "query.globs", "query.rows", "shorten", "times",
+    "capture.assembler", "capture.snapshot", "capture.wire", "database.enum_codes", "database.id_list",
+    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "output.cells",
+    "output.format", "output.json_lines", "output.notices", "output.record", "output.summary_line", "output.table",
+    "output.tree_layout", "output.widths", "query.container", "query.filter", "query.globs", "query.rows", "shorten",
+    "times",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
 

@@ -19,7 +19,7 @@ from execaudit.capture.assembler import Assembler, Origin
 from execaudit.enums import Kind
 from execaudit.escaping import exact, is_visible
 from execaudit.event import ExecEvent, ExitEvent
-from execaudit.output import table
+from execaudit.output import json_lines, table
 from execaudit.output.csv_pages import CsvRows
 from execaudit.output.json_lines import json_line
 from execaudit.output.record import FIELDS, to_record
@@ -215,7 +215,7 @@ def test_every_value_comes_through_exactly(batch: tuple[list[Sent], list[tuple[i
 
 def check_shown(found: list[ExecEvent], rows: str) -> None:
     """All that is shown of execs is the record, and safe where people read it."""
-    assert [to_record(event) for event in found] == [json.loads(line) for line in table.jsonl(found)]
+    assert [to_record(event) for event in found] == [json.loads(line) for line in json_lines.jsonl(found)]
     cells = list(csv.reader(io.StringIO(rows, newline=""), strict=True))
     for event, row in zip(found, cells, strict=True):
         record = to_record(event)

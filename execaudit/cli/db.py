@@ -75,7 +75,7 @@ def upgrade(state: State) -> None:
 def info(state: State, fmt: str) -> None:
     """What the database holds: its size, times, ends, gaps and recorder runs."""
     from execaudit.cli.run.missing import say  # noqa: PLC0415  # `--help` needs none of it
-    from execaudit.output.table import json_text  # noqa: PLC0415
+    from execaudit.output.json_lines import json_text  # noqa: PLC0415
 
     facts, missed = _facts(state)
     say(missed)

@@ -54,7 +54,7 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
     """
     from execaudit.cli.run import missing  # noqa: PLC0415
     from execaudit.output import export  # noqa: PLC0415  # see answer
-    from execaudit.output.table import json_text  # noqa: PLC0415
+    from execaudit.output.json_lines import json_text  # noqa: PLC0415
 
     if str(output) == "-":
         output = None
@@ -82,7 +82,7 @@ def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **valu
 
 def _write_gaps(output: Path, records: Iterable[Mapping[str, object]], *, raw: bool) -> None:
     """Writes what is missing into a file beside the CSV file, which has no place for it."""
-    from execaudit.output.table import gaps_csv  # noqa: PLC0415  # see answer
+    from execaudit.output.csv_lines import gaps_csv  # noqa: PLC0415  # see answer
 
     real = Path(os.path.realpath(output))
     with _opened(real.with_name(f"{real.name.removesuffix('.csv')}.gaps.csv")) as file:

@@ -19,7 +19,8 @@ from execaudit.enums import GapReason, Kind
 from execaudit.errors import DamagedStoreError, FullStoreError, StoreError
 from execaudit.event import Gap
 from execaudit.output import table
-from execaudit.output.json_lines import json_line
+from execaudit.output.json_lines import json_line, json_text
+from execaudit.output.notices import gap_line
 from execaudit.output.record import gap_record
 from execaudit.output.timecolumn import TimeColumn
 
@@ -253,7 +254,7 @@ class _Lines:
     def _lines(self, batch: Finished, omitted: list[Omitted]) -> Iterator[str]:
         yield from left_out.lines(batch.events, json_line, omitted)
         for gap in chain(batch.gaps, self._left_out.gaps(omitted, batch.seen_ns)):
-            yield table.json_text(gap_record(gap))
+            yield json_text(gap_record(gap))
 
     def written(self, batch: Finished, omitted: list[Omitted]) -> None:
         """The lines are where they were to go."""
@@ -345,7 +346,7 @@ class LiveSink:
         shown = (event for event in batch.events if event.kind is not Kind.SNAPSHOT)
         lines += left_out.lines(shown, lambda event: table.table_row(event, column), omitted)
         gaps = [*batch.gaps, *self._left_out.gaps(omitted, batch.seen_ns)]
-        lines += [table.gap_line(gap, None) for gap in gaps]
+        lines += [gap_line(gap, None) for gap in gaps]
         self._write("".join(f"{line}\n" for line in lines).encode())
         self._left_out.written(omitted, batch.seen_ns)
 

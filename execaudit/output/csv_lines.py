@@ -18,7 +18,7 @@ from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from execaudit.enums import Kind
     from execaudit.event import End, ExecEvent, Hole, Launch, Place
@@ -36,6 +36,27 @@ _encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 HEADER = ",".join(record.FIELDS)
 NO_END = ",,,,"
 """The cells of how a program ended, when it did not."""
+
+
+def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:
+    r"""Yields a header line, then a record per exec, quoted as in RFC 4180 and ended by `\n`.
+
+    Unknown is an empty cell; argv and argv_missing are JSON. Unless `raw`, texts are safe to
+    show and no cell is a formula to a spreadsheet: one that could be, or that starts with an
+    apostrophe, has an apostrophe put before it. With `raw` texts are exact.
+    """
+    yield HEADER + "\n"
+    line = CsvLines(raw=raw).line
+    for event in events:
+        yield line(event) + "\n"
+
+
+def gaps_csv(records: Iterable[Mapping[str, object]], *, raw: bool) -> Iterator[str]:
+    """Yields a header line, then a line per record of a gap, as csv_text does for execs."""
+    yield ",".join(record.GAP_FIELDS) + "\n"
+    line = CsvLines(raw=raw).cells
+    for gap in records:
+        yield line(gap[name] for name in record.GAP_FIELDS) + "\n"
 
 
 class CsvLines:

@@ -7,10 +7,10 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from execaudit.output import table
 from execaudit.output.csv_lines import HEADER
 from execaudit.output.csv_pages import CsvRows
 from execaudit.output.format import Format
+from execaudit.output.json_lines import jsonl
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import PAGE_ROWS, Filter, Span
@@ -70,7 +70,7 @@ class _Maker:
     def piece(self, page: Page) -> Piece:
         """Returns the lines of a page. Raises DamagedStoreError for an exec that makes no sense."""
         if self._csv is None:
-            text = "".join(table.jsonl(found.event for found in find.found_of(page)))
+            text = "".join(jsonl(found.event for found in find.found_of(page)))
         else:
             with find.making_sense(page):
                 text = self._csv.text(*page)

@@ -7,6 +7,7 @@ writes one per exec. What many execs have in common is put into words once, and 
 from __future__ import annotations
 
 from functools import lru_cache
+from json import JSONEncoder
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from execaudit.enums import Kind
     from execaudit.event import End, ExecEvent, Hole, Launch, Place
 
@@ -24,6 +27,20 @@ _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"
 # Of each of these a host has few at a time; the largest have a few paths of 4 KB.
 _REMEMBERED = 256
 _SHORT = 1024
+_REMEMBERED_OF_HISTORY = 4096
+_encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def jsonl(events: Iterable[ExecEvent]) -> Iterator[str]:
+    """Yields a line of JSON per exec: ASCII without controls, so a terminal is safe from it."""
+    line = JsonLines(_REMEMBERED_OF_HISTORY, arguments=True).line
+    for event in events:
+        yield line(event) + "\n"
+
+
+def json_text(value: object) -> str:
+    """Returns a value as compact JSON, ASCII without controls: a terminal is safe from it."""
+    return _encode(value)
 
 
 class JsonLines:

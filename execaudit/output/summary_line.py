@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from execaudit.enums import Ended, Kind
 from execaudit.escaping import printable, shell_quote
 from execaudit.exec_id import encode_id
+from execaudit.output.cells import UNKNOWN, user_text
 from execaudit.output.record import command_line, errno_name, split_argv
 from execaudit.output.tree_layout import BOX, Glyphs
 from execaudit.output.widths import columns, cut, padded
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _MILLISECOND, _SECOND = 1_000_000, 1_000_000_000
 _FEW = 10  # milliseconds: below, their thousandths matter
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_UNKNOWN = "-"
 _DATE, _TIME = len("2026-11-22"), len("2026-11-22 14:05:07.123")
 _USER = 8
 # The mark, user, pid, duration and status, each with a space, and what may stand before the time.
@@ -97,8 +97,8 @@ def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
     status = short_outcome(event)
     before = (
         f"{mark}{'<' if event.kind is Kind.SNAPSHOT else ' '}{_time(event, style)}"
-        f" {padded(cut(_who(event), _USER, '+'), _USER)} {event.pid:>7}"
-        f" {_UNKNOWN if duration is None else duration_text(duration).replace(' ', ''):>8} "
+        f" {padded(cut(user_text(event.user, event.uid), _USER, '+'), _USER)} {event.pid:>7}"
+        f" {UNKNOWN if duration is None else duration_text(duration).replace(' ', ''):>8} "
     )
     rest = f"{status:<8} "
     room = None if style.width is None else max(_NARROWEST, style.width - columns(before) - len(rest))
@@ -155,7 +155,7 @@ def short_outcome(event: ExecEvent) -> str:
         return "failed" if event.errno is None else errno_name(event.errno)
     end = event.end
     if end is None or end.how is Ended.UNKNOWN:
-        return _UNKNOWN
+        return UNKNOWN
     if end.how is Ended.EXITED:
         return str(end.code)
     return _signal(end.signal) if end.how is Ended.SIGNALED else end.how.value
@@ -196,12 +196,6 @@ def _time(event: ExecEvent, style: Style) -> str:
         return text + suffix
     of_day = text[_DATE + 1 :]
     return (of_day if text.startswith(style.day) else f"{text[:_DATE]:<{len(of_day)}}") + suffix
-
-
-def _who(event: ExecEvent) -> str:
-    if event.user is not None:
-        return printable(event.user)
-    return _UNKNOWN if event.uid is None else str(event.uid)
 
 
 def _went_wrong(event: ExecEvent) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from execaudit.database import packed_ids, trigram_bitmap
+from execaudit.database.id_list import json_ids
 from execaudit.database.packed_ids import CHUNK_EXECS
 from execaudit.database.trigram_bitmap import BLOCK_LINES, CHUNK_BLOCKS, CHUNK_LINES, CHUNK_ROWS
 from execaudit.query.filter import Span, lines_statement
@@ -158,11 +159,11 @@ class Search:
     def _bits_of(self, places: Iterable[Place], chunks: Iterable[int]) -> dict[int, int]:
         """Returns in which blocks of the chunks a text may be; those that are not indexed: in all."""
         bits = dict.fromkeys(chunks, _ALL_BLOCKS)
-        indexed = [chunk for (chunk,) in self._connection.execute(_INDEXED, {"chunks": _json(bits)})]
+        indexed = [chunk for (chunk,) in self._connection.execute(_INDEXED, {"chunks": json_ids(bits)})]
         for place in places:
             rows = self._connection.execute(
                 _BITS,
-                {"chunks": _json(indexed), "row": place.row, "offset": place.offset, "size": place.size},
+                {"chunks": json_ids(indexed), "row": place.row, "offset": place.offset, "size": place.size},
             )
             for chunk, piece in rows:
                 bits[chunk] &= int.from_bytes(piece, "little")
@@ -170,7 +171,3 @@ class Search:
             if sum(bits[chunk].bit_count() for chunk in indexed) <= _FEW_BLOCKS:
                 break
         return bits
-
-
-def _json(numbers: Iterable[int]) -> str:
-    return f"[{','.join(map(str, numbers))}]"

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.enum_codes import KINDS, WHOLE
+from execaudit.database.id_list import json_ids
 from execaudit.enums import Kind
+from execaudit.event import Nanoseconds
 from execaudit.query import globs
 from execaudit.query.rows import COLUMNS, joins
 
@@ -140,7 +142,7 @@ def _where(wanted: Filter, span: Span) -> _Where:
     where, number = _Where(), _number(wanted)
     where.conditions.append(f"{number} BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
     if span.lines is not None:
-        lines = where.bind(f"[{','.join(map(str, span.lines))}]")
+        lines = where.bind(json_ids(span.lines))
         where.conditions.append(f"e.argv_id IN (SELECT value FROM json_each({lines}))")  # noqa: S608  # a parameter
     if wanted.since_ns is not None:
         where.conditions.append(f"e.ts >= {where.bind(wanted.since_ns)}")
@@ -317,7 +319,7 @@ def values_statement(dictionary: str, ids: Iterable[int]) -> Statement:
 def _of_ids(columns: str, table: str, column: str, ids: Iterable[int]) -> Statement:
     where = _Where()
     # In order, because SQLite puts them into a tree.
-    given = where.bind(f"[{','.join(map(str, sorted(ids)))}]")
+    given = where.bind(json_ids(sorted(ids)))
     where.conditions.append(f"{column} IN (SELECT value FROM json_each({given}))")  # noqa: S608  # a parameter
     return Statement(f"SELECT {columns} FROM {table}{where.text()}", where.parameters)  # noqa: S608  # ours
 

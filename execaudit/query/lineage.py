@@ -9,6 +9,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.database.id_list import json_ids
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
@@ -53,7 +55,7 @@ def lineage(connection: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[
 
     SQLite holds about 50 bytes for each of them meanwhile.
     """
-    for number, parent, replaces in connection.execute(_LINEAGE, {"numbers": _json(numbers)}):
+    for number, parent, replaces in connection.execute(_LINEAGE, {"numbers": json_ids(numbers)}):
         yield Kin(number, parent, bool(replaces))
 
 
@@ -64,7 +66,7 @@ def descendants(
 
     Only the `newest` so many, if that is given.
     """
-    values = {"numbers": _json(numbers), "newest": _ALL if newest is None else newest}
+    values = {"numbers": json_ids(numbers), "newest": _ALL if newest is None else newest}
     return array("q", (row[0] for row in connection.execute(_DESCENDANTS, values)))
 
 
@@ -89,7 +91,3 @@ def siblings(connection: sqlite3.Connection, number: int, *, most: int) -> list[
         for side, order in (("<", "DESC"), (">", "ASC"))
     )
     return before[::-1] + after
-
-
-def _json(numbers: Sequence[int]) -> str:
-    return f"[{','.join(map(str, numbers))}]"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from execaudit.database.id_list import json_ids
 from execaudit.query import rows
 from execaudit.query.rows import Clock, Known, Relative, to_found, to_launch, to_place
 
@@ -103,7 +104,7 @@ class Resolver:
         numbers.discard(None)
         if not numbers:
             return iter(())
-        return self._connection.execute(sql, {"numbers": f"[{','.join(map(str, numbers))}]"})
+        return self._connection.execute(sql, {"numbers": json_ids(numbers)})
 
 
 def found(page: Iterable[_Row], known: Known, recording: Recording) -> Iterator[Found]:

@@ -19,6 +19,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from execaudit.database.enum_codes import KINDS
+from execaudit.database.id_list import json_ids
 from execaudit.database.packed_ids import CHUNK_EXECS
 from execaudit.database.transaction import transaction
 from execaudit.database.trigram_bitmap import CHUNK_LINES, CHUNK_ROWS
@@ -166,7 +167,7 @@ class _Task:
                 chain_length = self._chain(exec_id, replaced_by)
                 if old and (self._max_age_ns is None or exec_id in needed):
                     self.stays_short[exec_id] = lean.most_bytes(chain_length)
-            given["stays"] = f"[{','.join(map(str, stays))}]"
+            given["stays"] = json_ids(stays)
             for table, column in (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id")):
                 connection.execute(
                     f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours

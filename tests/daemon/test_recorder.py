@@ -25,7 +25,7 @@ from execaudit.daemon.stopping import StuckError
 from execaudit.enums import GapReason, Kind
 from execaudit.errors import StoreError
 from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
-from execaudit.output import table
+from execaudit.output import json_lines
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.find import Filter
@@ -231,7 +231,7 @@ def test_history_and_json_log_say_the_same(tmp_path: Path) -> None:
         record(source, StoreSink(store, host="host"), log)
         log.close()
     with open_history(tmp_path / "x.db") as connection:
-        printed = "".join(table.jsonl(found.event for found in find.find(connection, Filter())))
+        printed = "".join(json_lines.jsonl(found.event for found in find.find(connection, Filter())))
 
     assert printed.count("\n") == 49
     assert printed.replace('"ended":"unknown"', '"ended":null') == (tmp_path / "x.jsonl").read_text()

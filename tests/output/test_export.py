@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from execaudit.enums import Kind
 from execaudit.errors import DamagedStoreError
-from execaudit.output import csv_pages, export, table
+from execaudit.output import csv_lines, csv_pages, export, json_lines
 from execaudit.output.format import Format
 from execaudit.query import find, lookups
 from execaudit.query.connection import open_history
@@ -55,7 +55,7 @@ def text_of(
 def slowly(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool = False) -> str:
     """Returns the same, from events."""
     found = (each.event for each in find.find(connection, wanted))
-    text = "".join(table.csv_text(found, raw=raw) if fmt is Format.CSV else table.jsonl(found))
+    text = "".join(csv_lines.csv_text(found, raw=raw) if fmt is Format.CSV else json_lines.jsonl(found))
     return text.encode("utf-8", "backslashreplace").decode()
 
 

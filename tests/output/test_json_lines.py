@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from execaudit.enums import Ended
 from execaudit.event import End
 from execaudit.exec_id import ExecKey
-from execaudit.output.json_lines import json_line
+from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.record import to_record
-from execaudit.output.table import json_text
 from tests.events import events, tasks
 from tests.output.test_record import EVENT
 

@@ -15,8 +15,11 @@ from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
 from execaudit.escaping import printable
 from execaudit.event import End, ExecEvent, Gap, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey
+from execaudit.output.csv_lines import csv_text
+from execaudit.output.json_lines import jsonl
+from execaudit.output.notices import gap_line
 from execaudit.output.record import FIELDS, to_record
-from execaudit.output.table import csv_text, gap_line, jsonl, table, table_header, table_row
+from execaudit.output.table import table, table_header, table_row
 from execaudit.output.timecolumn import TimeColumn
 
 UTC = timezone.utc

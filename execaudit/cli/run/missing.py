@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from execaudit.enums import GapReason
-from execaudit.escaping import printable
 from execaudit.event import Gap, Nanoseconds
-from execaudit.output import table
+from execaudit.output import notices
 from execaudit.output.record import gap_record
 from execaudit.query import find, recorders
 from execaudit.query.recorders import Silence
@@ -76,34 +75,10 @@ def say(missed: Sequence[Missed]) -> None:
     """Says on stderr what is missing, the latest few of it."""
     older = len(missed) - _MOST_LINES
     for each in missed[-_MOST_LINES:]:
-        click.echo(line(each), err=True)
+        click.echo(notices.missing_line(each, None), err=True)
     if older > 0:
         more = f"{older} more {'gap' if older == 1 else 'gaps'}"
         click.echo(f"gap: and {more} before these: `execaudit stats` lists all", err=True)
-
-
-def line(missed: Missed) -> str:
-    """Returns one line about what is missing, without a line end."""
-    return table.gap_line(missed, None) if isinstance(missed, Gap) else f"gap: {_silence_text(missed)}"
-
-
-def _silence_text(silence: Silence) -> str:
-    host, start, end, is_stalled = silence
-    if host is None:
-        return "nobody has ever recorded into this history: start a recorder with `execaudit record`"
-    name = printable(host)
-    if start is None:
-        return (
-            f"nobody has ever recorded {name} here"
-            if end is None
-            else f"nobody recorded {name} before {zone_text(end, None)}"
-        )
-    if is_stalled:
-        since = f"the recorder has not written since {zone_text(start, None)}"
-        return f"{since}: look with `execaudit doctor` whether it hangs"
-    if end is None:
-        return f"nobody has recorded since {zone_text(start, None)} ({name})"
-    return f"nobody recorded {name} between {zone_text(start, None)} and {zone_text(end + 999_999, None)}"
 
 
 def missing_record(missed: Missed, since_ns: int | None) -> dict[str, object]:
@@ -134,7 +109,7 @@ def warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
     if gone is None or (wanted.since_ns is None and wanted.limit is not None):
         return
     if wanted.since_ns is None or wanted.since_ns < gone.until_ns:
-        click.echo(table.pruned_line(*gone, None), err=True)
+        click.echo(notices.pruned_line(*gone, None), err=True)
 
 
 class Bounded(NamedTuple):

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from execaudit.cli.run.missing import Bounded, Missing, bounded, say, say_complete, warn_of_pruning
-from execaudit.output import table
+from execaudit.output import csv_lines, json_lines, table
 from execaudit.output.format import Format
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, recorders
@@ -58,7 +58,7 @@ def answer(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, follo
 def write_missing(records: Iterable[dict[str, object]]) -> None:
     """Writes records of what is missing to standard output, each in a line."""
     for record in records:
-        sys.stdout.write(table.json_text(record) + "\n")
+        sys.stdout.write(json_lines.json_text(record) + "\n")
 
 
 def write(fmt: Format, events: Iterator[ExecEvent], *, raw: bool) -> Iterator[str]:
@@ -66,8 +66,8 @@ def write(fmt: Format, events: Iterator[ExecEvent], *, raw: bool) -> Iterator[st
     if fmt is Format.TABLE:
         return table.table(events, TimeColumn(None, now_ns=clock.wall_ns()))
     if fmt is Format.CSV:
-        return table.csv_text(events, raw=raw)
-    return table.jsonl(events)
+        return csv_lines.csv_text(events, raw=raw)
+    return json_lines.jsonl(events)
 
 
 def _follow(

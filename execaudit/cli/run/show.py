@@ -13,9 +13,8 @@ from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
-from execaudit.output.json_lines import json_line
+from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.record import to_record
-from execaudit.output.table import json_text
 from execaudit.query import find, lineage
 
 if TYPE_CHECKING:

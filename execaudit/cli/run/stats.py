@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from execaudit.cli.filter_options import build_filter
-from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, line, say
+from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, say
 from execaudit.escaping import printable
 from execaudit.event import Gap
-from execaudit.output import table
+from execaudit.output import notices
+from execaudit.output.cells import UNKNOWN, user_text
+from execaudit.output.json_lines import json_text
 from execaudit.output.record import decoded
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.output.widths import padded
@@ -28,11 +30,10 @@ if TYPE_CHECKING:
 
     from execaudit.event import Nanoseconds
     from execaudit.query.find import Pruned
-    from execaudit.query.stats import Stats, User
+    from execaudit.query.stats import Stats
 
 _SECOND = 1_000_000_000
 _NAME_WIDTH, _BAR_WIDTH = 24, 40
-_UNKNOWN = "-"
 # Eighths of a column.
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _PLAIN = " #"
@@ -65,7 +66,7 @@ def write(totals: Totals, database: Path, *, as_json: bool) -> None:
     size = limits.size_of(database)
     say([missed for missed in totals.missed if not isinstance(missed, Gap)])
     if as_json:
-        click.echo(table.json_text(_record(totals, size)))
+        click.echo(json_text(_record(totals, size)))
     else:
         for text in _lines(totals, size):
             click.echo(text)
@@ -120,7 +121,7 @@ def _lines(totals: Totals, size: int) -> Iterator[str]:
     yield f"The history takes {size} bytes on the disk."
     for title, counted in (
         ("COMMAND", [(_shown(comm), count) for comm, count in gathered.commands]),
-        ("USER", [(_who(user), count) for user, count in gathered.users]),
+        ("USER", [(user_text(user.name, user.uid), count) for user, count in gathered.users]),
         ("STARTED BY", [(_shown(comm), count) for comm, count in gathered.parents]),
     ):
         yield ""
@@ -132,19 +133,13 @@ def _lines(totals: Totals, size: int) -> Iterator[str]:
     if gaps or gone is not None:
         yield ""
     for gap in gaps:
-        yield line(gap)
+        yield notices.missing_line(gap, None)
     if gone is not None:
-        yield table.pruned_line(*gone, None)
+        yield notices.pruned_line(*gone, None)
 
 
 def _shown(comm: bytes | None) -> str:
-    return _UNKNOWN if comm is None else printable(comm)
-
-
-def _who(user: User) -> str:
-    if user.name is not None:
-        return printable(user.name)
-    return _UNKNOWN if user.uid is None else str(user.uid)
+    return UNKNOWN if comm is None else printable(comm)
 
 
 def _table(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterator[str]:

@@ -14,9 +14,8 @@ from execaudit.cli.filter_options import build_filter, number_of
 from execaudit.cli.run.missing import Bounded, bounded, warn
 from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
-from execaudit.output.json_lines import json_line
+from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.summary_line import Role
-from execaudit.output.table import json_text
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, lineage
 from execaudit.system import clock

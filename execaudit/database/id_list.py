@@ -1,0 +1,13 @@
+"""Row ids as one parameter of a statement: SQL reads them with json_each(:name). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def json_ids(ids: Iterable[int]) -> str:
+    """Returns ids as a JSON list, in the order in which they come."""
+    return f"[{','.join(map(str, ids))}]"
