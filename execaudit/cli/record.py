@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from execaudit.daemon.recorder import Recorder, Totals
     from execaudit.daemon.retention import Retention
     from execaudit.daemon.settings import Upkeep
-    from execaudit.daemon.sinks import Sink
+    from execaudit.daemon.sinks.sink import Sink
     from execaudit.event import Nanoseconds
     from execaudit.store.writer import Store
 
@@ -222,7 +222,7 @@ def _open_targets(
     """Opens what is written to; the stack closes it. Raises ExecauditError."""
     from execaudit.cli.progress import Progress  # noqa: PLC0415
     from execaudit.daemon.retention import Retention  # noqa: PLC0415
-    from execaudit.daemon.sinks import StoreSink  # noqa: PLC0415
+    from execaudit.daemon.sinks.database import DatabaseSink  # noqa: PLC0415
     from execaudit.store.ballast import Ballast  # noqa: PLC0415
     from execaudit.store.writer import Store  # noqa: PLC0415
     from execaudit.system import clock  # noqa: PLC0415  # see command
@@ -236,7 +236,7 @@ def _open_targets(
     stack.callback(ballast.give_up)
     log_file = _log_file(json_log, wanted)
     sinks: list[Sink] = [
-        StoreSink(store, host=host, ballast=ballast, retention=retention),
+        DatabaseSink(store, host=host, ballast=ballast, retention=retention),
         *_further_sinks(log_file, host, json_log, quiet=quiet),
     ]
     for sink in sinks:
@@ -283,18 +283,19 @@ def _further_sinks(
     log_file: LogFile | None, host: str, json_log: str | None, *, quiet: bool
 ) -> Iterator[Sink]:
     """Yields the sinks beside the history; nobody waits for them."""
-    from execaudit.daemon.detached import Detached  # noqa: PLC0415  # see command
-    from execaudit.daemon.sinks import JsonLogSink, JsonStreamSink, LiveSink  # noqa: PLC0415
+    from execaudit.daemon.sinks.json_log import JsonLogSink, JsonStreamSink  # noqa: PLC0415
+    from execaudit.daemon.sinks.terminal import TerminalSink  # noqa: PLC0415
+    from execaudit.daemon.sinks.threaded import ThreadedSink  # noqa: PLC0415  # see command
     from execaudit.system.stream import write_all  # noqa: PLC0415
 
     write = functools.partial(write_all, sys.stdout.fileno())
     if json_log == "-":
-        yield Detached(JsonStreamSink(write), host=host, patient=False)
+        yield ThreadedSink(JsonStreamSink(write), host=host, patient=False)
         return
     if log_file is not None:
-        yield Detached(JsonLogSink(log_file), host=host, patient=True)
+        yield ThreadedSink(JsonLogSink(log_file), host=host, patient=True)
     if sys.stdout.isatty() and not quiet:
-        yield Detached(LiveSink(write), host=host, patient=False)
+        yield ThreadedSink(TerminalSink(write), host=host, patient=False)
 
 
 def _reload(state: State, targets: _Targets, monitor: Monitor, recorder: Recorder) -> None:

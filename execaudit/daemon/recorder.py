@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from execaudit.capture.assembler import Assembler
     from execaudit.capture.start import Begun
-    from execaudit.daemon.sinks import Sink
+    from execaudit.daemon.sinks.sink import Sink
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """End a recorder in bounded time.
 
 A stop first stores what was captured; after CATCH_UP_SECONDS the rest is only counted. Then each of
-the other sinks has detached.FINISH_SECONDS. After LEAVE_SECONDS nobody waits any more, not even for
+the other sinks has threaded.FINISH_SECONDS. After LEAVE_SECONDS nobody waits any more, not even for
 a database that is stuck. TimeoutStopSec= of the unit is above that.
 """
 

@@ -15,7 +15,9 @@ from execaudit.daemon import left_out
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.losses import MOST_NAMED
-from execaudit.daemon.sinks import JsonLogSink, JsonStreamSink, LiveSink, StoreSink
+from execaudit.daemon.sinks.database import DatabaseSink
+from execaudit.daemon.sinks.json_log import JsonLogSink, JsonStreamSink
+from execaudit.daemon.sinks.terminal import TerminalSink
 from execaudit.enums import GapReason
 from execaudit.errors import DamagedStoreError, FullStoreError
 from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
@@ -68,7 +70,7 @@ def test_the_history_has_all_others(tmp_path: Path, fields: dict[str, Any]) -> N
     path = tmp_path / "h.db"
     with Store(path) as store, capture_logs() as said:
         begin_run(store)
-        sink = StoreSink(store, host=HOST)
+        sink = DatabaseSink(store, host=HOST)
         sink.accept(batch_of(GOOD[:2], seen_ns=5))
         sink.accept(batch_of([*GOOD[2:5], bad(fields), *GOOD[5:]]))
         sink.accept(batch_of([make_event(b"z", pid=200, seconds=10)], seen_ns=9))
@@ -89,7 +91,7 @@ def test_many_are_a_few_gaps(tmp_path: Path) -> None:
     with Store(path) as store, capture_logs() as said:
         begin_run(store)
         exits = make_exit(GOOD[0].key, 4), bad_exit
-        StoreSink(store, host=HOST).accept(batch_of([*mixed, *bads[9:]], exits))
+        DatabaseSink(store, host=HOST).accept(batch_of([*mixed, *bads[9:]], exits))
 
     pids, gaps = stored(path)
     named = [*range(MOST_NAMED), None]
@@ -108,7 +110,7 @@ def test_one_alone_is_left_out_too(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
     with Store(path) as store:
         begin_run(store)
-        StoreSink(store, host=HOST).accept(batch_of([bad({"pid": 2**63})]))
+        DatabaseSink(store, host=HOST).accept(batch_of([bad({"pid": 2**63})]))
 
     pids, gaps = stored(path)
     assert ([], [1]) == (pids, [gap.count for gap in gaps])
@@ -141,7 +143,7 @@ def test_a_bug_is_no_events_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         begin_run(store)
         monkeypatch.setattr(Inserts, "insert", insert)
         with pytest.raises(type(error)):
-            StoreSink(store, host=HOST).accept(batch_of(GOOD))
+            DatabaseSink(store, host=HOST).accept(batch_of(GOOD))
 
 
 def test_what_only_all_together_cannot_be_is_a_bug() -> None:
@@ -155,7 +157,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "h.db"
     with Store(path) as store, capture_logs() as said:
         begin_run(store)
-        sink = StoreSink(store, host=HOST)
+        sink = DatabaseSink(store, host=HOST)
         with monkeypatch.context() as patched:
 
             def check(*_: object) -> None:
@@ -195,7 +197,7 @@ def test_the_json_log_has_all_others(tmp_path: Path, fields: dict[str, Any], kin
 def test_the_terminal_shows_all_others() -> None:
     """A row for each, and one for the gap."""
     written = io.BytesIO()
-    LiveSink(written.write).accept(batch_of([*GOOD, bad({"argv": None})]))
+    TerminalSink(written.write).accept(batch_of([*GOOD, bad({"argv": None})]))
     lines = written.getvalue().decode().splitlines()
 
     assert 11 == len(lines)
@@ -220,7 +222,7 @@ def test_a_bad_account_names_nobody(tmp_path: Path, account: object) -> None:
     with Store(path) as store:
         begin_run(store)
         bads = [bad({"pid": 2**63, "account": each}) for each in (account, 1000)]
-        StoreSink(store, host=HOST).accept(batch_of(bads))
+        DatabaseSink(store, host=HOST).accept(batch_of(bads))
 
     assert [(1000, 1), (None, 1)] == [(gap.uid, gap.count) for gap in stored(path)[1]]
 
@@ -247,4 +249,4 @@ def test_what_indexing_meets_is_no_warning(
     with Store(tmp_path / "h.db") as store:
         begin_run(store)
         with pytest.raises(ends):
-            StoreSink(store, host=HOST).accept(batch_of(GOOD))
+            DatabaseSink(store, host=HOST).accept(batch_of(GOOD))

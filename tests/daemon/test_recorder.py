@@ -20,7 +20,8 @@ from execaudit.daemon import recorder, stopping
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.losses import neighbours_joined
 from execaudit.daemon.recorder import Recorder, Totals
-from execaudit.daemon.sinks import JsonLogSink, StoreSink
+from execaudit.daemon.sinks.database import DatabaseSink
+from execaudit.daemon.sinks.json_log import JsonLogSink
 from execaudit.daemon.stopping import StuckError
 from execaudit.enums import GapReason, Kind
 from execaudit.errors import StoreError
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.daemon.backlog import Finished
-    from execaudit.daemon.sinks import Sink
+    from execaudit.daemon.sinks.sink import Sink
 
 BOOT = "dd0b22f0-c730-46c7-8272-c5ebd89a5692"
 
@@ -228,7 +229,7 @@ def test_history_and_json_log_say_the_same(tmp_path: Path) -> None:
     source = FakeSource([[exec_record(n, b"\xff\x1b", b"") for n in range(1, 50)]])
     with opened_store(tmp_path / "x.db") as store:
         log = JsonLogSink(LogFile(tmp_path / "x.jsonl"))
-        record(source, StoreSink(store, host="host"), log)
+        record(source, DatabaseSink(store, host="host"), log)
         log.close()
     with open_history(tmp_path / "x.db") as connection:
         printed = "".join(json_lines.jsonl(found.event for found in find.find(connection, Filter())))
@@ -405,7 +406,7 @@ def test_a_clock_that_is_set_moves_later_execs_alone(tmp_path: Path, monkeypatch
             return super().read()
 
     with opened_store(tmp_path / "x.db") as store:
-        record(SteppingSource([[exec_record(1)], [exec_record(2)]]), StoreSink(store, host="host"))
+        record(SteppingSource([[exec_record(1)], [exec_record(2)]]), DatabaseSink(store, host="host"))
     with open_history(tmp_path / "x.db") as connection:
         before, after = sorted((f.event for f in find.find(connection, Filter())), key=lambda e: e.boot_ns)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.log_file import LogFile
-from execaudit.daemon.sinks import JsonLogSink, LiveSink, StoreSink
+from execaudit.daemon.sinks.database import DatabaseSink
+from execaudit.daemon.sinks.json_log import JsonLogSink
+from execaudit.daemon.sinks.terminal import TerminalSink
 from execaudit.enums import Ended, Kind
 from execaudit.event import End, Nanoseconds
 from execaudit.output.record import gap_record, to_record
@@ -33,7 +35,7 @@ def test_the_history_gets_everything(tmp_path: Path) -> None:
     path = tmp_path / "h.db"
     with Store(path) as store:
         begin_run(store)
-        StoreSink(store, host=HOST).accept(ALL)
+        DatabaseSink(store, host=HOST).accept(ALL)
 
     with open_history(path) as connection:
         assert [End(Ended.UNKNOWN), End(Ended.EXITED, code=0, duration_ns=3_000_000_000)] == [
@@ -57,7 +59,7 @@ def test_the_log_has_a_line_for_each_exec(tmp_path: Path) -> None:
 def test_the_terminal_shows_what_happens() -> None:
     """A header, once, then execs and gaps; neither what ran already nor ends."""
     file = io.BytesIO()
-    sink = LiveSink(file.write)
+    sink = TerminalSink(file.write)
     sink.accept(ALL)
     sink.accept(Finished([], [], [EXIT], Nanoseconds(2)))
     header, row, gap = file.getvalue().decode().splitlines()

@@ -42,11 +42,11 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 def patched(**seconds: float) -> tuple[str, ...]:
     """Returns the command with other times to wait for a sink."""
-    sets = "".join(f"detached.{name} = {value}; " for name, value in seconds.items())
+    sets = "".join(f"threaded.{name} = {value}; " for name, value in seconds.items())
     return (
         sys.executable,
         "-c",
-        f"from execaudit.daemon import detached; {sets}from execaudit.cli import main; main()",
+        f"from execaudit.daemon.sinks import threaded; {sets}from execaudit.cli import main; main()",
         "--config",
         os.devnull,
     )

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from execaudit.daemon import sinks
 from execaudit.daemon.backlog import Finished
+from execaudit.daemon.sinks import database as database_sink
 from execaudit.database import packed_ids, trigram_bitmap
 from execaudit.enums import Truncated
 from execaudit.event import Hole, Nanoseconds
@@ -226,10 +226,10 @@ def test_the_recorder_makes_the_index(tmp_path: Path, monkeypatch: pytest.Monkey
         raise sqlite3.OperationalError("disk I/O error")
 
     said: list[Any] = []
-    monkeypatch.setattr(sinks.log, "warning", lambda *what, **_: said.append(what))
+    monkeypatch.setattr(database_sink.log, "warning", lambda *what, **_: said.append(what))
     with small(), Store(tmp_path / "history.db") as store:
         begin_run(store)
-        sink = sinks.StoreSink(store, host=HOST)
+        sink = database_sink.DatabaseSink(store, host=HOST)
         batches = [
             [make_event(b"%d" % (10 * b + n), seconds=10 * b + n) for n in range(10)] for b in range(3)
         ]

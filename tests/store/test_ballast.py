@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from execaudit.daemon.backlog import Finished
-from execaudit.daemon.sinks import StoreSink
+from execaudit.daemon.sinks.database import DatabaseSink
 from execaudit.errors import FullStoreError
 from execaudit.event import Nanoseconds
 from execaudit.store.ballast import Ballast
@@ -30,7 +30,7 @@ from execaudit.daemon.backlog import Finished
 from execaudit.store.ballast import Ballast
 from execaudit.event import Nanoseconds
 from execaudit.daemon.retention import Retention
-from execaudit.daemon.sinks import StoreSink
+from execaudit.daemon.sinks.database import DatabaseSink
 from execaudit.store.writer import Store
 from tests.histories import HOST, begin_run, make_event
 
@@ -39,7 +39,7 @@ ballast_file = folder / "h.db.ballast"
 with Store(folder / "h.db") as store:
     begin_run(store)
     ballast = Ballast(folder / "h.db")
-    sink = StoreSink(store, host=HOST, ballast=ballast)
+    sink = DatabaseSink(store, host=HOST, ballast=ballast)
     try:
         with (folder / "filler").open("wb", buffering=0) as filler:
             while True:
@@ -105,7 +105,7 @@ def test_it_is_lent_for_deleting_alone(tmp_path: Path, monkeypatch: pytest.Monke
     ballast = tmp_path / "h.db.ballast"
     monkeypatch.setattr("execaudit.store.ballast._FREE_BYTES", 0)
     retention = _Retention(ballast)
-    sink = StoreSink(
+    sink = DatabaseSink(
         cast("Store", _FullStore()),
         host=HOST,
         ballast=Ballast(tmp_path / "h.db"),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.daemon import detached
 from execaudit.daemon.backlog import Finished
-from execaudit.daemon.detached import Detached
+from execaudit.daemon.sinks import threaded
+from execaudit.daemon.sinks.threaded import ThreadedSink
 from execaudit.enums import GapReason
 from execaudit.errors import ExecauditError
 from execaudit.event import Nanoseconds
@@ -78,7 +78,7 @@ def await_true(condition: Callable[[], bool]) -> None:
 def test_nobody_waits_for_a_sink_that_is_stuck() -> None:
     """What exceeds its memory is a gap of this sink, whose count is exact; then it goes on."""
     sink = StuckSink()
-    shell = Detached(sink, host=HOST, patient=False, most_bytes=20_000)
+    shell = ThreadedSink(sink, host=HOST, patient=False, most_bytes=20_000)
     shell.accept(batch(1))
     assert sink.entered.wait(PATIENCE)
     for number in range(2, 101):  # in this thread: a wait would never end
@@ -96,9 +96,9 @@ def test_nobody_waits_for_a_sink_that_is_stuck() -> None:
 
 def test_a_stop_leaves_a_stuck_sink_behind_and_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread stays, so what it uses is not closed under it."""
-    monkeypatch.setattr(detached, "FINISH_SECONDS", 0.05)
+    monkeypatch.setattr(threaded, "FINISH_SECONDS", 0.05)
     sink = StuckSink()
-    shell = Detached(sink, host=HOST, patient=False)
+    shell = ThreadedSink(sink, host=HOST, patient=False)
     shell.accept(batch(1))
     assert sink.entered.wait(PATIENCE)
     shell.accept(batch(2))
@@ -119,14 +119,14 @@ def test_a_pipe_that_nobody_reads_does_not_keep_the_interpreter() -> None:
 
     program = """
 import functools
-from execaudit.daemon import detached
-from execaudit.daemon.detached import Detached
+from execaudit.daemon.sinks import threaded
+from execaudit.daemon.sinks.threaded import ThreadedSink
 from execaudit.errors import ExecauditError
-from execaudit.daemon.sinks import JsonStreamSink
+from execaudit.daemon.sinks.json_log import JsonStreamSink
 from execaudit.system.stream import write_all
-from tests.daemon.test_detached import batch
-detached.FINISH_SECONDS = 0.2
-shell = Detached(JsonStreamSink(functools.partial(write_all, 1)), host="host", patient=False)
+from tests.daemon.test_threaded_sink import batch
+threaded.FINISH_SECONDS = 0.2
+shell = ThreadedSink(JsonStreamSink(functools.partial(write_all, 1)), host="host", patient=False)
 for number in range(200):
     shell.accept(batch(number))
 try:

@@ -1,4 +1,4 @@
-"""A sink with a thread of its own: nobody waits for it, and a stop waits for it no longer than stated."""
+"""A sink with a thread of its own: the recorder never waits for it, a stop FINISH_SECONDS at most."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 import structlog
 
 from execaudit.daemon.backlog import Backlog
+from execaudit.daemon.sinks.sink import Sink
 from execaudit.errors import ExecauditError
 
 if TYPE_CHECKING:
     from execaudit.daemon.backlog import Finished
-    from execaudit.daemon.sinks import Sink
 
 log = structlog.get_logger()
 
 # Bytes of events that may wait for the sink.
 _BACKLOG_BYTES = 48 * 1024 * 1024
 _RETRY_SECONDS = 1.0
-# What a stop waits for a sink that has not written everything: its reader, or its disk, may be stuck.
+# A stop waits this long for a sink that has not written everything: its reader or its disk may hang.
 FINISH_SECONDS = 10.0
 
 
-class Detached:
-    """A sink that writes in its own thread. It catches up, or has a gap where it was too slow."""
+class ThreadedSink(Sink):
+    """Has another sink write in a thread. What a slow sink cannot take is counted in a gap."""
 
     def __init__(self, sink: Sink, *, host: str, patient: bool, most_bytes: int = _BACKLOG_BYTES) -> None:
-        """`patient`: what cannot be written is tried again each second. Else a failure is final."""
+        """`patient`: what cannot be written is tried again each second. Else the first failure is final."""
         self.name = sink.name
         self._sink, self._patient = sink, patient
         self._backlog = Backlog(host, most_bytes)
@@ -40,30 +40,26 @@ class Detached:
         self._started = False
 
     def accept(self, batch: Finished) -> None:
-        """Returns at once. Raises what was final for the sink."""
+        """Returns at once. Raises the failure that was final."""
         with self._changed:
             if self._failure is not None:
                 raise self._failure
             if batch.events or batch.gaps:
                 self._backlog.add(batch)
                 self._changed.notify_all()
-        # Not before: a thread keeps the privileges that the process had when it was started.
+        # Not earlier: a thread keeps the privileges that the process had when the thread was started.
         if not self._started:
             self._started = True
             self._thread.start()
 
     def waits(self) -> bool:
-        """Says whether it could not write; its thread looks after that."""
+        """Says whether its last write failed."""
         return self._waits_since is not None
-
-    def is_busy(self) -> bool:
-        """It needs no call."""
-        return False
 
     def finish(self) -> None:
         """Returns when everything is written.
 
-        Raises ExecauditError when that takes more than FINISH_SECONDS, or what was final.
+        Raises ExecauditError when that takes more than FINISH_SECONDS, or the failure that was final.
         """
         if not self._end():
             raise ExecauditError(
@@ -74,12 +70,12 @@ class Detached:
             raise self._failure
 
     def close(self) -> None:
-        """Frees what the sink holds; what is not written by then is not."""
+        """Frees what the sink holds. What still waits is not written."""
         if self._end():
             self._sink.close()
 
     def _end(self) -> bool:
-        """Ends the thread. Returns False if it is stuck; then what it uses must stay as it is."""
+        """Ends the thread. Returns False if it hangs; then what it uses must not be closed."""
         with self._changed:
             self._finishing = True
             self._changed.notify_all()
@@ -102,7 +98,7 @@ class Detached:
                 self._wrote()
 
     def _next(self) -> Finished | None:
-        """Returns what is to be written next; None when all is, and no more comes."""
+        """Returns the next batch to write; None when all is written and no more comes."""
         with self._changed:
             while True:
                 if (first := self._backlog.first()) is not None:
@@ -121,7 +117,7 @@ class Detached:
             self._waits_since = None
 
     def _failed(self, exc: Exception) -> bool:
-        """Returns when it is time to try again, or says that it is of no use."""
+        """Waits, and returns True to try again; False: it is of no use."""
         if not self._patient:
             self._failure = exc
             return False

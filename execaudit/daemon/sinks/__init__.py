@@ -1,0 +1,1 @@
+"""Where finished events go: the database, the JSON log, the terminal."""
