@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE = 1
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format pages wheel clean
+.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format pages picture wheel docs clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -28,7 +28,9 @@ help:
 	@echo '     make lint     style and types alone'
 	@echo '     make format   reformat the Python'
 	@echo '     make pages    write the pages of docs/ that are made from the program, and the outputs in recipes'
+	@echo '     make picture  draw the terminal of the README again'
 	@echo '     make wheel    build dist/execaudit-*.whl, and the source archive'
+	@echo '     make docs     build the pages as a site in .cache/site; a broken link fails'
 	@echo '     make clean    remove what the other targets made here, .venv too'
 
 setup:
@@ -115,6 +117,16 @@ pages: setup
 
 wheel: setup
 	@$(BIN)/python -m hatchling build
+
+picture:
+	@tools/setup.sh docs
+	@$(BIN)/python -m tools.picture
+
+# The builder checks links and anchors between pages; check_pages.py what it leaves out.
+docs:
+	@tools/setup.sh docs
+	@$(BIN)/python tools/check_pages.py
+	@$(BIN)/zensical build --clean --strict
 
 clean:
 	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

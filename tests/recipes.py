@@ -1,6 +1,6 @@
-"""The commands of docs/recipes.md, and what they print about the incident of tests/incident.py.
+"""The commands of docs/recipes.md and of other pages, and what they print about tests/incident.py.
 
-`python -m tests.recipes` (`make pages`) writes the outputs of the page anew: look at what changed
+`python -m tests.recipes` (`make pages`) writes the outputs of the pages anew: look at what changed
 before you commit it. In a block of ```console, a line that begins with `$ ` is a command for bash, up to
 the first line that does not end with a backslash; what follows is its output on a terminal of 110 columns.
 """
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parent.parent
 PAGE = CHECKOUT / "docs/recipes.md"
+OTHERS = (CHECKOUT / "README.md", CHECKOUT / "docs/querying.md")
+"""Other pages with examples; what is in them is no recipe."""
 _COLUMNS = 110
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
@@ -59,10 +61,14 @@ def recipes(page: str) -> list[Recipe]:
     _, *sections = re.split(r"^### ", page, flags=re.MULTILINE)
     found = []
     for section in sections:
-        blocks = "".join(_BLOCK.findall(section))
         title = section.partition("\n")[0]
-        found.append(Recipe(title, [Step(*each.groups()) for each in _COMMAND.finditer(blocks)]))
+        found.append(Recipe(title, examples(section)))
     return found
+
+
+def examples(text: str) -> list[Step]:
+    """Returns the commands in a text, in order."""
+    return [Step(*each.groups()) for each in _COMMAND.finditer("".join(_BLOCK.findall(text)))]
 
 
 class Asker:
@@ -139,4 +145,5 @@ def _answered(of: Asker, block: re.Match[str], folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(_rewrite(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for written in (PAGE, *OTHERS):
+        written.write_text(_rewrite(written.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install what this checkout needs: `tools/setup.sh setup`, `record`, `install`, `test` or
-# `test-kernels` (see the Makefile).
+# Install what this checkout needs: `tools/setup.sh setup`, `record`, `install`, `docs`,
+# `test` or `test-kernels` (see the Makefile).
 # Says what it installs; silent and quick when nothing is missing. No kernel headers: the few
 # that BCC needs are in bpf/include.
 set -eu
@@ -23,7 +23,8 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 packages='python3-bpfcc python3-venv'
 extra='[dev]'
 case $purpose in
-setup | test | test-kernels)
+setup | docs | test | test-kernels)
+	[ "$purpose" != docs ] || extra='[dev,docs]'
 	# strace says what was started, gcc makes the programs that start things, sudo starts some of
 	# them, systemd has what reads the unit and runs it, and man reads the manual; mkfs.ext4 and mount
 	# make small disks, and setcap programs with capabilities. The recipes of the documentation use jq and sqlite3.
@@ -36,12 +37,12 @@ record | install)
 	extra=
 	;;
 *)
-	fail 'usage: tools/setup.sh setup|record|install|test|test-kernels'
+	fail 'usage: tools/setup.sh setup|record|install|docs|test|test-kernels'
 	;;
 esac
 # A package is built by nobody in particular; tools/install.sh says what needs root.
 case $purpose in
-setup | install) ;;
+setup | install | docs) ;;
 *) is_root || fail "the probe needs root: run \`sudo make $purpose\`" ;;
 esac
 
@@ -83,8 +84,9 @@ install_execaudit() {
 	stamp=.venv/setup-stamp
 	if is_ours && [ -e "$stamp" ]; then
 		case $(cat "$stamp") in
-		# What serves the tests serves the recorder.
-		"$wanted $extra" | "$wanted [dev]") return 0 ;;
+		"$wanted $extra" | "$wanted [dev,docs]") return 0 ;;
+		# What serves the tests serves the recorder, but builds no site.
+		"$wanted [dev]") [ "$extra" = '[dev,docs]' ] || return 0 ;;
 		esac
 	fi
 	[ ! -e .venv ] || [ -w .venv ] || fail '.venv is another user'\''s: run `sudo make setup`'

@@ -118,7 +118,7 @@ def test_execs_that_seccomp_refuses(
 def test_attempts_that_seccomp_hides(
     service: Service, attacker: Attacker, honest: Honest, verdict: str, status: int
 ) -> None:
-    """As the README says; the program that tried is recorded, and so are all others."""
+    """As docs/limits.md says; the program that tried is recorded, and so are all others."""
     word = new_word()
     attacker.run(attacker.program("seccomp"), verdict, attacker.noop, word, status=status)
     honest.run(5)
