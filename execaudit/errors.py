@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_MISTAKES = ("no such table", "no such column", "has no column named", "syntax error")
-
 
 class ExecauditError(Exception):
     """The request failed. The text, "what happened: what to do", is one line."""
@@ -60,33 +58,6 @@ class ProbeError(ExecauditError):
     """The probe could not be loaded."""
 
     exit_status = 5
-
-
-def is_mistake(reason: str) -> bool:
-    """Says whether SQLite complains of a statement of ours, so that to try again is pointless.
-
-    It has the same error class for that as for a full disk.
-    """
-    return "malformed" not in reason and any(words in reason for words in _MISTAKES)
-
-
-def store_error(doing: str, reason: str) -> StoreError:
-    """Returns the error for what SQLite said while `doing`, with the step that helps."""
-    what = f"{doing}: {reason}"
-    if "malformed" in reason or "Could not decode" in reason:
-        return DamagedStoreError(what, fix="keep a copy, then restore a backup or start a new database")
-    if "full" in reason:
-        return FullStoreError(what, fix="make room on the disk")
-    if "locked" in reason:
-        return LockedStoreError(what, fix="another program holds the database; end it, then try again")
-    steps = {
-        "not a database": "it is some other file; name the history with --db",
-        "unable to open": "does the folder exist, and may you use it? name another file with --db",
-        "readonly": "you may not write there; run it as root, or name another file with --db",
-        "I/O error": "look for errors of the disk in the kernel's log (`dmesg`)",
-    }
-    step = next((step for word, step in steps.items() if word in reason), "see `execaudit doctor`")
-    return StoreError(what, fix=step)
 
 
 def to_json(error: ExecauditError) -> dict[str, str | None]:

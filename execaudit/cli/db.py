@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -14,11 +12,11 @@ import click
 
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import Duration, Size
-from execaudit.errors import StoreError
 from execaudit.escaping import printable
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
 
     from execaudit.cli.run.missing import Missed
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from execaudit.store.limits import Limits
     from execaudit.store.prune_plan import Preview
 
-_BUSY_SECONDS = 10
 _PAUSE_SECONDS = 0.03
 
 
@@ -129,8 +126,9 @@ def prune_command(
     command lines are shortened.
     """
     from execaudit.daemon.settings import upkeep  # noqa: PLC0415
+    from execaudit.database import files  # noqa: PLC0415
     from execaudit.store import prune, prune_plan  # noqa: PLC0415  # `--help` needs none
-    from execaudit.store.limits import Limits, size_of  # noqa: PLC0415
+    from execaudit.store.limits import Limits  # noqa: PLC0415
     from execaudit.system import clock  # noqa: PLC0415  # `--help` needs none
 
     if older_than is None and max_size is None:
@@ -140,7 +138,7 @@ def prune_command(
     wanted = Limits(older_than, max_size, floor)
     now = prune_plan.Now(clock.boot_id(), clock.wall_ns(), clock.boot_ns())
     with _writable(state, path) as connection:
-        before = size_of(path)
+        before = files.size_of(path)
         plan = prune_plan.plan(connection, wanted, now)
         if plan is None:
             within = f"{path} is within these limits: nothing is deleted"
@@ -162,7 +160,7 @@ def prune_command(
             # By size it is a guess how many are enough.
             plan = prune_plan.plan(connection, wanted, now)
         _progress(None)
-        _say(f"{path}: {deleted} execs deleted, {before} bytes before, {size_of(path)} now")
+        _say(f"{path}: {deleted} execs deleted, {before} bytes before, {files.size_of(path)} now")
         if still := _too_large(connection, path, wanted):
             _say(still)
 
@@ -197,21 +195,11 @@ def _progress(execs: int | None) -> None:
 @contextlib.contextmanager
 def _writable(state: State, path: Path) -> Iterator[sqlite3.Connection]:
     """Opens a history of this schema for writing, beside a recorder if there is one."""
-    from execaudit.query.connection import translated  # noqa: PLC0415  # see prune_command
+    from execaudit.database import files  # noqa: PLC0415  # see prune_command
 
     with state.history():
         pass  # says what is wrong with it, if anything is
-    if not os.access(path, os.W_OK):
-        raise StoreError(f"you may not write {path}: run it as root, or as the user whose it is")
-    with (
-        translated(path),
-        contextlib.closing(
-            sqlite3.connect(path.absolute(), timeout=_BUSY_SECONDS, isolation_level=None)
-        ) as connection,
-    ):
-        # As the recorder's: what a power cut undoes is done again. Else each commit waits for the disk, and a
-        # recorder with it.
-        connection.execute("PRAGMA synchronous = NORMAL")
+    with files.opened_beside_recorder(path) as connection:
         yield connection
 
 
@@ -222,6 +210,7 @@ def _say(message: str) -> None:
 def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
     """Returns what the database holds, and since when nobody records if nobody does."""
     from execaudit.daemon.settings import upkeep  # noqa: PLC0415
+    from execaudit.database import files  # noqa: PLC0415
     from execaudit.database.revision import schema_revision  # noqa: PLC0415
     from execaudit.query import find, recorders  # noqa: PLC0415
     from execaudit.store import limits  # noqa: PLC0415
@@ -237,7 +226,7 @@ def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
         facts: dict[str, object] = {
             "path": str(path),
             "schema": schema_revision(connection),
-            "bytes": limits.size_of(path),
+            "bytes": files.size_of(path),
             "execs": summary.execs,
             "first": None if summary.first_ns is None else utc_text(summary.first_ns),
             "last": None if summary.last_ns is None else utc_text(summary.last_ns),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from execaudit.daemon.budget import Budget
+from execaudit.database import files
 from execaudit.errors import DamagedStoreError, StoreError
 from execaudit.sizes import size_text
 from execaudit.store import limits, prune, prune_plan
@@ -84,7 +85,7 @@ class Retention:
         """
         try:
             kept = limits.effective(self._path, self.limits)
-            size = limits.size_of(self._path)
+            size = files.size_of(self._path)
         except OSError as exc:
             self._say("disk", "not_pruned", f"the file system does not answer: {exc.strerror}", "look at it")
             return
@@ -134,7 +135,7 @@ class Retention:
         wanted = prune_plan.unfinished(connection) or self._too_old(connection, kept, now)
         if wanted is None and kept.max_bytes is not None:
             wanted = self._too_much(connection, kept, now, used)
-            if wanted is None and used <= kept.max_bytes < limits.size_of(self._path):
+            if wanted is None and used <= kept.max_bytes < files.size_of(self._path):
                 return prune.tidy(connection)
         if wanted is None:
             return None

@@ -7,12 +7,12 @@ import os
 import sqlite3
 from pathlib import Path
 
-from execaudit.database import writer_lock
+from execaudit.database import files, writer_lock
 from execaudit.errors import ExecauditError, StoreError
 from execaudit.query import connection
 
-_SIDES = ("-wal", "-shm", "-journal")
 _PAGES = 4096
+_BUSY_SECONDS = 5
 
 
 def backup(source: Path, target: Path, *, force: bool) -> None:
@@ -30,9 +30,9 @@ def backup(source: Path, target: Path, *, force: bool) -> None:
             _copy(source, new)
             _sync(new)
             if force:
-                for side in _SIDES:
+                for side in files.SIDES:
                     # Of the database that was there: to the new one they would be damage.
-                    connection.beside(real, side).unlink(missing_ok=True)
+                    files.beside(real, side).unlink(missing_ok=True)
                 new.replace(real)
             else:
                 os.link(new, real)  # fails if there is one by now
@@ -52,7 +52,7 @@ def _check(source: Path, target: Path, *, force: bool) -> None:
         raise ExecauditError(f"{target} is no file", fix="name another one")
     if writer_lock.is_held(target):
         raise ExecauditError(f"a recorder writes {target}", fix="name another file")
-    if not force and (target.exists() or any(connection.beside(target, side).exists() for side in _SIDES)):
+    if not force and (target.exists() or any(files.beside(target, side).exists() for side in files.SIDES)):
         raise _exists(target)
 
 
@@ -61,7 +61,10 @@ def _exists(target: Path) -> ExecauditError:
 
 
 def _copy(source: Path, new: Path) -> None:
-    with connection.open_history(source) as history, contextlib.closing(sqlite3.connect(new)) as copy:
+    with (
+        connection.open_history(source) as history,
+        contextlib.closing(files.open_to_write(new, busy_seconds=_BUSY_SECONDS)) as copy,
+    ):
         try:
             # One read, so that it need not begin again whenever the recorder has written.
             history.execute("BEGIN")
@@ -71,7 +74,7 @@ def _copy(source: Path, new: Path) -> None:
             # The header's mode is the source's: the copy is to be one file.
             copy.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.OperationalError as exc:
-            if "full" in str(exc):
+            if files.is_full(exc):
                 raise StoreError(
                     f"cannot write {new.parent}: {exc}", fix="make room, or name another disk"
                 ) from exc

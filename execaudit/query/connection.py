@@ -13,22 +13,20 @@ import contextlib
 import os
 import sqlite3
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
+from execaudit.database import files
 from execaudit.database.revision import REVISION, schema_revision
-from execaudit.errors import StoreError, store_error
+from execaudit.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from execaudit.errors import ExecauditError
 
 _BUSY_SECONDS = 5
 _PRAGMAS = ("PRAGMA query_only = 1", "PRAGMA cache_size = -65536", "PRAGMA temp_store = MEMORY")
-# The database's header has its journal mode in two bytes (https://sqlite.org/fileformat.html#file_format_version_numbers).
-_MODE_AT, _WAL_MODE = 18, b"\x02\x02"
 
 
 class Connection(sqlite3.Connection):
@@ -39,28 +37,15 @@ class Connection(sqlite3.Connection):
 
 
 @contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into StoreError, cause kept; lets our own mistakes through."""
-    try:
-        yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise  # ours to fix: keep the traceback
-    except sqlite3.DatabaseError as exc:
-        raise store_error(f"cannot read {path}", str(exc)) from exc
-    except UnicodeDecodeError as exc:  # of SQLite's own message, which quotes what is damaged
-        raise store_error(f"cannot read {path}", "malformed text") from exc
-
-
-@contextlib.contextmanager
 def open_history(path: Path, *, follow: bool = False) -> Iterator[sqlite3.Connection]:
     """Opens a database whose schema is this version's, read-only.
 
     With `follow` what is written later is seen, even if nobody writes now. Raises StoreError, also
     for what goes wrong while it is open.
     """
-    with _open(path, follow=follow) as connection, translated(path), _explained(connection):
+    with _open(path, follow=follow) as connection, _translated(path), _explained(connection):
         revision = schema_revision(connection)
-        if revision is None and lacks_its_wal(path):
+        if revision is None and files.lacks_its_wal(path):
             raise StoreError(
                 f"{path} is empty, and what was written is in {path}-wal, which is missing",
                 fix="copy both, or use `execaudit db backup`",
@@ -92,17 +77,11 @@ def _explained(connection: Connection) -> Iterator[None]:
 @contextlib.contextmanager
 def _open(path: Path, *, follow: bool = False) -> Iterator[Connection]:
     _check(path)
-    alone = _is_unshared(path) and not (follow and os.access(path.parent, os.W_OK))
-    with translated(path):
-        connection = sqlite3.connect(
-            f"file:{quote(bytes(path.absolute()))}?{_alone(path) if alone else 'mode=ro'}",
-            uri=True,
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-            factory=Connection,
-        )
+    alone = files.is_unshared(path) and not (follow and os.access(path.parent, os.W_OK))
+    with _translated(path):
+        connection = files.open_to_read(path, Connection, busy_seconds=_BUSY_SECONDS, is_unshared=alone)
     try:
-        with translated(path):
+        with _translated(path):
             if alone:
                 # The index of the WAL is then in this process's memory, and not in a file.
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -111,46 +90,18 @@ def _open(path: Path, *, follow: bool = False) -> Iterator[Connection]:
         yield connection
     finally:
         connection.close()
-    if alone and not _is_unshared(path):
+    if alone and not files.is_unshared(path):
         raise StoreError(f"somebody began to write {path} while it was read", fix="ask again")
 
 
-def _is_unshared(path: Path) -> bool:
-    """Says whether a database is in WAL mode and no process has it open: they would share a file."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(_MODE_AT + len(_WAL_MODE))
-    except OSError:
-        return False
-    return header[_MODE_AT:] == _WAL_MODE and not beside(path, "-shm").exists()
-
-
-def _alone(path: Path) -> str:
-    """Returns how to open a database that nobody has open: without locks and without making files."""
-    wal = beside(path, "-wal")
-    if wal.exists() and wal.stat().st_size:
-        return "mode=ro&vfs=unix-none"
-    return "mode=ro&immutable=1"
-
-
-def beside(path: Path, suffix: str) -> Path:
-    """Returns a file that SQLite keeps beside a database, whatever links lead there."""
-    return Path(os.path.realpath(path) + suffix)
-
-
-def lacks_its_wal(path: Path) -> bool:
-    """Says whether a database was in WAL mode when it was last written, and has no WAL beside it.
-
-    A recorder that stops leaves it in another mode. So it is a copy of the database's file alone, or
-    another program closed it.
-    """
-    return _is_unshared(path) and not beside(path, "-wal").exists()
+def _translated(path: Path) -> contextlib.AbstractContextManager[None]:
+    return files.translated(f"cannot read {path}", is_ours=False)
 
 
 def may_lack_its_end(path: Path, connection: sqlite3.Connection) -> bool:
     """Says whether what was written last may be missing, because it is in a WAL that is not there."""
     last = connection.execute("SELECT stopped_ns FROM run ORDER BY id DESC LIMIT 1").fetchone()
-    return lacks_its_wal(path) and (last is None or last[0] is None)
+    return files.lacks_its_wal(path) and (last is None or last[0] is None)
 
 
 def _check(path: Path) -> None:
@@ -181,5 +132,5 @@ def revision_of(path: Path) -> str | None:
 
     Raises StoreError when it cannot be opened or read.
     """
-    with _open(path) as connection, translated(path):
+    with _open(path) as connection, _translated(path):
         return schema_revision(connection)

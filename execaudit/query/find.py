@@ -7,9 +7,10 @@ import pwd
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit.database import files
 from execaudit.database import id_lookup as exec_keys
 from execaudit.enums import GapReason
-from execaudit.errors import DamagedStoreError, FilterError
+from execaudit.errors import FilterError
 from execaudit.event import Gap
 from execaudit.query import lookups, recorders
 from execaudit.query.argv_search import Search
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Iterator, Sequence
 
+    from execaudit.errors import DamagedStoreError
     from execaudit.event import Nanoseconds
     from execaudit.exec_id import ExecKey
 
@@ -283,7 +285,7 @@ def found_of(page: Page) -> Iterator[Found]:
     try:
         yield from lookups.found(*page)
     except ValueError as exc:
-        raise _damaged(exc) from exc
+        raise _damaged(str(exc)) from exc
 
 
 @contextlib.contextmanager
@@ -297,10 +299,8 @@ def making_sense(page: Page) -> Iterator[None]:
         raise
 
 
-def _damaged(what: Exception | str) -> DamagedStoreError:
-    return DamagedStoreError(
-        f"the history is damaged: {what}", fix="keep a copy, then restore a backup or start a new database"
-    )
+def _damaged(what: str) -> DamagedStoreError:
+    return files.damaged(f"the history is damaged: {what}")
 
 
 @contextlib.contextmanager

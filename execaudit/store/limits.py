@@ -64,13 +64,6 @@ def effective(path: Path, configured: Limits) -> Limits:
     return configured._replace(max_bytes=max(configured.max_bytes, LEAST_BYTES))
 
 
-def size_of(path: Path) -> int:
-    """Returns the bytes that a database takes, its WAL included."""
-    real = path.resolve()  # of a symbolic link, it is the file's
-    files = (real, real.with_name(f"{real.name}-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
-
-
 def wording(configured: Limits, kept: Limits) -> str:
     """Returns in one line what is kept, and why; for people."""
     why = "a tenth of its file system, at most 4 GB: the default"

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, TypeVar
 import sqlalchemy as sa
 
 from execaudit import errors
-from execaudit.database import schema
+from execaudit.database import files, schema
 from execaudit.database.revision import REVISION, schema_revision
 from execaudit.database.url import DEFAULT_DATABASE
 from execaudit.database.writer_lock import WriterLock
-from execaudit.errors import FullStoreError, LockedStoreError, StoreError, is_mistake, store_error
+from execaudit.errors import FullStoreError, LockedStoreError, StoreError
 from execaudit.event import Nanoseconds
 from execaudit.store.argv_index import Indexing
 from execaudit.store.inserts import Inserts
 from execaudit.system import child, clock, shipped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from execaudit.event import ExecEvent, ExitEvent, Gap
@@ -65,33 +65,8 @@ class Run:
     started_ns: Nanoseconds
 
 
-@contextlib.contextmanager
-def translated(doing: str, *, opens: bool = False) -> Iterator[None]:
-    """Turns database errors into StoreError, cause kept; lets our own mistakes through.
-
-    Raises DamagedStoreError where SQLite says that the file is damaged. With `opens` the tables need
-    not be ours.
-    """
-    try:
-        yield
-    except (sa.exc.DataError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
-        raise  # a value that SQLite does not take, or ours to fix: keep the traceback
-    except sa.exc.DatabaseError as exc:
-        if not opens and is_mistake(str(exc.orig)):
-            raise
-        raise store_error(doing, str(exc.orig)) from exc
-    except UnicodeDecodeError as exc:  # of SQLite's own message, which quotes what is damaged
-        raise store_error(doing, "malformed text") from exc
-
-
 def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path.absolute(),  # no name is special then, not even :memory:
-        timeout=_BUSY_SECONDS,
-        # The driver would open transactions by itself, and none around DDL: migrations must be one.
-        isolation_level=None,
-        check_same_thread=False,  # one thread at a time, but not the one that opened
-    )
+    connection = files.open_to_write(path, busy_seconds=_BUSY_SECONDS, any_thread=True)
     try:
         _refuse_others(connection, path)
         for pragma in (*_PRAGMAS, _DURABLE) if durable else _PRAGMAS:
@@ -182,7 +157,7 @@ class Store:
                 raise StoreError(
                     f"cannot write {self._path}: {exc.strerror}", fix="name another file with --db"
                 ) from exc
-            with translated(f"cannot open {self._path}", opens=True):
+            with files.translated(f"cannot open {self._path}", is_ours=False):
                 if threading.active_count() == 1 and self._is_old():
                     self._migrate_aside()
                 self._connection = _engine(self._path, durable=self._durable).connect()
@@ -216,7 +191,7 @@ class Store:
         """Says whether there is something to migrate, with a connection of its own: a fork must find none."""
         with (
             contextlib.suppress(sqlite3.DatabaseError),
-            contextlib.closing(sqlite3.connect(self._path)) as history,
+            contextlib.closing(files.open_to_write(self._path, busy_seconds=_BUSY_SECONDS)) as history,
         ):
             return schema_revision(history) != REVISION
         return False  # whoever opens it next says what is wrong with it
@@ -243,7 +218,10 @@ class Store:
     def _migrated(self) -> tuple[dict[str, object], tuple[int, ...]]:
         """In the child: migrates. Returns what to raise."""
         try:
-            with translated(f"cannot open {self._path}", opens=True), contextlib.ExitStack() as opened:
+            with (
+                files.translated(f"cannot open {self._path}", is_ours=False),
+                contextlib.ExitStack() as opened,
+            ):
                 self._connection = _engine(self._path, durable=self._durable).connect()
                 opened.callback(self._disconnect)
                 self._migrate()
@@ -269,7 +247,7 @@ class Store:
         Returns until when (wall clock) the last one of the same boot has stored what it captured,
         None if there was none.
         """
-        with translated(f"cannot write {self._path}"), self._connection.begin():
+        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
             last = self._last_seen(run.boot_id)
             inserted = self._connection.execute(
                 schema.run.insert().values(
@@ -301,7 +279,7 @@ class Store:
     def recorded_until(self) -> Nanoseconds | None:
         """Returns until when (wall clock) the last recorder has stored; None: there was none."""
         ends = sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns, _RUN.started_ns)
-        with translated(f"cannot read {self._path}"), self._connection.begin():
+        with files.translated(f"cannot read {self._path}", is_ours=True), self._connection.begin():
             last = self._connection.execute(sa.select(ends).order_by(_RUN.id.desc()).limit(1)).scalar()
         return None if last is None else Nanoseconds(last)
 
@@ -334,7 +312,7 @@ class Store:
         exits: Iterable[ExitEvent],
         seen_ns: Nanoseconds | None,
     ) -> None:
-        with translated(f"cannot write {self._path}"):
+        with files.translated(f"cannot write {self._path}", is_ours=True):
             if not self._loaded:
                 self._load()
             # Until the commit, what is remembered speaks of rows that may never be there.
@@ -350,7 +328,7 @@ class Store:
 
     def check(self, events: Sequence[ExecEvent], exits: Sequence[ExitEvent] = ()) -> None:
         """Raises what append() would raise of these; stores nothing."""
-        with translated(f"cannot write {self._path}"):
+        with files.translated(f"cannot write {self._path}", is_ours=True):
             if not self._loaded:
                 self._load()
             self._loaded = False
@@ -380,7 +358,7 @@ class Store:
         self._opened = self._open()
         if run is None:
             return None
-        with translated(f"cannot read {self._path}"):
+        with files.translated(f"cannot read {self._path}", is_ours=True):
             known = self._connection.execute(
                 sa.select(_RUN.id, sa.func.coalesce(_RUN.seen_ns, _RUN.started_ns)).where(
                     _RUN.id == run_id, _RUN.boot_id == run.boot_id, _RUN.started_ns == run.started_ns
@@ -405,16 +383,10 @@ class Store:
         if driver is None:
             raise AssertionError("an open connection has a driver's")
         try:
-            result = work(driver)
-        except (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
-            raise  # as in translated
-        except sqlite3.DatabaseError as exc:
-            if is_mistake(str(exc)):
-                raise
-            raise store_error(f"cannot write {self._path}", str(exc)) from exc
+            with files.translated(f"cannot write {self._path}", is_ours=True):
+                return work(driver)
         finally:
             self._connection.rollback()
-        return result
 
     def _insert_gaps(self, gaps: Sequence[Gap]) -> None:
         self._connection.execute(
@@ -444,7 +416,7 @@ class Store:
 
     def end_run(self, stopped_ns: Nanoseconds) -> None:
         """Notes the orderly stop."""
-        with translated(f"cannot write {self._path}"), self._connection.begin():
+        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
             self._connection.execute(
                 schema.run.update().where(schema.run.c.id == self._run_id).values(stopped_ns=stopped_ns)
             )

@@ -14,6 +14,7 @@ from execaudit.daemon import retention
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.budget import Budget
 from execaudit.daemon.retention import Retention
+from execaudit.database import files
 from execaudit.enums import GapReason, Kind, Truncated
 from execaudit.errors import DamagedStoreError
 from execaudit.event import ExecEvent, Gap, Hole, Nanoseconds
@@ -192,7 +193,7 @@ def test_nothing_young_goes_for_its_size(
     ]
     stored(path, young)
     set_clock(monkeypatch, 9000)
-    wanted = Limits(max_bytes=limits.size_of(path) - 200_000)
+    wanted = Limits(max_bytes=files.size_of(path) - 200_000)
     worked(path, wanted, turns=60)
     assert list(range(8000, 8200)) == pids(path)
     assert ["limit_not_kept"] == said
@@ -268,7 +269,7 @@ def test_ancestors_stay_without_their_megabytes(path: Path) -> None:
         assert 256 == len(found[0].argv)
         [again] = find.find(connection, Filter(args=(b"tail17",)))
         assert again.event.key == events[17].key
-    assert limits.size_of(path) < 1_000_000
+    assert files.size_of(path) < 1_000_000
 
 
 def test_the_writer_goes_on_after_lines_were_shortened(path: Path) -> None:

@@ -16,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.daemon.retention import Retention
+from execaudit.database.files import size_of
 from execaudit.enums import Kind
 from execaudit.event import ExecEvent, Nanoseconds
 from execaudit.query.connection import open_history
 from execaudit.store import inserts, prune, prune_plan
-from execaudit.store.limits import Limits, size_of
+from execaudit.store.limits import Limits
 from execaudit.store.writer import Store
 from tests.commands import execaudit
 from tests.examples import examples
@@ -215,7 +216,8 @@ _PRUNER = """
 import sys, time
 from pathlib import Path
 from tests.store import test_prune
-from execaudit.store.limits import Limits, size_of
+from execaudit.database.files import size_of
+from execaudit.store.limits import Limits
 from execaudit.store import prune
 print("ready", flush=True)
 test_prune.pruned(Path(sys.argv[1]), Limits(max_age_ns=1), now=1_000_000)

@@ -10,6 +10,7 @@ import click
 
 from execaudit.cli.filter_options import build_filter
 from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, say
+from execaudit.database import files
 from execaudit.escaping import printable
 from execaudit.event import Gap
 from execaudit.output import notices
@@ -19,7 +20,6 @@ from execaudit.output.record import decoded
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.output.widths import padded
 from execaudit.query import find, stats
-from execaudit.store import limits
 from execaudit.system import clock
 from execaudit.times import utc_text, zone_text
 
@@ -63,7 +63,7 @@ def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -
 
 def write(totals: Totals, database: Path, *, as_json: bool) -> None:
     """Writes them to standard output, with the database's size."""
-    size = limits.size_of(database)
+    size = files.size_of(database)
     say([missed for missed in totals.missed if not isinstance(missed, Gap)])
     if as_json:
         click.echo(json_text(_record(totals, size)))
