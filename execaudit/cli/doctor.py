@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from execaudit.capture import coverage, doctor, loader, own_tracefs, probe_options
+from execaudit.cli.common_options import text_or_json
 from execaudit.cli.context import State, config_option, db_option
-from execaudit.daemon.settings import upkeep
-from execaudit.database.revision import REVISION
-from execaudit.errors import ConfigError, StoreError
-from execaudit.query import recorders
-from execaudit.query.connection import open_history, revision_of
-from execaudit.sizes import size_text
-from execaudit.store import limits
-from execaudit.system import clock
-from execaudit.times import utc_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from execaudit.config import Settings
 
 
 @click.command("doctor")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people or for scripts.",
-)
+@text_or_json
 @config_option
 @db_option
 @click.pass_context
@@ -41,94 +18,8 @@ def command(ctx: click.Context, fmt: str) -> None:
 
     Then what each probe would see here. Exits with 1 when a check failed.
     """
+    from execaudit.cli.run import doctor  # noqa: PLC0415  # `--help` needs only the options
+
     state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
-    path = state.database()
-    # As the recorder would: what this machine can do is to be seen by it.
-    environment = doctor.Environment(has_own_tracefs=own_tracefs.mount_if_missing())
-    checks = doctor.run(environment, lambda: _database(path))
-    recorder = [_recorder(path)] if checks[-1].ok else []
-    checks = [*checks, _limits(path, state.settings()), *recorder]
-    folder = probe_options.tracefs()  # without it, or permission to look there, nothing can be said of them
-    sights = [] if folder is None else coverage.look(folder, loader.KALLSYMS)
-    if fmt == "json":
-        click.echo(doctor.as_json(checks, sights))
-    else:
-        for line in doctor.as_text(checks):
-            click.echo(line)
-        if sights:
-            click.echo()
-            for line in coverage.as_text(sights):
-                click.echo(line)
-    if not all(check.ok for check in checks):
+    if not doctor.examine(state.database(), state.settings(), as_json=fmt == "json"):
         ctx.exit(1)
-
-
-def _database(path: Path) -> doctor.Check:
-    """The history: can it be read, and does this version understand it?"""
-    name = "database"
-    upgrade = f"run `execaudit --db {path} db upgrade`"
-    if _is_missing(path):
-        return doctor.Check(
-            name, ok=False, detail=f"there is none at {path} yet", fix=f"{upgrade}, or just record"
-        )
-    try:
-        revision = revision_of(path)
-    except StoreError as exc:
-        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix)
-    if revision is None:
-        return doctor.Check(
-            name, ok=False, detail=f"{path} is no execaudit history", fix="name another file with --db"
-        )
-    if revision < REVISION:
-        return doctor.Check(name, ok=False, detail=f"{path} has the older schema {revision}", fix=upgrade)
-    if revision > REVISION:
-        fix = "install the execaudit that made it"
-        return doctor.Check(name, ok=False, detail=f"{path} has the newer schema {revision}", fix=fix)
-    return doctor.Check(name, ok=True, detail=f"{path} has schema {revision}")
-
-
-def _limits(path: Path, settings: Settings) -> doctor.Check:
-    """How much history a recorder would keep here."""
-    name = "retention"
-    try:
-        configured = upkeep(settings).limits
-        kept = limits.effective(path, configured)
-        disk = limits.disk_of(path)
-    except ConfigError as exc:
-        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix or f"correct {settings.path}")
-    except OSError as exc:
-        fix = "make it, or name another file with --db"
-        return doctor.Check(name, ok=False, detail=f"{path.parent}: {exc.strerror}", fix=fix)
-    return doctor.Check(
-        name, ok=True, detail=f"{limits.wording(configured, kept)}; {size_text(disk.free_bytes)} are free"
-    )
-
-
-def _recorder(path: Path) -> doctor.Check:
-    """Does somebody record now?"""
-    name, fix = "recorder", "run `execaudit record`, or `systemctl start execaudit`"
-    try:
-        with open_history(path) as connection:
-            recorder = recorders.live(connection)
-            silent = recorders.silences(connection, (), (), now_ns=clock.wall_ns())
-    except StoreError as exc:
-        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix)
-    if recorder is None:
-        ends = [
-            silence.from_ns for silence in silent if silence.to_ns is None and silence.from_ns is not None
-        ]
-        since = f"nobody has recorded since {utc_text(max(ends))}" if ends else "nobody has ever recorded"
-        return doctor.Check(name, ok=False, detail=f"{since} into {path}", fix=fix)
-    seen_ns = recorder.started_ns if recorder.seen_ns is None else recorder.seen_ns
-    if any(silence.is_stalled for silence in silent):
-        detail = f"it runs, but has not written since {utc_text(seen_ns)}"
-        fix = "read its log; continue it with `kill -CONT` if it was stopped, or restart it"
-        return doctor.Check(name, ok=False, detail=detail, fix=fix)
-    return doctor.Check(name, ok=True, detail=f"records since {utc_text(recorder.started_ns)} into {path}")
-
-
-def _is_missing(path: Path) -> bool:
-    try:
-        return not path.exists()
-    except OSError:  # who reads it hears why
-        return False

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from execaudit.cli.context import State, config_option, db_option
-from execaudit.cli.filter_options import build_filter, filter_options
+from execaudit.cli.filter_options import filter_options
 from execaudit.output.format import Format
 
 
@@ -33,8 +33,8 @@ def command(state: State, /, fmt: str | None, *, follow: bool, raw: bool, **valu
     """
     if follow and values["reverse"]:
         raise click.UsageError("--follow and --reverse exclude each other")
-    from execaudit.cli.run.query import answer  # noqa: PLC0415  # see there
+    from execaudit.cli.run import query  # noqa: PLC0415  # `--help` needs only the options
 
     chosen = Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
     with state.history(follow=follow) as connection:
-        answer(connection, build_filter(values, connection), chosen, follow=follow, raw=raw)
+        query.answer(connection, values, chosen, follow=follow, raw=raw)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from execaudit.cli.common_options import text_or_json
 from execaudit.cli.context import State, config_option, db_option
-from execaudit.cli.filter_options import ExecId
+from execaudit.cli.param_types import ExecId
 
 if TYPE_CHECKING:
     from execaudit.exec_id import ExecKey
@@ -17,14 +18,7 @@ _CHILDREN = 50
 
 @click.command("show")
 @click.argument("key", type=ExecId(), metavar="ID")
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people or for scripts.",
-)
+@text_or_json
 @click.option("--all", "everything", is_flag=True, help=f"All children, not only the first {_CHILDREN}.")
 @config_option
 @db_option
@@ -34,7 +28,7 @@ def command(state: State, key: ExecKey, fmt: str, *, everything: bool) -> None:
 
     ID is what `query --format jsonl` calls id, parent_id and replaced_by.
     """
-    from execaudit.cli.run import show  # noqa: PLC0415  # see answer
+    from execaudit.cli.run import show  # noqa: PLC0415  # `--help` needs only the options
 
     with state.history() as connection:
         show.show(connection, key, most=None if everything else _CHILDREN, as_json=fmt == "json")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from execaudit.cli.common_options import text_or_json
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import filter_options
 
@@ -20,14 +21,7 @@ from execaudit.cli.filter_options import filter_options
     metavar="N",
     help="How many of each.",
 )
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people or for scripts.",
-)
+@text_or_json
 @config_option
 @db_option
 @click.pass_obj
@@ -36,7 +30,7 @@ def command(state: State, /, top: int, fmt: str, **values: Any) -> None:  # noqa
 
     The filters are those of `query`; with --limit the newest so many are counted.
     """
-    from execaudit.cli.run import stats  # noqa: PLC0415  # see answer
+    from execaudit.cli.run import stats  # noqa: PLC0415  # `--help` needs only the options
 
     with state.history() as connection:
         found = stats.count(connection, values, top=top)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from execaudit.cli.common_options import text_or_jsonl
 from execaudit.cli.context import State, config_option, db_option
-from execaudit.cli.filter_options import ExecId, filter_options
+from execaudit.cli.filter_options import filter_options
+from execaudit.cli.param_types import ExecId
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,14 +31,7 @@ _BESIDE_PID = _BESIDE_ID | {"since", "until", "hosts"}
     metavar="ID",
     help="This exec, what led to it, and all that came of it.",
 )
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["text", "jsonl"]),
-    default="text",
-    show_default=True,
-    help="For people or for scripts.",
-)
+@text_or_jsonl
 @config_option
 @db_option
 @click.pass_obj
@@ -50,7 +45,7 @@ def command(context: click.Context, state: State, /, fmt: str, **values: Any) ->
     takes the newest.
     """
     _refuse_mixtures(context, values)
-    from execaudit.cli.run import tree  # noqa: PLC0415  # see answer
+    from execaudit.cli.run import tree  # noqa: PLC0415  # `--help` needs only the options
 
     with state.history() as connection:
         tree.draw_asked(connection, values, as_json=fmt == "jsonl")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from execaudit.cli import doctor
+from execaudit.cli.run import doctor
 from execaudit.config import load
 from execaudit.daemon import retention
 from execaudit.daemon.backlog import Finished

@@ -407,7 +407,7 @@ def rows_of(path: Path, sql: str) -> list[object]:
 
 def test_a_long_migration_says_how_far_it_is(third_history: Path) -> None:
     """On standard error, though a child migrates; the result comes after it."""
-    program = "from execaudit.cli import progress, main; progress._QUIET_SECONDS = -1; progress._LINE_SECONDS = -1; main()"
+    program = "from execaudit.cli import main; from execaudit.cli.run import progress; progress._QUIET_SECONDS = -1; progress._LINE_SECONDS = -1; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "--config", "/dev/null", "--db", third_history, "db", "upgrade"],
         capture_output=True, text=True, check=True,

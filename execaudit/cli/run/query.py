@@ -1,15 +1,13 @@
-"""What the commands that read execs write of them, and what they say beside it.
-
-Apart from the commands: these are imported to complete an option, or for --help, and need none of this then.
-"""
+"""What `execaudit query` writes, and what it says beside that on stderr."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, Missing, bounded, say, say_complete, warn_of_pruning
 from execaudit.output import csv_lines, json_lines, table
 from execaudit.output.format import Format
@@ -32,11 +30,15 @@ _LATE_NS = 1_000_000_000
 _FOLLOW_BEGINS_WITH = 10
 
 
-def answer(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, follow: bool, raw: bool) -> None:
-    """Writes what is wanted to standard output, and says what is missing of it.
+def answer(
+    connection: sqlite3.Connection, values: dict[str, Any], fmt: Format, *, follow: bool, raw: bool
+) -> None:
+    """Writes what the options ask for to standard output, and says on stderr what is missing of it.
 
-    JSON lines have a record of what is missing at their end; with `follow`, when it becomes known.
+    JSON lines have records of what is missing at their end; with `follow`, when it becomes known.
+    Raises FilterError; ExecauditError for an exec that is not in the history.
     """
+    wanted = build_filter(values, connection)
     missing = Missing(connection, wanted)
     asked = Bounded(wanted, None) if follow else bounded(connection, wanted)
     first = missing.news()

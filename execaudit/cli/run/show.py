@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from execaudit.cli import terminal
-from execaudit.cli.filter_options import number_of
+from execaudit.cli.run.build_filter import number_of
 from execaudit.cli.run.missing import warn
 from execaudit.enums import Kind
 from execaudit.errors import ExecauditError

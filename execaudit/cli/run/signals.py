@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from execaudit.daemon.stopping import leave
+
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator
@@ -44,8 +46,6 @@ class Stop:
         self.asked += 1
         self.terminate = self.terminate or number == signal.SIGTERM
         if self._at_once is not None and self.asked >= self._at_once:
-            from execaudit.daemon.stopping import leave  # noqa: PLC0415  # see command
-
             if self._child is not None and self._child.returncode is None:
                 self._child.terminate()
             leave(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from execaudit.cli.filter_options import build_filter
+from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, say
 from execaudit.database import files
 from execaudit.escaping import printable

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.cli import terminal
-from execaudit.cli.filter_options import build_filter, number_of
+from execaudit.cli.run.build_filter import build_filter, number_of
 from execaudit.cli.run.missing import Bounded, bounded, warn
 from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout

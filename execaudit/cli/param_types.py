@@ -1,0 +1,136 @@
+"""The types of options' values.
+
+Each imports what it converts with when it converts: `--help` and completion need none of it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import click
+
+from execaudit.errors import FilterError
+
+if TYPE_CHECKING:
+    from execaudit.event import Nanoseconds
+    from execaudit.exec_id import ExecKey
+
+    _TimeType = click.ParamType[Nanoseconds]
+    _TextType = click.ParamType[str]
+    _KeyType = click.ParamType[ExecKey]
+    _SizeType = click.ParamType[int]
+else:
+    _TimeType = _TextType = _KeyType = _SizeType = click.ParamType  # generic since click 8.5 only
+
+_LAST_PID = 2**22  # PID_MAX_LIMIT
+_UID_DIGITS = 10
+PID = click.IntRange(0, _LAST_PID)
+
+
+class Time(_TimeType):
+    """A moment, `1h` (that long ago), `14:05`, `@1795370919`; nanoseconds since 1970."""
+
+    name = "time"
+
+    def __init__(self, *, last: bool = False) -> None:
+        """Clocks that are set back have a local time twice: the first is meant, or with `last` the last."""
+        self._last = last
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Nanoseconds:
+        """Returns the moment that the text names."""
+        from execaudit import times  # noqa: PLC0415
+
+        try:
+            now = datetime.now(timezone.utc).astimezone()
+            return times.parse_time(str(value), now=now, last=self._last)
+        except FilterError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Duration(_TimeType):
+    """A length of time, `90s`, `1h30min`; nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Nanoseconds:
+        """Returns the nanoseconds that the text names."""
+        from execaudit import times  # noqa: PLC0415
+
+        try:
+            return times.parse_duration(str(value))
+        except FilterError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Size(_SizeType):
+    """A number of bytes, `500MB`, `5GiB`."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Returns the bytes that the text names."""
+        from execaudit import sizes  # noqa: PLC0415
+
+        try:
+            return sizes.parse_size(str(value))
+        except FilterError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class Regex(_TextType):
+    """A regular expression that compiles."""
+
+    name = "regex"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the text, unless it does not compile."""
+        from execaudit.query import timelimit  # noqa: PLC0415
+
+        text = str(value)
+        try:
+            # Checked now: when the first exec is looked at, the output has begun.
+            timelimit.searcher(text)
+        except FilterError as exc:
+            self.fail(str(exc).removeprefix("--args-regex: "), param, ctx)
+        return text
+
+
+class User(_TextType):
+    """A user's name or uid."""
+
+    name = "user"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the text, unless it is too long for a uid."""
+        text = str(value)
+        if text.isdecimal() and len(text) > _UID_DIGITS:
+            self.fail(f"a uid has at most {_UID_DIGITS} digits", param, ctx)
+        return text
+
+
+class Terminal(_TextType):
+    """A terminal, with or without /dev/."""
+
+    name = "terminal"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002  # click's
+        """Returns the name without /dev/."""
+        return str(value).removeprefix("/dev/")
+
+
+class ExecId(_KeyType):
+    """An exec's own id, as records have it."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ExecKey:
+        """Returns what the id says."""
+        from execaudit.exec_id import decode_id  # noqa: PLC0415
+
+        key = decode_id(str(value))
+        if key is None:
+            self.fail(
+                f"{value!r} is no exec id: those have 22 characters, as in `query --format jsonl`", param, ctx
+            )
+        return key

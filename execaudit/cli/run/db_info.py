@@ -1,0 +1,65 @@
+"""What `execaudit db info` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from execaudit.cli.run.missing import say
+from execaudit.daemon.settings import upkeep
+from execaudit.database import files
+from execaudit.database.revision import schema_revision
+from execaudit.escaping import printable
+from execaudit.output.json_lines import json_text
+from execaudit.query import find, recorders
+from execaudit.store import limits
+from execaudit.system import clock
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from execaudit.cli.context import State
+    from execaudit.cli.run.missing import Missed
+
+
+def write(state: State, *, as_json: bool) -> None:
+    """Writes what the database holds to standard output; says on stderr if nobody records into it."""
+    facts, missed = _facts(state)
+    say(missed)
+    if as_json:
+        click.echo(json_text(facts))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name.replace('_', ' '):<{width}}  {'-' if value is None else printable(str(value))}")
+
+
+def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
+    """Returns what the database holds, and since when nobody records if nobody does."""
+    path = state.database()
+    kept = limits.effective(path, upkeep(state.settings()).limits)
+    with state.history() as connection:
+        summary, gone = find.summary(connection), find.pruned(connection)
+        silent = recorders.silences(
+            connection, (), find.gaps(connection, find.Filter()), now_ns=clock.wall_ns()
+        )
+        facts: dict[str, object] = {
+            "path": str(path),
+            "schema": schema_revision(connection),
+            "bytes": files.size_of(path),
+            "execs": summary.execs,
+            "first": None if summary.first_ns is None else utc_text(summary.first_ns),
+            "last": None if summary.last_ns is None else utc_text(summary.last_ns),
+            "exits": summary.exits,
+            "stray_exits": summary.stray_exits,
+            "gaps": summary.gaps,
+            "missed": summary.missed,
+            "missed_exits": summary.missed_exits,
+            "recorder_runs": summary.runs,
+            "max_size": kept.max_bytes,
+            "max_age": None if kept.max_age_ns is None else limits.time_text(kept.max_age_ns),
+            "min_age": limits.time_text(kept.min_age_ns),
+            "pruned": 0 if gone is None else gone.execs,
+            "pruned_until": None if gone is None else utc_text(gone.until_ns),
+        }
+    return facts, [silence for silence in silent if silence.to_ns is None]
