@@ -37,13 +37,13 @@ Each command takes `--help`, which says the same as this page. After `make insta
 """
 
 _SETTINGS = """
-The command line beats the environment, and the environment beats the configuration file. The file has the names of the options, in TOML, in a table for each command:
+The command line beats the environment, and the environment beats the configuration file. The file has the names of the options, with underscores for hyphens, in TOML, in a table for each command:
 
 ```toml
 db = "/srv/audit/execaudit.db"
 
 [record]
-no-failed = true
+no_failed = true
 ```
 """
 

@@ -16,7 +16,7 @@ from execaudit.escaping import printable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from click.shell_completion import CompletionItem
 
@@ -85,13 +85,14 @@ def _defaults(ctx: click.Context, settings: Settings) -> dict[str, Any]:
 
     Raises ConfigError.
     """
-    table = settings.tables.get(ctx.command.name or "", {})
     options = {
-        option.opts[-1].removeprefix("--"): option
+        option.opts[-1].removeprefix("--").replace("-", "_"): option
         for option in ctx.command.params
         if isinstance(option, click.Option) and option.name not in ("db", "config")
     }
     where = f"in [{ctx.command.name}]"
+    given_table = settings.tables.get(ctx.command.name or "", {})
+    table = _renamed(given_table, options, settings, where)
     settings.check_keys(where, table, options)
     defaults = {}
     for key, value in table.items():
@@ -104,7 +105,28 @@ def _defaults(ctx: click.Context, settings: Settings) -> dict[str, Any]:
         except click.BadParameter as exc:
             settings.refuse(f"{key} {where}: {exc.message}")
         defaults[option.name or ""] = given
+    if (former := [key for key in given_table if key not in table]) and not ctx.resilient_parsing:
+        names = ", ".join(f"{key.replace('-', '_')} for {key}" for key in former)
+        message = f"{settings.path}: former spelling {where}: write {names}"
+        click.echo(printable(message), err=True)
     return defaults
+
+
+def _renamed(
+    table: Mapping[str, Any], known: Iterable[str], settings: Settings, where: str
+) -> dict[str, Any]:
+    """Returns a table whose keys are spelled as today: with an underscore, where they had a hyphen before.
+
+    Raises ConfigError for a setting in both spellings.
+    """
+    renamed: dict[str, Any] = {}
+    for key, value in table.items():
+        today = key.replace("-", "_")
+        name = today if today in known else key
+        if name in renamed:
+            settings.refuse(f"{name} {where} stands there twice", fix=f"keep {name}, and remove {key}")
+        renamed[name] = value
+    return renamed
 
 
 def _given(option: click.Option, value: object) -> object:

@@ -61,7 +61,7 @@ def test_precedence_of_the_database(typed: str, env: str, pid: int | None, folde
         ("pid = 0", "", [0]),
         ("pid = [0, '1']", "", [1, 0]),
         ("failed = true", "", [101]),
-        ("args-regex = ['^id$']", "", [200]),
+        ("args_regex = ['^id$']", "", [200]),
         ("since = '2026-11-22T18:08:46Z'", "", [200]),
     ],
 )
@@ -71,6 +71,21 @@ def test_options_in_the_file(toml: str, typed: str, pids: list[int], history: Pa
     done = execaudit("--db", history, "--config", tmp_path / "config.toml", "query", *typed.split())
 
     assert (0, pids) == (done.status, done.pids()), done.err
+
+
+def test_the_former_spelling_is_read_with_one_warning(history: Path, tmp_path: Path) -> None:
+    """Until this version, keys had the hyphens of the options."""
+    (config := tmp_path / "config.toml").write_text("[query]\nargs-regex = ['^id$']\nlogin-user = 'alice'\n")
+    former = execaudit("--db", history, "--config", config, "query", "--login-user=0", "--login-user=1000")
+    config.write_text("[query]\nargs_regex = ['^id$']\nlogin_user = 'alice'\n")
+    today = execaudit("--db", history, "--config", config, "query", "--login-user=0", "--login-user=1000")
+
+    assert (0, today.out) == (former.status, former.out)
+    words = (
+        f"{config}: former spelling in [query]: write args_regex for args-regex, login_user for login-user"
+    )
+    assert f"{words}\n".encode() + today.err == former.err
+    assert b"spelling" not in today.err
 
 
 def test_a_format_in_the_file(history: Path, tmp_path: Path) -> None:

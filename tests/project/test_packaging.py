@@ -35,7 +35,7 @@ def _filters() -> None:
 
 # What narrows a question down is in no default file: it would hide execs from who does not know.
 FILTERS = {
-    opt.removeprefix("--")
+    opt.removeprefix("--").replace("-", "_")
     for option in _filters.__click_params__  # type: ignore[attr-defined]  # click's own mark
     for opt in option.opts
 } - {"limit", "reverse"}
@@ -54,7 +54,7 @@ def options(name: str) -> dict[str, click.Option]:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     return {
-        option.opts[-1].removeprefix("--"): option
+        option.opts[-1].removeprefix("--").replace("-", "_"): option
         for option in command.params
         if isinstance(option, click.Option) and option.name not in {"db", "config"}
     }
