@@ -1,4 +1,4 @@
-"""Run the migrations on the connection that execaudit.store.writer hands over."""
+"""Run the migrations on the connection that execaudit.store.migrate hands over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if connection is None:
         "run `execaudit --db PATH db upgrade`: it opens the database and locks out a second writer"
     )
 
-# The caller owns the transaction: a migration happens whole or not at all.
+# The caller owns the transaction, so a migration that fails changes nothing. 0004 alone commits midway; the
+# next start goes on where it was.
 context.configure(
     connection=connection,
     target_metadata=metadata,

@@ -15,7 +15,7 @@ from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import PAGE_ROWS, Filter, Span
 from execaudit.system import parallel
-from execaudit.system.parallel import Piece
+from execaudit.system.parallel import Block
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,15 +34,15 @@ _MOST_CHILDREN = 4
 _CACHE = "PRAGMA cache_size = -16384"
 
 
-def pieces(  # noqa: PLR0913  # where from, what, and how
+def blocks(  # noqa: PLR0913  # where from, what, and how
     path: Path, connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool, encoding: str
-) -> Generator[Piece, None, None]:
+) -> Generator[Block, None, None]:
     """Yields the text of all that is wanted, in CSV or JSON lines, and of how many execs it is.
 
     The connection is one to the history at the path. Raises FilterError, StoreError.
     """
     if fmt is Format.CSV:
-        yield Piece(0, f"{HEADER}\n".encode(encoding))
+        yield Block(0, f"{HEADER}\n".encode(encoding))
     maker = _Maker(fmt, raw=raw, encoding=encoding)
     after = None
     # Descendants, and lines that were found, are known to one connection.
@@ -55,7 +55,7 @@ def pieces(  # noqa: PLR0913  # where from, what, and how
                 return
             after = spans[-1].high
     for page in find.pages(connection, wanted, after=after, keys=maker.keys):
-        yield maker.piece(page)
+        yield maker.block(page)
 
 
 class _Maker:
@@ -67,28 +67,28 @@ class _Maker:
         self._csv = CsvRows(raw=raw) if fmt is Format.CSV else None
         self._encoding = encoding
 
-    def piece(self, page: Page) -> Piece:
+    def block(self, page: Page) -> Block:
         """Returns the lines of a page. Raises DamagedStoreError for an exec that makes no sense."""
         if self._csv is None:
             text = "".join(jsonl(found.event for found in find.found_of(page)))
         else:
             with find.making_sense(page):
                 text = self._csv.text(*page)
-        return Piece(len(page.rows), text.encode(self._encoding, "backslashreplace"))
+        return Block(len(page.rows), text.encode(self._encoding, "backslashreplace"))
 
 
 def _side_by_side(
     path: Path, wanted: Filter, spans: Sequence[Span], maker: _Maker, children: int
-) -> Iterator[Piece]:
+) -> Iterator[Block]:
     """Yields the text of what is wanted of spans, of which each child makes every second part, or third."""
 
-    def work(parts: Sequence[Span]) -> Iterator[Iterator[Piece]]:
+    def work(parts: Sequence[Span]) -> Iterator[Iterator[Block]]:
         gc.disable()  # rows make no cycles, and looking for them takes an eighth of the time
         with open_history(path) as connection:
             connection.execute(_CACHE)
             reader = find.PartReader(connection, wanted, keys=maker.keys)
             for part in parts:
-                yield map(maker.piece, reader.pages(part))
+                yield map(maker.block, reader.pages(part))
 
     dense = replace(wanted, since_ns=None, until_ns=None, limit=None) == Filter()
     width = _PART if dense else _SPARSE_PART

@@ -1,54 +1,36 @@
-"""The write side of the history: open, migrate, append. Nothing is read here for a user."""
+"""The write side of the history: open and append. Nothing is read here for a user."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import threading
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import sqlalchemy as sa
 
-from execaudit import errors
 from execaudit.database import files, schema
-from execaudit.database.revision import REVISION, schema_revision
 from execaudit.database.url import DEFAULT_DATABASE
 from execaudit.database.writer_lock import WriterLock
 from execaudit.errors import FullStoreError, LockedStoreError, StoreError
 from execaudit.event import Nanoseconds
+from execaudit.store import engine, migrate
 from execaudit.store.argv_index import Indexing
 from execaudit.store.inserts import Inserts
-from execaudit.system import child, clock, shipped
+from execaudit.system import clock
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from execaudit.event import ExecEvent, ExitEvent, Gap
-
-    Progress = Callable[[str, int, int], object]
+    from execaudit.store.migrate import Progress
 
 _Result = TypeVar("_Result")
 
-_PRAGMAS = (
-    # Before the first table is made, later it does nothing: pruning then gives room back.
-    "PRAGMA auto_vacuum = INCREMENTAL",
-    # Readers never make the recorder wait, and the reverse.
-    "PRAGMA journal_mode = WAL",
-    # A commit survives the death of the process; a power cut may cost the last ones.
-    "PRAGMA synchronous = NORMAL",
-    # 1 MB holds the ends of the tables, where rows are added. 8 and 64 were no faster, over a million rows.
-    "PRAGMA cache_size = -1024",
-    "PRAGMA temp_store = MEMORY",
-    # The WAL shrinks back to this after a long read kept it from being checkpointed.
-    "PRAGMA journal_size_limit = 67108864",
-)
-# Neither does a power cut then, for the price of waiting for the disk in each transaction.
-_DURABLE = "PRAGMA synchronous = FULL"
-_BUSY_SECONDS = 5
 # While recording, batches wait in memory for a lock to be released, and not the thread.
 _WRITE_BUSY = "PRAGMA busy_timeout = 1000"
 _RUN = schema.run.c
@@ -65,75 +47,14 @@ class Run:
     started_ns: Nanoseconds
 
 
-def _connect(path: Path, *, durable: bool) -> sqlite3.Connection:
-    connection = files.open_to_write(path, busy_seconds=_BUSY_SECONDS, any_thread=True)
-    try:
-        _refuse_others(connection, path)
-        for pragma in (*_PRAGMAS, _DURABLE) if durable else _PRAGMAS:
-            connection.execute(pragma)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if tables and schema_revision(connection) is None:
-        raise StoreError(
-            f"{path} is no execaudit history but another program's", fix="name another file with --db"
-        )
-
-
-def _engine(path: Path, *, durable: bool) -> sa.Engine:
-    engine = sa.create_engine(
-        "sqlite://", creator=lambda: _connect(path, durable=durable), poolclass=sa.pool.NullPool
-    )
-
-    @sa.event.listens_for(engine, "begin")
-    def _on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
-def _silent(_stage: str, _done: int, _whole: int) -> None:
-    """Takes progress, and says nothing."""
-
-
-def migrate(connection: sa.Connection, progress: Progress = _silent) -> None:
-    """Brings the schema to the newest revision, in one transaction that the caller commits.
-
-    `progress` is told what is done, how much of it, and of how much. Raises StoreError when the
-    database was made by a newer execaudit.
-    """
-    from alembic import command, util  # noqa: PLC0415  # 0.3 s, and most starts need it once
-    from alembic.config import Config  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(shipped.folder("migrations")))
-    config.attributes["connection"] = connection
-    config.attributes["progress"] = progress
-    try:
-        command.upgrade(config, "head")
-    except util.CommandError as exc:
-        raise StoreError(
-            f"cannot migrate the database: {exc}", fix="install the newer execaudit that made it"
-        ) from exc
-
-
 class Store:
     """The history, open for writing by this process alone."""
 
-    def __init__(self, path: Path, *, durable: bool = False, progress: Progress = _silent) -> None:
+    def __init__(self, path: Path, *, durable: bool = False, progress: Progress = migrate.silent) -> None:
         """Opens or makes the database, locks out a second writer, migrates.
 
         `durable`: what append() has stored survives a power cut as well. `progress`, of a migration:
-        see migrate(); it may be called in a child. Raises StoreError, DamagedStoreError.
+        see migrate.upgrade(); it may be called in a child. Raises StoreError, DamagedStoreError.
         """
         self._path = path
         self._progress = progress
@@ -151,18 +72,21 @@ class Store:
             try:
                 # Command lines hold secrets; SQLite would make a file that everybody reads.
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-                self._identity = _identity(os.fstat(fd))
+                self._identity = engine.identity_of(os.fstat(fd))
                 os.close(fd)
             except OSError as exc:
                 raise StoreError(
                     f"cannot write {self._path}: {exc.strerror}", fix="name another file with --db"
                 ) from exc
             with files.translated(f"cannot open {self._path}", is_ours=False):
-                if threading.active_count() == 1 and self._is_old():
-                    self._migrate_aside()
-                self._connection = _engine(self._path, durable=self._durable).connect()
-                opened.callback(self._disconnect)
-                self._migrate()
+                # A fork has only the thread that forks: not in a process that has others.
+                if threading.active_count() == 1 and migrate.is_needed(self._path):
+                    migrate.in_child(
+                        self._path, self._identity, durable=self._durable, progress=self._progress
+                    )
+                self._connection = engine.connect(self._path, durable=self._durable)
+                opened.callback(engine.disconnect, self._connection, self._path, self._identity)
+                migrate.to_newest(self._connection, self._progress)
                 self._inserts, self._indexing = Inserts(self._connection), Indexing()
                 self._load()
                 self._connection.exec_driver_sql(_WRITE_BUSY)
@@ -186,55 +110,6 @@ class Store:
             raise StoreError(
                 f"cannot open {path}: {exc.strerror}", fix="run it as root, or name another file with --db"
             ) from exc
-
-    def _is_old(self) -> bool:
-        """Says whether there is something to migrate, with a connection of its own: a fork must find none."""
-        with (
-            contextlib.suppress(sqlite3.DatabaseError),
-            contextlib.closing(files.open_to_write(self._path, busy_seconds=_BUSY_SECONDS)) as history,
-        ):
-            return schema_revision(history) != REVISION
-        return False  # whoever opens it next says what is wrong with it
-
-    def _migrate_aside(self) -> None:
-        """Migrates in a child, with which the memory that Alembic took is gone. Raises StoreError."""
-        said = os.memfd_create("execaudit-migration")
-        try:
-            output = Path(f"/proc/self/fd/{said}")
-            left = child.from_child(self._migrated, output)
-            error = left.facts["error"]
-        except child.ChildDiedError as exc:
-            if not (text := output.read_text()):
-                raise StoreError(
-                    f"cannot open {self._path}: the process that migrates it {exc}",
-                    fix="start again, it goes on where it was",
-                ) from exc
-            raise RuntimeError(f"the process that migrates {exc}: {text}") from exc
-        finally:
-            os.close(said)
-        if error is not None:
-            raise errors.from_json(error)
-
-    def _migrated(self) -> tuple[dict[str, object], tuple[int, ...]]:
-        """In the child: migrates. Returns what to raise."""
-        try:
-            with (
-                files.translated(f"cannot open {self._path}", is_ours=False),
-                contextlib.ExitStack() as opened,
-            ):
-                self._connection = _engine(self._path, durable=self._durable).connect()
-                opened.callback(self._disconnect)
-                self._migrate()
-        except StoreError as exc:
-            return {"error": errors.to_json(exc)}, ()
-        return {"error": None}, ()
-
-    def _migrate(self) -> None:
-        driver = self._connection.connection.driver_connection
-        # Done before where it can be. Alembic alone takes 12 MB and a third of a second.
-        if driver is None or schema_revision(driver) != REVISION:
-            with self._connection.begin():
-                migrate(self._connection, self._progress)
 
     def _load(self) -> None:
         with self._connection.begin():
@@ -338,13 +213,7 @@ class Store:
 
     def is_current(self) -> bool:
         """Says whether the next append goes to the file that is at the path."""
-        return not self._is_broken and self._is_at_its_path()
-
-    def _is_at_its_path(self) -> bool:
-        try:
-            return _identity(self._path.stat()) == self._identity
-        except OSError:
-            return False
+        return not self._is_broken and engine.is_at(self._path, self._identity)
 
     def reopen(self) -> tuple[Nanoseconds, Nanoseconds] | None:
         """Opens what is at the path now, or makes it. The run goes on: there, or as a new one.
@@ -420,21 +289,6 @@ class Store:
             self._connection.execute(
                 schema.run.update().where(schema.run.c.id == self._run_id).values(stopped_ns=stopped_ns)
             )
-
-    def _disconnect(self) -> None:
-        """Closes the database so that readers without write access can open it.
-
-        They cannot make the -shm file that WAL mode needs, so it is left in the rollback
-        mode; while a reader is still there that is refused, and its files stay.
-        """
-        driver = self._connection.connection.driver_connection
-        with contextlib.suppress(sqlite3.DatabaseError):
-            # Of a file that was replaced, it would take the WAL of the one that is there now.
-            if (
-                driver is not None and self._is_at_its_path()
-            ):  # past SQLAlchemy, which would begin a transaction around it
-                driver.execute("PRAGMA journal_mode = DELETE")
-        self._connection.close()
 
     def close(self) -> None:
         """Leaves one file that readers need no write access for, and lets the next writer in."""

@@ -13,6 +13,8 @@ import socket
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit.system import fork
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 # The kernel passes at most this many descriptors at a time (SCM_MAX_FD).
 _MOST_DESCRIPTORS = 253
 _MOST_BYTES = 65536
-# Of prctl, in include/uapi/linux/prctl.h.
-_SET_PDEATHSIG = 1
 
 
 class Left(NamedTuple):
@@ -43,28 +43,20 @@ def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output:
     there is one thread.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        # An interrupt between the fork and the try would leave the child behind. Those that came before are
-        # raised here: this looks for them, after it has held back the others.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    with ours, theirs, fork.signals_held_back() as before:
         parent = os.getpid()
+        child = fork.fork(lambda: _work(work, output, theirs, before, parent))
+        has_ended = False
         try:
-            child = os.fork()
-            if child == 0:
-                _be_the_child(work, output, theirs, before, parent)
-            has_ended = False
-            try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                text, descriptors = _received(ours, theirs)
-                # Not yet taken from the kernel: until then the pid is its own, whatever interrupts this.
-                os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-                has_ended = True
-            finally:
-                if not has_ended:
-                    os.kill(child, signal.SIGKILL)
-                _, status = os.waitpid(child, 0)
-        finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            text, descriptors = _received(ours, theirs)
+            # Not yet taken from the kernel: until then the pid is its own, whatever interrupts this.
+            os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+            has_ended = True
+        finally:
+            if not has_ended:
+                os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
     if not text:
         raise ChildDiedError(_how(os.waitstatus_to_exitcode(status)))
     return Left(json.loads(text), descriptors)
@@ -79,20 +71,16 @@ def _received(ours: socket.socket, theirs: socket.socket) -> tuple[bytes, list[i
     return text, descriptors
 
 
-def _be_the_child(
+def _work(
     work: Callable[[], tuple[dict[str, Any], Sequence[int]]],
     output: Path,
     channel: socket.socket,
     signals: Iterable[int],
     parent: int,
-) -> None:
-    """Never returns: nothing of what the parent has open is to be closed in order twice.
-
-    `signals` are those that are to be held back.
-    """
-    status = 1
+) -> int:
+    """In the child: does it, and sends what it leaves. Returns the status. `signals` are to be held back."""
     try:
-        _end_with(parent)
+        fork.end_with(parent)  # when it is killed: this process would hold on to its lock
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
@@ -101,20 +89,10 @@ def _be_the_child(
             os.dup2(file, standard)
         facts, descriptors = work()
         socket.send_fds(channel, [json.dumps(facts).encode()], list(descriptors))
-        status = 0
     except BaseException:  # noqa: BLE001  # whatever it is, the parent hears of it by our end
         os.write(2, traceback.format_exc().encode())
-    finally:
-        os._exit(status)
-
-
-def _end_with(parent: int) -> None:
-    """Has the kernel kill this process when its parent is killed, whose lock this would hold on to."""
-    import ctypes  # noqa: PLC0415  # the parent needs none of it
-
-    ctypes.CDLL(None).prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    if os.getppid() != parent:
-        os._exit(1)
+        return 1
+    return 0
 
 
 def _how(exit_code: int) -> str:

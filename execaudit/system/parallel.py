@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 from execaudit import errors
 from execaudit.errors import ExecauditError
+from execaudit.system import fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -23,10 +24,10 @@ _Part = TypeVar("_Part")
 _PIPE_BYTES = 1024 * 1024
 # What it is, how many there are in it, how many bytes follow.
 _HEADER = struct.Struct("=cQQ")
-_PIECE, _END, _ERROR, _BUG = b"p", b"e", b"x", b"b"
+_BLOCK, _END, _ERROR, _BUG = b"p", b"e", b"x", b"b"
 
 
-class Piece(NamedTuple):
+class Block(NamedTuple):
     """A part of what was made, or all of it."""
 
     items: int
@@ -35,8 +36,8 @@ class Piece(NamedTuple):
 
 
 def in_order(
-    parts: Sequence[_Part], work: Callable[[Sequence[_Part]], Iterator[Iterable[Piece]]], *, children: int
-) -> Generator[Piece, None, None]:
+    parts: Sequence[_Part], work: Callable[[Sequence[_Part]], Iterator[Iterable[Block]]], *, children: int
+) -> Generator[Block, None, None]:
     """Yields what `work`, in a child for its share of the parts, yields for each: for all in order.
 
     To be called while there is one thread. What a child has open of the caller's it must leave alone. Raises
@@ -60,53 +61,47 @@ def in_order(
 
 def _start(
     parts: Sequence[_Part],
-    work: Callable[[Sequence[_Part]], Iterator[Iterable[Piece]]],
+    work: Callable[[Sequence[_Part]], Iterator[Iterable[Block]]],
     pids: list[int],
     pipes: list[BinaryIO],
 ) -> None:
     """Forks a child, and adds it."""
-    # An interrupt between the fork and its note would leave the child behind.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
+    with fork.signals_held_back() as before:
         ours, theirs = os.pipe()
-        with contextlib.suppress(OSError):  # who may have no more has smaller ones
+        with contextlib.suppress(OSError):  # a user who may have no more gets a smaller one
             fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        pid = os.fork()
-        if pid == 0:
-            # Of those before it too: they hear that this process has died by the end of the last reader.
-            for other in (ours, *(pipe.fileno() for pipe in pipes)):
-                os.close(other)
-            _be_the_child(parts, work, theirs, before)
+        # Those of the other children too: they learn by the end of the last reader that the parent has died.
+        of_parent = (ours, *(pipe.fileno() for pipe in pipes))
+        pids.append(fork.fork(lambda: _work(parts, work, theirs, of_parent, before)))
         os.close(theirs)
-        pids.append(pid)
         pipes.append(os.fdopen(ours, "rb", buffering=0))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _be_the_child(
+def _work(
     parts: Sequence[_Part],
-    work: Callable[[Sequence[_Part]], Iterator[Iterable[Piece]]],
+    work: Callable[[Sequence[_Part]], Iterator[Iterable[Block]]],
     pipe: int,
+    of_parent: Iterable[int],
     signals: Iterable[int],
-) -> None:
-    """Never returns: nothing of what the parent has open is to be closed in order twice."""
+) -> int:
+    """In the child: does it, and sends what is made. `signals` are to be held back."""
     try:
+        for other in of_parent:
+            os.close(other)
         # Ctrl-C is for the parent, which ends this then, and must not find the pipe closed before.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
-        for pieces in work(parts):
-            for items, text in pieces:
-                _send(pipe, _PIECE, items, text)
+        for blocks in work(parts):
+            for items, text in blocks:
+                _send(pipe, _BLOCK, items, text)
             _send(pipe, _END)
     except ExecauditError as exc:
         _send(pipe, _ERROR, 0, json.dumps(errors.to_json(exc)).encode())
     except BaseException:  # noqa: BLE001  # whatever it is, the parent hears of it
         with contextlib.suppress(OSError):
             _send(pipe, _BUG, 0, traceback.format_exc().encode("utf-8", "surrogateescape"))
-    finally:
-        os._exit(0)
+    return 0
 
 
 def _send(pipe: int, kind: bytes, items: int = 0, text: bytes = b"") -> None:
@@ -115,8 +110,8 @@ def _send(pipe: int, kind: bytes, items: int = 0, text: bytes = b"") -> None:
         data = data[os.write(pipe, data) :]
 
 
-def _received(pipe: BinaryIO) -> Iterator[Piece]:
-    """Yields the pieces of one part."""
+def _received(pipe: BinaryIO) -> Iterator[Block]:
+    """Yields the blocks of one part."""
     while True:
         kind, items, size = _HEADER.unpack(_exactly(pipe, _HEADER.size))
         text = _exactly(pipe, size)
@@ -126,7 +121,7 @@ def _received(pipe: BinaryIO) -> Iterator[Piece]:
             raise errors.from_json(json.loads(text))
         if kind == _BUG:
             raise RuntimeError(text.decode("utf-8", "surrogateescape"))
-        yield Piece(items, text)
+        yield Block(items, text)
 
 
 def _exactly(pipe: BinaryIO, size: int) -> bytes:

@@ -20,6 +20,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.system import fork
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -44,7 +46,6 @@ _STATX_INO, _STATX_NLINK = 0x100, 0x4
 _STATX_BYTES = 256
 # Of struct statx: nlink, ino, dev_major and dev_minor.
 _NLINK, _INO, _DEVICE = (struct.Struct("=16xI"), struct.Struct("=32xQ"), struct.Struct("=136xII"))
-_SET_PDEATHSIG = 1  # linux/prctl.h
 
 Folder = tuple[int, int]
 """Device (major << 20 | minor) and inode."""
@@ -126,14 +127,9 @@ class _Child:
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-            try:
-                parent = os.getpid()
-                self._pid = os.fork()
-                if self._pid == 0:
-                    _serve(theirs, parent)
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            parent = os.getpid()
+            with fork.signals_held_back():
+                self._pid = fork.fork(lambda: _serve(theirs, parent))
 
     def ask(self, folder: int, task: bytes, most_argv: int, patience_s: float) -> Read | None:
         """Returns the answer, or None if there is none in time."""
@@ -170,22 +166,19 @@ class _Child:
             time.sleep(0.001)
 
 
-def _serve(channel: socket.socket, parent: int) -> None:
-    """Never returns: nothing of what the parent has open is to be closed in order twice."""
-    try:
-        _keep_only(channel.fileno())
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-        while os.getppid() == parent:
-            asked, folders, _, _ = socket.recv_fds(channel, _READ_BYTES, 1)
-            if not asked:
-                break
-            (most_argv,) = _LENGTH.unpack_from(asked)
-            answer = pickle.dumps(_read(libc, folders[0], asked[_LENGTH.size :], most_argv))
-            os.close(folders[0])
-            channel.sendall(_LENGTH.pack(len(answer)) + answer)
-    finally:
-        os._exit(0)
+def _serve(channel: socket.socket, parent: int) -> int:
+    """In the child: answers until the parent ends, or closes its side. Returns the status."""
+    _keep_only(channel.fileno())
+    fork.end_with(parent)
+    libc = ctypes.CDLL(None, use_errno=True)
+    while True:
+        asked, folders, _, _ = socket.recv_fds(channel, _READ_BYTES, 1)
+        if not asked:
+            return 0
+        (most_argv,) = _LENGTH.unpack_from(asked)
+        answer = pickle.dumps(_read(libc, folders[0], asked[_LENGTH.size :], most_argv))
+        os.close(folders[0])
+        channel.sendall(_LENGTH.pack(len(answer)) + answer)
 
 
 def _keep_only(descriptor: int) -> None:

@@ -45,10 +45,10 @@ def text_of(
     path: Path, connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool = False
 ) -> str:
     """Returns what an export writes."""
-    pieces = list(export.pieces(path, connection, wanted, fmt, raw=raw, encoding="utf-8"))
-    text = b"".join(piece.text for piece in pieces).decode()
+    blocks = list(export.blocks(path, connection, wanted, fmt, raw=raw, encoding="utf-8"))
+    text = b"".join(block.text for block in blocks).decode()
 
-    assert sum(piece.items for piece in pieces) == find.count(connection, wanted)
+    assert sum(block.items for block in blocks) == find.count(connection, wanted)
     return text
 
 
@@ -141,12 +141,12 @@ def test_two_processes_share_a_large_answer(history: Path, monkeypatch: pytest.M
     monkeypatch.setattr(export, "_PART", 7)
     monkeypatch.setattr(csv_pages.CsvRows, "text", lambda *_args, **_options: f"{os.getpid()}\n")
     with open_history(history) as connection:
-        pieces = export.pieces(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
-        pids = {piece.text for piece in pieces if piece.items}
+        blocks = export.blocks(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
+        pids = {block.text for block in blocks if block.items}
         monkeypatch.setattr(export, "_LARGE", MANY)
-        alone = export.pieces(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
+        alone = export.blocks(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
 
-        assert {b"%d\n" % os.getpid()} == {piece.text for piece in alone if piece.items}
+        assert {b"%d\n" % os.getpid()} == {block.text for block in alone if block.items}
     assert len(pids) == 2  # as said
     assert b"%d\n" % os.getpid() not in pids
 
@@ -160,10 +160,10 @@ def test_what_comes_meanwhile_is_written_too(tmp_path: Path, monkeypatch: pytest
         begin_run(opened)
         opened.append([make_event(b"%d" % number, seconds=number) for number in range(9)])
         with open_history(path) as connection:
-            pieces = export.pieces(path, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
-            header, first = next(pieces), next(pieces)
+            blocks = export.blocks(path, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
+            header, first = next(blocks), next(blocks)
             opened.append([make_event(b"late", seconds=10)])
-            rest = b"".join(piece.text for piece in pieces)
+            rest = b"".join(block.text for block in blocks)
 
     assert (0, 2) == (header.items, first.items)
     assert b",late," in rest
@@ -183,4 +183,4 @@ def test_an_exec_that_makes_no_sense_is_named(
         damaged.execute("UPDATE exec SET argv_id = 999 WHERE id = 13")
         damaged.commit()
     with open_history(path) as connection, pytest.raises(DamagedStoreError, match="exec number 13"):
-        list(export.pieces(path, connection, Filter(), fmt, raw=False, encoding="utf-8"))
+        list(export.blocks(path, connection, Filter(), fmt, raw=False, encoding="utf-8"))

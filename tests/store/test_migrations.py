@@ -29,7 +29,7 @@ from execaudit.exec_id import ExecKey
 from execaudit.query import find
 from execaudit.query.connection import open_history, revision_of
 from execaudit.query.find import Filter, Found
-from execaudit.store import writer
+from execaudit.store import migrate
 from execaudit.store.writer import Store
 from execaudit.system import shipped
 from tests.histories import at, begin_run, make_event, make_gap, make_history
@@ -97,8 +97,8 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "x.db"
     with monkeypatch.context() as broken:
         broken.setattr(
-            writer,
-            "migrate",
+            migrate,
+            "upgrade",
             lambda connection, _: (connection.execute(sa.text("CREATE TABLE a (b)")), 1 / 0),
         )
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
@@ -152,7 +152,7 @@ def add_failing_migration(folder: Path, patched: pytest.MonkeyPatch) -> Path:
     """Puts one more migration at the end of a copy of the chain. Returns its file."""
     shutil.copytree(shipped.folder("migrations"), folder)
     patched.setattr(shipped, "folder", lambda _name: folder)
-    patched.setattr(writer, "REVISION", "9999")
+    patched.setattr(migrate, "REVISION", "9999")
     file = folder / "versions" / "9999_failing.py"
     file.write_text(_FAILING.replace("HEAD", REVISION))
     return file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit.errors import DamagedStoreError
-from execaudit.system.parallel import Piece, in_order
+from execaudit.system.parallel import Block, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ LARGE = b"x" * 3_000_000
 """More than a pipe holds."""
 
 
-def twice(parts: Sequence[int]) -> Iterator[list[Piece]]:
-    """Makes two pieces of each part; of 7, none."""
+def twice(parts: Sequence[int]) -> Iterator[list[Block]]:
+    """Makes two blocks of each part; of 7, none."""
     for part in parts:
-        yield [Piece(1, b"%d" % part), Piece(2, b"%d." % part)] if part != 7 else []
+        yield [Block(1, b"%d" % part), Block(2, b"%d." % part)] if part != 7 else []
 
 
 def children() -> set[str]:
@@ -32,10 +32,10 @@ def children() -> set[str]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 40])
-def test_pieces_come_in_the_order_of_the_parts(count: int) -> None:
+def test_blocks_come_in_the_order_of_the_parts(count: int) -> None:
     """However many children share the work; a part may give nothing."""
     before = children()
-    expected = [piece for pieces in twice(range(20)) for piece in pieces]
+    expected = [block for blocks in twice(range(20)) for block in blocks]
 
     assert expected == list(in_order(range(20), twice, children=count))
     assert before == children()
@@ -46,29 +46,29 @@ def test_nothing_is_made_of_no_parts() -> None:
     assert [] == list(in_order([], twice, children=2))
 
 
-def test_pieces_are_as_large_as_they_are() -> None:
+def test_blocks_are_as_large_as_they_are() -> None:
     """What does not fit into a pipe, is empty, or is any bytes, comes whole."""
 
-    def work(parts: Sequence[bytes]) -> Iterator[list[Piece]]:
+    def work(parts: Sequence[bytes]) -> Iterator[list[Block]]:
         for part in parts:
-            yield [Piece(0, part)]
+            yield [Block(0, part)]
 
     parts = [LARGE, b"", bytes(range(256)), LARGE, b"e"]
 
-    assert parts == [piece.text for piece in in_order(parts, work, children=2)]
+    assert parts == [block.text for block in in_order(parts, work, children=2)]
 
 
 def test_who_stops_early_leaves_no_child() -> None:
     """Not even one that waits for room in its pipe."""
     before = children()
 
-    def work(parts: Sequence[int]) -> Iterator[list[Piece]]:
+    def work(parts: Sequence[int]) -> Iterator[list[Block]]:
         for _ in parts:
-            yield [Piece(1, LARGE)]
+            yield [Block(1, LARGE)]
 
-    pieces = in_order(range(10), work, children=2)
-    with contextlib.closing(pieces):
-        assert next(pieces).text == LARGE
+    blocks = in_order(range(10), work, children=2)
+    with contextlib.closing(blocks):
+        assert next(blocks).text == LARGE
         assert len(children() - before) == 2  # as asked for
 
     assert before == children()
@@ -78,16 +78,16 @@ def test_an_error_is_raised_here_after_what_came_before_it() -> None:
     """With its class and its two parts."""
     before = children()
 
-    def work(parts: Sequence[int]) -> Iterator[list[Piece]]:
+    def work(parts: Sequence[int]) -> Iterator[list[Block]]:
         for part in parts:
             if part == 3:  # in the second child
                 raise DamagedStoreError("the history is damaged:\nsee \udcff", fix="keep a copy")
-            yield [Piece(1, b"%d" % part)]
+            yield [Block(1, b"%d" % part)]
 
     found: list[bytes] = []
-    pieces = in_order(range(9), work, children=2)
+    blocks = in_order(range(9), work, children=2)
     with pytest.raises(DamagedStoreError, match="see \udcff: keep a copy") as raised:
-        found.extend(piece.text for piece in pieces)
+        found.extend(block.text for block in blocks)
 
     assert raised.value.fix == "keep a copy"
     assert [b"0", b"1", b"2"] == found
@@ -97,9 +97,9 @@ def test_an_error_is_raised_here_after_what_came_before_it() -> None:
 def test_a_bug_in_a_child_is_told_with_its_traceback() -> None:
     """It is no end of the data."""
 
-    def work(parts: Sequence[int]) -> Iterator[list[Piece]]:
+    def work(parts: Sequence[int]) -> Iterator[list[Block]]:
         for part in parts:
-            yield [Piece(1, b"%d" % (1 // (part - 2)))]
+            yield [Block(1, b"%d" % (1 // (part - 2)))]
 
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         list(in_order(range(9), work, children=2))
@@ -108,11 +108,11 @@ def test_a_bug_in_a_child_is_told_with_its_traceback() -> None:
 def test_a_killed_child_is_no_end_of_the_data() -> None:
     """What it did not make is missing, so this fails."""
 
-    def work(parts: Sequence[int]) -> Iterator[list[Piece]]:
+    def work(parts: Sequence[int]) -> Iterator[list[Block]]:
         for part in parts:
             if part == 4:  # after some others
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield [Piece(1, b"%d" % part)]
+            yield [Block(1, b"%d" % part)]
 
     with pytest.raises(RuntimeError, match="killed"):
         list(in_order(range(9), work, children=2))
@@ -125,9 +125,9 @@ def test_children_end_with_the_one_that_asked() -> None:
     if pid == 0:
         os.close(read)
 
-        def work(parts: Sequence[int]) -> Iterator[list[Piece]]:
+        def work(parts: Sequence[int]) -> Iterator[list[Block]]:
             for _ in parts:
-                yield [Piece(1, LARGE)]
+                yield [Block(1, LARGE)]
 
         next(iter(in_order(range(100), work, children=3)))
         os.kill(os.getpid(), signal.SIGKILL)

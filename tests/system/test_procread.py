@@ -116,13 +116,15 @@ def test_a_file_system_that_does_not_answer_holds_nobody_up(tmp_path: Path) -> N
             subprocess.Popen([silentfs, mountpoint, acts], stdout=subprocess.PIPE, text=True)
         )
         undo.callback(_unmount, mountpoint)
-        undo.callback(daemon.kill)  # with it all requests fail that wait
+        undo.callback(daemon.kill)
         assert daemon.stdout is not None
         assert daemon.stdout.readline() == "mounted\n"
         program = undo.enter_context(
             subprocess.Popen([mountpoint / "program", "touch", ready, "await", tmp_path / "never"])
         )
         undo.callback(program.kill)
+        # First of all: with it the requests fail that wait, and the program can end, which may have made one.
+        undo.callback(daemon.kill)
         deadline = time.monotonic() + PATIENCE
         while not ready.exists():
             assert program.poll() is None

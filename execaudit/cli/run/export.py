@@ -46,11 +46,11 @@ def write(connection: sqlite3.Connection, database: Path, values: dict[str, Any]
     missing.say(missed)
     missing.warn_of_pruning(connection, wanted)
     with _opened(output) as file:
-        pieces = export.pieces(database, connection, asked.wanted, fmt, raw=raw, encoding=file.encoding)
+        blocks = export.blocks(database, connection, asked.wanted, fmt, raw=raw, encoding=file.encoding)
         label = None if output is None else f"Writing {printable(output.name)}"
         progress = bar(label, lambda: find.count(connection, asked.wanted))
-        with contextlib.closing(pieces), progress as advance:
-            for items, text in pieces:
+        with contextlib.closing(blocks), progress as advance:
+            for items, text in blocks:
                 file.buffer.write(text)
                 advance(items)
         if fmt is Format.JSONL:
