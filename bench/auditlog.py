@@ -38,7 +38,7 @@ def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
     A failed one has no EXECVE record, as the kernel writes none. No argument is longer than a record.
     """
     at = b"msg=audit(%d.%03d:%d)" % (*divmod(event.time_ns // 1_000_000, 1000), serial)
-    uid = event.uid or 0
+    uid = event.launch.uid or 0
     failed = event.kind is Kind.FAILED
     ids = b" ".join(
         b"%s=%d" % (name, uid)
@@ -49,19 +49,19 @@ def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
         b' a3=8 items=2 ppid=%d pid=%d auid=%d %s tty=%s ses=%d comm=%s exe=%s subj=unconfined key="exec"\n'
         % (
             at, b"no" if failed else b"yes", -(event.errno or 0), event.ppid or 0, event.pid,
-            _UNSET if event.auid is None else event.auid, ids, (event.tty or b"(none)").replace(b"/", b""),
-            _UNSET if event.session is None else event.session, _quoted(event.comm or b""), _quoted(event.exe or b""),
+            _UNSET if event.origin.auid is None else event.origin.auid, ids, (event.origin.tty or b"(none)").replace(b"/", b""),
+            _UNSET if event.origin.session is None else event.origin.session, _quoted(event.launch.comm or b""), _quoted(event.launch.exe or b""),
         )
     )  # fmt: skip
     if not failed:
         for record in _arguments(event.argv.split(b"\0")[:-1]):
             yield b"type=EXECVE %s:%s\n" % (at, record)
-    yield b"type=CWD %s: cwd=%s\n" % (at, _quoted(event.cwd or b""))
-    for item, name in enumerate((event.filename or b"", b"/lib64/ld-linux-x86-64.so.2")):
+    yield b"type=CWD %s: cwd=%s\n" % (at, _quoted(event.launch.cwd or b""))
+    for item, name in enumerate((event.launch.filename or b"", b"/lib64/ld-linux-x86-64.so.2")):
         yield (
             b"type=PATH %s: item=%d name=%s inode=%d dev=08:01 mode=0100755 ouid=0 ogid=0 rdev=00:00 nametype=NORMAL"
             b" cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0\n"
-            % (at, item, _quoted(name), event.inode or 0)
+            % (at, item, _quoted(name), event.launch.inode or 0)
         )
     title = event.argv[:_PROCTITLE_BYTES].rstrip(b"\0")
     yield b"type=PROCTITLE %s: proctitle=%s\n" % (at, _quoted(title))

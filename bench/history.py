@@ -12,12 +12,13 @@ import time
 from bisect import bisect
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.revision import REVISION
 from execaudit.enums import Gained, Kind
 from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix, encode_id
+from execaudit.fields import Launch, Origin
 from execaudit.store.writer import Run, Store
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _SECOND = 1_000_000_000
 _DAYS = 30
 _START_NS = 1_792_000_000 * _SECOND
 _BATCH = 500  # as the recorder's
-_LINES, _EXES, _CWDS, _CGROUPS, _PLACES = 20_000, 1487, 5000, 300, 900
+_LINES, _EXES, _CWDS, _CGROUPS, _ORIGINS = 20_000, 1487, 5000, 300, 900
 _FAMILY = 10_000
 _USERS = (("root", 0), ("www-data", 33), ("postgres", 113), *((f"dev{n}", 1000 + n) for n in range(20)))
 _STARTERS = (b"bash", b"sh", b"make", b"cron", b"sshd", b"systemd", b"python3", b"containerd-shim", b"node")
@@ -171,11 +172,11 @@ class Making:
             else b"/system.slice/unit-%d.service" % n
             for n in range(_CGROUPS)
         ]
-        self._places = []
-        for n in range(_PLACES):
+        self._origins = []
+        for n in range(_ORIGINS):
             name, uid = rnd.choice(_USERS)
-            login = (uid, n + 1, name, b"pts/%d" % (n % 30)) if n % 3 else (None, None, None, None)
-            self._places.append((*login, cgroups[n % _CGROUPS]))
+            login = Origin(uid, n + 1, name, b"pts/%d" % (n % 30)) if n % 3 else Origin()
+            self._origins.append(login._replace(cgroup=cgroups[n % _CGROUPS]))
         users = list(accumulate((45, 12, 5, *(38 / 20,) * 20)))
         self._lines = []
         for n in range(_LINES):
@@ -187,8 +188,8 @@ class Making:
                 self._launch(exe, user, self._cwds[int(_CWDS * rnd.random() ** 2)], starter)
                 for _ in range(1 + n % 2)
             ]
-            places = [rnd.choice(self._places) for _ in range(2)]
-            self._lines.append((argv, argv.count(b"\0"), len(argv), launches, places))
+            origins = [rnd.choice(self._origins) for _ in range(2)]
+            self._lines.append((argv, argv.count(b"\0"), len(argv), launches, origins))
         self._weights = list(accumulate(1 / (n + 1) ** 1.1 for n in range(_LINES)))
 
     def _argv(self, exe: bytes, number: int) -> bytes:
@@ -203,12 +204,11 @@ class Making:
             words.append(b"caf\xe9-%d" % number)
         return b"".join(word + b"\0" for word in words)
 
-    def _launch(self, exe: bytes, user: tuple[str, int], cwd: bytes, starter: bytes) -> tuple[object, ...]:
+    def _launch(self, exe: bytes, user: tuple[str, int], cwd: bytes, starter: bytes) -> Launch:
         name, uid = user
-        inode = hash_of(exe)
-        return (
-            uid, uid, uid, name, exe.rpartition(b"/")[2][:15], exe, exe, cwd, starter, None, inode, 8_388_609, 1, Gained(0),
-            None, None, None,
+        return Launch(
+            uid=uid, euid=uid, gid=uid, user=name, comm=exe.rpartition(b"/")[2][:15], filename=exe, exe=exe, cwd=cwd,
+            parent_comm=starter, inode=hash_of(exe), device=8_388_609, nlink=1, privileged=Gained(0),
         )  # fmt: skip
 
     def _times(self) -> Iterator[int]:
@@ -264,13 +264,13 @@ class Making:
         chance = self._random.random()
         if number in self._rare:
             argv = b"tool\0--key=%s-%d\0" % (RARE, number)
-            argc, size, launch, place = 2, len(argv), self._lines[7][3][0], self._places[7]
+            argc, size, launch, origin = 2, len(argv), self._lines[7][3][0], self._origins[7]
         elif chance < _COMMON and number % _LONG_EVERY != _LONG_AT:
             at = bisect(self._weights, self._random.random() * self._weights[-1])
-            argv, argc, size, launches, places = self._lines[at]
-            launch, place = launches[number % len(launches)], places[number % 7 == 0]
+            argv, argc, size, launches, origins = self._lines[at]
+            launch, origin = launches[number % len(launches)], origins[number % 7 == 0]
         else:
-            argv, launch, place = self._unique(number, chance)
+            argv, launch, origin = self._unique(number, chance)
             argc, size = argv.count(b"\0"), len(argv)
         in_family = self._family_at <= number < self._family_at + self.family
         fails = chance > _FAILS and not in_family
@@ -291,7 +291,7 @@ class Making:
             ExecEvent,
             (
                 Kind.FAILED if fails else Kind.EXEC, "big", boot.id, now + self._stepped_ns(number), boot_ns,
-                pid, pid, ppid, argv, argc, size, (), None, 2 if fails else None, *launch, *place,
+                pid, pid, ppid, argv, argc, size, (), None, 2 if fails else None, launch, origin,
                 parent, replaces, None, None,
             ),
         )  # fmt: skip
@@ -301,17 +301,17 @@ class Making:
         """The clock is an hour ahead for a sixth of the time, and half a second for another."""
         return _STEPS_NS.get(number * 6 // self.execs, 0)
 
-    def _unique(self, number: int, chance: float) -> tuple[bytes, tuple[Any, ...], tuple[Any, ...]]:
+    def _unique(self, number: int, chance: float) -> tuple[bytes, Launch, Origin]:
         rnd = self._random
         name, cwd = b"%08x" % rnd.getrandbits(32), self._cwds[number % 300]
         if chance < _OWN_FOLDER:
             cwd = b"/build/%s/debian/tmp" % name
         user = _USERS[3 + number % 4]
-        place = self._places[number % 20]
+        origin = self._origins[number % 20]
         if number % _LONG_EVERY == _LONG_AT:
             count = 46_000 if number % _LONGEST_EVERY == _LONGEST_AT else 4000
             argv = b"xargs\0" + b"".join(b"/srv/files/%s-%d\0" % (name, n) for n in range(count))
-            return argv, self._launch(b"/usr/bin/xargs", user, cwd, b"find"), place
+            return argv, self._launch(b"/usr/bin/xargs", user, cwd, b"find"), origin
         if chance < _COMPILES:
             exe = _COMPILERS[number % 3]
             file = number // 3 % 4000
@@ -319,10 +319,10 @@ class Making:
                 b"%s\0-quiet\0-imultiarch\0x86_64-linux-gnu\0-D_FORTIFY_SOURCE=2\0src/module%d/file%d.c\0-o\0/tmp/cc%s.s\0"
                 % (exe.rpartition(b"/")[2], file % 40, file, name)
             )
-            return argv, self._launch(exe, user, cwd, b"x86_64-linux-gn"), place
+            return argv, self._launch(exe, user, cwd, b"x86_64-linux-gn"), origin
         exe = b"/usr/local/bin/job"
         argv = b"job\0--run-id=%s-%04x\0--out\0/tmp/tmp.%s\0" % (name, number & 0xFFFF, name[::-1])
-        return argv, self._launch(exe, user, cwd, b"cron"), place
+        return argv, self._launch(exe, user, cwd, b"cron"), origin
 
 
 def hash_of(text: bytes) -> int:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Machine
 from execaudit.capture.probe import Probe
 from execaudit.capture.probe_options import ProbeOptions
 from execaudit.capture.wire import is_exit
@@ -60,7 +60,7 @@ def _best(work: Callable[[], object]) -> float:
 
 
 def _assembled(records: list[bytes]) -> tuple[list[ExecEvent], list[ExitEvent]]:
-    origin = Origin("bench", clock.boot_id(), lambda _uid: "root", lambda _pid, _ppid: None)
+    origin = Machine("bench", clock.boot_id(), lambda _uid: "root", lambda _pid, _ppid: None)
     found = list(Assembler(origin).feed(records, now_ns=1, wall_offset_ns=clock.measure_offset()))
     execs = [each for each in found if isinstance(each, ExecEvent)]
     return execs, [each for each in found if isinstance(each, ExitEvent)]

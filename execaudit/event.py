@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, NewType
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, NewType
 
 from execaudit.enums import Kind
 from execaudit.exec_id import ExecKey, boot_prefix, encode_id
 
 if TYPE_CHECKING:
-    from execaudit.enums import Ended, Gained, GapReason, Truncated
+    from execaudit.enums import Ended, GapReason, Truncated
+    from execaudit.fields import Launch, Origin
 
 Nanoseconds = NewType("Nanoseconds", int)
 
@@ -67,48 +68,10 @@ class ExecEvent(NamedTuple):
     truncated: Truncated | None
     errno: int | None
     """The positive error number of a failed exec."""
-    # From here to `traced`: see Launch.
-    uid: int | None
-    euid: int | None
-    gid: int | None
-    user: str | None
-    """Name of uid when it was recorded."""
-    comm: bytes | None
-    """15 bytes at most; of a failed exec the caller's."""
-    filename: bytes | None
-    """The path as given to execve."""
-    exe: bytes | None
-    """The image that runs; of a failed exec the caller's."""
-    cwd: bytes | None
-    parent_comm: bytes | None = None
-    """Of the process `ppid`."""
-    interpreter: bytes | None = None
-    """Of a script: the program that its first line, or binfmt_misc, names."""
-    inode: int | None = None
-    """Of the image that runs, as `device` and `nlink` are."""
-    device: int | None = None
-    """major << 20 | minor, as the kernel has it (of btrfs and overlayfs not what stat says)."""
-    nlink: int | None = None
-    """Names that the file has; 0 of a deleted one or a memfd."""
-    privileged: Gained | None = None
-    """What the image's file gave the process; Gained(0): nothing."""
-    root: bytes | None = None
-    """Path of the process's root directory as the host sees it; None: the host's root."""
-    mnt_ns: int | None = None
-    """Inode number of its mount namespace; None: the host's."""
-    traced: int | None = None
-    """Pid of the tracer at the exec, which could have rewritten the arguments; None: no tracer."""
-    # From here to `cgroup`: see Place.
-    auid: int | None = None
-    """Login uid; None when unset too."""
-    session: int | None = None
-    """Audit session; None when unset too."""
-    login_user: str | None = None
-    """Name of auid when it was recorded."""
-    tty: bytes | None = None
-    """The controlling terminal below /dev: `pts/3`."""
-    cgroup: bytes | None = None
-    """Path in the unified hierarchy; where that is the root, in the pids or memory controller's."""
+    launch: Launch
+    """What was run, as whom, in which directory; of a failed exec the caller's user and program."""
+    origin: Origin
+    """Where it came from: login, terminal, cgroup."""
     parent: ExecKey | None = None
     """The exec that led to this one: what the process, or the one it was forked from, ran."""
     replaces: bool = False
@@ -131,19 +94,6 @@ class ExecEvent(NamedTuple):
     def id(self) -> str:
         """The exec's own id: 22 characters, unique across hosts and boots."""
         return encode_id(self._key())
-
-
-Launch = tuple[
-    "int | None", "int | None", "int | None", "str | None", "bytes | None", "bytes | None", "bytes | None",
-    "bytes | None", "bytes | None", "bytes | None", "int | None", "int | None", "int | None", "Gained | None",
-    "bytes | None", "int | None", "int | None",
-]  # fmt: skip
-"""event[14:31], from uid to traced: what was run, as whom, in which directory. Many events have the
-same, and what is made of it is remembered by it."""
-UNKNOWN_LAUNCH: Launch = (None,) * 17
-Place = tuple["int | None", "int | None", "str | None", "bytes | None", "bytes | None"]
-"""event[31:36], from auid to cgroup: where it came from. (Literal, so that mypy checks the types.)"""
-UNKNOWN_PLACE: Place = (None,) * 5
 
 
 class ExitEvent(NamedTuple):
@@ -175,3 +125,5 @@ class Gap:
     """How many ends of programs were missed beside them."""
     uid: int | None = None
     """Whose execs they were, if one user's; None: not known, or of several users."""
+    kind: ClassVar[str] = "gap"
+    """What tells its record from an exec's."""

@@ -1,11 +1,13 @@
-"""The fields of the record, and of the record of a gap: name, type, meaning. Pure.
+"""The one table of the record's fields, and what execs share of them. Pure.
 
-docs/record.md is made from this table (tools/record_page.py).
+What reads or shows a field asks here: the columns of the database and of queries, JSON, CSV and
+docs/record.md (tools/record_page.py). A new field is a line in `Launch` or `Origin` and an entry in
+FIELDS, beside the probe's struct, `capture.wire` and a migration.
 """
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, auto
 from typing import NamedTuple
 
 from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
@@ -23,11 +25,70 @@ class Type(str, Enum):
     """Each a list of two numbers, of which the second may be null."""
 
 
+class Part(Enum):
+    """Where a value stands."""
+
+    EXEC = auto()
+    """In the ExecEvent itself."""
+    LAUNCH = auto()
+    """In its `launch`."""
+    ORIGIN = auto()
+    """In its `origin`."""
+    ARGUMENTS = auto()
+    """Made of its `argv` and `holes`."""
+    END = auto()
+    """In its `end`."""
+    GAP = auto()
+    """In a Gap."""
+
+
+class Form(Enum):
+    """How a value stands there; what it is in the database and in the record follows from that."""
+
+    NUMBER = auto()
+    UNSIGNED_64 = auto()
+    """A number that may exceed what SQLite and JSON keep: two's complement, and a text of digits."""
+    TEXT = auto()
+    NAME = auto()
+    """A user's name. In the dictionary `user`."""
+    COMM = auto()
+    """The kernel's bytes. In the dictionary `comm`."""
+    PATH = auto()
+    """The kernel's bytes. In the dictionary `path`."""
+    BYTES = auto()
+    """The kernel's bytes. In no dictionary."""
+    WORD = auto()
+    """A member of an Enum."""
+    GAINED = auto()
+    """A Gained: bits, and in the record the words for them."""
+    DEVICE = auto()
+    """A number, and in the record `major:minor`."""
+    ERRNO = auto()
+    """A number, and in the record its name."""
+    TIME = auto()
+    """Nanoseconds since 1970."""
+    ID = auto()
+    """An ExecKey."""
+    CONTAINER = auto()
+    """The bytes of a cgroup's path, and in the record the container that it names."""
+    TEXTS = auto()
+    PAIRS = auto()
+
+
+_TYPES = {
+    Form.NUMBER: Type.NUMBER,
+    Form.TIME: Type.TIME,
+    Form.TEXTS: Type.TEXTS,
+    Form.PAIRS: Type.PAIRS,
+}
+
+
 class Field(NamedTuple):
     """One key of a record."""
 
     name: str
-    type: Type
+    part: Part
+    form: Form
     null: str | None
     """What null means; None: the value is never null."""
     meaning: str
@@ -35,139 +96,191 @@ class Field(NamedTuple):
     unit: str | None = None
     values: tuple[str, ...] = ()
     """All values that there are, if they are few; several of them can be joined by commas."""
+    attribute: str = ""
+    """What the part calls it, if that is not the name."""
 
+    @property
+    def type(self) -> Type:
+        """What it is in JSON."""
+        return _TYPES.get(self.form, Type.TEXT)
+
+    @property
+    def source(self) -> str:
+        """The attribute of the part."""
+        return self.attribute or self.name
+
+
+class Launch(NamedTuple):
+    """What was run, as whom, in which directory. Many execs share it. None: not known."""
+
+    uid: int | None = None
+    euid: int | None = None
+    gid: int | None = None
+    user: str | None = None
+    comm: bytes | None = None
+    filename: bytes | None = None
+    exe: bytes | None = None
+    cwd: bytes | None = None
+    parent_comm: bytes | None = None
+    interpreter: bytes | None = None
+    inode: int | None = None
+    device: int | None = None
+    """major << 20 | minor"""
+    nlink: int | None = None
+    privileged: Gained | None = None
+    root: bytes | None = None
+    mnt_ns: int | None = None
+    traced: int | None = None
+
+
+class Origin(NamedTuple):
+    """Where an exec came from: login, terminal, cgroup. Many execs share it. None: not known, or unset."""
+
+    auid: int | None = None
+    session: int | None = None
+    login_user: str | None = None
+    tty: bytes | None = None
+    cgroup: bytes | None = None
+
+
+UNKNOWN_LAUNCH, UNKNOWN_ORIGIN = Launch(), Origin()
 
 _UNKNOWN = "not known"
 _NOT_ENDED = "see `ended`"
 
 FIELDS = (
-    Field("id", Type.TEXT, None, "The exec's own id, unique across hosts and boots.", "248h24003tbaeqy8g005yy"),
+    Field("id", Part.EXEC, Form.ID, None, "The exec's own id, unique across hosts and boots.", "248h24003tbaeqy8g005yy", attribute="key"),
     Field(
-        "parent_id", Type.TEXT, "nothing led to it, or that is not in the history",
+        "parent_id", Part.EXEC, Form.ID, "nothing led to it, or that is not in the history",
         "The id of the exec that led to this one: what this process ran before, or what the process that it was forked from ran.",
-        "248h24001p4c1e0a0000pj",
+        "248h24001p4c1e0a0000pj", attribute="parent",
     ),
     Field(
-        "time", Type.TIME, None, "When the exec took effect, or failed. Of a snapshot: when recording began.",
-        "2026-11-23T03:12:31.402000000Z",
+        "time", Part.EXEC, Form.TIME, None, "When the exec took effect, or failed. Of a snapshot: when recording began.",
+        "2026-11-23T03:12:31.402000000Z", attribute="time_ns",
     ),
-    Field("host", Type.TEXT, None, "The name of the machine.", "web1"),
-    Field("boot_id", Type.TEXT, None, "The kernel's id of the boot, a UUID.", "11111111-2222-4333-8444-555555555555"),
+    Field("host", Part.EXEC, Form.TEXT, None, "The name of the machine.", "web1"),
+    Field("boot_id", Part.EXEC, Form.TEXT, None, "The kernel's id of the boot, a UUID.", "11111111-2222-4333-8444-555555555555"),
     Field(
-        "kind", Type.TEXT, None,
+        "kind", Part.EXEC, Form.WORD, None,
         "`exec`: a program started. `failed`: the kernel refused to start it. `snapshot`: it ran already when recording began.",
         "exec", values=tuple(kind.value for kind in Kind),
     ),
-    Field("pid", Type.NUMBER, None, "The process id, as the host sees it (initial pid namespace).", 6110),
-    Field("tid", Type.NUMBER, None, "The thread that called execve. Usually the pid.", 6110),
-    Field("ppid", Type.NUMBER, _UNKNOWN, "The parent process at that moment; 0 of the first process.", 722),
-    Field("uid", Type.NUMBER, _UNKNOWN, "The user id after the exec. Of a failed exec: the caller's.", 33),
-    Field("euid", Type.NUMBER, _UNKNOWN, "The effective user id after the exec. Of a failed exec: the caller's.", 33),
-    Field("gid", Type.NUMBER, _UNKNOWN, "The group id after the exec. Of a failed exec: the caller's.", 33),
+    Field("pid", Part.EXEC, Form.NUMBER, None, "The process id, as the host sees it (initial pid namespace).", 6110),
+    Field("tid", Part.EXEC, Form.NUMBER, None, "The thread that called execve. Usually the pid.", 6110),
+    Field("ppid", Part.EXEC, Form.NUMBER, _UNKNOWN, "The parent process at that moment; 0 of the first process.", 722),
+    Field("uid", Part.LAUNCH, Form.NUMBER, _UNKNOWN, "The user id after the exec. Of a failed exec: the caller's.", 33),
+    Field("euid", Part.LAUNCH, Form.NUMBER, _UNKNOWN, "The effective user id after the exec. Of a failed exec: the caller's.", 33),
+    Field("gid", Part.LAUNCH, Form.NUMBER, _UNKNOWN, "The group id after the exec. Of a failed exec: the caller's.", 33),
     Field(
-        "auid", Type.NUMBER, "nobody logged in (a service), or not known",
+        "auid", Part.ORIGIN, Form.NUMBER, "nobody logged in (a service), or not known",
         "The login uid: who logged in. `su` and `sudo` do not change it.", 1001,
     ),
-    Field("session", Type.NUMBER, "as `auid`", "The audit session of that login.", 31),
-    Field("user", Type.TEXT, "the uid has no name, or not known", "The name of `uid` on the host when the exec was recorded.", "www-data"),
-    Field("login_user", Type.TEXT, "as `user` and `auid`", "The name of `auid` on the host when the exec was recorded.", "deploy"),
-    Field("tty", Type.TEXT, "there is none, or not known", "The controlling terminal, without `/dev/`.", "pts/3"),
+    Field("session", Part.ORIGIN, Form.NUMBER, "as `auid`", "The audit session of that login.", 31),
+    Field("user", Part.LAUNCH, Form.NAME, "the uid has no name, or not known", "The name of `uid` on the host when the exec was recorded.", "www-data"),
+    Field("login_user", Part.ORIGIN, Form.NAME, "as `user` and `auid`", "The name of `auid` on the host when the exec was recorded.", "deploy"),
+    Field("tty", Part.ORIGIN, Form.BYTES, "there is none, or not known", "The controlling terminal, without `/dev/`.", "pts/3"),
     Field(
-        "comm", Type.TEXT, _UNKNOWN, "The command name that the kernel keeps, 15 bytes at most. Of a failed exec: the caller's.", "sh",
+        "comm", Part.LAUNCH, Form.COMM, _UNKNOWN, "The command name that the kernel keeps, 15 bytes at most. Of a failed exec: the caller's.", "sh",
     ),
-    Field("parent_comm", Type.TEXT, _UNKNOWN, "The command name of the process `ppid`.", "php-fpm8.2"),
-    Field("filename", Type.TEXT, _UNKNOWN, "The path as it was given to execve.", "/bin/sh"),
+    Field("parent_comm", Part.LAUNCH, Form.COMM, _UNKNOWN, "The command name of the process `ppid`.", "php-fpm8.2"),
+    Field("filename", Part.LAUNCH, Form.PATH, _UNKNOWN, "The path as it was given to execve.", "/bin/sh"),
     Field(
-        "interpreter", Type.TEXT, "it is no script, or not known", "Of a script: the program that its first line names.", "/bin/sh",
+        "interpreter", Part.LAUNCH, Form.PATH, "it is no script, or not known", "Of a script: the program that its first line names.", "/bin/sh",
     ),
     Field(
-        "exe", Type.TEXT, _UNKNOWN,
+        "exe", Part.LAUNCH, Form.PATH, _UNKNOWN,
         "The path of the file that runs, as /proc shows it to the host, whatever the process has as its root. ` (deleted)`: it had no name any more. `/memfd:NAME (deleted)`: it was in"
         " memory only. `(unreachable)/PATH`: its mount is in no tree any more. Of a failed exec: the caller's.",
         "/usr/bin/dash",
     ),
     Field(
-        "inode", Type.TEXT, _UNKNOWN, "The inode number of `exe`. A text, because it can be larger than 2^53, which is what a JSON number keeps.",
+        "inode", Part.LAUNCH, Form.UNSIGNED_64, _UNKNOWN, "The inode number of `exe`. A text, because it can be larger than 2^53, which is what a JSON number keeps.",
         "131191",
     ),
-    Field("device", Type.TEXT, _UNKNOWN, "The device of `exe`, `major:minor`. On btrfs and overlayfs `stat` shows another one.", "8:1"),
-    Field("nlink", Type.NUMBER, _UNKNOWN, "How many names the file `exe` has. 0: it was deleted, or never had a name.", 1),
+    Field("device", Part.LAUNCH, Form.DEVICE, _UNKNOWN, "The device of `exe`, `major:minor`. On btrfs and overlayfs `stat` shows another one.", "8:1"),
+    Field("nlink", Part.LAUNCH, Form.NUMBER, _UNKNOWN, "How many names the file `exe` has. 0: it was deleted, or never had a name.", 1),
     Field(
-        "privileged", Type.TEXT, "nothing, or not known",
+        "privileged", Part.LAUNCH, Form.GAINED, "nothing, or not known",
         "What the file gave to the process that its caller did not have. Several are joined by commas.",
         "setuid", values=tuple(str(one.name).lower() for one in Gained),
     ),
     Field(
-        "traced", Type.NUMBER, "nobody traced it, or not known",
+        "traced", Part.LAUNCH, Form.NUMBER, "nobody traced it, or not known",
         "The pid of its tracer at the exec (strace, a debugger), which could have changed the arguments.", 6515,
     ),
-    Field("cwd", Type.TEXT, _UNKNOWN, "The working directory.", "/var/www/shop/public"),
+    Field("cwd", Part.LAUNCH, Form.PATH, _UNKNOWN, "The working directory.", "/var/www/shop/public"),
     Field(
-        "root", Type.TEXT, "the host's root, or not known", "The root directory of the process as the host sees it (containers, chroot).",
+        "root", Part.LAUNCH, Form.PATH, "the host's root, or not known", "The root directory of the process as the host sees it (containers, chroot).",
         "/var/lib/docker/overlay2/5d0f/merged",
     ),
-    Field("mnt_ns", Type.NUMBER, "the host's, or not known", "The inode number of its mount namespace, as in `/proc/PID/ns/mnt`.", 4026532301),
-    Field("argv", Type.TEXTS, None, "The arguments. A byte that is not UTF-8 is shown as `\\xNN`.", ["sh", "-c", "id"]),
-    Field("argc", Type.NUMBER, _UNKNOWN, "How many arguments the exec had.", 3),
-    Field("argv_bytes", Type.NUMBER, _UNKNOWN, "How many bytes the arguments had, each with its NUL.", 9, unit="bytes"),
+    Field("mnt_ns", Part.LAUNCH, Form.NUMBER, "the host's, or not known", "The inode number of its mount namespace, as in `/proc/PID/ns/mnt`.", 4026532301),
+    Field("argv", Part.ARGUMENTS, Form.TEXTS, None, "The arguments. A byte that is not UTF-8 is shown as `\\xNN`.", ["sh", "-c", "id"]),
+    Field("argc", Part.EXEC, Form.NUMBER, _UNKNOWN, "How many arguments the exec had.", 3),
+    Field("argv_bytes", Part.EXEC, Form.NUMBER, _UNKNOWN, "How many bytes the arguments had, each with its NUL.", 9, unit="bytes"),
     Field(
-        "command", Type.TEXT, None,
+        "command", Part.ARGUMENTS, Form.TEXT, None,
         "`argv` as one line that bash would take, safe to show. Where something is missing it says `[...N bytes missing...]`.",
         "sh -c 'ping -c 1; id'",
     ),
     Field(
-        "truncated", Type.TEXT, "`argv` is whole",
+        "truncated", Part.EXEC, Form.WORD, "`argv` is whole",
         "Why `argv` is not whole. `limit`: cut on purpose. `fault`: memory could not be read. `lost`: the kernel's buffer had no room.",
         "limit", values=tuple(why.value for why in Truncated),
     ),
     Field(
-        "argv_missing", Type.PAIRS, "nothing is missing",
+        "argv_missing", Part.ARGUMENTS, Form.PAIRS, "nothing is missing",
         "`[[index, bytes], ...]`: so many bytes are missing before `argv[index]`, null for an unknown number. The arguments on both sides may be parts.",
         [[3, 69937]], unit="bytes",
     ),
     Field(
-        "errno", Type.TEXT, "the exec succeeded, or not known", "Of a failed exec: the name of the error. `E524` is an error that has no name.",
+        "errno", Part.EXEC, Form.ERRNO, "the exec succeeded, or not known", "Of a failed exec: the name of the error. `E524` is an error that has no name.",
         "ENOENT",
     ),
-    Field("cgroup", Type.TEXT, _UNKNOWN, "The path of the cgroup.", "/system.slice/php8.2-fpm.service"),
+    Field("cgroup", Part.ORIGIN, Form.PATH, _UNKNOWN, "The path of the cgroup.", "/system.slice/php8.2-fpm.service"),
     Field(
-        "container_id", Type.TEXT, "no container is named in `cgroup`",
+        "container_id", Part.ORIGIN, Form.CONTAINER, "no container is named in `cgroup`",
         "The id of the innermost container that the path names (docker, containerd, CRI-O, podman), or the name of a machine (systemd-nspawn, LXC).",
-        "7d1f2ab30c4e5f60718293a4b5c6d7e8f9012a3b4c5d6e7f8091a2b3c4d5e6f7",
+        "7d1f2ab30c4e5f60718293a4b5c6d7e8f9012a3b4c5d6e7f8091a2b3c4d5e6f7", attribute="cgroup",
     ),
     Field(
-        "ended", Type.TEXT, "the exec failed; also in each line of the JSON log",
+        "ended", Part.END, Form.WORD, "the exec failed; also in each line of the JSON log",
         "`exited`. `signaled`: a signal ended it. `replaced`: its process executed another program. `running`: it had not ended when it was read."
         " `unknown`: its end was lost, or nobody recorded then.",
-        "exited", values=tuple(how.value for how in Ended),
+        "exited", values=tuple(how.value for how in Ended), attribute="how",
     ),
-    Field("exit_code", Type.NUMBER, _NOT_ENDED, "The exit status of a program that exited, 0 to 255.", 0),
-    Field("exit_signal", Type.NUMBER, _NOT_ENDED, "The number of the signal that ended it.", 11),
+    Field("exit_code", Part.END, Form.NUMBER, _NOT_ENDED, "The exit status of a program that exited, 0 to 255.", 0, attribute="code"),
+    Field("exit_signal", Part.END, Form.NUMBER, _NOT_ENDED, "The number of the signal that ended it.", 11, attribute="signal"),
     Field(
-        "duration_ns", Type.NUMBER, _NOT_ENDED,
+        "duration_ns", Part.END, Form.NUMBER, _NOT_ENDED,
         "How long it ran: from the exec to the end of its last thread, or to the exec that replaced it. Of a snapshot: from when recording began.",
         64100000000, unit="nanoseconds",
     ),
-    Field("replaced_by", Type.TEXT, _NOT_ENDED, "The id of the exec that replaced it.", "248h24003tf15qn8r005zj"),
+    Field("replaced_by", Part.END, Form.ID, _NOT_ENDED, "The id of the exec that replaced it.", "248h24003tf15qn8r005zj"),
     Field(
-        "argv_base64", Type.TEXT, "all arguments are UTF-8: then the record has no such key",
+        "argv_base64", Part.ARGUMENTS, Form.TEXT, "all arguments are UTF-8: then the record has no such key",
         "The exact bytes of the arguments in base64, each ended by a NUL.", "cHJpbnRmAP/+G1sySgA=",
     ),
 )  # fmt: skip
 """In the order of JSON and CSV."""
 
+_BY_NAME = {field.name: field for field in FIELDS}
+LAUNCH_FIELDS = tuple(_BY_NAME[name] for name in Launch._fields)
+"""Of each attribute of a Launch, in their order."""
+ORIGIN_FIELDS = tuple(_BY_NAME[name] for name in Origin._fields)
+
 GAP_FIELDS = (
-    Field("kind", Type.TEXT, None, "Always `gap`: this tells it from an exec.", "gap", values=("gap",)),
+    Field("kind", Part.GAP, Form.TEXT, None, "Always `gap`: this tells it from an exec.", "gap", values=("gap",)),
     Field(
-        "from", Type.TIME, "nobody recorded before `to`, and the question has no beginning", "Nothing was missed before.",
-        "2026-11-22T23:50:52.000000000Z",
+        "from", Part.GAP, Form.TIME, "nobody recorded before `to`, and the question has no beginning", "Nothing was missed before.",
+        "2026-11-22T23:50:52.000000000Z", attribute="from_ns",
     ),
-    Field("to", Type.TIME, "nobody records now", "Nothing was missed after.", "2026-11-22T23:50:54.500000000Z"),
-    Field("host", Type.TEXT, "nobody ever recorded into this history", "The name of the machine.", "web1"),
-    Field("reason", Type.TEXT, None, "Why: see below.", "ring_full", values=tuple(why.value for why in GapReason)),
-    Field("count", Type.NUMBER, "nobody can know", "How many execs are missing.", 1184),
-    Field("exits", Type.NUMBER, None, "How many ends of programs are missing.", 0),
-    Field("uid", Type.NUMBER, "not known, or of several users", "Whose execs they were.", 33),
+    Field("to", Part.GAP, Form.TIME, "nobody records now", "Nothing was missed after.", "2026-11-22T23:50:54.500000000Z", attribute="to_ns"),
+    Field("host", Part.GAP, Form.TEXT, "nobody ever recorded into this history", "The name of the machine.", "web1"),
+    Field("reason", Part.GAP, Form.WORD, None, "Why: see below.", "ring_full", values=tuple(why.value for why in GapReason)),
+    Field("count", Part.GAP, Form.NUMBER, "nobody can know", "How many execs are missing.", 1184),
+    Field("exits", Part.GAP, Form.NUMBER, None, "How many ends of programs are missing.", 0),
+    Field("uid", Part.GAP, Form.NUMBER, "not known, or of several users", "Whose execs they were.", 33),
 )  # fmt: skip
 """In the order of JSON and CSV."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from execaudit.enums import Ended, Gained, Kind, Truncated
 from execaudit.escaping import exact
 from execaudit.event import End, ExecEvent, ExitEvent, Hole, Nanoseconds
-from tests.histories import BOOT_ID, HOST
+from tests.histories import BOOT_ID, HOST, exec_of
 
 if TYPE_CHECKING:
     from execaudit.exec_id import ExecKey
@@ -59,7 +59,7 @@ def events(  # noqa: PLR0913  # each a kind of value
         missing = draw(holes(len(argv)))
         argc, argv_bytes = draw(st.none() | numbers), draw(st.none() | numbers)  # type: ignore[assignment]
     boot_ns = draw(boot_clock)
-    return ExecEvent(
+    return exec_of(
         kind=kind,
         host=host,
         boot_id=boot_id,

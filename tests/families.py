@@ -35,7 +35,7 @@ def born(
     if parent is not None:
         fields |= {
             "parent": parent.key,
-            "parent_comm": parent.parent_comm if replaces else parent.comm,
+            "parent_comm": parent.launch.parent_comm if replaces else parent.launch.comm,
             "ppid": parent.ppid if replaces else parent.pid,
         }
         if replaces:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from execaudit.enums import GapReason, Kind
 from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+from execaudit.fields import Launch, Origin
 from execaudit.store.prune_plan import Now
 from execaudit.store.writer import Run, Store
 
@@ -47,7 +48,7 @@ def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecE
     """Returns an ordinary exec of these arguments, but for what is overridden."""
     argv = b"".join(argument + b"\0" for argument in arguments)
     time_ns = overrides.get("time_ns", at(seconds))
-    fields: dict[str, Any] = {
+    plain: dict[str, Any] = {
         "kind": Kind.EXEC,
         "host": HOST,
         "boot_id": BOOT_ID,
@@ -71,7 +72,25 @@ def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecE
         "truncated": None,
         "errno": None,
     }
-    return ExecEvent(**{**fields, **overrides})
+    return exec_of(**{**plain, **overrides})
+
+
+def exec_of(**values: Any) -> ExecEvent:  # noqa: ANN401  # any field
+    """Returns an exec of these values, each by its own name wherever it stands in the event."""
+    launch, origin = (
+        part(**{name: values.pop(name) for name in part._fields if name in values})
+        for part in (Launch, Origin)
+    )
+    return ExecEvent(launch=launch, origin=origin, **values)  # type: ignore[arg-type]  # as the loop has them
+
+
+def changed(event: ExecEvent, **values: Any) -> ExecEvent:  # noqa: ANN401  # any field
+    """Returns an exec with other values, each by its own name wherever it stands in the event."""
+    parts: dict[str, Any] = {}
+    for name in ("launch", "origin"):
+        part = getattr(event, name)
+        parts[name] = part._replace(**{each: values.pop(each) for each in part._fields if each in values})
+    return event._replace(**parts, **values)
 
 
 def make_exit(ended: ExecKey, seconds: float, status: int = 0) -> ExitEvent:

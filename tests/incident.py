@@ -101,8 +101,8 @@ class Incident:
         **fields: Any,  # noqa: ANN401  # any field
     ) -> None:
         """Adds an attempt: it has the caller's pid, name and image."""
-        own = {"pid": caller.pid, "ppid": caller.ppid, "parent_comm": caller.parent_comm}
-        image = {"comm": caller.comm, "exe": caller.exe, "inode": caller.inode}
+        own = {"pid": caller.pid, "ppid": caller.ppid, "parent_comm": caller.launch.parent_comm}
+        image = {"comm": caller.launch.comm, "exe": caller.launch.exe, "inode": caller.launch.inode}
         failed = {"kind": Kind.FAILED, "errno": errno, "privileged": None}
         self.run(caller, at, path, *arguments, **{**own, **image, **failed, **fields})
 

@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from execaudit.capture import wire
-from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Machine
 from execaudit.enums import Kind
 from execaudit.escaping import exact, is_visible
 from execaudit.event import ExecEvent, ExitEvent
@@ -114,7 +114,7 @@ def batches(draw: st.DrawFn) -> tuple[list[Sent], list[tuple[int, int]], int]:
 
 def assembled(records: Sequence[bytes], offset_ns: int) -> list[ExecEvent | ExitEvent]:
     """Returns the events of records, none of which is refused."""
-    origin = Origin(HOST, BOOT, lambda uid: None if uid % 2 else f"u{uid}", lambda _pid, _ppid: None)
+    origin = Machine(HOST, BOOT, lambda uid: None if uid % 2 else f"u{uid}", lambda _pid, _ppid: None)
     assembler = Assembler(origin)
     events = list(assembler.feed(records, now_ns=0, wall_offset_ns=offset_ns))
     assert assembler.take_unreadable() is None
@@ -241,7 +241,7 @@ def test_bytes_that_are_no_record_cost_nothing_else(noise: list[bytes], data: st
         for at in data.draw(st.lists(st.integers(0, max(0, len(raw) - 1)), max_size=4)) if raw else []:
             raw[at] = data.draw(st.integers(0, 255))
         mangled.append(bytes(raw))
-    origin = Origin(HOST, BOOT, lambda _uid: None, lambda _pid, _ppid: None)
+    origin = Machine(HOST, BOOT, lambda _uid: None, lambda _pid, _ppid: None)
     assembler = Assembler(origin)
     events = [*assembler.feed([*mangled, good], now_ns=0, wall_offset_ns=5), *assembler.drain()]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.capture.command_line import CommandLine, Joint
 from execaudit.capture.unfinished import Unfinished
 from execaudit.capture.wire import (
     UNKNOWN,
@@ -21,21 +22,21 @@ from execaudit.capture.wire import (
     decode,
     decode_exit,
     decode_launch,
-    decode_place,
+    decode_origin,
     is_exit,
     record_type,
 )
-from execaudit.enums import Gained, Kind, Truncated
-from execaudit.event import ExecEvent, ExitEvent, Hole, Nanoseconds
+from execaudit.enums import Kind, Truncated
+from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
+from execaudit.fields import UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
 from execaudit.shorten import keep_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from execaudit.capture.wire import Facts, Piece
-    from execaudit.capture.wire import Place as RawPlace
-    from execaudit.event import Launch, Place
+    from execaudit.capture.wire import ArgvPiece, Facts, RawOrigin
+    from execaudit.fields import Launch, Origin
 
 # The records of one exec are written one after the other by one program run: what is not
 # there two seconds later was refused.
@@ -55,13 +56,11 @@ _EXEC, _FAILED = Kind.EXEC, Kind.FAILED
 # What a record can make Python say that is not as the header has it.
 _UNREADABLE = (WireError, ArithmeticError, LookupError, ValueError)
 _new = tuple.__new__  # see wire
-_GAINED = [Gained(bits) for bits in range(8)]
-_KNOWN_GAINED = len(_GAINED) - 1
 _Key = tuple[int, int]  # boot_ns, tid
 
 
-class Origin(NamedTuple):
-    """What all events of one recorder have in common."""
+class Machine(NamedTuple):
+    """What all events of one recorder have in common, and how to look names and programs up."""
 
     host: str
     boot_id: str
@@ -83,16 +82,6 @@ class Unreadable(NamedTuple):
     """Of the first one."""
 
 
-class _CommandLine(NamedTuple):
-    """What is known of a command line."""
-
-    argv: bytes
-    holes: tuple[Hole, ...]
-    truncated: Truncated | None
-    argc: int | None
-    total: int | None
-
-
 class _Partial:
     """An exec of which some records have come."""
 
@@ -100,12 +89,12 @@ class _Partial:
 
     def __init__(self, wall_offset_ns: int) -> None:
         self.facts: Facts | None = None
-        self.pieces: dict[int, Piece] = {}
+        self.pieces: dict[int, ArgvPiece] = {}
         self.last_seq: int | None = None
         self.heard_ns = self.size = 0
         self.wall_offset_ns = wall_offset_ns
 
-    def add(self, piece: Piece, facts: Facts | None) -> bool:
+    def add(self, piece: ArgvPiece, facts: Facts | None) -> bool:
         """Takes a record. Returns whether all are there."""
         self.pieces[piece.seq] = piece
         if facts is not None:
@@ -119,9 +108,9 @@ class _Partial:
         """Whose it is, if that has come."""
         return None if self.facts is None else self.facts.account
 
-    def join(self) -> _CommandLine:
+    def join(self) -> CommandLine:
         """Returns what is known of the command line by now."""
-        joint = _Joint((self.facts.cut_from, self.facts.cut_to) if self.facts else (0, 0))
+        joint = Joint((self.facts.cut_from, self.facts.cut_to) if self.facts else (0, 0))
         for _, piece in sorted(self.pieces.items()):
             joint.add(piece)
         return joint.finish(
@@ -131,104 +120,20 @@ class _Partial:
         )
 
 
-class _Joint:
-    """Puts the pieces of a command line one after the other."""
-
-    def __init__(self, cut: tuple[int, int]) -> None:
-        self._cut = cut
-        self._lost = self._faulted = self._limited = False
-        self._bytes: list[bytes] = []
-        self._captured = 0
-        self._position = 0
-        self._next_seq = 0
-        self._holes: list[Hole] = []
-
-    def add(self, piece: Piece) -> None:
-        """Takes the next piece that came."""
-        before = self._position
-        self._go_to(piece.offset)
-        if piece.seq != self._next_seq:
-            self._lost = True
-            # Of a failed exec, an argument of unknown length may have been noted there.
-            if piece.failed or before == self._position:
-                self._hole(None)
-        self._next_seq = piece.seq + 1
-        self._bytes.append(piece.argv)
-        self._captured += len(piece.argv)
-        self._position += len(piece.argv)
-        if piece.flags & RecordFlag.FAULT:
-            self._faulted = True
-            if piece.missing == UNKNOWN:
-                self._hole(None)
-            else:
-                self._hole(piece.missing)
-                self._position += piece.missing
-        if piece.flags & RecordFlag.LIMIT:
-            self._limited = True
-            self._hole(None)
-
-    def finish(self, *, total: int, argc: int, whole: bool) -> _CommandLine:
-        """Accounts for what is missing at the end; `whole`: the last record came."""
-        if total != UNKNOWN:
-            self._go_to(total)
-        if not whole:
-            self._lost = True
-            if total == UNKNOWN:
-                self._hole(None)
-        unknowable = any(hole.missing is None for hole in self._holes)
-        return _CommandLine(
-            b"".join(self._bytes),
-            tuple(self._holes),
-            self._reason(),
-            None if argc == UNKNOWN else argc,
-            None if unknowable or total == UNKNOWN else total,
-        )
-
-    def _go_to(self, offset: int) -> None:
-        """What lies before `offset` did not come: it was left out on purpose, or lost."""
-        cut_from, cut_to = self._cut
-        if cut_from < cut_to and self._position <= cut_from and offset >= cut_to:
-            self._lose(cut_from - self._position)
-            self._hole(cut_to - cut_from)
-            self._limited = True
-            self._position = cut_to
-        self._lose(offset - self._position)
-        self._position = max(self._position, offset)
-
-    def _lose(self, missing: int) -> None:
-        if missing > 0:
-            self._hole(missing)
-            self._lost = True
-
-    def _hole(self, missing: int | None) -> None:
-        if self._holes and self._holes[-1].at == self._captured:
-            before = self._holes.pop().missing
-            missing = None if missing is None or before is None else before + missing
-        self._holes.append(Hole(self._captured, missing))
-
-    def _reason(self) -> Truncated | None:
-        """Returns the reason that an investigator should hear of first, if there are several."""
-        if self._lost:
-            return Truncated.LOST
-        if self._faulted:
-            return Truncated.FAULT
-        return Truncated.LIMIT if self._limited else None
-
-
 class Assembler:
     """Takes records, gives events."""
 
     def __init__(
         self,
-        origin: Origin,
+        machine: Machine,
         *,
         max_argv: int | None = None,
         patience_ns: Nanoseconds = DEFAULT_PATIENCE_NS,
         unfinished: Unfinished | None = None,
     ) -> None:
         """`max_argv` is what the probe was told; failed execs are cut to it here."""
-        self._origin = origin
-        self._boot = boot_prefix(origin.boot_id)
+        self._machine = machine
+        self._boot = boot_prefix(machine.boot_id)
         self._max_argv = max_argv
         self._patience_ns = patience_ns
         self._waiting: dict[_Key, _Partial] = {}
@@ -237,7 +142,7 @@ class Assembler:
         # What was decoded of bytes that come again and again, with the names of users.
         self._launched: dict[bytes, Launch] = {}
         self._refused: dict[bytes, Launch] = {}
-        self._places: dict[RawPlace, Place] = {}
+        self._origins: dict[RawOrigin, Origin] = {}
         self._remembered_bytes = 0
         self._remembered_since = 0
         self._unreadable: Unreadable | None = None
@@ -277,7 +182,7 @@ class Assembler:
                     and argc != UNKNOWN
                 ):
                     yield self._event(
-                        piece, facts, wall_offset_ns, _new(_CommandLine, (argv, (), None, argc, total))
+                        piece, facts, wall_offset_ns, _new(CommandLine, (argv, (), None, argc, total))
                     )
                 else:
                     yield from self._some(piece, facts, now_ns, wall_offset_ns)
@@ -300,7 +205,7 @@ class Assembler:
         )
 
     def _some(
-        self, piece: Piece, facts: Facts | None, now_ns: int, wall_offset_ns: int
+        self, piece: ArgvPiece, facts: Facts | None, now_ns: int, wall_offset_ns: int
     ) -> Iterator[ExecEvent]:
         """Takes one of the records of an exec. Yields it when all are there."""
         key = (piece.boot_ns, piece.tid)
@@ -339,7 +244,7 @@ class Assembler:
             yield _new(ExitEvent, (ended, boot_ns + wall_offset_ns, boot_ns, pid, status))
 
     def _root(self, pid: int, ppid: int | None) -> ExecKey | None:
-        return self._origin.root_of(pid, ppid) if pid else None
+        return self._machine.root_of(pid, ppid) if pid else None
 
     def expire(self, *, now_ns: int) -> Iterator[ExecEvent]:
         """Yields, marked, the execs of which nothing was heard for the patience."""
@@ -369,24 +274,25 @@ class Assembler:
         some = next(iter(partial.pieces.values()))
         return self._event(some, partial.facts, partial.wall_offset_ns, partial.join())
 
-    def _event(self, piece: Piece, facts: Facts | None, wall_offset_ns: int, line: _CommandLine) -> ExecEvent:
+    def _event(
+        self, piece: ArgvPiece, facts: Facts | None, wall_offset_ns: int, line: CommandLine
+    ) -> ExecEvent:
         argv, holes, truncated, argc, total = line
         boot_ns, caller, pid, _, failed, *_ = piece
         if failed and self._max_argv is not None and len(argv) > self._max_argv:
             argv, holes = keep_ends(argv, holes, self._max_argv)
             truncated = truncated or Truncated.LIMIT
         kind, launches = (_FAILED, self._refused) if failed else (_EXEC, self._launched)
-        host, boot_id, _, _ = self._origin
+        host, boot_id, _, _ = self._machine
         time_ns = boot_ns + wall_offset_ns
         if facts is None:
             return ExecEvent(
                 kind=kind, host=host, boot_id=boot_id,
                 time_ns=Nanoseconds(time_ns), boot_ns=Nanoseconds(boot_ns),
-                pid=pid, tid=caller, ppid=None, uid=None, euid=None, gid=None, user=None,
-                comm=None, filename=None, exe=None, cwd=None,
-                argv=argv, argc=argc, argv_bytes=total, holes=holes, truncated=truncated, errno=None,
+                pid=pid, tid=caller, ppid=None, argv=argv, argc=argc, argv_bytes=total, holes=holes,
+                truncated=truncated, errno=None, launch=UNKNOWN_LAUNCH, origin=UNKNOWN_ORIGIN,
             )  # fmt: skip
-        image, replaces, tid, ppid, errno, _, _, place, launch, account = facts
+        image, replaces, tid, ppid, errno, _, _, origin, launch, account = facts
         image_ns, image_pid = image
         if image_ns:
             parent: ExecKey | None = _new(ExecKey, (self._boot, image_ns, image_pid))
@@ -398,42 +304,31 @@ class Assembler:
             (
                 kind, host, boot_id, time_ns, boot_ns, pid, tid, ppid,
                 argv, argc, total, holes, truncated, errno if failed else None,
-            )
-            + (launches.get(launch) or self._launch(launch, failed=failed))
-            + (self._places.get(place) or self._place(place))
-            + (parent, replaces, None, account),
+                launches.get(launch) or self._launch(launch, failed=failed),
+                self._origins.get(origin) or self._origin(origin),
+                parent, replaces, None, account,
+            ),
         )  # fmt: skip
 
     def _launch(self, raw: bytes, *, failed: bool) -> Launch:
         """Returns what the probe's bytes say, with the user's name, and remembers it."""
-        sent, user_of = decode_launch(raw), self._origin.user_of
-        if sent.exe is None:
-            file: tuple[int | None, int | None, int | None] = (None, None, None)
-        else:
-            file = (sent.inode, sent.device, sent.nlink)
+        launch = decode_launch(raw)
+        if launch.uid is not None:
+            launch = launch._replace(user=self._machine.user_of(launch.uid))
+        if failed:
+            launch = launch._replace(privileged=None)
         self._make_room(len(raw))
-        launch = (
-            sent.uid, sent.euid, sent.gid, user_of(sent.uid), sent.comm, sent.filename, sent.exe, sent.cwd,
-            sent.parent_comm, sent.interpreter, *file, None if failed else _GAINED[sent.gained & _KNOWN_GAINED],
-            sent.root, sent.mnt_ns, sent.traced,
-        )  # fmt: skip
         (self._refused if failed else self._launched)[raw] = launch
         return launch
 
-    def _place(self, raw: RawPlace) -> Place:
+    def _origin(self, raw: RawOrigin) -> Origin:
         """The same for where an exec came from."""
-        auid, session = raw.auid, raw.session
-        has_login = auid != UNKNOWN
-        tty, cgroup = decode_place(raw)
+        origin = decode_origin(raw)
+        if origin.auid is not None:
+            origin = origin._replace(login_user=self._machine.user_of(origin.auid))
         self._make_room(len(raw.texts))
-        place = self._places[raw] = (
-            auid if has_login else None,
-            session if session != UNKNOWN else None,
-            self._origin.user_of(auid) if has_login else None,
-            tty,
-            cgroup,
-        )
-        return place
+        self._origins[raw] = origin
+        return origin
 
     def _make_room(self, size: int) -> None:
         """Forgets what was decoded if that is too much by now."""
@@ -443,10 +338,10 @@ class Assembler:
 
     def rename(self, host: str) -> None:
         """The host has another name from now on."""
-        self._origin = self._origin._replace(host=host)
+        self._machine = self._machine._replace(host=host)
 
     def forget(self) -> None:
         """Has everything decoded anew, with the names that users have now."""
-        for known in (self._launched, self._refused, self._places):
+        for known in (self._launched, self._refused, self._origins):
             known.clear()
         self._remembered_bytes = 0

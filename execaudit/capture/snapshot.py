@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from execaudit.enums import Kind, Truncated
 from execaudit.event import ExecEvent, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
+from execaudit.fields import Launch, Origin
 from execaudit.system.procfs import Running
 
 if TYPE_CHECKING:
@@ -215,31 +216,34 @@ class Roots:
             pid=process.pid,
             tid=process.pid,
             ppid=None if process.ppid == _NOBODY else process.ppid,
-            uid=process.uid,
             account=process.uid,
-            euid=process.euid,
-            gid=process.gid,
-            user=None if process.uid is None else user_of(process.uid),
-            comm=process.comm,
-            filename=None,
-            exe=process.exe,
-            cwd=process.cwd,
             argv=argv or b"",
             argc=None if known is None else known.count(b"\0"),
             argv_bytes=None if known is None else len(known),
             holes=(Hole(len(argv) - 1, None),) if argv and is_cut else (),
             truncated=Truncated.LOST if argv is None else Truncated.LIMIT if is_cut else None,
             errno=None,
+            launch=Launch(
+                uid=process.uid,
+                euid=process.euid,
+                gid=process.gid,
+                user=None if process.uid is None else user_of(process.uid),
+                comm=process.comm,
+                exe=process.exe,
+                cwd=process.cwd,
+                parent_comm=self._comms.get(process.ppid) if has_parent else None,
+                inode=process.inode,
+                device=process.device,
+                nlink=process.nlink,
+                root=process.root,
+                mnt_ns=process.mnt_ns,
+            ),
+            origin=Origin(
+                auid=process.auid,
+                session=process.session,
+                login_user=None if process.auid is None else user_of(process.auid),
+                tty=process.tty,
+                cgroup=process.cgroup,
+            ),
             parent=ExecKey(self._boot, boot_ns, parent) if has_parent else None,
-            parent_comm=self._comms.get(process.ppid) if has_parent else None,
-            auid=process.auid,
-            session=process.session,
-            login_user=None if process.auid is None else user_of(process.auid),
-            tty=process.tty,
-            cgroup=process.cgroup,
-            inode=process.inode,
-            device=process.device,
-            nlink=process.nlink,
-            root=process.root,
-            mnt_ns=process.mnt_ns,
         )

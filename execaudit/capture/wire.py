@@ -7,7 +7,9 @@ import struct
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
+from execaudit.enums import Gained
 from execaudit.errors import ExecauditError
+from execaudit.fields import Launch, Origin
 
 # Native byte order: probe and reader are the same machine. "=" means no padding, which
 # the header promises (tests/capture/test_wire.py compares both with the C compiler's layout).
@@ -65,6 +67,8 @@ _EXE_SHIFT, _CGROUP_SHIFT, _ROOT_SHIFT = 8, 16, 24  # EA_PATH_EXE is 1 << 8
 _ONE_PATH = 255
 # What an exec id has room for: see event. 36 years, and PID_MAX_LIMIT.
 _TIME_BITS, _TASK_BITS = 60, 22
+_GAINED = [Gained(bits) for bits in range(8)]  # looked up: an IntFlag is dear to make
+_KNOWN_GAINED = len(_GAINED) - 1
 _PTS = re.compile(rb"pts(\d+)")
 
 
@@ -72,7 +76,7 @@ class WireError(ExecauditError):
     """A record does not have the form of the header: probe and package do not fit."""
 
 
-class Piece(NamedTuple):
+class ArgvPiece(NamedTuple):
     """Bytes of a command line: in every record."""
 
     boot_ns: int
@@ -104,8 +108,8 @@ class Image(NamedTuple):
     """0, too: not known."""
 
 
-class Place(NamedTuple):
-    """Where an exec came from, as the probe sends it: `decode_place` reads it."""
+class RawOrigin(NamedTuple):
+    """Where an exec came from, as the probe sends it: `decode_origin` reads it."""
 
     auid: int
     """UNKNOWN when unset; `session` too."""
@@ -131,37 +135,11 @@ class Facts(NamedTuple):
     cut_from: int
     """Bytes `cut_from` to `cut_to` of the command line were left out on purpose."""
     cut_to: int
-    place: Place
+    origin: RawOrigin
     launch: bytes
     """What was run, as whom: `decode_launch` reads it. The same bytes come again and again."""
     account: int
     """The uid that answers for it: see ea_exec.account."""
-
-
-class Launch(NamedTuple):
-    """What many execs have in common: the program, its user, its directory."""
-
-    uid: int
-    gid: int
-    euid: int
-    comm: bytes
-    parent_comm: bytes
-    filename: bytes | None
-    interpreter: bytes | None
-    cwd: bytes | None
-    exe: bytes | None
-    root: bytes | None
-    """Of the process, where it is not the host's."""
-    mnt_ns: int | None
-    """Its mount namespace, where it is not the host's."""
-    traced: int | None
-    """The process that traced it."""
-    inode: int
-    """Of the exe, as `device` (major << 20 | minor) and `nlink`."""
-    device: int
-    nlink: int
-    gained: int
-    """EA_GAINED_* bits: what the image's file gave the process."""
 
 
 class Exit(NamedTuple):
@@ -217,7 +195,7 @@ def _no_record(record: bytes, reason: object) -> WireError:
     )
 
 
-def decode(record: bytes) -> tuple[Piece, Facts | None]:
+def decode(record: bytes) -> tuple[ArgvPiece, Facts | None]:
     """Returns what a record holds; Facts only from the first record of an exec.
 
     Raises WireError for bytes that the probe cannot have sent.
@@ -243,18 +221,19 @@ def decode(record: bytes) -> tuple[Piece, Facts | None]:
         raise _no_record(record, f"type {kind}, {end} bytes needed, {size} of them fixed")
     if (boot_ns | parent_ns) >> _TIME_BITS or (tid | pid | parent_pid | caller_tid) >> _TASK_BITS:
         raise _no_record(record, _NOBODY)
-    piece = _new(Piece, (boot_ns, tid, pid, seq, kind == _FAILED, total, argc, offset, missing, flags, argv))
-    place = _new(
-        Place, (auid, session, tty_len, path_flags >> _CGROUP_SHIFT & _ONE_PATH, record[tty_at:cwd_at])
+    piece = _new(
+        ArgvPiece, (boot_ns, tid, pid, seq, kind == _FAILED, total, argc, offset, missing, flags, argv)
     )
+    cgroup_flags = path_flags >> _CGROUP_SHIFT & _ONE_PATH
+    origin = _new(RawOrigin, (auid, session, tty_len, cgroup_flags, record[tty_at:cwd_at]))
     facts = _new(Facts, (
         _new(Image, (parent_ns, parent_pid)), replaces != 0, caller_tid, ppid, -ret, cut_from, cut_to,
-        place, record[_LAUNCH_AT:tty_at] + record[cwd_at:argv_at], account,
+        origin, record[_LAUNCH_AT:tty_at] + record[cwd_at:argv_at], account,
     ))  # fmt: skip
     return piece, facts
 
 
-def _decode_more(record: bytes, kind: int) -> Piece:
+def _decode_more(record: bytes, kind: int) -> ArgvPiece:
     try:
         boot_ns, tid, pid, total, argc, offset, length, missing, size, _, flags, seq = _HEAD.unpack_from(
             record
@@ -267,11 +246,11 @@ def _decode_more(record: bytes, kind: int) -> Piece:
     if boot_ns >> _TIME_BITS or (tid | pid) >> _TASK_BITS:
         raise _no_record(record, _NOBODY)
     failed, argv = kind == _FAILED_MORE, record[_HEAD.size : end]
-    return _new(Piece, (boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv))
+    return _new(ArgvPiece, (boot_ns, tid, pid, seq, failed, total, argc, offset, missing, flags, argv))
 
 
 def decode_launch(launch: bytes) -> Launch:
-    """Returns what `Facts.launch` says."""
+    """Returns what `Facts.launch` says, but for the user's name. A file without a path is not known."""
     filename_len, interp_len, _, _, cwd_len, exe_len, _, _ = _LENGTHS.unpack_from(launch)
     (
         path_flags, gained, inode, uid, gid, euid, device, nlink, dirfd, mnt_ns, traced, comm, parent_comm,
@@ -281,6 +260,7 @@ def decode_launch(launch: bytes) -> Launch:
     exe_at = cwd_at + cwd_len
     root_at = exe_at + exe_len
     filename = launch[_LAUNCH.size : interp_at - 1] if filename_len else None
+    exe = path(launch[exe_at:root_at], path_flags >> _EXE_SHIFT & _ONE_PATH)
     return Launch(
         uid=uid,
         gid=gid,
@@ -290,23 +270,25 @@ def decode_launch(launch: bytes) -> Launch:
         filename=filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),
         interpreter=launch[interp_at : cwd_at - 1] if interp_len else None,
         cwd=path(launch[cwd_at:exe_at], path_flags & _ONE_PATH),
-        exe=path(launch[exe_at:root_at], path_flags >> _EXE_SHIFT & _ONE_PATH),
+        exe=exe,
         root=path(launch[root_at:], path_flags >> _ROOT_SHIFT & _ONE_PATH),
         mnt_ns=mnt_ns or None,
         traced=traced or None,
-        inode=inode,
-        device=device,
-        nlink=nlink,
-        gained=gained,
+        inode=None if exe is None else inode,
+        device=None if exe is None else device,
+        nlink=None if exe is None else nlink,
+        privileged=_GAINED[gained & _KNOWN_GAINED],
     )
 
 
-def decode_place(place: Place) -> tuple[bytes | None, bytes | None]:
-    """Returns terminal and cgroup of a place."""
-    texts, tty_bytes = place.texts, place.tty_bytes
-    return (
-        terminal(texts[: tty_bytes - 1]) if tty_bytes else None,
-        cgroup_path(texts[tty_bytes:], place.flags),
+def decode_origin(raw: RawOrigin) -> Origin:
+    """Returns what it says, without the name of the login user."""
+    auid, session, tty_bytes, flags, texts = raw
+    return Origin(
+        auid=None if auid == UNKNOWN else auid,
+        session=None if session == UNKNOWN else session,
+        tty=terminal(texts[: tty_bytes - 1]) if tty_bytes else None,
+        cgroup=cgroup_path(texts[tty_bytes:], flags),
     )
 
 

@@ -15,6 +15,7 @@ from execaudit.enums import GapReason, Kind
 from execaudit.errors import StoreError
 from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import encode_id
+from execaudit.fields import Launch, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +35,10 @@ PLAIN = ExecEvent(
     kind=Kind.EXEC, host="host", boot_id="00000000-0000-4000-8000-000000000000",
     time_ns=Nanoseconds(1), boot_ns=Nanoseconds(1), pid=1, tid=1, ppid=0,
     argv=b"init\0", argc=1, argv_bytes=5, holes=(), truncated=None, errno=None,
-    uid=0, euid=0, gid=0, user="root", comm=b"init", filename=b"/sbin/init", exe=b"/sbin/init", cwd=b"/",
+    launch=Launch(
+        uid=0, euid=0, gid=0, user="root", comm=b"init", filename=b"/sbin/init", exe=b"/sbin/init", cwd=b"/"
+    ),
+    origin=Origin(),
 )  # fmt: skip
 """What every sink can take."""
 

@@ -23,7 +23,7 @@ Counts = tuple[int, int]
 
 def account_of(event: ExecEvent) -> int | None:
     """Returns the uid that an exec is charged to; None: not known."""
-    return event.uid if event.account is None else event.account
+    return event.launch.uid if event.account is None else event.account
 
 
 def gaps_by_account(

@@ -8,7 +8,17 @@ value, never by id.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+
+from execaudit.database.field_columns import BLOB_FORMS, column_of
+from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from execaudit.fields import Field
 
 metadata = MetaData()
 
@@ -80,48 +90,20 @@ long_argv = Table(
 # User names, when they were resolved.
 user = _dictionary("user")
 
-# Where execs come from. A login session has a few of them; each of them thousands of execs.
-origin = Table(
-    "origin",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("auid", Integer),
-    Column("session", Integer),
-    Column("login_user_id", Integer),
-    Column("tty", LargeBinary),
-    Column("cgroup_id", Integer),
-    sqlite_strict=True,
-)
 
+def _shared(name: str, fields: Sequence[Field]) -> Table:
+    """Returns a table of what many execs share: NULL is not known. A migration adds a column, as the last."""
+    columns = [
+        Column(column_of(field), LargeBinary if field.form in BLOB_FORMS else Integer) for field in fields
+    ]
+    return Table(name, metadata, Column("id", Integer, primary_key=True), *columns, sqlite_strict=True)
+
+
+# Where execs come from. A login session has a few of them; each of them thousands of execs.
+origin = _shared("origin", ORIGIN_FIELDS)
 # What was run, as whom, in which directory. The same again and again: an exec has one number for it.
-launch = Table(
-    "launch",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    # NULL, here and in exec: not known, because the record that says it was lost.
-    Column("uid", Integer),
-    Column("euid", Integer),
-    Column("gid", Integer),
-    Column("user_id", Integer),
-    Column("comm_id", Integer),
-    Column("filename_id", Integer),
-    Column("exe_id", Integer),
-    Column("cwd_id", Integer),
-    Column("parent_comm_id", Integer),
-    Column("interpreter_id", Integer),
-    # Of the exe. Unsigned 64 bits, stored in two's complement: above 2**63 it is negative here.
-    Column("inode", Integer),
-    # major << 20 | minor
-    Column("device", Integer),
-    Column("nlink", Integer),
-    # Bits, see enums.Gained.
-    Column("privileged", Integer),
-    # NULL: the host's root and mount namespace; no tracer.
-    Column("root_id", Integer),
-    Column("mnt_ns", Integer),
-    Column("traced", Integer),
-    sqlite_strict=True,
-)
+# inode is unsigned, and in two's complement: above 2**63 it is negative here.
+launch = _shared("launch", LAUNCH_FIELDS)
 
 # `exec` is a word of SQL in some databases; SQLAlchemy quotes it there.
 exec_ = Table(

@@ -11,17 +11,19 @@ from functools import lru_cache
 from json import JSONEncoder
 from typing import TYPE_CHECKING
 
-from execaudit.escaping import exact, printable
+from execaudit.escaping import printable
 from execaudit.exec_id import encode_id
+from execaudit.fields import Type
 from execaudit.output import record
-from execaudit.query.container import container_id
+from execaudit.output.shared_fields import SharedFields, after_arguments, before_arguments
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from execaudit.enums import Kind
-    from execaudit.event import End, ExecEvent, Hole, Launch, Place
+    from execaudit.event import End, ExecEvent, Hole
+    from execaudit.fields import Field
 
 # What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
 # of the first four), and the guard itself, so that stripping one apostrophe gives the text back.
@@ -65,27 +67,25 @@ class CsvLines:
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
         self._where = lru_cache(_REMEMBERED)(self.where)
-        self._launch = lru_cache(_REMEMBERED)(self.launch)
-        self._place = lru_cache(_REMEMBERED)(self.place)
+        shared = SharedFields(self._cell, _REMEMBERED)
+        self.launch, self.origin = shared.launch, shared.origin
         self._arguments = lru_cache(_REMEMBERED)(self.arguments)
-        self._bytes = lru_cache(_REMEMBERED)(self._make_bytes)
 
     def line(self, event: ExecEvent) -> str:
         """Returns the record of one exec, quoted as in RFC 4180, without a line end."""
         (
-            kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
-            parent, _, end, _,
+            kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
+            launch, origin, parent, _, end, _,
         ) = event  # fmt: skip
-        ids, user, what = self._launch(event[14:31])
-        login_ids, login, group = self._place(event[31:36])
+        shared = self.launch(launch) + self.origin(origin)
         arguments = self._arguments if len(argv) <= _SHORT else self.arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
             f"{event.id},{'' if parent is None else record.shared_id(parent)},{utc_text(time_ns)},"
-            f"{self._where(host, boot_id, kind)},{pid},{tid},{'' if ppid is None else ppid},{ids},{login_ids},{user},"
-            f"{login},{what},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
+            f"{self._where(host, boot_id, kind)},{pid},{tid},{'' if ppid is None else ppid},"
+            f"{','.join(before_arguments(shared))},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
             f"{command},{'' if truncated is None else truncated.value},{missing},"
-            f"{'' if errno is None else record.errno_name(errno)},{group},{NO_END if end is None else _end(end)},{encoded}"
+            f"{'' if errno is None else record.errno_name(errno)},{','.join(after_arguments(shared))},{NO_END if end is None else _end(end)},{encoded}"
         )
 
     def cells(self, values: Iterable[object]) -> str:
@@ -101,36 +101,16 @@ class CsvLines:
         shown = printable(text)
         return _quoted("'" + shown if shown.startswith(_FORMULA) else shown)
 
-    def _make_bytes(self, text: bytes | None) -> str:
-        return "" if text is None else self._text(exact(text))
+    def _cell(self, field: Field, value: object) -> str:
+        """Returns the cell of a field, from what it has in the event."""
+        shown = record.value_of(field, value)
+        if shown is None:
+            return ""
+        return str(shown) if field.type is Type.NUMBER else self._text(str(shown))
 
     def where(self, host: str, boot_id: str, kind: Kind) -> str:
         """Returns the cells from host to kind."""
         return f"{self._text(host)},{self._text(boot_id)},{kind.value}"
-
-    def launch(self, launch: Launch) -> tuple[str, str, str]:
-        """Returns the cells from uid to gid, of user, and from comm to mnt_ns."""
-        (
-            uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
-            root, mnt_ns, traced,
-        ) = launch  # fmt: skip
-        cell = self._bytes
-        what = (
-            f"{cell(comm)},{cell(parent_comm)},{cell(filename)},{cell(interpreter)},{cell(exe)},{_number(inode)},"
-            f"{'' if device is None else record.device_text(device)},{_number(nlink)},"
-            f"{self._text(None if gained is None else record.PRIVILEGED[gained])},{_number(traced)},{cell(cwd)},"
-            f"{cell(root)},{_number(mnt_ns)}"
-        )
-        return f"{_number(uid)},{_number(euid)},{_number(gid)}", self._text(user), what
-
-    def place(self, place: Place) -> tuple[str, str, str]:
-        """Returns the cells of auid and session, of login_user and tty, of cgroup and container_id."""
-        auid, session, login_user, tty, cgroup = place
-        return (
-            f"{_number(auid)},{_number(session)}",
-            f"{self._text(login_user)},{self._bytes(tty)}",
-            f"{self._bytes(cgroup)},{self._text(container_id(cgroup))}",
-        )
 
     def arguments(self, argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
         """Returns the cells of argv, command, argv_missing and argv_base64."""

@@ -15,6 +15,7 @@ from execaudit.event import Hole
 from execaudit.exec_id import boot_prefix, encode_id
 from execaudit.output.csv_lines import NO_END, CsvLines
 from execaudit.output.record import errno_name
+from execaudit.output.shared_fields import after_arguments, before_arguments
 from execaudit.query.rows import to_end
 from execaudit.times import utc_text
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     _Maybe = Sequence["int | None"]
 
 # What one page has comes on top.
-_MOST_PLACES = 8000
+_MOST_SHARED = 8000
 _MOST_IDS = 20_000
 _LINES_BYTES = 4 * 1024 * 1024
 # Of Python, for each of these.
@@ -42,7 +43,7 @@ class CsvRows:
     def __init__(self, *, raw: bool) -> None:
         self._cells = CsvLines(raw=raw)
         self._where: dict[tuple[int, int], str] = {}
-        self._places: dict[tuple[int | None, int | None], tuple[str, str]] = {}
+        self._shared: dict[tuple[int | None, int | None], tuple[str, str]] = {}
         self._lines: dict[int, tuple[str, str]] = {}
         self._lines_bytes = 0
         self._ids: dict[int | None, str] = {None: ""}
@@ -115,16 +116,14 @@ class CsvRows:
         return list(map(wheres.__getitem__, zip(clocks, kinds, strict=True)))
 
     def _launched(self, launches: _Maybe, origins: _Maybe, known: Known) -> list[tuple[str, str]]:
-        """Returns the cells of launches and places: from uid to mnt_ns, and from cgroup on."""
-        if len(self._places) > _MOST_PLACES:
-            self._places = {}
-        places = self._places
-        cells_of = {origin: self._cells.place(known.places[origin]) for origin in set(origins)}
-        for pair in set(zip(launches, origins, strict=True)).difference(places):
-            ids, user, what = self._cells.launch(known.launches[pair[0]])
-            login_ids, login, group = cells_of[pair[1]]
-            places[pair] = f"{ids},{login_ids},{user},{login},{what}", group
-        return list(map(places.__getitem__, zip(launches, origins, strict=True)))
+        """Returns the cells of launches and origins: those before argv, and those after errno."""
+        if len(self._shared) > _MOST_SHARED:
+            self._shared = {}
+        shared, cells = self._shared, self._cells
+        for pair in set(zip(launches, origins, strict=True)).difference(shared):
+            texts = cells.launch(known.launches[pair[0]]) + cells.origin(known.origins[pair[1]])
+            shared[pair] = ",".join(before_arguments(texts)), ",".join(after_arguments(texts))
+        return list(map(shared.__getitem__, zip(launches, origins, strict=True)))
 
     def _command_lines(
         self, numbers: _Numbers, argvs: _Numbers, truncations: _Maybe, known: Known

@@ -11,17 +11,18 @@ from json import JSONEncoder
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
-from execaudit.escaping import exact
 from execaudit.exec_id import encode_id
+from execaudit.fields import Type
 from execaudit.output import record
-from execaudit.query.container import container_id
+from execaudit.output.shared_fields import SharedFields, after_arguments, before_arguments
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from execaudit.enums import Kind
-    from execaudit.event import End, ExecEvent, Hole, Launch, Place
+    from execaudit.event import End, ExecEvent, Hole
+    from execaudit.fields import Field
 
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
 # Of each of these a host has few at a time; the largest have a few paths of 4 KB.
@@ -48,35 +49,30 @@ class JsonLines:
 
     def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
         """`remembered` of each kind; with `arguments` short command lines too, which a history has again."""
-        self._launch = lru_cache(remembered)(_launch)
-        self._place = lru_cache(remembered)(_place)
+        shared = SharedFields(_member, remembered)
+        self._launch, self._origin = shared.launch, shared.origin
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
 
     def line(self, event: ExecEvent) -> str:
         """Returns the record of one exec: ASCII without controls, no line end."""
         (
-            kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno, *_,
-            parent, _, end, _,
+            kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
+            launch, origin, parent, _, end, _,
         ) = event  # fmt: skip
-        ids, user, what = self._launch(event[14:31])
-        login_ids, login, group = self._place(event[31:36])
+        shared = self._launch(launch) + self._origin(origin)
         # A long one is hardly the same twice.
         arguments = self._arguments if len(argv) <= _SHORT else _arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
             f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else record.shared_id(parent))},'
             f'"time":"{utc_text(time_ns)}",{_where(host, boot_id, kind)},"pid":{pid},"tid":{tid},'
-            f'"ppid":{"null" if ppid is None else ppid},{ids},{login_ids},{user},{login},{what},'
+            f'"ppid":{"null" if ppid is None else ppid},{",".join(before_arguments(shared))},'
             f'"argv":{words},"argc":{"null" if argc is None else argc},'
             f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
             f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
             f'"errno":{"null" if errno is None else quoted(record.errno_name(errno))},'
-            f"{group},{_NO_END if end is None else _end(end)}{encoded}}}"
+            f"{','.join(after_arguments(shared))},{_NO_END if end is None else _end(end)}{encoded}}}"
         )
-
-
-def _text(value: bytes | None) -> str:
-    return "null" if value is None else quoted(exact(value))
 
 
 def _word(value: str | None) -> str:
@@ -111,29 +107,12 @@ def _where(host: str, boot_id: str, kind: Kind) -> str:
     return f'"host":{quoted(host)},"boot_id":{quoted(boot_id)},"kind":{quoted(kind.value)}'
 
 
-def _launch(launch: Launch) -> tuple[str, str, str]:
-    (
-        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
-        root, mnt_ns, traced,
-    ) = launch  # fmt: skip
-    what = (
-        f'"comm":{_text(comm)},"parent_comm":{_text(parent_comm)},"filename":{_text(filename)},'
-        f'"interpreter":{_text(interpreter)},"exe":{_text(exe)},"inode":{_word(None if inode is None else str(inode))},'
-        f'"device":{_word(None if device is None else record.device_text(device))},"nlink":{_number(nlink)},'
-        f'"privileged":{_word(None if gained is None else record.PRIVILEGED[gained])},"traced":{_number(traced)},"cwd":{_text(cwd)},'
-        f'"root":{_text(root)},"mnt_ns":{_number(mnt_ns)}'
-    )
-    ids = f'"uid":{_number(uid)},"euid":{_number(euid)},"gid":{_number(gid)}'
-    return ids, f'"user":{_word(user)}', what
-
-
-def _place(place: Place) -> tuple[str, str, str]:
-    auid, session, login_user, tty, cgroup = place
-    return (
-        f'"auid":{_number(auid)},"session":{_number(session)}',
-        f'"login_user":{_word(login_user)},"tty":{_text(tty)}',
-        f'"cgroup":{_text(cgroup)},"container_id":{_word(container_id(cgroup))}',
-    )
+def _member(field: Field, value: object) -> str:
+    """Returns the name and the value of a field, from what it has in the event."""
+    shown = record.value_of(field, value)
+    if shown is None:
+        return f'"{field.name}":null'
+    return f'"{field.name}":{shown if field.type is Type.NUMBER else quoted(str(shown))}'
 
 
 def _end(end: End) -> str:

@@ -6,26 +6,27 @@ import errno
 import re
 from base64 import b64encode
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit import fields
 from execaudit.enums import Gained
 from execaudit.escaping import exact, shell_words
 from execaudit.exec_id import encode_id
+from execaudit.fields import Form, Part
 from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from execaudit.event import ExecEvent, Gap, Hole
+    from collections.abc import Callable
 
-FIELDS = (
-    "id", "parent_id", "time", "host", "boot_id", "kind",
-    "pid", "tid", "ppid", "uid", "euid", "gid", "auid", "session", "user", "login_user", "tty",
-    "comm", "parent_comm", "filename", "interpreter", "exe", "inode", "device", "nlink", "privileged",
-    "traced", "cwd", "root", "mnt_ns", "argv", "argc", "argv_bytes", "command", "truncated", "argv_missing", "errno",
-    "cgroup", "container_id", "ended", "exit_code", "exit_signal", "duration_ns", "replaced_by",
-    "argv_base64",
-)  # fmt: skip
+    from execaudit.event import ExecEvent, Gap, Hole
+    from execaudit.fields import Field
+
+FIELDS = tuple(field.name for field in fields.FIELDS)
 """The names of all columns; of these only argv_base64 may be absent from a record."""
+GAP_FIELDS = tuple(field.name for field in fields.GAP_FIELDS)
+"""The keys of gap_record()."""
 
 # Of the numbers with two names, the one that strace and the manual pages of execve show.
 _ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
@@ -108,67 +109,52 @@ def errno_name(number: int) -> str:
     return _ERRNO.get(number) or f"E{number}"
 
 
+class _ShownArguments(NamedTuple):
+    """The fields that are made of argv and holes."""
+
+    argv: list[str]
+    command: str
+    argv_missing: list[list[int | None]] | None
+    argv_base64: str | None
+
+
+def _shown_arguments(argv: bytes, holes: tuple[Hole, ...]) -> _ShownArguments:
+    arguments = split_argv(argv, holes)
+    texts, all_utf8 = decoded(arguments.parts)
+    return _ShownArguments(
+        texts,
+        command_line(arguments),
+        [list(each) for each in arguments.missing] if arguments.missing else None,
+        None if all_utf8 else base64_text(argv),
+    )
+
+
 def to_record(event: ExecEvent) -> dict[str, object]:
     """Returns the record of one exec: FIELDS in order, values that JSON can carry, exact.
 
     Has argv_base64 only when some part of argv is not valid UTF-8.
     """
-    (
-        kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno_,
-        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, privileged,
-        root, mnt_ns, traced, auid, session, login_user, tty, cgroup, parent, _, end, _,
-    ) = event  # fmt: skip
-    arguments = split_argv(argv, holes)
-    texts, all_utf8 = decoded(arguments.parts)
-    record: dict[str, object] = {
-        "id": event.id,
-        "parent_id": None if parent is None else shared_id(parent),
-        "time": utc_text(time_ns),
-        "host": host,
-        "boot_id": boot_id,
-        "kind": kind.value,
-        "pid": pid,
-        "tid": tid,
-        "ppid": ppid,
-        "uid": uid,
-        "euid": euid,
-        "gid": gid,
-        "auid": auid,
-        "session": session,
-        "user": user,
-        "login_user": login_user,
-        "tty": None if tty is None else exact(tty),
-        "comm": None if comm is None else exact(comm),
-        "parent_comm": None if parent_comm is None else exact(parent_comm),
-        "filename": None if filename is None else exact(filename),
-        "interpreter": None if interpreter is None else exact(interpreter),
-        "exe": None if exe is None else exact(exe),
-        "inode": None if inode is None else str(inode),
-        "device": None if device is None else device_text(device),
-        "nlink": nlink,
-        "privileged": None if privileged is None else PRIVILEGED[privileged],
-        "traced": traced,
-        "cwd": None if cwd is None else exact(cwd),
-        "root": None if root is None else exact(root),
-        "mnt_ns": mnt_ns,
-        "argv": texts,
-        "argc": argc,
-        "argv_bytes": argv_bytes,
-        "command": command_line(arguments),
-        "truncated": None if truncated is None else truncated.value,
-        "argv_missing": [list(each) for each in arguments.missing] if arguments.missing else None,
-        "errno": None if errno_ is None else errno_name(errno_),
-        "cgroup": None if cgroup is None else exact(cgroup),
-        "container_id": container_id(cgroup),
-        "ended": None if end is None else end.how.value,
-        "exit_code": None if end is None else end.code,
-        "exit_signal": None if end is None else end.signal,
-        "duration_ns": None if end is None else end.duration_ns,
-        "replaced_by": None if end is None or end.replaced_by is None else encode_id(end.replaced_by),
+    parts = {
+        Part.EXEC: event,
+        Part.LAUNCH: event.launch,
+        Part.ORIGIN: event.origin,
+        Part.ARGUMENTS: _shown_arguments(event.argv, event.holes),
+        Part.END: event.end,
     }
-    if not all_utf8:
-        record["argv_base64"] = base64_text(argv)
+    record = {
+        field.name: value_of(field, getattr(parts[field.part], field.source, None)) for field in fields.FIELDS
+    }
+    if record["argv_base64"] is None:
+        del record["argv_base64"]
     return record
+
+
+def value_of(field: Field, value: Any) -> object:  # noqa: ANN401  # the table says what it is
+    """Returns what a record has for a value of the event."""
+    if value is None:
+        return None
+    show = _SHOWN.get(field.form)
+    return value if show is None else show(value)
 
 
 def base64_text(raw: bytes) -> str:
@@ -182,22 +168,9 @@ def device_text(device: int) -> str:
     return f"{device >> _MINOR_BITS}:{device & (1 << _MINOR_BITS) - 1}"
 
 
-GAP_FIELDS = ("kind", "from", "to", "host", "reason", "count", "exits", "uid")
-"""The keys of gap_record()."""
-
-
 def gap_record(gap: Gap) -> dict[str, object]:
     """Returns the record of a gap; its kind tells it from an exec's."""
-    return {
-        "kind": "gap",
-        "from": utc_text(gap.from_ns),
-        "to": utc_text(gap.to_ns),
-        "host": gap.host,
-        "reason": gap.reason.value,
-        "count": gap.count,
-        "exits": gap.exits,
-        "uid": gap.uid,
-    }
+    return {field.name: value_of(field, getattr(gap, field.source)) for field in fields.GAP_FIELDS}
 
 
 def _ended(segment: bytes) -> list[bytes]:
@@ -212,3 +185,19 @@ def _marker(size: int | None) -> str:
     if size is None:
         return "[...unknown number of bytes missing...]"
     return f"[...{size} {'byte' if size == 1 else 'bytes'} missing...]"
+
+
+_SHOWN: dict[Form, Callable[[Any], object]] = {
+    Form.UNSIGNED_64: str,
+    Form.COMM: exact,
+    Form.PATH: exact,
+    Form.BYTES: exact,
+    Form.WORD: attrgetter("value"),
+    Form.GAINED: PRIVILEGED.__getitem__,
+    Form.DEVICE: device_text,
+    Form.ERRNO: errno_name,
+    Form.TIME: utc_text,
+    Form.ID: encode_id,
+    Form.CONTAINER: container_id,
+}
+"""What makes the record's value of the event's, where that is not the same."""

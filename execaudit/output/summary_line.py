@@ -97,7 +97,7 @@ def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
     status = short_outcome(event)
     before = (
         f"{mark}{'<' if event.kind is Kind.SNAPSHOT else ' '}{_time(event, style)}"
-        f" {padded(cut(user_text(event.user, event.uid), _USER, '+'), _USER)} {event.pid:>7}"
+        f" {padded(cut(user_text(event.launch.user, event.launch.uid), _USER, '+'), _USER)} {event.pid:>7}"
         f" {UNKNOWN if duration is None else duration_text(duration).replace(' ', ''):>8} "
     )
     rest = f"{status:<8} "
@@ -218,9 +218,13 @@ def _command(event: ExecEvent, lead: str, room: int | None, mark: str) -> str:
     """Returns the drawing and the command, safe to show, in so many columns."""
     arguments = split_argv(event.argv, event.holes)
     text = command_line(arguments)
-    if not text and event.comm is not None:
+    if not text and event.launch.comm is not None:
         # As ps has those without arguments. Nothing else can look like it: brackets are quoted.
-        text = f"[{printable(event.comm)}]"
-    if event.kind is Kind.FAILED and event.filename is not None and arguments.parts[:1] != (event.filename,):
-        text = f"{shell_quote(event.filename)}: {text}"
+        text = f"[{printable(event.launch.comm)}]"
+    if (
+        event.kind is Kind.FAILED
+        and event.launch.filename is not None
+        and arguments.parts[:1] != (event.launch.filename,)
+    ):
+        text = f"{shell_quote(event.launch.filename)}: {text}"
     return lead + text if room is None else cut(lead + text, room, mark)

@@ -43,12 +43,12 @@ def table_row(event: ExecEvent, column: TimeColumn) -> str:
     if len(command) > _LONGEST_COMMAND:
         more = len(command) - _LONGEST_COMMAND
         command = f"{command[:_LONGEST_COMMAND]} [...{more} more characters: --format jsonl has all...]"
-    exe = event.filename if event.kind is Kind.FAILED else event.exe
+    exe = event.launch.filename if event.kind is Kind.FAILED else event.launch.exe
     return _ROW.format(
         column.text(event.time_ns),
         event.pid,
         UNKNOWN if event.ppid is None else event.ppid,
-        padded(user_text(event.user, event.uid), _WHO),
+        padded(user_text(event.launch.user, event.launch.uid), _WHO),
         _result(event),
         # Quoted, because a path with spaces could pass for an EXE and a COMMAND.
         padded(UNKNOWN if exe is None else shell_quote(exe), _EXE),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from execaudit.database.id_list import json_ids
 from execaudit.query import rows
-from execaudit.query.rows import Clock, Known, Relative, to_found, to_launch, to_place
+from execaudit.query.rows import Clock, Known, Relative, to_found, to_launch, to_origin
 
 if TYPE_CHECKING:
     import sqlite3
@@ -49,10 +49,10 @@ class Resolver:
             page = page[: len(page) // 2]
         known = self._known
         self._add(known.clocks, rows.CLOCKS, (row[2] for row in page), Clock._make)
-        if len(known.launches) + len(known.places) > _MOST_REMEMBERED:
+        if len(known.launches) + len(known.origins) > _MOST_REMEMBERED:
             self._known = known = _keep(known)
         self._add(known.launches, rows.LAUNCHES, (row[7] for row in page), to_launch)
-        self._add(known.places, rows.PLACES, (row[8] for row in page), to_place)
+        self._add(known.origins, rows.ORIGINS, (row[8] for row in page), to_origin)
         # What may be another one in the next page is looked up again.
         known.cuts, known.ends, known.relatives = {}, {}, {}
         self._add(known.cuts, rows.CUTS, (row[0] for row in page if row[11] is not None), tuple)

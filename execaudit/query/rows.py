@@ -7,16 +7,26 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
+from execaudit.database.field_columns import column_of, dictionary_of
 from execaudit.database.signed64 import unsigned
 from execaudit.enums import Ended, Gained, Kind
 from execaudit.escaping import exact
-from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, End, ExecEvent, Hole
+from execaudit.event import End, ExecEvent, Hole
 from execaudit.exec_id import ExecKey, boot_prefix
+from execaudit.fields import (
+    LAUNCH_FIELDS,
+    ORIGIN_FIELDS,
+    UNKNOWN_LAUNCH,
+    UNKNOWN_ORIGIN,
+    Form,
+    Launch,
+    Origin,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from execaudit.event import Launch, Place
+    from execaudit.fields import Field
 
 COLUMNS = (
     "e.id, e.ts, e.clock_id, e.kind, e.pid, e.tid, e.ppid, e.launch_id, e.origin_id, e.argv_id, e.errno,"
@@ -73,7 +83,7 @@ class Known:
     def __init__(self) -> None:
         self.clocks: dict[int, Clock] = {}
         self.launches: dict[int | None, Launch] = {None: UNKNOWN_LAUNCH}
-        self.places: dict[int | None, Place] = {None: UNKNOWN_PLACE}
+        self.origins: dict[int | None, Origin] = {None: UNKNOWN_ORIGIN}
         self.lines: dict[int, bytes] = {}
         self.cuts: dict[int, tuple[int | None, int | None, str]] = {}
         """By exec: argc, argv_bytes and holes of those that are not whole."""
@@ -142,7 +152,7 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
         ExecEvent,
         (
             kind, host, boot_id, ts, ts - offset_ns, pid, pid if tid is None else tid, ppid, argv, argc, argv_bytes, holes,
-            truncated, errno, *known.launches[launch_id], *known.places[origin_id], parent, replaces, end, None,
+            truncated, errno, known.launches[launch_id], known.origins[origin_id], parent, replaces, end, None,
         ),
     )  # fmt: skip
     return _new(Found, (number, event, None if parent is None else parent_id))
@@ -150,36 +160,36 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
 
 def to_launch(row: Sequence[Any]) -> Launch:
     """Returns what is in a row of LAUNCHES, without its number."""
-    (
-        uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, privileged,
-        root, mnt_ns, traced,
-    ) = row  # fmt: skip
-    return (
-        uid, euid, gid, None if user is None else _name(user), comm, filename, exe, cwd, parent_comm, interpreter,
-        unsigned(inode), device, nlink, None if privileged is None else _GAINED[privileged], root, mnt_ns, traced,
-    )  # fmt: skip
+    return Launch._make(_decoded(row, LAUNCH_FIELDS))
 
 
-def to_place(row: Sequence[Any]) -> Place:
-    """Returns what is in a row of PLACES, without its number."""
-    auid, session, login_user, tty, cgroup = row
-    return auid, session, None if login_user is None else _name(login_user), tty, cgroup
+def to_origin(row: Sequence[Any]) -> Origin:
+    """Returns what is in a row of ORIGINS, without its number."""
+    return Origin._make(_decoded(row, ORIGIN_FIELDS))
+
+
+def _decoded(row: Sequence[Any], fields: Sequence[Field]) -> Iterator[Any]:
+    for value, field in zip(row, fields, strict=True):
+        decode = _DECODED.get(field.form)
+        yield value if value is None or decode is None else decode(value)
+
+
+def _selected(table: str, fields: Sequence[Field]) -> str:
+    """Returns the statement for the id and the values of some rows of a table."""
+    columns, joined = ["l.id"], ""
+    for field in fields:
+        column, dictionary = column_of(field), dictionary_of(field)
+        if dictionary is None:
+            columns.append(f"l.{column}")
+        else:
+            columns.append(f"{field.name}.v")
+            joined += f" LEFT JOIN {dictionary} AS {field.name} ON {field.name}.id = l.{column}"
+    return f"SELECT {', '.join(columns)} FROM {table} AS l{joined} WHERE l.id {_GIVEN}"  # noqa: S608  # ours
 
 
 # Each for some numbers, as JSON.
 _GIVEN = "IN (SELECT value FROM json_each(:numbers))"
-LAUNCHES = (
-    "SELECT l.id, l.uid, l.euid, l.gid, u.v, c.v, f.v, x.v, w.v, q.v, i.v, l.inode, l.device, l.nlink, l.privileged,"  # noqa: S608  # ours
-    " h.v, l.mnt_ns, l.traced"
-    " FROM launch AS l LEFT JOIN user AS u ON u.id = l.user_id LEFT JOIN comm AS c ON c.id = l.comm_id"
-    " LEFT JOIN path AS f ON f.id = l.filename_id LEFT JOIN path AS x ON x.id = l.exe_id"
-    " LEFT JOIN path AS w ON w.id = l.cwd_id LEFT JOIN comm AS q ON q.id = l.parent_comm_id"
-    f" LEFT JOIN path AS i ON i.id = l.interpreter_id LEFT JOIN path AS h ON h.id = l.root_id WHERE l.id {_GIVEN}"
-)
-PLACES = (
-    "SELECT o.id, o.auid, o.session, u.v, o.tty, g.v FROM origin AS o LEFT JOIN user AS u ON u.id = o.login_user_id"  # noqa: S608  # ours
-    f" LEFT JOIN path AS g ON g.id = o.cgroup_id WHERE o.id {_GIVEN}"
-)
+LAUNCHES, ORIGINS = _selected("launch", LAUNCH_FIELDS), _selected("origin", ORIGIN_FIELDS)
 CLOCKS = (
     "SELECT k.id, k.offset_ns, k.run_id, r.host, r.boot_id FROM clock AS k JOIN run AS r ON r.id = k.run_id"  # noqa: S608  # ours
     f" WHERE k.id {_GIVEN}"
@@ -198,6 +208,12 @@ _NO_HOLES: tuple[Hole, ...] = ()
 _RUNNING, _UNKNOWN = End(Ended.RUNNING), End(Ended.UNKNOWN)
 # Looked up, because an IntFlag is dear to make.
 _GAINED = [Gained(bits) for bits in range(8)]
+_DECODED: dict[Form, Callable[[Any], object]] = {
+    Form.NAME: exact,
+    Form.UNSIGNED_64: unsigned,
+    Form.GAINED: _GAINED.__getitem__,
+}
+"""What makes the value of what stands in the database, where that is not the value."""
 # wait(2): the signal, with 0x80 for a core dump, below the exit status.
 _SIGNAL, _STATUS_SHIFT = 0x7F, 8
 
@@ -209,7 +225,3 @@ def to_end(status: int | None, duration_ns: int, next_key: ExecKey | None) -> En
     if signal := status & _SIGNAL:
         return _new(End, (Ended.SIGNALED, None, signal, duration_ns, None))
     return _new(End, (Ended.EXITED, status >> _STATUS_SHIFT, None, duration_ns, None))
-
-
-def _name(raw: bytes) -> str:
-    return exact(raw)

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import json
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from execaudit.database import id_lookup, schema
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
+from execaudit.database.field_columns import column_of
 from execaudit.database.signed64 import signed
 from execaudit.database.trigram_bitmap import CHUNK_LINES
 from execaudit.enums import Kind
-from execaudit.event import UNKNOWN_LAUNCH, UNKNOWN_PLACE, ExitEvent
+from execaudit.event import ExitEvent
 from execaudit.exec_id import boot_prefix
+from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN, Form
 from execaudit.store.interning import Interned, Lines, Recent, Texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import sqlalchemy as sa
 
-    from execaudit.event import ExecEvent, Launch, Place
+    from execaudit.event import ExecEvent
     from execaudit.exec_id import ExecKey
+    from execaudit.fields import Launch, Origin
 
     _Row = tuple[object, ...]
     _End = tuple[int, int | None, int | None]
@@ -47,6 +50,7 @@ _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _FAILED = Kind.FAILED
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
 _NO_END: _End | tuple[None, None, None] = (None, None, None)
+_PATHS = [at for at, field in enumerate(LAUNCH_FIELDS) if field.form is Form.PATH]
 _boot_ns, _time_ns = attrgetter("boot_ns"), attrgetter("time_ns")
 
 
@@ -62,30 +66,25 @@ class Inserts:
         self._paths = Texts("path", megabytes=0.5, numbers=32_768)
         self._argv = Lines(megabytes=0.75, numbers=65_536)
         self._users: Interned[str] = Interned("user", ("v",), megabytes=0.1, numbers=256)
-        self._origins: Interned[Place] = Interned(
-            "origin",
-            ("auid", "session", "login_user_id", "tty", "cgroup_id"),
-            megabytes=0.25,
-            numbers=4096,
-            entry_bytes=500,
+        self._origins: Interned[Origin] = Interned(
+            "origin", [*map(column_of, ORIGIN_FIELDS)], megabytes=0.25, numbers=4096, entry_bytes=500
         )
         self._launches: Interned[Launch] = Interned(
-            "launch",
-            (
-                "uid", "euid", "gid", "user_id", "comm_id", "filename_id", "exe_id", "cwd_id",
-                "parent_comm_id", "interpreter_id", "inode", "device", "nlink", "privileged", "root_id", "mnt_ns", "traced",
-            ),
-            megabytes=0.5,
-            numbers=65_536,
-            entry_bytes=700,
-        )  # fmt: skip
+            "launch", [*map(column_of, LAUNCH_FIELDS)], megabytes=0.5, numbers=65_536, entry_bytes=700
+        )
+        ids: dict[Form, Callable[[Any], int]] = {
+            Form.NAME: self._user, Form.COMM: self._comms.id_of, Form.PATH: self._paths.id_of, Form.UNSIGNED_64: signed,
+        }  # fmt: skip
+        self._origin_row, self._launch_row = (
+            [ids.get(field.form) for field in fields] for fields in (ORIGIN_FIELDS, LAUNCH_FIELDS)
+        )
         # Of what can be a parent and can end. 0: it is known not to be there.
         self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=0.5)
         self._run_id: int | None = None
         self._boot = 0
 
     @property
-    def _tables(self) -> tuple[Interned[bytes] | Interned[str] | Interned[Place] | Interned[Launch], ...]:
+    def _tables(self) -> tuple[Interned[bytes] | Interned[str] | Interned[Origin] | Interned[Launch], ...]:
         # Origins and launches first: theirs are among the texts that the others write.
         return (self._origins, self._launches, self._comms, self._paths, self._argv, self._users)
 
@@ -171,8 +170,9 @@ class Inserts:
         for number, event in enumerate(batch, first_id):
             (
                 kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
-                uid, _, _, _, comm, *_, parent, _, _, _,
+                launch, origin, parent, _, _, _,
             ) = event  # fmt: skip
+            comm = launch.comm
             cut = None
             if truncated is not None or argc != argv.count(0) or argv_bytes != len(argv):
                 cut = _TRUNCATION_CODE[truncated]
@@ -190,7 +190,6 @@ class Inserts:
                 known = end_of(key, None)  # type: ignore[call-overload]  # an ExecKey is a tuple
                 if known is not None:
                     end = known if len(known) == len(_NO_END) else (known[2] - boot_ns, known[4], None)
-            launch, place = event[14:31], event[31:36]
             rows.append(
                 (
                     number,
@@ -200,10 +199,10 @@ class Inserts:
                     pid,
                     None if tid == pid else tid,
                     ppid,
-                    uid,
+                    launch.uid,
                     None if comm is None else comms.get(comm) or self._comms.id_of(comm),
                     launches.get(launch) or self._launch(launch),
-                    origins.get(place) or self._origin(place),
+                    origins.get(origin) or self._origin(origin),
                     argvs.get(argv) or new_argv(argv),
                     errno,
                     cut,
@@ -246,48 +245,29 @@ class Inserts:
             number = self._execs.known[key] = found or 0
         return number
 
-    def _origin(self, place: Place) -> int | None:
-        if place == UNKNOWN_PLACE:
+    def _origin(self, origin: Origin) -> int | None:
+        if origin == UNKNOWN_ORIGIN:
             return None
-        auid, session, login_user, tty, cgroup = place
         origins = self._origins
-        return origins.again(place) or origins.new(
-            place, (auid, session, self._user(login_user), tty, self._path(cgroup)), text=cgroup
+        return origins.again(origin) or origins.new(
+            origin, _row_of(origin, self._origin_row), text=origin.cgroup
         )
 
     def _launch(self, launch: Launch) -> int | None:
         if launch == UNKNOWN_LAUNCH:
             return None
-        (
-            uid, euid, gid, user, comm, filename, exe, cwd, parent_comm, interpreter, inode, device, nlink, gained,
-            root, mnt_ns, traced,
-        ) = launch  # fmt: skip
         launches = self._launches
         return launches.again(launch) or launches.new(
-            launch,
-            (
-                uid, euid, gid, self._user(user), self._comm(comm), self._path(filename), self._path(exe),
-                self._path(cwd), self._comm(parent_comm), self._path(interpreter), signed(inode), device, nlink, gained,
-                self._path(root), mnt_ns, traced,
-            ),
-            text=max(filename or b"", exe or b"", cwd or b"", interpreter or b"", root or b"", key=len),
-        )  # fmt: skip
+            launch, _row_of(launch, self._launch_row), text=_longest_path(launch)
+        )
 
-    def _user(self, name: str | None) -> int | None:
-        if name is None:
-            return None
+    def _user(self, name: str) -> int:
         users = self._users
         return (
             users.known.get(name)
             or users.again(name)
             or users.new(name, (name.encode("utf-8", "surrogateescape"),))
         )
-
-    def _comm(self, comm: bytes | None) -> int | None:
-        return None if comm is None else self._comms.id_of(comm)
-
-    def _path(self, path: bytes | None) -> int | None:
-        return None if path is None else self._paths.id_of(path)
 
     def _clock(self, offset_ns: int) -> int:
         known = self._clocks.get(offset_ns)
@@ -310,3 +290,18 @@ class Inserts:
         self._connection.exec_driver_sql(
             "INSERT OR REPLACE INTO seg (id_lo, id_hi, ts_min, ts_max) VALUES (?, ?, ?, ?)", self._segment
         )
+
+
+def _row_of(values: Launch | Origin, ids: list[Callable[[Any], int] | None]) -> _Row:
+    """Returns the columns of values: an id, where one is made, and else the value."""
+    return tuple(
+        [
+            value if make is None or value is None else make(value)
+            for value, make in zip(values, ids, strict=True)
+        ]
+    )
+
+
+def _longest_path(launch: Launch) -> bytes:
+    values: tuple[Any, ...] = launch
+    return max((values[at] or b"" for at in _PATHS), key=len)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Machine
 from execaudit.capture.unfinished import Unfinished
 from execaudit.enums import Gained, Kind, Truncated
 from execaudit.event import ExecEvent, ExitEvent, Hole, Nanoseconds
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BOOT_ID = "0b270000-c730-46c7-8272-c5ebd89a5692"
 ROOT = ExecKey(boot_prefix(BOOT_ID), 1, 44)
-ORIGIN = Origin("host", BOOT_ID, lambda uid: f"u{uid}", lambda pid, _: {44: ROOT}.get(pid))
+ORIGIN = Machine("host", BOOT_ID, lambda uid: f"u{uid}", lambda pid, _: {44: ROOT}.get(pid))
 PATIENCE = Nanoseconds(100)
 OFFSET = 5_000
 
@@ -182,8 +182,8 @@ def is_right(event: ExecEvent, sent: Sent) -> bool:
         and event.argv == sent.captured
         and (sent.truncated is Truncated.FAULT or event.argv_bytes == len(sent.argv))
         and event.argc == sent.argv.count(b"\0")
-        and event.uid == 1000
-        and event.exe == b"/bin/true"
+        and event.launch.uid == 1000
+        and event.launch.exe == b"/bin/true"
     )
 
 
@@ -327,7 +327,12 @@ def test_without_its_first_record_an_exec_is_an_event_with_unknown_facts() -> No
     (event,) = assemble([sent.records[1]])
 
     assert (Kind.EXEC, 9, 4, 2, 8) == (event.kind, event.boot_ns, event.pid, event.argc, event.argv_bytes)
-    assert (None, None, None, None) == (event.uid, event.exe, event.comm, event.user)
+    assert (None, None, None, None) == (
+        event.launch.uid,
+        event.launch.exe,
+        event.launch.comm,
+        event.launch.user,
+    )
     assert (b"def\0", (Hole(0, 4),)) == (event.argv, event.holes)
 
 
@@ -340,11 +345,15 @@ def test_every_fact_of_a_record_is_in_the_event() -> None:
     (event,) = assemble([first(EXEC, Head(flags=LAST), facts, b"")])
 
     assert event.parent == ExecKey(boot_prefix(BOOT_ID), 7, 8)
-    assert (event.replaces, event.parent_comm) == (True, b"make")
-    assert (event.auid, event.login_user, event.session) == (1001, "u1001", 9)
-    assert (event.tty, event.cgroup, event.interpreter) == (b"pts/3", b"/a/b", b"/bin/sh")
-    assert (event.inode, event.device, event.nlink) == (5, 6, 0)
-    assert event.privileged == Gained.SETUID | Gained.CAPABILITIES
+    assert (event.replaces, event.launch.parent_comm) == (True, b"make")
+    assert (event.origin.auid, event.origin.login_user, event.origin.session) == (1001, "u1001", 9)
+    assert (event.origin.tty, event.origin.cgroup, event.launch.interpreter) == (
+        b"pts/3",
+        b"/a/b",
+        b"/bin/sh",
+    )
+    assert (event.launch.inode, event.launch.device, event.launch.nlink) == (5, 6, 0)
+    assert event.launch.privileged == Gained.SETUID | Gained.CAPABILITIES
 
 
 def test_what_is_unset_or_unknown_is_none() -> None:
@@ -353,9 +362,16 @@ def test_what_is_unset_or_unknown_is_none() -> None:
     facts = Facts(auid=UNKNOWN, session=UNKNOWN, tty=None, path_flags=no_paths, cgroup=(), cwd=(), exe=())
     (event,) = assemble([first(FAILED, Head(flags=LAST), facts, b"")])
 
-    assert (event.auid, event.login_user, event.session, event.tty) == (None,) * 4
-    assert (event.cgroup, event.cwd, event.exe, event.inode, event.device, event.nlink) == (None,) * 6
-    assert (event.parent, event.interpreter, event.privileged) == (None,) * 3
+    assert (event.origin.auid, event.origin.login_user, event.origin.session, event.origin.tty) == (None,) * 4
+    assert (
+        event.origin.cgroup,
+        event.launch.cwd,
+        event.launch.exe,
+        event.launch.inode,
+        event.launch.device,
+        event.launch.nlink,
+    ) == (None,) * 6
+    assert (event.parent, event.launch.interpreter, event.launch.privileged) == (None,) * 3
 
 
 @pytest.mark.parametrize(

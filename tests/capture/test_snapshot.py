@@ -14,7 +14,7 @@ from execaudit.enums import Kind, Truncated
 from execaudit.event import ExecEvent, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.system.procfs import Running
-from tests.histories import BOOT_ID, HOST
+from tests.histories import BOOT_ID, HOST, exec_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -193,7 +193,7 @@ def test_a_row_says_what_was_read() -> None:
     child = later(7, ppid=6, auid=1, session=3, argv=b"a\0\0b c\0")
     events = make_roots([child, later(6, comm=b"login")]).events()
 
-    assert events[1] == ExecEvent(
+    assert events[1] == exec_of(
         kind=Kind.SNAPSHOT,
         host=HOST,
         boot_id=BOOT_ID,
@@ -242,7 +242,12 @@ def test_what_is_not_known_is_none() -> None:
     nothing: dict[str, Any] = dict.fromkeys(Running._fields[6:])
     event = make_roots([later(7)._replace(**nothing)]).events()[0]
 
-    assert (event.uid, event.user, event.auid, event.login_user) == (None, None, None, None)
+    assert (event.launch.uid, event.launch.user, event.origin.auid, event.origin.login_user) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert (event.argv, event.argc, event.argv_bytes) == (b"", None, None)
     assert event.truncated is Truncated.LOST
 
@@ -251,7 +256,12 @@ def test_a_user_without_a_name_has_none() -> None:
     """The number is known all the same."""
     event = make_roots([later(7, uid=4242, auid=4243)]).events()[0]
 
-    assert (event.uid, event.user, event.auid, event.login_user) == (4242, None, 4243, None)
+    assert (event.launch.uid, event.launch.user, event.origin.auid, event.origin.login_user) == (
+        4242,
+        None,
+        4243,
+        None,
+    )
 
 
 def test_nobody_is_asked_for_a_name_before_the_rows_are() -> None:
@@ -295,7 +305,7 @@ def test_a_younger_process_is_no_parent() -> None:
     child, other = later(7, ppid=8), later(8, started=OLD + 1)
     events = {event.pid: event for event in make_roots([child, other]).events()}
 
-    assert (events[7].ppid, events[7].parent, events[7].parent_comm) == (8, None, None)
+    assert (events[7].ppid, events[7].parent, events[7].launch.parent_comm) == (8, None, None)
 
 
 def test_kernel_threads_are_one_row() -> None:
@@ -305,8 +315,12 @@ def test_kernel_threads_are_one_row() -> None:
 
     assert pids(roots.events()) == [2, 50]
     assert [roots.key_of(pid) for pid in (2, 3, 40, 41)] == [key(2)] * 4
-    assert (roots.events()[0].argc, roots.events()[0].exe, roots.events()[0].truncated) == (0, None, None)
-    assert (roots.events()[1].parent, roots.events()[1].parent_comm) == (key(2), b"kworker/0:1")
+    assert (roots.events()[0].argc, roots.events()[0].launch.exe, roots.events()[0].truncated) == (
+        0,
+        None,
+        None,
+    )
+    assert (roots.events()[1].parent, roots.events()[1].launch.parent_comm) == (key(2), b"kworker/0:1")
     assert roots.take_referred() == []
 
 
@@ -327,9 +341,9 @@ def test_a_pid_that_nobody_saw_has_a_row_that_says_no_more() -> None:
     assert roots.key_of(8, 7) == key(8)
     events = roots.take_referred()
     assert [(event.pid, event.ppid, event.parent) for event in events] == [(8, 7, key(7)), (9, 8, key(8))]
-    assert {(event.comm, event.exe, event.argv, event.argc, event.truncated) for event in events} == {
-        (None, None, b"", None, Truncated.LOST)
-    }
+    assert {
+        (event.launch.comm, event.launch.exe, event.argv, event.argc, event.truncated) for event in events
+    } == {(None, None, b"", None, Truncated.LOST)}
     roots.key_of(10)
     assert [(event.ppid, event.parent) for event in roots.take_referred()] == [(None, None)]
 
@@ -349,7 +363,7 @@ def test_a_lazy_row_comes_when_it_is_named() -> None:
 
     assert roots.key_of(7) == roots.key_of(7) == key(7)
     (event,) = roots.take_referred()
-    assert (event.key, event.parent, event.comm) == (key(7), key(1), b"sh")
+    assert (event.key, event.parent, event.launch.comm) == (key(7), key(1), b"sh")
     assert roots.key_of(7) == key(7)
     assert roots.take_referred() == []
 
@@ -509,12 +523,12 @@ def test_any_history_has_its_roots(
 
     row_of = {event.pid: event for event in rows}
     assert len(rows) == len(row_of)
-    assert {event.inode for event in rows} & set(host.captured) == set()
+    assert {event.launch.inode for event in rows} & set(host.captured) == set()
     for at, event in enumerate(rows):
         assert event.parent is None or event.parent in [row.key for row in rows[:at]]
     for pid, then in host.at_attach.items():
         if pid in host.alive and host.alive[pid].image == then.image:
-            assert row_of[pid].inode == then.image
+            assert row_of[pid].launch.inode == then.image
     for pid, meant in keys.items():
         seen = [scan[pid] for scan in (before, after) if pid in scan and host.is_meant(scan[pid])]
         if not seen and (pid in before or pid in after):
@@ -524,7 +538,7 @@ def test_any_history_has_its_roots(
         if seen:
             images.add(host.at_attach[pid].image)
         assert row_of[pid].key == meant
-        assert row_of[pid].inode in images
+        assert row_of[pid].launch.inode in images
 
 
 def test_the_loader_is_no_program() -> None:

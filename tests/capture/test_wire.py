@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from execaudit.capture import probe, wire
 from execaudit.enums import Gained
+from execaudit.fields import Launch
 from execaudit.system.shipped import folder
 from tests import wirebytes
 from tests.wirebytes import Facts, Head
@@ -172,11 +173,12 @@ def test_a_first_record_comes_back_as_it_was_packed(head: Head, fact: Facts, arg
     assert (wire.Image(*fact.parent), bool(fact.replaces)) == (decoded.parent, decoded.replaces)
     assert (fact.caller_tid, fact.ppid, -fact.ret) == (decoded.caller_tid, decoded.ppid, decoded.errno)
     assert (fact.cut_from, fact.cut_to) == (decoded.cut_from, decoded.cut_to)
-    assert (fact.auid, fact.session) == decoded.place[:2]
+    assert (fact.auid, fact.session) == decoded.origin[:2]
     assert fact.account == decoded.account
-    assert (fact.tty, _path(fact.cgroup[::-1])) == wire.decode_place(decoded.place)
-    assert wire.decode_launch(decoded.launch) == wire.Launch(
-        **{name: getattr(fact, name) for name in _SAME},
+    assert (fact.tty, _path(fact.cgroup[::-1])) == wire.decode_origin(decoded.origin)[3:]
+    assert wire.decode_launch(decoded.launch) == Launch(
+        **{name: getattr(fact, name) for name in _SAME if name != "gained"},
+        privileged=Gained(fact.gained & 7),
         cwd=_path(fact.cwd),
         exe=_path(fact.exe),
         root=None if fact.root is None else _path(fact.root),
@@ -196,7 +198,7 @@ def test_what_execs_share_are_the_same_bytes(head: Head, other: Head, fact: Fact
 
     assert one is not None
     assert two is not None
-    assert (one.launch, one.place) == (two.launch, two.place)
+    assert (one.launch, one.origin) == (two.launch, two.origin)
 
 
 @given(heads, facts, facts)
@@ -213,7 +215,7 @@ def test_what_differs_are_other_bytes(head: Head, one: Facts, other: Facts) -> N
             getattr(one, name) == getattr(other, name)
             for name in (*_SAME, "cwd", "exe", "root", "mnt_ns", "traced")
         )
-    if first.place == second.place:
+    if first.origin == second.origin:
         assert (one.auid, one.session, one.tty, one.cgroup) == (
             other.auid, other.session, other.tty, other.cgroup,
         )  # fmt: skip

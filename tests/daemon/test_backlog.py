@@ -12,7 +12,7 @@ from execaudit.daemon.backlog import Backlog, Finished
 from execaudit.daemon.losses import joined, neighbours_joined
 from execaudit.enums import GapReason, Kind
 from execaudit.event import Gap, Nanoseconds
-from tests.histories import HOST, make_event, make_exit, make_gap
+from tests.histories import HOST, changed, make_event, make_exit, make_gap
 
 if TYPE_CHECKING:
     from execaudit.event import ExecEvent
@@ -23,7 +23,7 @@ ACCOUNTS = (0, 1000, 1001)
 
 def execs_of(account: int | None, count: int, kind: Kind = Kind.EXEC) -> list[ExecEvent]:
     """Returns execs that are charged to an account."""
-    return [EVENT._replace(kind=kind, account=account, uid=None)] * count
+    return [changed(EVENT, kind=kind, account=account, uid=None)] * count
 
 
 BATCHES = st.builds(
@@ -152,7 +152,7 @@ def test_the_loss_stands_where_it_happened() -> None:
     assert backlog.first() is batches[2]
     backlog.written()
 
-    gap = Gap(HOST, Nanoseconds(30), Nanoseconds(50), GapReason.STORE_FULL, 2, uid=EVENT.uid)
+    gap = Gap(HOST, Nanoseconds(30), Nanoseconds(50), GapReason.STORE_FULL, 2, uid=EVENT.launch.uid)
     assert 3 == backlog.execs()
     assert Finished([], [gap], [], Nanoseconds(50)) == backlog.first()
     backlog.written()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Machine
 from execaudit.capture.probe import Losses
 from execaudit.capture.snapshot import Beginning, Roots, Settled
 from execaudit.capture.start import Begun
@@ -101,7 +101,7 @@ def record(
         should_stop = source.emptied.is_set
     if roots is None:
         roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
-    assembler = Assembler(Origin("host", BOOT, lambda uid: f"u{uid}", roots.key_of))
+    assembler = Assembler(Machine("host", BOOT, lambda uid: f"u{uid}", roots.key_of))
     begun = Begun(begun_with or [], roots, clock.wall_ns(), clock.wall_ns(), stopped_ns)
     return Recorder(source, assembler, sinks, host="host", begun=begun).run(should_stop)
 
@@ -329,7 +329,7 @@ def test_the_most_that_was_queued_is_known() -> None:
     begun = Begun([first_], roots, clock.wall_ns(), clock.wall_ns())
     source = FakeSource([])
     recording = Recorder(
-        source, Assembler(Origin("host", BOOT, str, roots.key_of)), [KeepingSink()], host="host", begun=begun
+        source, Assembler(Machine("host", BOOT, str, roots.key_of)), [KeepingSink()], host="host", begun=begun
     )
     assert len(first_) == recording.health().queued_bytes
     recording.run(source.emptied.is_set)

@@ -14,7 +14,7 @@ import pytest
 
 from execaudit.capture.probe import Probe
 from execaudit.capture.probe_options import ProbeKind, ProbeOptions
-from execaudit.capture.wire import Facts, Piece, decode, decode_exit, decode_launch, is_exit
+from execaudit.capture.wire import ArgvPiece, Facts, decode, decode_exit, decode_launch, is_exit
 from tests.live.recording import PROBE, paused, recording
 from tests.nobody import NOBODY
 
@@ -34,14 +34,14 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class Sent(NamedTuple):
     """What was in the ring."""
 
-    execs: list[tuple[Piece, Facts]]
+    execs: list[tuple[ArgvPiece, Facts]]
     """First records."""
-    pieces: dict[tuple[int, int], list[Piece]]
+    pieces: dict[tuple[int, int], list[ArgvPiece]]
     """By exec, in their order."""
     ends: set[tuple[int, int]]
     """The execs that ended."""
 
-    def of(self, *words: bytes) -> list[tuple[Piece, Facts]]:
+    def of(self, *words: bytes) -> list[tuple[ArgvPiece, Facts]]:
         """Returns the successful execs with this command line."""
         line = b"".join(word + b"\0" for word in words)
         return [(piece, facts) for piece, facts in self.execs if not piece.failed and piece.argv == line]

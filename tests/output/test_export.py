@@ -74,7 +74,7 @@ def test_rows_become_what_their_events_become(
         patched.setattr(find, "_PAGE_ROWS", 3)
         if forgetful:
             for module, name in (
-                (csv_pages, "_MOST_PLACES"), (csv_pages, "_MOST_IDS"), (csv_pages, "_LINES_BYTES"),
+                (csv_pages, "_MOST_SHARED"), (csv_pages, "_MOST_IDS"), (csv_pages, "_LINES_BYTES"),
                 (lookups, "_MOST_KEYS"), (lookups, "_MOST_REMEMBERED"), (lookups, "_LINE_BYTES"),
             ):  # fmt: skip
                 patched.setattr(module, name, 0)

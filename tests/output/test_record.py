@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
-from execaudit.event import End, ExecEvent, Gap, Hole, Nanoseconds
+from execaudit.event import End, Gap, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey, encode_id
 from execaudit.output.record import (
     FIELDS,
@@ -22,8 +22,9 @@ from execaudit.output.record import (
     split_argv,
     to_record,
 )
+from tests.histories import changed, exec_of
 
-EVENT = ExecEvent(
+EVENT = exec_of(
     kind=Kind.EXEC,
     host="web-1",
     boot_id="8f6a1c2e-1111-4222-8333-444455556666",
@@ -151,7 +152,7 @@ def test_how_it_ended(end: End | None, expected: list[object]) -> None:
 )
 def test_what_the_file_gave(gained: Gained | None, expected: str | None) -> None:
     """Reasons in one order; nothing gained is null, as nothing known is."""
-    assert expected == to_record(EVENT._replace(privileged=gained))["privileged"]
+    assert expected == to_record(changed(EVENT, privileged=gained))["privileged"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_what_the_file_gave(gained: Gained | None, expected: str | None) -> None
 )
 def test_a_device_is_two_numbers(number: int, text: str) -> None:
     """Major and minor, as mountinfo has them."""
-    assert text == to_record(EVENT._replace(device=number))["device"]
+    assert text == to_record(changed(EVENT, device=number))["device"]
 
 
 def test_record_of_a_failed_and_cut_exec() -> None:
@@ -191,7 +192,7 @@ def test_unknown_is_null() -> None:
         "parent_comm", "auid", "session", "login_user", "tty", "cgroup", "interpreter", "inode", "device",
         "nlink", "privileged", "root", "mnt_ns", "traced",
     )  # fmt: skip
-    record = to_record(EVENT._replace(parent=None, **dict.fromkeys(names)))  # type: ignore[arg-type]
+    record = to_record(changed(EVENT, parent=None, **dict.fromkeys(names)))
 
     assert dict.fromkeys(names) == {name: record[name] for name in names}
     assert (None, None) == (record["parent_id"], record["container_id"])

@@ -26,7 +26,7 @@ from execaudit.output.summary_line import (
 )
 from execaudit.output.tree_layout import ASCII
 from tests.events import events
-from tests.histories import at, make_event
+from tests.histories import at, changed, make_event
 
 UTC = timezone.utc
 LS = make_event(b"ls", b"-l", b"my file", pid=4242, user="alice", comm=b"ls")
@@ -135,12 +135,12 @@ def test_times_of_one_day() -> None:
 @pytest.mark.parametrize(
     ("event", "command"),
     [
-        (LS._replace(kind=Kind.FAILED, errno=2, filename=b"/opt/my ls"), "'/opt/my ls': ls -l 'my file'"),
-        (LS._replace(kind=Kind.FAILED, errno=2, filename=b"ls"), "ls -l 'my file'"),
-        (LS._replace(kind=Kind.FAILED, errno=2, filename=None), "ls -l 'my file'"),
-        (LS._replace(filename=b"/opt/ls"), "ls -l 'my file'"),
-        (LS._replace(argv=b"", comm=b"k\x1bd"), "[k\\x1bd]"),
-        (LS._replace(argv=b"", comm=None), ""),
+        (changed(LS, kind=Kind.FAILED, errno=2, filename=b"/opt/my ls"), "'/opt/my ls': ls -l 'my file'"),
+        (changed(LS, kind=Kind.FAILED, errno=2, filename=b"ls"), "ls -l 'my file'"),
+        (changed(LS, kind=Kind.FAILED, errno=2, filename=None), "ls -l 'my file'"),
+        (changed(LS, filename=b"/opt/ls"), "ls -l 'my file'"),
+        (changed(LS, argv=b"", comm=b"k\x1bd"), "[k\\x1bd]"),
+        (changed(LS, argv=b"", comm=None), ""),
         (LS._replace(argv=b"ls\0", holes=(Hole(3, 7),), truncated=Truncated.LOST), "ls [...7 bytes missing...]"),
         (LS._replace(argv=b"[...7\0"), "'[...7'"),
         (LS._replace(argv=b"\x1b[2J\n\0"), "$'\\x1b[2J\\n'"),
@@ -186,14 +186,14 @@ def test_ascii_is_cut_in_ascii() -> None:
 )
 def test_names_of_users_keep_their_column(user: str, shown: str) -> None:
     """A long one is cut as ps does, so that the drawing stands in line; none is unsafe."""
-    line = tree_line(LS._replace(user=user), "", Role.MATCH, Style(zone=UTC))
+    line = tree_line(changed(LS, user=user), "", Role.MATCH, Style(zone=UTC))
 
     assert f"39.000 {shown}    4242" in line
 
 
 def test_colour_says_nothing_that_the_text_does_not() -> None:
     """What led to a match is dim, a match bold beside others, and a bad end red."""
-    failed = LS._replace(kind=Kind.FAILED, errno=2, filename=b"ls")
+    failed = changed(LS, kind=Kind.FAILED, errno=2, filename=b"ls")
     style = Style(zone=UTC, colour=True, marked=True)
     plain = Style(zone=UTC, marked=True)
     for role in Role:
@@ -223,9 +223,9 @@ def test_any_exec_has_one_safe_line(event: ExecEvent, role: Role, width: int | N
 
     assert line.isprintable()
     assert kin_line(event, "└─ ", style).isprintable()
-    assert outcome(event, next_comm=event.comm).isprintable()
+    assert outcome(event, next_comm=event.launch.comm).isprintable()
     assert width is None or wcswidth(line) <= max(
-        width, len(tree_line(LS._replace(argv=b"", comm=None), "", role, style)) + 30
+        width, len(tree_line(changed(LS, argv=b"", comm=None), "", role, style)) + 30
     )
 
 

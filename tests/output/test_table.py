@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from datetime import timedelta, timezone
+from functools import partial
 
 import pytest
 from hypothesis import example, given
@@ -21,9 +22,10 @@ from execaudit.output.notices import gap_line
 from execaudit.output.record import FIELDS, to_record
 from execaudit.output.table import table, table_header, table_row
 from execaudit.output.timecolumn import TimeColumn
+from tests.histories import changed, exec_of
 
 UTC = timezone.utc
-EVENT = ExecEvent(
+EVENT = exec_of(
     kind=Kind.EXEC,
     host="web-1",
     boot_id="8f6a1c2e-1111-4222-8333-444455556666",
@@ -47,12 +49,20 @@ EVENT = ExecEvent(
     truncated=None,
     errno=None,
 )
-SNAPSHOT = EVENT._replace(kind=Kind.SNAPSHOT, filename=None)
-FAILED = EVENT._replace(
-    kind=Kind.FAILED, filename=b"/no/such", argv=b"such", holes=(Hole(4, None),), uid=7, user=None, errno=2
+SNAPSHOT = changed(EVENT, kind=Kind.SNAPSHOT, filename=None)
+FAILED = changed(
+    EVENT,
+    kind=Kind.FAILED,
+    filename=b"/no/such",
+    argv=b"such",
+    holes=(Hole(4, None),),
+    uid=7,
+    user=None,
+    errno=2,
 )
 SPECIAL = "=+-@'\"\t\r\n,;\x1b\x7f\x9b\u202e\u2028\uff1d\uff20 aé"
-NASTY = EVENT._replace(
+NASTY = changed(
+    EVENT,
     user="'=1",
     comm=b"\r",
     filename=b"=\x7f\n",
@@ -76,7 +86,7 @@ PATHS = (
 SMALL = st.none() | st.integers(0, 255)
 KEYS = st.builds(ExecKey, *[st.integers(0, 9)] * 3)
 EVENTS = st.builds(
-    EVENT._replace,
+    partial(changed, EVENT),
     kind=st.sampled_from(Kind),
     host=TEXTS,
     ppid=st.none() | st.integers(-1, 2**22),
@@ -177,8 +187,8 @@ def test_no_csv_cell_is_a_formula_or_obeyed(event: ExecEvent) -> None:
 
 def test_csv_is_as_documented() -> None:
     """Unknown is an empty cell, argv is JSON, a formula is guarded, a number is not."""
-    event = EVENT._replace(argv=b"=1+1\0a,b\0", cwd=None, exe=b"=cmd|' /C calc'!A0", ppid=-1)
-    event = event._replace(device=8 << 20 | 1, nlink=0, privileged=Gained.SETUID | Gained.SETGID)
+    event = changed(EVENT, argv=b"=1+1\0a,b\0", cwd=None, exe=b"=cmd|' /C calc'!A0", ppid=-1)
+    event = changed(event, device=8 << 20 | 1, nlink=0, privileged=Gained.SETUID | Gained.SETGID)
     event = event._replace(end=End(Ended.EXITED, code=3, duration_ns=5))
     header, row = csv_text([event], raw=False)
 
@@ -221,7 +231,7 @@ def test_the_table_shows_the_zone_asked_for() -> None:
 def test_a_wide_value_is_never_cut() -> None:
     """A value wider than its column moves the rest and stays whole."""
     exe = b"/nix/store/" + b"x" * 60 + b"/bin/ls"
-    row = table_row(EVENT._replace(exe=exe, user="somebody-with-a-long-name"), TimeColumn(UTC, now_ns=0))
+    row = table_row(changed(EVENT, exe=exe, user="somebody-with-a-long-name"), TimeColumn(UTC, now_ns=0))
 
     assert ["somebody-with-a-long-name", "ok", exe.decode()] == row.split()[4:7]
     assert row.endswith(" ls -l 'my file'")
@@ -229,7 +239,7 @@ def test_a_wide_value_is_never_cut() -> None:
 
 def test_unknown_columns_are_a_dash() -> None:
     """What is not known takes its column all the same."""
-    row = table_row(EVENT._replace(ppid=None, uid=None, user=None, exe=None), TimeColumn(UTC, now_ns=0))
+    row = table_row(changed(EVENT, ppid=None, uid=None, user=None, exe=None), TimeColumn(UTC, now_ns=0))
 
     assert ["4242", "-", "-", "ok", "-", "ls"] == row.split()[2:8]
 
@@ -237,7 +247,7 @@ def test_unknown_columns_are_a_dash() -> None:
 def test_a_path_cannot_pass_for_other_columns() -> None:
     """A path with spaces is in quotes, so where EXE ends is plain."""
     assert " ok      '/tmp/x  /bin/true'      ls" in table_row(
-        EVENT._replace(exe=b"/tmp/x  /bin/true"), TimeColumn(UTC, now_ns=0)
+        changed(EVENT, exe=b"/tmp/x  /bin/true"), TimeColumn(UTC, now_ns=0)
     )
 
 

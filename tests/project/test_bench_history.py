@@ -70,10 +70,10 @@ def test_events_are_what_the_recorder_makes(made: Made) -> None:
         assert rebuilt == event
         assert isinstance(event.time_ns, int)
         assert isinstance(event.ppid, int)
-        assert isinstance(event.user, str)
-        assert isinstance(event.comm, bytes)
-        assert isinstance(event.cgroup, bytes)
-        assert isinstance(event.tty, bytes | None)
+        assert isinstance(event.launch.user, str)
+        assert isinstance(event.launch.comm, bytes)
+        assert isinstance(event.origin.cgroup, bytes)
+        assert isinstance(event.origin.tty, bytes | None)
         assert isinstance(event.replaces, bool)
         assert event.argv.endswith(b"\0")
         assert (event.argc, event.argv_bytes) == (event.argv.count(b"\0"), len(event.argv))
@@ -85,7 +85,7 @@ def test_the_mix_is_what_is_said(made: Made) -> None:
     events = made.events
     lines = Counter(event.argv for event in events)
     once = sum(1 for event in events if event.argv.startswith((b"cc1\0", b"x86_64-linux-gnu", b"job\0")))
-    own = {event.cwd for event in events if (event.cwd or b"").startswith(b"/build/")}
+    own = {event.launch.cwd for event in events if (event.launch.cwd or b"").startswith(b"/build/")}
 
     assert pytest.approx(0.2, abs=0.01) == share(events, once)
     assert pytest.approx(0.03, abs=0.005) == share(events, len(own))
@@ -94,7 +94,7 @@ def test_the_mix_is_what_is_said(made: Made) -> None:
     # Zipf: the most frequent line's weight is 1.
     weights = sum(rank**-1.1 for rank in range(1, 20_001))
     assert pytest.approx(0.8 / weights, rel=0.1) == share(events, lines.most_common(1)[0][1])
-    cgroups = {event.cgroup for event in events}
+    cgroups = {event.origin.cgroup for event in events}
     assert 300 == len(cgroups)
     assert 120 == sum(len(cgroup or b"") > 150 for cgroup in cgroups)
     assert 100_000 == pytest.approx(max(len(event.argv) for event in events), rel=0.1)

@@ -153,18 +153,22 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             wanted.until_ns is None or event.time_ns < wanted.until_ns,
             not wanted.pids or event.pid in wanted.pids,
             not wanted.ppids or event.ppid in wanted.ppids,
-            not wanted.comms or any(glob_matches(glob, event.comm) for glob in wanted.comms),
+            not wanted.comms or any(glob_matches(glob, event.launch.comm) for glob in wanted.comms),
             not wanted.exes or any(is_image(glob, event) for glob in wanted.exes),
-            not wanted.filenames or any(glob_matches(glob, event.filename) for glob in wanted.filenames),
-            not wanted.cwds or any(glob_matches(glob, event.cwd) for glob in wanted.cwds),
+            not wanted.filenames
+            or any(glob_matches(glob, event.launch.filename) for glob in wanted.filenames),
+            not wanted.cwds or any(glob_matches(glob, event.launch.cwd) for glob in wanted.cwds),
             not wanted.args or any(text in line for text in wanted.args),
             not wanted.args_regex or any(is_found(text, line) for text in wanted.args_regex),
-            not wanted.users or any(is_user(event.user, event.uid, match) for match in wanted.users),
+            not wanted.users
+            or any(is_user(event.launch.user, event.launch.uid, match) for match in wanted.users),
             not wanted.login_users
-            or any(is_user(event.login_user, event.auid, match) for match in wanted.login_users),
-            not wanted.ttys or event.tty in wanted.ttys,
-            not wanted.cgroups or any(glob_matches(glob, event.cgroup) for glob in wanted.cgroups),
-            not wanted.containers or any(is_in(event.cgroup, text) for text in wanted.containers),
+            or any(
+                is_user(event.origin.login_user, event.origin.auid, match) for match in wanted.login_users
+            ),
+            not wanted.ttys or event.origin.tty in wanted.ttys,
+            not wanted.cgroups or any(glob_matches(glob, event.origin.cgroup) for glob in wanted.cgroups),
+            not wanted.containers or any(is_in(event.origin.cgroup, text) for text in wanted.containers),
             not wanted.hosts or event.host in wanted.hosts,
             not wanted.failed or event.kind is Kind.FAILED,
             not wanted.truncated or event.truncated is not None,
@@ -174,12 +178,16 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
 
 def is_image(glob: bytes, event: ExecEvent) -> bool:
     """Says whether an image is meant: outside of a chroot or inside, or as a failed exec asked for it."""
-    paths = [event.exe]
-    if event.root is not None and event.exe is not None and event.exe.startswith(event.root + b"/"):
-        paths.append(event.exe[len(event.root) :])
+    paths = [event.launch.exe]
+    if (
+        event.launch.root is not None
+        and event.launch.exe is not None
+        and event.launch.exe.startswith(event.launch.root + b"/")
+    ):
+        paths.append(event.launch.exe[len(event.launch.root) :])
     if event.kind is Kind.FAILED:
-        paths.append(event.filename)
-        if glob.startswith(b"*/") and glob_matches(glob[2:], event.filename):
+        paths.append(event.launch.filename)
+        if glob.startswith(b"*/") and glob_matches(glob[2:], event.launch.filename):
             return True
     return any(glob_matches(glob, path) for path in paths)
 

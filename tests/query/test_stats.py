@@ -56,11 +56,11 @@ def test_it_counts_what_a_query_finds(
             assert found.execs == len(expected)
             assert found.failed == sum(event.kind is Kind.FAILED for event in expected)
             assert found.already == sum(event.kind is Kind.SNAPSHOT for event in expected)
-            assert found.programs == len({event.exe for event in expected} - {None})
+            assert found.programs == len({event.launch.exe for event in expected} - {None})
             for counted, values in (
-                (found.commands, Counter(event.comm for event in expected)),
-                (found.users, Counter(stats.User(event.user, event.uid) for event in expected)),
-                (found.parents, Counter(event.parent_comm for event in expected)),
+                (found.commands, Counter(event.launch.comm for event in expected)),
+                (found.users, Counter(stats.User(event.launch.user, event.launch.uid) for event in expected)),
+                (found.parents, Counter(event.launch.parent_comm for event in expected)),
             ):
                 assert [count for _, count in counted] == [count for _, count in values.most_common(top)]
                 assert all(values[value] == count for value, count in counted)  # type: ignore[index]  # each its own

@@ -32,7 +32,7 @@ from execaudit.query.find import Filter, Found
 from execaudit.store import migrate
 from execaudit.store.writer import Store
 from execaudit.system import shipped
-from tests.histories import at, begin_run, make_event, make_gap, make_history
+from tests.histories import at, begin_run, changed, make_event, make_gap, make_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -243,7 +243,7 @@ def test_the_first_histories_are_kept(first_history: Path) -> None:
         b"ls", time_ns=Nanoseconds(1005), boot_ns=5, pid=7, ppid=6, comm=b"ls",
         filename=b"/bin/ls", exe=b"/bin/ls", end=End(Ended.UNKNOWN),
     )  # fmt: skip
-    failed = program._replace(
+    failed = changed(program,
         kind=Kind.FAILED, time_ns=Nanoseconds(1006), boot_ns=Nanoseconds(6), tid=8, user=None, errno=2,
         argc=9, argv_bytes=None, holes=(Hole(3, None),), truncated=Truncated.LIMIT, end=None,
     )  # fmt: skip
@@ -343,7 +343,7 @@ def third_event(number: int) -> Found:
     if number % 5 == 0:
         event = event._replace(tid=event.pid - 1)
     if number % 3:
-        event = event._replace(auid=1000, session=3, login_user="root", tty=b"pts/3", cgroup=b"/")
+        event = changed(event, auid=1000, session=3, login_user="root", tty=b"pts/3", cgroup=b"/")
     return Found(number, event, None if number == 1 else number - 1)
 
 

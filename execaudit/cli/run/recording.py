@@ -8,7 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit import __version__
-from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Machine
 from execaudit.capture.probe import Probe
 from execaudit.capture.start import start
 from execaudit.cli.run.refusals import NOT_EXECUTABLE, CommandError
@@ -113,7 +113,7 @@ def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: Targets
     stack.callback(source.close)
     run = Run(boot_id=boot_id, host=host, version=__version__, started_ns=begun.until_ns)
     begun = begun._replace(stopped_ns=targets.store.begin_run(run))
-    assembler = Assembler(Origin(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
+    assembler = Assembler(Machine(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
     return Recorder(source, assembler, targets.sinks, host=host, begun=begun), source.uses
 
 

@@ -83,7 +83,7 @@ class _Relatives:
             return None
         number = find.locate(self._connection, end.replaced_by)
         found = [] if number is None else find.fetch(self._connection, [number])
-        return found[0].event.comm if found else None
+        return found[0].event.launch.comm if found else None
 
 
 def _warn(connection: sqlite3.Connection, event: ExecEvent) -> None:
@@ -171,6 +171,6 @@ def _unknown_origin(eldest: ExecEvent) -> str | None:
     """Returns what to say of an exec that has no parent in the history; of the first process nothing."""
     if eldest.ppid == 0:
         return None
-    comm = "" if eldest.parent_comm is None else f", {printable(eldest.parent_comm)}"
+    comm = "" if eldest.launch.parent_comm is None else f", {printable(eldest.launch.parent_comm)}"
     by = "" if eldest.ppid is None else f", pid {eldest.ppid}{comm}"
     return f"what led to {eldest.id} is not in the history{by}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from execaudit.capture.assembler import Assembler, Origin
+from execaudit.capture.assembler import Assembler, Machine
 from execaudit.capture.probe import Probe
 from execaudit.capture.probe_options import ProbeKind, ProbeOptions
 from execaudit.event import ExecEvent, ExitEvent
@@ -35,7 +35,7 @@ class Capture:
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        self._assembler = Assembler(Origin("host", "0" * 32, lambda _uid: None, lambda _pid, _since: None))
+        self._assembler = Assembler(Machine("host", "0" * 32, lambda _uid: None, lambda _pid, _since: None))
 
     def take(self) -> tuple[list[ExecEvent], list[ExitEvent]]:
         """Returns what came since it was called last."""

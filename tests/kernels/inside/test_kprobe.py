@@ -47,7 +47,7 @@ def refused_first(argv: list[bytes]) -> None:
 
 def refusal(row: ExecEvent) -> tuple[object, ...]:
     """Returns what is known of a refused exec."""
-    return row.kind, row.errno, row.filename, row.argv, row.argc, row.truncated
+    return row.kind, row.errno, row.launch.filename, row.argv, row.argc, row.truncated
 
 
 @pytest.mark.parametrize("argv", REFUSED.values(), ids=REFUSED)
@@ -114,7 +114,7 @@ def test_successful(capture: Capture, argv: list[bytes]) -> None:
     done = capture.of(lambda: execve(TRUE, argv))
     (row,) = done.execs
 
-    assert (Kind.EXEC, TRUE, b"true") == (row.kind, row.filename, row.comm)
+    assert (Kind.EXEC, TRUE, b"true") == (row.kind, row.launch.filename, row.launch.comm)
     assert joined(argv) == row.argv
     assert (len(argv), None, done.pid) == (row.argc, row.truncated, row.tid)
 
@@ -124,7 +124,7 @@ def test_successful_by_a_thread(capture: Capture) -> None:
     done = capture.of(lambda: execve_in_thread(TRUE, [b"by", b"thread"]))
     (row,) = done.execs
 
-    assert (b"by\0thread\0", TRUE, 2) == (row.argv, row.filename, row.argc)
+    assert (b"by\0thread\0", TRUE, 2) == (row.argv, row.launch.filename, row.argc)
     assert row.tid != row.pid == done.pid
 
 
@@ -132,8 +132,8 @@ def test_successful_from_memory(capture: Capture) -> None:
     """The name is the one that the kernel makes of the descriptor."""
     (row,) = capture.of(lambda: run_from_memory([b"from", b"memory"])).execs
 
-    assert (b"from\0memory\0", b"/memfd:program (deleted)") == (row.argv, row.exe)
-    assert str(row.filename and row.filename.decode()).startswith("/dev/fd/")
+    assert (b"from\0memory\0", b"/memfd:program (deleted)") == (row.argv, row.launch.exe)
+    assert str(row.launch.filename and row.launch.filename.decode()).startswith("/dev/fd/")
 
 
 def test_successful_script(capture: Capture, tmp_path: Path) -> None:
@@ -146,8 +146,8 @@ def test_successful_script(capture: Capture, tmp_path: Path) -> None:
     (row,), (end,) = done.execs, done.exits
     alone = capture.probe.uses == "kprobe-only"
 
-    assert (joined([b"/bin/sh", b"-e", name, b"one"]), 4, name) == (row.argv, row.argc, row.filename)
-    assert (None if alone else b"/bin/sh") == row.interpreter
+    assert (joined([b"/bin/sh", b"-e", name, b"one"]), 4, name) == (row.argv, row.argc, row.launch.filename)
+    assert (None if alone else b"/bin/sh") == row.launch.interpreter
     assert 3 << 8 == end.status == done.status
 
 

@@ -1,0 +1,24 @@
+"""The columns in which a Launch and an Origin stand, from the table of fields. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from execaudit.fields import Form
+
+if TYPE_CHECKING:
+    from execaudit.fields import Field
+
+_DICTIONARIES = {Form.NAME: "user", Form.COMM: "comm", Form.PATH: "path"}
+BLOB_FORMS = frozenset({Form.BYTES})
+"""What stands in a column as bytes; all else is a number."""
+
+
+def dictionary_of(field: Field) -> str | None:
+    """Returns the table that has the values of a field; None: the column has them itself."""
+    return _DICTIONARIES.get(field.form)
+
+
+def column_of(field: Field) -> str:
+    """Returns the name of a field's column."""
+    return f"{field.name}_id" if field.form in _DICTIONARIES else field.name
