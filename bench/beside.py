@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench import history, questions
 from execaudit.event import Nanoseconds
-from execaudit.query import find
+from execaudit.query import find, summary
 from execaudit.query.connection import open_history
 from execaudit.query.find import Filter
 from execaudit.store.writer import Run, Store
@@ -181,7 +181,7 @@ def prune_beside(path: Path, known: Known) -> None:
     begun = time.monotonic()
     fed = beside_writer(path, lambda: _run(["db", "prune", "--older-than", f"{age}s"], path))
     with open_history(path) as connection:
-        gone = find.pruned(connection)
+        gone = summary.pruned(connection)
     deleted = 0 if gone is None else gone.execs
     print(
         f"\nPruning {_SHARE:.0%} beside {_RATE} execs a second: {deleted} deleted in {time.monotonic() - begun:.0f} s,"

@@ -44,7 +44,7 @@ PURE = (
     "capture.assembler", "capture.snapshot", "capture.wire", "database.enum_codes", "database.id_list",
     "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "output.cells",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.summary_line", "output.table",
-    "output.tree_layout", "output.widths", "query.container", "query.filter", "query.globs", "query.rows", "shorten",
+    "output.tree_layout", "output.widths", "query.container", "query.filter", "query.globs", "query.rows", "query.statements", "shorten",
     "times",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}

@@ -13,7 +13,8 @@ from execaudit.output.format import Format
 from execaudit.output.json_lines import jsonl
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.filter import PAGE_ROWS, Filter, Span
+from execaudit.query.filter import Filter
+from execaudit.query.statements import PAGE_ROWS, Span
 from execaudit.system import parallel
 from execaudit.system.parallel import Block
 

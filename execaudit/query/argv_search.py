@@ -12,7 +12,7 @@ from execaudit.database import packed_ids, trigram_bitmap
 from execaudit.database.id_list import json_ids
 from execaudit.database.packed_ids import CHUNK_EXECS
 from execaudit.database.trigram_bitmap import BLOCK_LINES, CHUNK_BLOCKS, CHUNK_LINES, CHUNK_ROWS
-from execaudit.query.filter import Span, lines_statement
+from execaudit.query.statements import Span, lines_statement
 
 if TYPE_CHECKING:
     import sqlite3

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import pwd
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database import files
 from execaudit.database import id_lookup as exec_keys
 from execaudit.enums import GapReason
-from execaudit.errors import FilterError
 from execaudit.event import Gap
 from execaudit.query import lookups, recorders
 from execaudit.query.argv_search import Search
-from execaudit.query.filter import (
+from execaudit.query.filter import Filter, UserMatch
+from execaudit.query.lookups import Resolver
+from execaudit.query.rows import Found, Known, Recording
+from execaudit.query.sql_functions import add_functions
+from execaudit.query.statements import (
     PAGE_ROWS,
-    Filter,
     Span,
     Statement,
-    UserMatch,
     bounds_statement,
     count_statement,
     descendants_statement,
@@ -29,21 +29,17 @@ from execaudit.query.filter import (
     numbers_statement,
     statement,
 )
-from execaudit.query.lookups import Resolver
-from execaudit.query.rows import Found, Known, Recording
-from execaudit.query.sql_functions import add_functions
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Iterator, Sequence
 
     from execaudit.errors import DamagedStoreError
-    from execaudit.event import Nanoseconds
     from execaudit.exec_id import ExecKey
 
 __all__ = [
-    "Filter", "Found", "Pruned", "Summary", "UserMatch",
-    "count", "fetch", "find", "gaps", "last_number", "locate", "one_moment", "parts", "prepare", "pruned", "summary", "user_match",
+    "Filter", "Found", "UserMatch",
+    "count", "fetch", "find", "gaps", "last_number", "locate", "one_moment", "parts", "prepare",
 ]  # fmt: skip
 
 # A page is one short read transaction: a long one would keep the writer's WAL from being
@@ -53,8 +49,6 @@ _PAGE_BYTES = 16 * 1024 * 1024
 # So many of the newest are looked at before all others are.
 _NEAR = 20_000
 _COUNTED = 500_000
-_LAST_UID = 2**32 - 1
-_UID_DIGITS = 10
 
 
 def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
@@ -340,48 +334,6 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
         raise _damaged(f"a gap makes no sense ({exc})") from exc
 
 
-class Pruned(NamedTuple):
-    """What is no longer in a history."""
-
-    execs: int
-    until_ns: Nanoseconds
-    """Execs of earlier times may be gone; wall clock."""
-    at_ns: Nanoseconds
-    """When it was last done; wall clock."""
-
-
-def pruned(connection: sqlite3.Connection) -> Pruned | None:
-    """Returns what was deleted to keep the history within its limits; None if nothing was."""
-    row = connection.execute(
-        "SELECT sum(execs), max(ts_to), max(at_ns) FROM pruned WHERE execs > 0"
-    ).fetchone()
-    return None if row[0] is None else Pruned(*row)
-
-
-def user_match(connection: sqlite3.Connection, text: str, *, option: str = "--user") -> UserMatch:
-    """Returns the user that a name or uid names, in this history or on this host.
-
-    Raises FilterError, which names the option, for a name that is known in neither.
-    """
-    if text.isascii() and text.isdigit():
-        # int() itself refuses very long ones.
-        if len(text) > _UID_DIGITS or int(text) > _LAST_UID:
-            raise FilterError(f"{option}: {text} is no uid", fix=f"they end at {_LAST_UID}")
-        return UserMatch(None, int(text))
-    try:
-        uid = pwd.getpwnam(text).pw_uid
-    except (KeyError, ValueError):
-        uid = None
-    if uid is None:
-        name = text.encode("utf-8", "surrogateescape")
-        if connection.execute("SELECT 1 FROM user WHERE v = ?", (name,)).fetchone() is None:
-            raise FilterError(
-                f"{option}: nobody is called {text!r}, in this history or on this host",
-                fix="give a name or a uid",
-            )
-    return UserMatch(text, uid)
-
-
 def last_number(connection: sqlite3.Connection) -> int:
     """Returns the place of the newest exec in the history, 0 if there is none."""
     return int(connection.execute("SELECT max(id) FROM exec").fetchone()[0] or 0)
@@ -411,45 +363,3 @@ def count(connection: sqlite3.Connection, wanted: Filter) -> int:
     for part in parts(connection, wanted):
         found += connection.execute(*count_statement(wanted, part)).fetchone()[0]
     return found if limit is None else min(found, limit)
-
-
-class Summary(NamedTuple):
-    """What a history holds."""
-
-    execs: int
-    first_ns: Nanoseconds | None
-    last_ns: Nanoseconds | None
-    gaps: int
-    missed: int
-    """Execs that are only counted, in gaps."""
-    runs: int
-    exits: int
-    """Ends of programs, being replaced by another included."""
-    stray_exits: int
-    """Ends of programs whose exec was lost."""
-    missed_exits: int
-    """Ends that are only counted, in gaps."""
-
-
-def summary(connection: sqlite3.Connection) -> Summary:
-    """Returns what the history holds, from its small tables and two counts."""
-
-    def row(sql: str) -> tuple[Any, ...]:
-        found: tuple[Any, ...] = connection.execute(sql).fetchone()
-        return found
-
-    gap_count, missed, missed_exits = row(
-        "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(exits), 0) FROM gap"
-    )
-    first, last = row("SELECT min(ts_min), max(ts_max) FROM seg")
-    return Summary(
-        execs=row("SELECT count(*) FROM exec")[0],
-        first_ns=first,
-        last_ns=last,
-        gaps=gap_count,
-        missed=missed,
-        runs=row("SELECT count(*) FROM run")[0],
-        exits=row("SELECT (SELECT count(*) FROM exit) + count(duration_ns) FROM exec")[0],
-        stray_exits=row("SELECT count(*) FROM stray_exit")[0],
-        missed_exits=missed_exits,
-    )

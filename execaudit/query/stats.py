@@ -11,14 +11,15 @@ from execaudit.enums import Kind
 from execaudit.escaping import exact
 from execaudit.event import Nanoseconds
 from execaudit.query import find
-from execaudit.query.filter import launches_statement, tally_statement, times_statement, values_statement
+from execaudit.query.statements import launches_statement, tally_statement, times_statement, values_statement
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Hashable, Iterable
     from typing import TypeVar
 
-    from execaudit.query.filter import Filter, Span
+    from execaudit.query.filter import Filter
+    from execaudit.query.statements import Span
 
     _Thing = TypeVar("_Thing", bound=Hashable)
 

@@ -19,7 +19,7 @@ from execaudit.database.revision import REVISION
 from execaudit.enums import Truncated
 from execaudit.errors import DamagedStoreError, StoreError
 from execaudit.event import Hole
-from execaudit.query import find
+from execaudit.query import find, summary
 from execaudit.query.connection import open_history, revision_of
 from execaudit.query.find import Filter
 from tests.examples import examples
@@ -37,7 +37,7 @@ CHECKOUT = Path(__file__).parents[2]
 def read(path: Path) -> list[ExecEvent]:
     """Returns all execs, having asked for everything else too."""
     with open_history(path) as connection:
-        find.summary(connection)
+        summary.summary(connection)
         find.gaps(connection, Filter())
         find.count(connection, Filter(comms=(b"t*",)))
         return [found.event for found in find.find(connection, Filter())]

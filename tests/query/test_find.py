@@ -17,10 +17,10 @@ from execaudit.enums import Ended, Kind, Truncated
 from execaudit.errors import DamagedStoreError, FilterError, StoreError
 from execaudit.event import End, ExecEvent, Gap, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey
-from execaudit.query import find
+from execaudit.query import find, summary, users
 from execaudit.query.connection import open_history
-from execaudit.query.filter import Span, descendants_statement, newest_statement, statement
 from execaudit.query.find import Filter, Found, UserMatch
+from execaudit.query.statements import Span, descendants_statement, newest_statement, statement
 from execaudit.store import inserts, interning
 from execaudit.store.writer import Store
 from tests.events import Batch, events, lineages, with_ends
@@ -509,7 +509,7 @@ def test_a_user_is_a_uid_or_a_name(tmp_path: Path, text: str, expected: UserMatc
     """Digits are a uid; a name is one of this host, or one that only the history knows."""
     make_history(tmp_path / "h.db", [make_event(b"a", user="gone"), make_event(b"a", user="g\udcffne")])
     with open_history(tmp_path / "h.db") as connection:
-        assert expected == find.user_match(connection, text)
+        assert expected == users.user_match(connection, text)
 
 
 @pytest.mark.parametrize(
@@ -518,7 +518,7 @@ def test_a_user_is_a_uid_or_a_name(tmp_path: Path, text: str, expected: UserMatc
 def test_an_unknown_user_is_refused(history: sqlite3.Connection, text: str) -> None:
     """Who is known nowhere, and a number that is no uid, is a mistake rather than an empty answer."""
     with pytest.raises(FilterError, match=r"^--user: [^\n]*$"):
-        find.user_match(history, text)
+        users.user_match(history, text)
 
 
 @pytest.mark.parametrize(
@@ -562,9 +562,9 @@ def test_the_summary_adds_up(tmp_path: Path) -> None:
     exits = [make_exit(made[0].key, 6), make_exit(ExecKey(0, 1, 2), 6), make_exit(ExecKey(0, 1, 3), 6)]
     make_history(tmp_path / "h.db", made, gaps, exits)
     with open_history(tmp_path / "h.db") as connection:
-        assert find.Summary(
+        assert summary.Summary(
             3, at(2), at(9), gaps=2, missed=3, runs=2, exits=1, stray_exits=2, missed_exits=11
-        ) == find.summary(connection)
+        ) == summary.summary(connection)
         assert find.last_number(connection) == 3
 
 
@@ -572,9 +572,9 @@ def test_an_empty_history_is_a_history(tmp_path: Path) -> None:
     """Before the first exec every question has an answer."""
     make_history(tmp_path / "h.db", [])
     with open_history(tmp_path / "h.db") as connection:
-        assert find.Summary(
+        assert summary.Summary(
             0, None, None, gaps=0, missed=0, runs=0, exits=0, stray_exits=0, missed_exits=0
-        ) == find.summary(connection)
+        ) == summary.summary(connection)
         assert [] == found(connection, Filter(since_ns=at(0), limit=5))
         assert [] == found(connection, Filter(under=(1,)))
         assert find.last_number(connection) == 0

@@ -13,7 +13,7 @@ import pytest
 from execaudit.cli.query import command
 from execaudit.enums import Kind, Truncated
 from execaudit.event import Hole
-from execaudit.query import find, stats
+from execaudit.query import find, stats, summary
 from execaudit.query.filter import Filter, UserMatch
 from execaudit.store.writer import Store
 from tests.histories import at, make_event, make_history
@@ -65,7 +65,7 @@ PAIRS = [dict(pair) for pair in combinations(CHOICES, 2) if pair[0][0] != pair[1
 def find_all(connection: Watched, wanted: Filter) -> None:
     """Does what `query` and `export` do."""
     find.gaps(connection, wanted)
-    find.pruned(connection)
+    summary.pruned(connection)
     for _ in find.find(connection, wanted):
         pass
 

@@ -545,7 +545,7 @@ def test_a_folder_that_is_no_proc_is_an_error(tmp_path: Path) -> None:
 
 def test_arguments_without_end_are_cut() -> None:
     """A process says that 3 GB which do not exist are its arguments: what is read of it has a bound."""
-    source = Path(__file__).parent / "hostile/programs/long_cmdline.c"
+    source = CHECKOUT / "tests/hostile/programs/long_cmdline.c"
     with public_folder() as folder:
         program = folder / "long_cmdline"
         subprocess.run(["cc", "-o", program, source], check=True)

@@ -11,7 +11,7 @@ import click
 from execaudit.errors import ExecauditError, FilterError
 from execaudit.escaping import printable
 from execaudit.exec_id import encode_id
-from execaudit.query import find, globs
+from execaudit.query import find, globs, users
 
 if TYPE_CHECKING:
     import sqlite3
@@ -56,9 +56,9 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         cwds=meant("cwds", globs.of_directory),
         args=raw("args"),
         args_regex=raw("args_regex"),
-        users=tuple(find.user_match(connection, text) for text in values["users"]),
+        users=tuple(users.user_match(connection, text) for text in values["users"]),
         login_users=tuple(
-            find.user_match(connection, text, option="--login-user") for text in values["login_users"]
+            users.user_match(connection, text, option="--login-user") for text in values["login_users"]
         ),
         ttys=raw("ttys"),
         cgroups=tuple(glob for text in raw("cgroups") for glob in globs.of_cgroup(text)),

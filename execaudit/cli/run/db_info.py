@@ -12,7 +12,7 @@ from execaudit.database import files
 from execaudit.database.revision import schema_revision
 from execaudit.escaping import printable
 from execaudit.output.json_lines import json_text
-from execaudit.query import find, recorders
+from execaudit.query import find, recorders, summary
 from execaudit.store import limits
 from execaudit.system import clock
 from execaudit.times import utc_text
@@ -39,7 +39,7 @@ def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
     path = state.database()
     kept = limits.effective(path, upkeep(state.settings()).limits)
     with state.history() as connection:
-        summary, gone = find.summary(connection), find.pruned(connection)
+        found, gone = summary.summary(connection), summary.pruned(connection)
         silent = recorders.silences(
             connection, (), find.gaps(connection, find.Filter()), now_ns=clock.wall_ns()
         )
@@ -47,15 +47,15 @@ def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
             "path": str(path),
             "schema": schema_revision(connection),
             "bytes": files.size_of(path),
-            "execs": summary.execs,
-            "first": None if summary.first_ns is None else utc_text(summary.first_ns),
-            "last": None if summary.last_ns is None else utc_text(summary.last_ns),
-            "exits": summary.exits,
-            "stray_exits": summary.stray_exits,
-            "gaps": summary.gaps,
-            "missed": summary.missed,
-            "missed_exits": summary.missed_exits,
-            "recorder_runs": summary.runs,
+            "execs": found.execs,
+            "first": None if found.first_ns is None else utc_text(found.first_ns),
+            "last": None if found.last_ns is None else utc_text(found.last_ns),
+            "exits": found.exits,
+            "stray_exits": found.stray_exits,
+            "gaps": found.gaps,
+            "missed": found.missed,
+            "missed_exits": found.missed_exits,
+            "recorder_runs": found.runs,
             "max_size": kept.max_bytes,
             "max_age": None if kept.max_age_ns is None else limits.time_text(kept.max_age_ns),
             "min_age": limits.time_text(kept.min_age_ns),

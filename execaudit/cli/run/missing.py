@@ -12,7 +12,7 @@ from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
 from execaudit.output import notices
 from execaudit.output.record import gap_record
-from execaudit.query import find, recorders
+from execaudit.query import find, recorders, summary
 from execaudit.query.recorders import Silence
 from execaudit.system import clock
 from execaudit.times import zone_text
@@ -105,7 +105,7 @@ def missing_record(missed: Missed, since_ns: int | None) -> dict[str, object]:
 
 def warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
     """Says on stderr that the range reaches back to what was deleted; not where the newest are asked for."""
-    gone = find.pruned(connection)
+    gone = summary.pruned(connection)
     if gone is None or (wanted.since_ns is None and wanted.limit is not None):
         return
     if wanted.since_ns is None or wanted.since_ns < gone.until_ns:

@@ -19,7 +19,7 @@ from execaudit.output.json_lines import json_text
 from execaudit.output.record import decoded
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.output.widths import padded
-from execaudit.query import find, stats
+from execaudit.query import stats, summary
 from execaudit.system import clock
 from execaudit.times import utc_text, zone_text
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.event import Nanoseconds
-    from execaudit.query.find import Pruned
     from execaudit.query.stats import Stats
+    from execaudit.query.summary import Pruned
 
 _SECOND = 1_000_000_000
 _NAME_WIDTH, _BAR_WIDTH = 24, 40
@@ -58,7 +58,7 @@ def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -
     gathered = stats.gather(connection, asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
     missing = Missing(connection, wanted)
     missed = missing.news()
-    return Totals(gathered, missed, [*missing.records(missed)], find.pruned(connection), asked)
+    return Totals(gathered, missed, [*missing.records(missed)], summary.pruned(connection), asked)
 
 
 def write(totals: Totals, database: Path, *, as_json: bool) -> None:
