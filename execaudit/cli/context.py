@@ -52,7 +52,7 @@ class State:
 
         path = self.database()
         if path.exists() and not (path.is_file() and path.stat().st_size == 0) and revision_of(path) is None:
-            raise StoreError(f"{path} is another program's database: name another file with --db")
+            raise StoreError(f"{path} is another program's database", fix="name another file with --db")
         return path
 
     @contextlib.contextmanager

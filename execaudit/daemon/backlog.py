@@ -41,15 +41,25 @@ class Finished(_Finished):
     """What the recorder finished since it last said so."""
 
     @cached_property
-    def shares(self) -> dict[int | None, int]:
-        """About how many bytes of memory the execs of each account take; ends and gaps are nobody's.
+    def weights(self) -> dict[int | None, tuple[int, int]]:
+        """How many execs each account has here, and how many bytes of command lines.
 
-        Weighed once for all sinks, and only if the batch has to wait.
+        Computed once for all who ask: the budget of accounts, and the backlog of each sink.
         """
-        shares: dict[int | None, int] = {}
+        weights: dict[int | None, tuple[int, int]] = {}
         for event in self.events:
             account = account_of(event)
-            shares[account] = shares.get(account, 0) + _EVENT_BYTES + len(event.argv)
+            execs, argv_bytes = weights.get(account, (0, 0))
+            weights[account] = execs + 1, argv_bytes + len(event.argv)
+        return weights
+
+    @cached_property
+    def shares(self) -> dict[int | None, int]:
+        """About how many bytes of memory the execs of each account take; ends and gaps are nobody's."""
+        shares = {
+            account: execs * _EVENT_BYTES + argv_bytes
+            for account, (execs, argv_bytes) in self.weights.items()
+        }
         if self.gaps or self.exits:
             rest = _EVENT_BYTES * len(self.gaps) + _EXIT_BYTES * len(self.exits)
             shares[None] = shares.get(None, 0) + rest

@@ -15,7 +15,7 @@ from execaudit.enums import GapReason, Kind
 from execaudit.event import Nanoseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from execaudit.daemon.backlog import Finished
     from execaudit.event import ExecEvent, ExitEvent, Gap
@@ -29,7 +29,9 @@ _PARTS, _PART_SECONDS = 6, 600.0
 _MOST_ACCOUNTS = 4096
 # Refused execs whose ends are known as theirs; later ones are ends of unknown programs.
 _MOST_REFUSED = 20_000
-# Gaps are joined for so long: a flood must not fill the history with them.
+# Refused execs are counted for so long before a gap is written: a flood must not fill the history with gaps.
+# GapLog cannot join these: it joins what every sink is told of, before the sinks, and this is what the database
+# alone does not have.
 _JOINED_SECONDS = 15.0
 
 
@@ -55,9 +57,9 @@ class Budget:
         """
         self._forget()
         if pressure is None and not self._refused:
-            self._charge(batch.events)
+            self._charge(batch)
             return batch
-        refused = set() if pressure is None else self._to_refuse(pressure, batch.events, room_bytes)
+        refused = set() if pressure is None else self._to_refuse(pressure, batch, room_bytes)
         events = []
         for event in batch.events:
             account = account_of(event)
@@ -65,13 +67,14 @@ class Budget:
                 self._refuse(event, account)
             else:
                 events.append(event)
-        self._charge(events)
         exits = [end for end in batch.exits if not self._is_of_refused(end)]
         gaps = list(batch.gaps)
         if self._lost and (pressure is None or self._monotonic() >= self._next_gap):
             self._next_gap = self._monotonic() + _JOINED_SECONDS
             gaps += self.settle()
-        return batch._replace(events=events, exits=exits, gaps=gaps)
+        admitted = batch._replace(events=events, exits=exits, gaps=gaps)
+        self._charge(admitted)
+        return admitted
 
     def settle(self) -> list[Gap]:
         """Returns the gaps for what was refused since it was last asked."""
@@ -87,17 +90,16 @@ class Budget:
             self._part_ends = max(self._part_ends + _PART_SECONDS, now - _PARTS * _PART_SECONDS)
             self._parts.append(Counter())
 
-    def _charge(self, events: Collection[ExecEvent]) -> None:
+    def _charge(self, batch: Finished) -> None:
+        """Adds what a batch takes of the history."""
         taken = self._parts[-1]
-        for event in events:
-            taken[account_of(event)] += len(event.argv) + _EXEC_BYTES
+        taken.update(_taken(batch))
         if len(taken) > _MOST_ACCOUNTS:
             self._parts[-1] = Counter(dict(taken.most_common(_MOST_ACCOUNTS // 2)))
 
-    def _to_refuse(self, pressure: float, events: Collection[ExecEvent], room_bytes: int) -> set[int | None]:
-        wanted: Counter[int | None] = Counter()
-        for event in events:
-            wanted[account_of(event)] += len(event.argv) + _EXEC_BYTES
+    def _to_refuse(self, pressure: float, batch: Finished, room_bytes: int) -> set[int | None]:
+        """Returns the accounts whose execs of a batch are refused."""
+        wanted = Counter(_taken(batch))
         del wanted[_ROOT]
         if not wanted:
             return set()
@@ -132,3 +134,10 @@ class Budget:
         first, last = self._lost_ns if self._lost else (time_ns, time_ns)
         self._lost_ns = (min(first, time_ns), max(last, time_ns))
         self._lost.note(account, execs=execs, exits=exits)
+
+
+def _taken(batch: Finished) -> dict[int | None, int]:
+    """Returns about how many bytes of the history the execs of each account take."""
+    return {
+        account: execs * _EXEC_BYTES + argv_bytes for account, (execs, argv_bytes) in batch.weights.items()
+    }

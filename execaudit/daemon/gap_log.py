@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# After a gap, further ones of the same reason and user are joined for so long.
+# After a gap, further gaps of the same reason and user are joined for so long. (The budget joins its own: it
+# refuses execs behind this, for the database alone.)
 _JOIN_SECONDS = 10.0
 # Kinds that are remembered; of more users the gaps are joined without their names.
 _MOST_KINDS = 64

@@ -103,8 +103,8 @@ class LogFile:
         most = self.rotation.max_total
         if most is not None and self._size >= most:
             raise ExecauditError(
-                f"the JSON log {self.path} has reached its limit of {most} bytes and cannot be rotated: "
-                "see what is in its folder, or raise max_total in [json_log]"
+                f"the JSON log {self.path} has reached its limit of {most} bytes and cannot be rotated",
+                fix="see what is in its folder, or raise max_total in [json_log]",
             )
 
     def _look(self) -> int:
@@ -151,7 +151,8 @@ class LogFile:
             ) from exc
         except OSError as exc:
             raise ExecauditError(
-                f"cannot write the JSON log {self.path}: {exc.strerror}: make its folder, or name another file with --json-log"
+                f"cannot write the JSON log {self.path}: {exc.strerror}",
+                fix="make its folder, or name another file with --json-log",
             ) from exc
         self._fd, self._size = fd, size
         self._identity = found.st_dev, found.st_ino

@@ -70,7 +70,10 @@ class Retention:
         """Returns what is to be stored of a batch: all of it, unless the history is at its limit."""
         pressure = self._pressure
         # A batch can have more than there is room for.
-        if pressure is None and sum([len(event.argv) for event in batch.events]) > self._room_bytes:
+        if (
+            pressure is None
+            and sum(argv_bytes for _, argv_bytes in batch.weights.values()) > self._room_bytes
+        ):
             pressure = 0.0
         return self._budget.admit(batch, pressure, self._room_bytes)
 

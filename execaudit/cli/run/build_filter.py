@@ -31,7 +31,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
     since, until = values["since"], values["until"]
     if since is not None and until is not None and since >= until:
         raise FilterError(
-            "--since is not before --until, so nothing can be between them: swap or correct them"
+            "--since is not before --until, so nothing can be between them", fix="swap or correct them"
         )
 
     def raw(name: str) -> tuple[bytes, ...]:
@@ -98,7 +98,8 @@ def number_of(connection: sqlite3.Connection, key: ExecKey) -> int:
     number = find.locate(connection, key)
     if number is None:
         raise ExecauditError(
-            f"there is no exec {encode_id(key)} in this history: take an id from `query`, or name another --db"
+            f"there is no exec {encode_id(key)} in this history",
+            fix="take an id from `query`, or name another --db",
         )
     return number
 

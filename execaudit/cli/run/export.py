@@ -82,7 +82,9 @@ def _opened(output: Path | None) -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as exc:
-        raise ExecauditError(f"cannot write {output}: {exc.strerror}: name another file with -o") from exc
+        raise ExecauditError(
+            f"cannot write {output}: {exc.strerror}", fix="name another file with -o"
+        ) from exc
 
 
 def _is_standard_output(path: Path) -> bool:

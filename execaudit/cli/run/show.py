@@ -53,7 +53,7 @@ class _Relatives:
         self._connection = connection
         found = find.fetch(connection, [number])
         if not found:
-            raise ExecauditError("the exec was pruned just now: take a newer one from `query`")
+            raise ExecauditError("the exec was pruned just now", fix="take a newer one from `query`")
         self.event = found[0].event
         self.lineage = [kin for kin in lineage.lineage(connection, [number]) if kin.number != number]
         """The first is the root."""

@@ -81,7 +81,10 @@ class DatabaseSink(Sink):
             self._ballast.give_up()
             failure = self._try()
         if failure is not None:
-            raise StoreError(f"{failure} ({self._backlog.execs()} execs are not in the history)") from failure
+            left = self._backlog.execs()
+            raise StoreError(
+                f"{failure.what} ({left} execs are not in the history)", fix=failure.fix
+            ) from failure
 
     def _try(self) -> StoreError | None:
         """Writes what waits. Returns why it still waits."""
