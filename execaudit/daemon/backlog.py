@@ -1,7 +1,7 @@
-"""Batches that wait until their sink can take them, up to a bound that accounts share. Pure.
+"""Keep batches in memory until their sink can write them, up to a bound that accounts share. Pure.
 
-What is beyond the bound is not kept but counted: when the sink goes on, it is told so, by gaps with
-the times between which execs are missing there, and whose they were.
+Execs beyond the bound are not kept but counted. When the sink goes on it gets gaps, which say between which
+times execs are missing, and whose they were.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 
-# What an event takes beside its arguments, and the end of a program, in bytes of Python's memory:
-# measured with tracemalloc over the tests' storm, texts that many execs share left out.
+# Bytes of Python's memory for an event without its arguments, and for the end of a program. Measured with
+# tracemalloc over the tests' storm, without texts that many execs share.
 _EVENT_BYTES = 1000
 _EXIT_BYTES = 400
-# So many gaps stand in a loss as they came; more are joined.
+# So many gaps that wait are kept apart; more are joined.
 _MOST_GAPS = 100
 _ROOT = 0
 
@@ -32,13 +32,13 @@ class _Finished(NamedTuple):
     gaps: Sequence[Gap]
     exits: Sequence[ExitEvent]
     seen_ns: Nanoseconds
-    """Wall clock: with this, all that was captured until then is finished."""
+    """Wall clock: with this batch, all that was captured until then is finished."""
     host: str | None = None
-    """Its name then; None: as before."""
+    """The host's name then; None: as before."""
 
 
 class Finished(_Finished):
-    """What the recorder finished since it last said so."""
+    """What the recorder has finished since the last batch."""
 
     @cached_property
     def weights(self) -> dict[int | None, tuple[int, int]]:
@@ -75,15 +75,16 @@ class _Waiting:
         """None: not weighed yet."""
         self.lost = Lost()
         self.told: Finished | None = None
-        """What first() returned: it may just be written, and stays as it is."""
+        """What first() returned. It may be being written, so it is not changed."""
 
 
 class Backlog:
-    """The batches of one sink that waits, in their order, with a gap where something was dropped.
+    """The batches that wait for one sink, in their order, with a gap where something was dropped.
 
-    Below three quarters of the bound everything is kept. Above that root may hold half of it and others
-    a quarter each; and when it is full, the account that holds most loses its newest. An account that
-    lost something is kept out until it holds half of its share: a flood makes few gaps.
+    Below three quarters of the bound everything is kept. Above that, root may hold half of the bound and
+    every other account a quarter. When the bound is reached, the account that holds most loses its newest
+    execs. After a loss, an account may add nothing until it holds half of its share: so a flood makes few
+    gaps.
     """
 
     def __init__(self, host: str, most_bytes: int) -> None:
@@ -93,14 +94,14 @@ class Backlog:
         self._held: dict[int | None, int] = {}
         self._shut: set[int | None] = set()
         self.size = 0
-        """Bytes that the batches take, about; the only one that waits is not weighed."""
+        """About how many bytes the batches take. A batch that waits alone is not counted."""
         self._seen_ns: Nanoseconds | None = None
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def add(self, batch: Finished) -> None:
-        """Takes a batch, or counts what is in it."""
+        """Keeps a batch. Counts what there is no room for."""
         if self and not (batch.events or batch.gaps or batch.exits):
             return
         began = batch.seen_ns if self._seen_ns is None else self._seen_ns
@@ -117,7 +118,7 @@ class Backlog:
         self._seen_ns = batch.seen_ns
 
     def first(self) -> Finished | None:
-        """Returns what is to be written next, and leaves it here; None if nothing waits."""
+        """Returns the next batch to write, which stays here until written(); None if nothing waits."""
         if not self._waiting:
             return None
         head = self._waiting[0]
@@ -130,17 +131,17 @@ class Backlog:
         return head.told
 
     def written(self) -> None:
-        """Drops what first() returned: it is where it was to go."""
+        """Forgets the batch that first() returned: the sink has written it."""
         head = self._waiting.popleft()
         if head.shares is not None:
             self._free(head.shares)
 
     def execs(self) -> int:
-        """Returns how many execs wait, or are counted in what waits."""
+        """Returns how many execs wait, those that were dropped and counted included."""
         return sum(each.lost.execs + _execs(each.batch.events) for each in self._waiting)
 
     def _dropped(self, shares: dict[int | None, int]) -> set[int | None]:
-        """Returns the accounts of a batch that have no room, after making room where others hold more."""
+        """Returns the accounts that get no room for a batch. Evicts execs of accounts that hold more."""
         for account in self._shut & set(shares):
             if self._held.get(account, 0) <= self._share_of(account) // 2:
                 self._shut.discard(account)
@@ -160,11 +161,11 @@ class Backlog:
         return dropped
 
     def _share_of(self, account: int | None) -> int:
-        """Returns what an account may hold of a backlog that is nearly full."""
+        """Returns how many bytes an account may hold when the backlog is nearly full."""
         return self._most_bytes // (2 if account in {_ROOT, None} else 4)
 
     def _evict(self, account: int | None) -> bool:
-        """Drops the newest execs of an account that are not just written. Returns whether there were any."""
+        """Drops an account's newest execs that are not being written. Returns whether there were any."""
         self._shut.add(account)
         for entry in reversed(self._waiting):
             if entry.told is None and entry.shares is not None and account in entry.shares:
@@ -190,7 +191,7 @@ class Backlog:
                 del self._held[account]
 
     def _join(self, entry: _Waiting) -> bool:
-        """Adds what holds no event to what holds none just before it. Returns whether it did."""
+        """Joins a batch without events to one before it that has none either. Returns whether it did."""
         last = self._waiting[-1] if self._waiting else None
         if last is None or last.told is not None:
             return False
@@ -214,7 +215,7 @@ class Backlog:
 
 
 def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
-    """Counts what accounts have in a batch, and leaves the rest in it. Gaps stay."""
+    """Drops and counts the events of accounts in a batch. Its gaps stay."""
     batch = entry.batch
     kept, dropped = _divided(batch.events, lambda event: account_of(event) not in accounts)
     exits = [] if None in accounts else batch.exits

@@ -1,7 +1,7 @@
-"""Refuse new execs while a history is at its limit: first those of the account that took most of it lately.
+"""Refuse new execs while a history is at its limit: first those of the account that lately took most of it.
 
-An account is whoever a process's noise is charged to; see ExecEvent.account. What is refused is counted,
-in gaps that name the accounts. Root is never refused.
+An account is the uid that an exec is charged to; see ExecEvent.account. Refused execs are counted in gaps
+that name the accounts. Root is never refused.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ _ROOT = 0
 _EXEC_BYTES = 150
 # "Lately" is an hour, forgotten in these parts.
 _PARTS, _PART_SECONDS = 6, 600.0
-# One of more than so many accounts is charged to nobody.
+# So many accounts are remembered; then the smaller half is forgotten.
 _MOST_ACCOUNTS = 4096
-# Refused execs whose ends are known as theirs; later ones are ends of unknown programs.
+# So many refused execs are remembered, to refuse their ends too. The end of an older one is stored as that
+# of an unknown program.
 _MOST_REFUSED = 20_000
-# Refused execs are counted for so long before a gap is written: a flood must not fill the history with gaps.
-# GapLog cannot join these: it joins what every sink is told of, before the sinks, and this is what the database
-# alone does not have.
+# Refused execs are counted for so long before a gap is written: a flood must not fill the history with
+# gaps. GapLog cannot do that: it joins gaps before the sinks, for all sinks, and other sinks refuse nothing.
 _JOINED_SECONDS = 15.0
 
 
 class Budget:
-    """What each account took of the history, and who may have more."""
+    """Knows how much of the history each account took, and decides who may have more."""
 
     def __init__(self, host: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._host, self._monotonic = host, monotonic
         self._parts: deque[Counter[int | None]] = deque([Counter()], maxlen=_PARTS)
         self._part_ends = monotonic() + _PART_SECONDS
         self._refused: dict[tuple[int, int], int | None] = {}
-        """By boot clock and pid of execs: their accounts."""
+        """The account of each refused exec, by boot clock and pid."""
         self._lost = Lost()
         self._lost_ns = (Nanoseconds(0), Nanoseconds(0))
-        """The first one's time, and the last one's."""
+        """The times of the first and the last exec that was refused."""
         self._next_gap = 0.0
 
     def admit(self, batch: Finished, pressure: float | None, room_bytes: int = 0) -> Finished:
         """Returns what is to be stored of a batch.
 
-        `pressure` is None, or from 0 to 1: refuse the largest, or all but root. The largest are those for
-        which `room_bytes` would not suffice either.
+        `pressure` None refuses nobody, 0 the largest account, 1 all but root. Further accounts are refused,
+        the largest first, until the rest of the batch fits into `room_bytes`.
         """
         self._forget()
         if pressure is None and not self._refused:
@@ -71,20 +71,20 @@ class Budget:
         gaps = list(batch.gaps)
         if self._lost and (pressure is None or self._monotonic() >= self._next_gap):
             self._next_gap = self._monotonic() + _JOINED_SECONDS
-            gaps += self.settle()
+            gaps += self.take_gaps()
         admitted = batch._replace(events=events, exits=exits, gaps=gaps)
         self._charge(admitted)
         return admitted
 
-    def settle(self) -> list[Gap]:
-        """Returns the gaps for what was refused since it was last asked."""
+    def take_gaps(self) -> list[Gap]:
+        """Returns the gaps for what was refused since the last call."""
         if not self._lost:
             return []
         lost, self._lost = self._lost, Lost()
         return lost.gaps(self._host, GapReason.STORE_FULL, *self._lost_ns)
 
     def _forget(self) -> None:
-        """Drops what is an hour old."""
+        """Forgets what was taken more than an hour ago."""
         now = self._monotonic()
         while now >= self._part_ends:
             self._part_ends = max(self._part_ends + _PART_SECONDS, now - _PARTS * _PART_SECONDS)

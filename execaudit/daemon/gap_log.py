@@ -19,7 +19,7 @@ log = structlog.get_logger()
 # After a gap, further gaps of the same reason and user are joined for so long. (The budget joins its own: it
 # refuses execs behind this, for the database alone.)
 _JOIN_SECONDS = 10.0
-# Kinds that are remembered; of more users the gaps are joined without their names.
+# So many kinds are remembered. The gaps of further users are joined, and name no user.
 _MOST_KINDS = 64
 _LINES, _LINES_SECONDS = 10, 60.0
 _APART = {GapReason.RECORDER_STOPPED, GapReason.CLOCK}
@@ -38,15 +38,15 @@ class GapLog:
         self._said = self._unsaid = 0
 
     def __bool__(self) -> bool:
-        """Says whether it holds gaps back."""
+        """Says whether gaps are held back."""
         return bool(self._held)
 
     def since_ns(self) -> Nanoseconds | None:
-        """Returns when the first gap that is held back begins: until then everything is finished."""
+        """Returns when the first gap that is held back begins. Everything before that is finished."""
         return min((gap.from_ns for gap in self._held.values()), default=None)
 
     def take(self, gaps: Iterable[Gap], *, now_s: float, ends: bool = False) -> list[Gap]:
-        """Takes gaps. Returns those to be stored now: with `ends` all that there are."""
+        """Takes gaps. Returns the gaps to store now; with `ends` all that are held back too."""
         ready = []
         for gap in gaps:
             if gap.reason in _APART:
@@ -72,7 +72,7 @@ class GapLog:
         return ready
 
     def _say(self, gaps: Iterable[Gap], now_s: float, *, ends: bool) -> None:
-        """Some lines a minute, then a count of those that were left out."""
+        """Logs some lines a minute, and then how many were left out."""
         if self._unsaid and (ends or now_s - self._minute >= _LINES_SECONDS):
             log.warning("gap_lines_left_out", lines=self._unsaid)
             self._unsaid = 0

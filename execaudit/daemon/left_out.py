@@ -1,7 +1,7 @@
-"""What a sink leaves out: single events that cannot be stored, or put into words.
+"""Leave out single events that a sink cannot store or cannot write as text.
 
-Whatever an event is, it costs itself and nothing else. What fails for a plain event too is no
-fault of the event but a bug of ours, and is raised.
+An event that fails costs no other event. When a plain event fails as well, the event is not the cause: the
+error is a bug, and is raised.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from execaudit.event import Gap
 
     Check = Callable[[Sequence[ExecEvent], Sequence[ExitEvent]], object]
-    """Raises what storing these would raise."""
+    """Raises the error that storing these would raise."""
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ PLAIN = ExecEvent(
     ),
     origin=Origin(),
 )  # fmt: skip
-"""What every sink can take."""
+"""An event that every sink can take."""
 
 
 class Omitted(NamedTuple):
@@ -51,7 +51,7 @@ class Omitted(NamedTuple):
 
 
 class LeftOut:
-    """Tells of what one sink left out: once in the log, and in gaps for the sink itself."""
+    """Reports what one sink left out: in the log, and as gaps for the sink itself."""
 
     def __init__(self, sink: str, host: str | None = None) -> None:
         """`host` is that of the gaps; None: the events'."""
@@ -74,7 +74,7 @@ class LeftOut:
         )
 
     def written(self, omitted: Sequence[Omitted], seen_ns: Nanoseconds) -> None:
-        """The batch is where it was to go, with the gaps: says so in the log."""
+        """Logs what was left out of a batch, after the sink has written the batch and the gaps."""
         self._seen_ns = seen_ns
         for event, why in omitted[:_MOST_SAID]:
             log.error("left_out", sink=self._sink, id=_id(event), reason=f"{type(why).__name__}: {why}")
@@ -83,7 +83,7 @@ class LeftOut:
 
 
 def sift(batch: Finished, check: Check, why: Exception) -> tuple[Finished, list[Omitted]]:
-    """Returns a batch without what cannot be stored, and that. Raises `why` if that is no event's fault."""
+    """Returns a batch without the events that cannot be stored, and these. Raises `why` if none causes it."""
     omitted = [
         *_culprits(batch.events, lambda some: check(some, ())),
         *_culprits(batch.exits, lambda some: check((), some)),
@@ -101,7 +101,7 @@ def sift(batch: Finished, check: Check, why: Exception) -> tuple[Finished, list[
 def lines(
     events: Iterable[ExecEvent], line: Callable[[ExecEvent], str], omitted: list[Omitted]
 ) -> Iterator[str]:
-    """Yields the lines of events, and adds to `omitted` what has none. Raises what is no event's fault."""
+    """Yields the lines of events; events that have none go to `omitted`. Raises what no event causes."""
     for event in events:
         try:
             text = line(event)
@@ -113,7 +113,7 @@ def lines(
 
 
 def _culprits(items: Sequence[_Item], store: Callable[[Sequence[_Item]], object]) -> list[Omitted]:
-    """Returns the items that cannot be stored. Raises StoreError, which is no item's fault."""
+    """Returns the items that cannot be stored. Raises StoreError, which no item causes."""
     if not items:
         return []
     try:
@@ -135,12 +135,12 @@ def _blame(plain: Callable[[], object], why: Exception) -> None:
         plain()
     except StoreError:
         raise
-    except Exception:  # noqa: BLE001  # a bug: told by what it broke first
+    except Exception:  # noqa: BLE001  # a bug: raise the first error that it caused
         raise why from None
 
 
 def _account(event: ExecEvent) -> int | None:
-    """Returns who a bad exec is charged to, unless that is what is bad."""
+    """Returns the account of a bad exec; None if the account itself is bad."""
     account = account_of(event)
     return account if isinstance(account, int) and 0 <= account < _USERS else None
 
@@ -148,5 +148,5 @@ def _account(event: ExecEvent) -> int | None:
 def _id(event: ExecEvent | ExitEvent) -> str:
     try:
         return event.id if isinstance(event, ExecEvent) else encode_id(event.exec)
-    except Exception:  # noqa: BLE001  # it is what it is
+    except Exception:  # noqa: BLE001  # a bad event may have a bad id
         return "unknown"

@@ -1,4 +1,4 @@
-"""Say whose execs were dropped: gaps by account, as `ExecEvent.account` has it; and join gaps. Pure."""
+"""Count dropped execs by account (see ExecEvent.account), make gaps of the counts, and join gaps. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from execaudit.enums import GapReason
     from execaudit.event import ExecEvent, Nanoseconds
 
-# A flood that many users take part in must not fill the history with gaps: the rest share one.
+# So many accounts get a gap of their own, and the rest share one: a flood by many users must not fill the
+# history with gaps.
 MOST_NAMED = 8
 
 Counts = tuple[int, int]
@@ -73,7 +74,7 @@ class Lost:
         return total(self._counts.values())[0]
 
     def count(self, events: Iterable[ExecEvent], exits: int = 0) -> None:
-        """Counts these execs, and so many ends. What ran before is counted as nothing, but not forgotten."""
+        """Counts these execs, and so many ends. A program that ran already when recording began adds 0."""
         for event in events:
             self.note(account_of(event), execs=int(event.kind is not Kind.SNAPSHOT))
         if exits:
@@ -90,7 +91,7 @@ class Lost:
         self._counts[account] = before[0] + execs, before[1] + exits
 
     def gaps(self, host: str, reason: GapReason, from_ns: Nanoseconds, to_ns: Nanoseconds) -> list[Gap]:
-        """Returns the gaps that say so: see gaps_by_account."""
+        """Returns the gaps for what was counted: see gaps_by_account."""
         return gaps_by_account(host, reason, from_ns, to_ns, self._counts)
 
 
@@ -133,9 +134,9 @@ def union(one: Gap, other: Gap) -> Gap:
 class Shares:
     """Divides what the probe lost among accounts.
 
-    The probe counts a loss for its account first and in total after that, and the reader reads in
-    the other order. So each loss of the totals is known by account, unless that one has no counter;
-    a loss that is known too early waits for the totals.
+    The probe counts a loss first for its account and then in total, and the reader reads the totals first.
+    So the account of each loss in the totals is known, unless the account has no counter. A loss that the
+    totals do not have yet waits for the next call.
     """
 
     def __init__(self) -> None:
@@ -143,7 +144,7 @@ class Shares:
         self._waiting: dict[int, Counts] = {}
 
     def divide(self, lost: Counts, counters: Mapping[int, Counts]) -> dict[int | None, Counts]:
-        """Returns whose they are of what was lost since the last call; None: of no known account.
+        """Returns how much each account lost since the last call; None: no known account.
 
         `counters` are those of the probe, which only grow.
         """

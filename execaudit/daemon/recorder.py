@@ -2,7 +2,7 @@
 
 The capturing thread only moves bytes: it takes records from the probe as soon as there is
 room in the queue, and otherwise leaves them in the kernel's ring buffer, which counts what
-it must refuse. So no disk, however slow, stalls the capture, and nothing is lost uncounted.
+it must refuse. So a slow disk never stalls the capture, and every loss is counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from array import array
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -21,100 +21,61 @@ from execaudit.daemon.backlog import Finished
 from execaudit.daemon.gap_log import GapLog
 from execaudit.daemon.losses import Lost, Shares, gaps_by_account, neighbours_joined
 from execaudit.daemon.metrics import Health
+from execaudit.daemon.source import Captured
 from execaudit.daemon.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
 from execaudit.enums import GapReason, Kind
 from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 from execaudit.system import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from execaudit.capture.assembler import Assembler
     from execaudit.capture.start import Begun
     from execaudit.daemon.sinks.sink import Sink
+    from execaudit.daemon.source import Source
 
 log = structlog.get_logger()
 
-# How often the ring is looked at, and what an exec at most waits before it is stored: an
-# event is durable well within a second of happening.
+# How often the ring is read, and how long an exec waits at most before it is stored: an event is durable well
+# within a second.
 _POLL_SECONDS = 0.1
 _FLUSH_SECONDS = 0.25
-# What is in flight takes about 3 KB an exec; 2000 at a time were no faster, and 3 MB more.
+# An exec between queue and database takes about 3 KB. 2000 at a time were no faster, and took 3 MB more.
 _FLUSH_EVENTS = 500
 _FLUSH_BYTES = 1024 * 1024
-# The same when nothing happens, for a host at rest to stay so. (systemd's watchdog is fed after a look:
-# this is little of half of its time.)
+# The same when nothing happens, so that an idle host stays idle. (systemd's watchdog is told after each read:
+# this is far below half of its time.)
 _REST_POLL_SECONDS = 0.5
 _REST_SECONDS = 1.0
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
-# After this, users' names are asked for anew: one may have come too late, or may be another by now.
+# After this, users' names are looked up anew: a name may have come too late, or may have changed.
 _NAMES_SECONDS = 60.0
-# Most stops take less, and need no words.
+# A shorter stop logs no progress.
 _FIRST_SAY_SECONDS = 1.0
-# How often it is noted that nothing happened: the next recorder's gap then begins no earlier.
+# How often it is noted that nothing happened: a gap of the next recorder begins at the last note.
 _IDLE_NS = 60_000_000_000
 
 
-class Source(Protocol):
-    """The probe, as the recorder needs it."""
-
-    def wait(self, timeout_s: float) -> None:
-        """Returns when records should be read, or after the timeout."""
-
-    def read(self) -> list[bytes]:
-        """Returns the records that are there."""
-
-    def losses(self) -> Losses:
-        """Returns the loss counters."""
-
-    def losses_by_account(self) -> dict[int, tuple[int, int]]:
-        """Returns whose the losses of execs and exits are, as far as that is known."""
-
-    def detach(self) -> None:
-        """Stops capturing; what was captured can still be read."""
-
-
-class _Captured(NamedTuple):
-    """What one look at the probe gave."""
-
-    packed: bytes
-    """The records, one after the other. Many may have to wait, and thousands of objects would leave memory
-    in pieces behind; a block of some size goes back to the system."""
-    lengths: array[int]
-    at_ns: int
-    """Steady clock: an exec that waits in the queue is not late."""
-    wall_offset_ns: int
-    gaps: list[Gap]
-    seen_ns: Nanoseconds
-    """Wall clock: what happened before is here, or was."""
-
-    def records(self) -> Iterator[bytes]:
-        """Yields them again."""
-        packed, at = self.packed, 0
-        for length in self.lengths:
-            yield packed[at : at + length]
-            at += length
-
-
 class _Batch:
-    """What is ready for the sinks."""
+    """The events and gaps that go to the sinks next."""
 
     def __init__(self) -> None:
         self.events: list[ExecEvent] = []
         self.exits: list[ExitEvent] = []
         self.gaps: list[Gap] = []
         self.size = 0
-        """Bytes of the records that it was made from."""
+        """Bytes of the wire records that it was made from."""
         self.says_idle = False
-        """Nothing happened, and that is to be noted."""
+        """Nothing happened, and the sinks are to note until when."""
 
     def __bool__(self) -> bool:
-        """Says whether there is anything in it."""
+        """Says whether there is anything for the sinks."""
         return bool(self.events or self.exits or self.gaps or self.says_idle)
 
     def add(self, events: Iterable[ExecEvent | ExitEvent]) -> None:
-        """Takes what the assembler gives."""
+        """Takes the events of the assembler."""
         execs, exits = self.events.append, self.exits.append
         for event in events:
             if type(event) is ExecEvent:
@@ -124,7 +85,7 @@ class _Batch:
 
 
 class Totals(NamedTuple):
-    """What a recorder did."""
+    """What a recorder has recorded and missed."""
 
     execs: int
     missed: int
@@ -155,7 +116,7 @@ class Recorder:
         self._looked_ns = begun.since_ns
         self._rests = False
         """The last look found nothing."""
-        self._queue: deque[_Captured] = deque()
+        self._queue: deque[Captured] = deque()
         self._queued_bytes = self._most_queued_bytes = 0
         self._changed = threading.Condition()
         self._capturing = self._storing = True
@@ -215,7 +176,7 @@ class Recorder:
         return Totals(self._execs, self._missed)
 
     def _await_stored(self, storing: threading.Thread) -> None:
-        """Returns when all is stored or counted; says now and then how far that is."""
+        """Returns when all is stored or counted. Logs now and then how much is left."""
         wait_s = _FIRST_SAY_SECONDS
         while storing.is_alive():
             if not self._deadline.left_s():
@@ -256,14 +217,14 @@ class Recorder:
         packed, lengths = b"".join(records), array("I", map(len, records))
         self._enqueued_ns = time.monotonic_ns()
         with self._changed:
-            self._queue.append(_Captured(packed, lengths, self._enqueued_ns, self._offset.ns, gaps, seen_ns))
+            self._queue.append(Captured(packed, lengths, self._enqueued_ns, self._offset.ns, gaps, seen_ns))
             self._queued_bytes += len(packed)
             self._most_queued_bytes = max(self._most_queued_bytes, self._queued_bytes)
             self._changed.notify_all()
 
     def _new_gaps(self) -> list[Gap]:
         """Returns the execs and ends that were missed since the last look: a gap for each reason."""
-        # What goes back for a moment must not be counted again when it is there again.
+        # A counter can go back for a moment; what comes again is not counted twice.
         losses, before = Losses(*map(max, self._source.losses(), self._losses)), self._losses
         since, now = self._looked_ns, clock.wall_ns()
         self._losses, self._looked_ns = losses, now
@@ -274,14 +235,14 @@ class Recorder:
         if new.execs or new.exits:
             shares = self._shares.divide((new.execs, new.exits), self._source.losses_by_account())
             gaps += gaps_by_account(self._host, GapReason.RING_FULL, since, now, shares)
-        # Known when the task calls again, or ends: the gap is about then, and no earlier.
+        # The probe notices it when the task makes its next call, or ends: the gap is at that time.
         recursion = new.returns + new.skipped, new.skipped_exits
         if any(recursion):
             gaps.append(_gap(self._host, GapReason.RECURSION, (since, now), *recursion))
         return gaps
 
     def _store_all(self) -> None:
-        """The storing thread. What it cannot handle ends the recorder, not the thread alone."""
+        """The storing thread. An error that it cannot handle ends the whole recorder."""
         try:
             self._store_until_stopped()
         except Exception as exc:  # noqa: BLE001  # raised again by run(), in the main thread
@@ -300,7 +261,7 @@ class Recorder:
             captured = self._next(_REST_SECONDS if rests else _FLUSH_SECONDS)
             if captured is not None:
                 if rests:
-                    flushed = time.monotonic()  # what comes soon, as the end of an exec, belongs to it
+                    flushed = time.monotonic()  # so that an exec and an end soon after it go into one batch
                 self._assemble(captured, batch)
                 batch.gaps += captured.gaps
                 batch.size += len(captured.packed)
@@ -331,7 +292,7 @@ class Recorder:
     def _is_busy(self) -> bool:
         return bool(self._gap_log) or any(sink.is_busy() for sink in self._sinks)
 
-    def _next(self, timeout_s: float) -> _Captured | None:
+    def _next(self, timeout_s: float) -> Captured | None:
         """Returns the oldest in the queue, or None after that time without any."""
         with self._changed:
             if not self._queue and self._capturing:
@@ -343,7 +304,7 @@ class Recorder:
             self._changed.notify_all()
             return captured
 
-    def _assemble(self, captured: _Captured, batch: _Batch) -> None:
+    def _assemble(self, captured: Captured, batch: _Batch) -> None:
         batch.add(
             self._assembler.feed(
                 captured.records(), now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
@@ -356,7 +317,7 @@ class Recorder:
             batch.gaps.append(_gap(self._host, GapReason.UNSTORABLE, between, left_out.execs, left_out.exits))
 
     def _count(self, batch: _Batch) -> None:
-        """Counts what there is no time to store."""
+        """Counts the events that there is no time left to store."""
         self._unstored.count(batch.events, len(batch.exits))
         batch.events, batch.exits = [], []
 
@@ -375,7 +336,7 @@ class Recorder:
         if time.monotonic() - self._named >= _NAMES_SECONDS:
             self._named = time.monotonic()
             self._assembler.forget()
-        # What is held back, or not whole yet, is not stored yet.
+        # Gaps that are held back, and execs that are not whole, are not stored yet.
         held = (self._gap_log.since_ns(), self._assembler.oldest_ns())
         seen_ns = min([self._seen_ns, *(at for at in held if at is not None)])
         finished = Finished(events, gaps, exits, seen_ns, self._host)
@@ -392,7 +353,7 @@ class Recorder:
             try:
                 act(sink)
             except Exception as exc:  # noqa: BLE001  # raised again by run(), bugs too
-                # The other sinks still get what was captured until the recorder has stopped.
+                # Until the recorder has stopped, the other sinks still get what was captured.
                 self._sinks.remove(sink)
                 log.error("sink_failed", sink=sink.name, reason=str(exc))
                 self._fail(exc)

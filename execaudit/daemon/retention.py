@@ -1,8 +1,9 @@
 """Keep a history within its limits while it is recorded to: a little at a time, between batches.
 
-What is too old goes, unless the wall clock is in doubt. What is too much goes from its old end, but nothing
-younger than a floor: when nothing else is left, new execs are refused by account, see budget.py. Far above
-the limit the floor yields. Each of these is said once, when it begins.
+Execs that are too old are deleted, unless the wall clock is in doubt. When the history is too large, the
+oldest execs are deleted, but none younger than a minimum age: when only such execs are left, new ones are
+refused by account, see budget.py. Far above the limit the minimum age is ignored. Each of these states is
+logged when it begins.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ _LOOK_SECONDS = 60.0
 # Of the storing thread's time, at each batch: four times a second.
 _WORK_SECONDS = 0.1
 _SMALLER = 0.95
-# So much more than the limit, and the floor yields; in between, ever more accounts are refused.
+# So far above the limit the minimum age is ignored. Below that, the more the history is above its limit, the
+# more accounts are refused.
 _MARGIN = 0.25
 # While a pruning makes room, the history may grow by this part of its limit before anybody is refused.
 _LEEWAY = 0.05
-# Of room within the database, which needs none of the file system.
+# So much free room within the database is enough: to write there takes none of the file system.
 _ROOM_BYTES = 4_000_000
 
 
@@ -58,18 +60,18 @@ class Retention:
         self._began_bytes = 0
         self._pressure: float | None = None
         self._room_bytes = 2**63
-        """Until the limit."""
+        """How much may be added until the limit is reached."""
         self._said: set[str] = set()
         self._told: Limits | None = None
 
     def is_busy(self) -> bool:
-        """Says whether it has begun, and is not done."""
+        """Says whether a pruning has begun and is not done."""
         return self._pruning is not None
 
     def admit(self, batch: Finished) -> Finished:
         """Returns what is to be stored of a batch: all of it, unless the history is at its limit."""
         pressure = self._pressure
-        # A batch can have more than there is room for.
+        # One batch can be larger than the room that is left.
         if (
             pressure is None
             and sum(argv_bytes for _, argv_bytes in batch.weights.values()) > self._room_bytes
@@ -77,12 +79,12 @@ class Retention:
             pressure = 0.0
         return self._budget.admit(batch, pressure, self._room_bytes)
 
-    def settle(self) -> list[Gap]:
-        """At the end: returns the gaps for what was refused and is not said yet."""
-        return self._budget.settle()
+    def take_gaps(self) -> list[Gap]:
+        """Returns the gaps for execs that were refused since the last gap. To be called at the end."""
+        return self._budget.take_gaps()
 
     def work(self, store: Store) -> None:
-        """Does a little, if there is anything to do. What fails is tried a minute later.
+        """Deletes a little, if there is anything to delete. A failure is tried again a minute later.
 
         Raises DamagedStoreError.
         """
@@ -102,7 +104,7 @@ class Retention:
         self._maintain(store, lambda connection: self._work(connection, kept))
 
     def make_room(self, store: Store) -> bool:
-        """On a full disk: deletes a little of the oldest. Returns whether it is of use to go on at once.
+        """Deletes some of the oldest execs on a full disk. Returns whether to write again at once.
 
         Raises DamagedStoreError.
         """
@@ -188,21 +190,21 @@ class Retention:
         return wanted
 
     def _say(self, what: str, word: str, reason: str, todo: str) -> None:
-        """Once, until it is over."""
+        """Logs a state once, until it is over."""
         if what not in self._said:
             self._said.add(what)
             log.warning(word, reason=reason, todo=todo)
 
     def _step(self) -> None:
         if self._pruning is not None and next(self._pruning, None) is None:
-            # A generator that yields nothing more; prune() yields numbers, tidy() True.
+            # The generator has ended: prune() yields numbers, tidy() True.
             self._pruning = None
             log.info("pruned")
-            # There may be more to do than was thought.
+            # The plan was an estimate: look at once whether there is more to delete.
             self._next_look = 0.0
 
     def _set_pressure(self, kept: Limits, used: int) -> None:
-        """Sets how hard it is to keep the limit: None, or from 0 (just so) to 1 (not at all)."""
+        """Sets how far the history is above its limit: None, or from 0 (just above) to 1 (far above)."""
         most = kept.max_bytes or 0
         base = most if self._pruning is None else max(most, self._began_bytes) + int(most * _LEEWAY)
         self._room_bytes = max(base - used, 0) if most else 2**63
@@ -210,7 +212,7 @@ class Retention:
         try:
             disk = limits.disk_of(self._path)
         except OSError:
-            pass  # it is said where it is written
+            pass  # the write to this disk logs its own error
         else:
             if disk.free_bytes < disk.reserve_bytes:
                 pressures.append(1 - disk.free_bytes / disk.reserve_bytes)
@@ -219,7 +221,7 @@ class Retention:
     def _make_some_room(self, connection: sqlite3.Connection) -> bool:
         until = time.monotonic() + _WORK_SECONDS
         if self._pruning is None:
-            # What is overwritten there needs no room; given back to the disk, somebody else would take it.
+            # Freed pages are written again and need no room. Given back to the disk, others would take them.
             connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
             if prune_plan.free_bytes(connection) >= _ROOM_BYTES:
                 return False

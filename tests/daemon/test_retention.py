@@ -401,7 +401,7 @@ def test_the_account_that_took_most_is_refused_first() -> None:
     steady.seconds = 60
     gaps = list(budget.admit(batch_of(0, 1, 1, 900), 0.5).gaps)
     assert {1000: 10, 65_534: 500} == {gap.uid: gap.count for gap in gaps}
-    assert [] == budget.settle()
+    assert [] == budget.take_gaps()
     # An hour later it is as if nothing had been: who wants most now is the one.
     steady.seconds = 2 * _HOUR
     both = Finished([*batch_of(65_534, 2, 10).events, *batch_of(1000, 9, 10).events], [], [], at(0))
@@ -416,7 +416,7 @@ def test_ends_of_what_was_refused_are_counted_with_it() -> None:
     first = budget.admit(batch._replace(exits=[]), 0.0)
     later = budget.admit(batch._replace(events=[]), None)
     assert [] == list(later.exits)
-    gaps = [*first.gaps, *later.gaps, *budget.settle()]
+    gaps = [*first.gaps, *later.gaps, *budget.take_gaps()]
     assert (3, 3) == (sum(gap.count or 0 for gap in gaps), sum(gap.exits for gap in gaps))
 
 

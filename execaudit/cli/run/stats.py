@@ -39,7 +39,7 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 _PLAIN = " #"
 
 
-class Totals(NamedTuple):
+class Answer(NamedTuple):
     """What is said of the execs that were asked for."""
 
     gathered: Stats
@@ -50,7 +50,7 @@ class Totals(NamedTuple):
     bounded: Bounded
 
 
-def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -> Totals:
+def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -> Answer:
     """Counts what the options ask for. Raises FilterError."""
     wanted = build_filter(values, connection)
     asked = bounded(connection, wanted)
@@ -58,19 +58,19 @@ def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -
     gathered = stats.gather(connection, asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
     missing = Missing(connection, wanted)
     missed = missing.news()
-    return Totals(gathered, missed, [*missing.records(missed)], summary.pruned(connection), asked)
+    return Answer(gathered, missed, [*missing.records(missed)], summary.pruned(connection), asked)
 
 
-def write(totals: Totals, database: Path, *, as_json: bool) -> None:
+def write(answer: Answer, database: Path, *, as_json: bool) -> None:
     """Writes them to standard output, with the database's size."""
     size = files.size_of(database)
-    say([missed for missed in totals.missed if not isinstance(missed, Gap)])
+    say([missed for missed in answer.missed if not isinstance(missed, Gap)])
     if as_json:
-        click.echo(json_text(_record(totals, size)))
+        click.echo(json_text(_record(answer, size)))
     else:
-        for text in _lines(totals, size):
+        for text in _lines(answer, size):
             click.echo(text)
-    totals.bounded.say()
+    answer.bounded.say()
 
 
 def _offset_ns() -> int:
@@ -79,8 +79,8 @@ def _offset_ns() -> int:
     return 0 if offset is None else int(offset.total_seconds()) * _SECOND
 
 
-def _record(totals: Totals, size: int) -> dict[str, object]:
-    gathered, _, gaps, gone, _ = totals
+def _record(answer: Answer, size: int) -> dict[str, object]:
+    gathered, _, gaps, gone, _ = answer
     return {
         "execs": gathered.execs,
         "failed": gathered.failed,
@@ -112,8 +112,8 @@ def _pieces(gathered: Stats) -> Iterator[tuple[Nanoseconds, Nanoseconds, int]]:
             yield type(start_ns)(start_ns + number * width_ns), width_ns, count
 
 
-def _lines(totals: Totals, size: int) -> Iterator[str]:
-    gathered, missed, _, gone, _ = totals
+def _lines(answer: Answer, size: int) -> Iterator[str]:
+    gathered, missed, _, gone, _ = answer
     yield (
         f"{gathered.execs} execs of {gathered.programs} programs; {gathered.failed} failed,"
         f" {gathered.already} ran when recording began"

@@ -74,7 +74,7 @@ class DatabaseSink(Sink):
 
     def finish(self) -> None:
         """Tries for the last time. Raises StoreError with how many execs are not in the history."""
-        if self._retention is not None and (gaps := self._retention.settle()):
+        if self._retention is not None and (gaps := self._retention.take_gaps()):
             self._backlog.add(Finished([], gaps, [], gaps[0].to_ns))
         failure = self._try() if self._backlog else None
         if failure is not None and self._ballast is not None:
