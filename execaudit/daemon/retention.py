@@ -2,8 +2,8 @@
 
 Execs that are too old are deleted, unless the wall clock is in doubt. When the history is too large, the
 oldest execs are deleted, but none younger than a minimum age: when only such execs are left, new ones are
-refused by account, see budget.py. Far above the limit the minimum age is ignored. Each of these states is
-logged when it begins.
+refused by account, see budget.py. Root is never refused, so the history can then be larger. Each of these
+states is logged when it begins.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ _LOOK_SECONDS = 60.0
 # Of the storing thread's time, at each batch: four times a second.
 _WORK_SECONDS = 0.1
 _SMALLER = 0.95
-# So far above the limit the minimum age is ignored. Below that, the more the history is above its limit, the
-# more accounts are refused.
+# The more the history is above its limit, the more accounts are refused: so far above it, all but root.
 _MARGIN = 0.25
 # While a pruning makes room, the history may grow by this part of its limit before anybody is refused.
 _LEEWAY = 0.05
@@ -170,17 +169,9 @@ class Retention:
     def _too_much(self, connection: sqlite3.Connection, kept: Limits, now: Now, used: int) -> Plan | None:
         most = kept.max_bytes or 0
         if used <= most:
-            self._said -= {"limit", "floor"}
+            self._said.discard("limit")
             return None
         wanted = prune_plan.by_size(connection, most, kept.min_age_ns, now, lazily=True)
-        if wanted is None and used > most * (1 + _MARGIN):
-            wanted = prune_plan.by_size(connection, most, 0, now, lazily=True)
-            if wanted is not None:
-                self._say(
-                    "floor", "min_age_not_kept",
-                    f"the history has {size_text(used)} where {size_text(most)} are the limit",
-                    "raise max_size in [retention]",
-                )  # fmt: skip
         if wanted is None:
             self._say(
                 "limit", "limit_not_kept",
