@@ -16,7 +16,7 @@ DEFAULT_CONFIG = "/etc/execaudit/config.toml"
 TABLES = ("record", "query", "export", "show", "tree", "stats")
 """Each has the options of the command of its name."""
 SECTIONS = ("store", "retention", "json_log", "metrics")
-"""What a recorder looks after by itself: see upkeep.py."""
+"""Tables for the tasks that a recorder does by itself: see daemon/settings.py."""
 # No settings are as long as this; a device has no end.
 _LARGEST = 1_000_000
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from execaudit.capture import kprobes
-from execaudit.capture.probe_options import SUCCESS, ProbeKind, ProbeOptions, settle
+from execaudit.capture.probe_options import SUCCESS, ProbeKind, ProbeOptions, resolve
 from execaudit.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ class Sight:
     failed: bool
     failed_32_bit: bool
     filtered: bool
-    """Those that a filter of system calls answers with an error: the kernel's tracepoint is passed then."""
+    """Seccomp answers the call with an error. The kernel then does not reach the tracepoint."""
     filtered_otherwise: bool
-    """Those that it kills, traps or answers with 0: no probe sees them."""
+    """Seccomp kills or traps the caller, or answers with 0: no probe sees these."""
 
 
 _WORDS = {
@@ -50,7 +50,7 @@ _WORDS = {
 
 def look(tracefs: Path, symbols: Path) -> list[Sight]:
     """Returns each probe's sight, by what tracefs and /proc/kallsyms say of the kernel."""
-    automatic = _reason(ProbeOptions(), tracefs) is None and settle(ProbeOptions(), tracefs).kind
+    automatic = _reason(ProbeOptions(), tracefs) is None and resolve(ProbeOptions(), tracefs).kind
     return [_sight(kind, tracefs, symbols, automatic=kind is automatic) for kind in _KINDS]
 
 
@@ -61,7 +61,7 @@ def _sight(kind: ProbeKind, tracefs: Path, symbols: Path, *, automatic: bool) ->
         try:
             functions = {entry.program for entry in kprobes.entries(symbols)}
         except ProbeError as exc:
-            reason = str(exc).partition(": ")[0]
+            reason = exc.what
     usable = reason is None
     has_exec = (tracefs / "events" / SUCCESS).is_dir()
     return Sight(
@@ -81,9 +81,9 @@ def _sight(kind: ProbeKind, tracefs: Path, symbols: Path, *, automatic: bool) ->
 
 def _reason(options: ProbeOptions, tracefs: Path) -> str | None:
     try:
-        settle(options, tracefs)
+        resolve(options, tracefs)
     except ProbeError as exc:
-        return str(exc).partition(": ")[0]
+        return exc.what
     return None
 
 

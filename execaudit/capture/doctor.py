@@ -1,6 +1,6 @@
-"""Can this machine record? One small check per thing that recording needs. Changes nothing.
+"""Can this machine record? One check for each thing that recording needs. Changes nothing.
 
-The last check loads the probe for a moment: what the others do not know, the kernel says.
+The last check loads the probe for a moment, because only the kernel can tell whether it accepts it.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def run(environment: Environment, database: Callable[[], Check]) -> list[Check]:
         check(environment)
         for check in (privileges, kernel, lockdown, clocks, types, tracefs, tracepoints, bcc)
     ]
-    # With something missing it would only say the same once more, less clearly.
+    # If a check failed, loading would fail for the same reason, with a less clear message.
     if all(check.ok for check in machine):
         machine.append(loads(environment))
     return [*machine, database()]
 
 
 def privileges(environment: Environment) -> Check:
-    """The capabilities that `record` asks for, whoever has them: root of a container may lack them."""
+    """The capabilities that `record` needs. Root of a container may lack them."""
     name = "privileges"
     status = dict(re.findall(r"^(\w+):\t(.*)$", _read(environment.proc / "self/status") or "", re.MULTILINE))
     is_root = status.get("Uid", "").split()[1:2] == ["0"]
@@ -150,7 +150,7 @@ def types(environment: Environment) -> Check:
 
 
 def tracefs(environment: Environment) -> Check:
-    """The tracepoints of syscalls are attached by what tracefs says of them."""
+    """Tracefs describes the tracepoints of system calls, which attaching them needs."""
     for folder in _tracefs_folders(environment):
         try:
             if (folder / "events").is_dir():

@@ -1,8 +1,8 @@
 """Where execve is in this kernel, for kprobes: the functions behind the system calls.
 
-The kernel lists its functions in /proc/kallsyms, and takes kprobes through tracefs. That they
-are named once more by perf's own interface does not help: it follows as many calls to their
-return as the machine has CPUs, on kernels before 6.2, and an exec may wait for a disk.
+The kernel lists its functions in /proc/kallsyms, and takes kprobes through tracefs. Perf's own interface
+takes them too, but on kernels before 6.2 it follows only as many calls to their return as the machine has
+CPUs; an exec may wait for a disk, so more than that are on their way at a time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from execaudit.errors import ProbeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Calls of one function that are followed to their return at a time, those of all CPUs. What
-# comes above is counted as lost. Each costs about 100 bytes of kernel memory.
+# Calls of one function, on all CPUs, that are followed to their return at a time. More than
+# these are counted as lost. Each costs about 100 bytes of kernel memory.
 MOST_CALLS = 1000
 # Of system calls for 64-bit and for 32-bit callers, by machine. Kernels of other machines, and
 # those before 4.19, hand the arguments on in another way.
@@ -89,7 +89,7 @@ def sweep(tracefs: Path, *, of: int | None = None) -> None:
 
 
 def _command(file: Path, text: str) -> None:
-    """Writes into a file of tracefs: appends, or all that is there were gone; no seeking, as open() does."""
+    """Appends to a file of tracefs: overwriting removes all kprobes, and open() would seek, which fails."""
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
     try:
         os.write(descriptor, text.encode())

@@ -1,4 +1,4 @@
-"""Compile the BPF program with BCC, load it and attach it. To be done in a child: see handover.py.
+"""Compile the BPF program with BCC, load it and attach it. A child does this: see system/child.py.
 
 The only module that imports bcc: BCC and its compiler take 160 MB, and none of it is needed
 any more once the program is attached. BCC is the distribution's (python3-bpfcc); the package
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.capture import btf, kprobes
-from execaudit.capture.probe_options import ProbeKind, settle, tracefs
+from execaudit.capture.probe_options import ProbeKind, resolve, tracefs
 from execaudit.errors import ProbeError
 from execaudit.system import shipped
 
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from execaudit.capture.probe_options import ProbeOptions
 
 _EVERYTHING = 0xFFFFFFFF
-# What the source names of the kernel's types; not the definitions of the macros themselves.
+# Where the source uses members and enums of the kernel; the macros' own definitions do not match.
 _OFFSET_OF = re.compile(r"EA_(OFF|OPT)\((\w+[a-z]), (\w+)\)")
 _ENUM_VALUE = re.compile(r"EA_ENUM\((\w+[a-z]), (\w+)\)")
 # A header of the program itself: a bare name, so it can only be a file of the same folder.
 _OWN_HEADER = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
-# A process costs about 90 bytes of kernel memory. More of them than the one are seldom alive,
-# and fewer than the other not only because pid_max is low now.
+# Bounds for the number of processes that the map of lineage has room for, between which pid_max decides. Each
+# costs about 90 bytes of kernel memory.
 _MOST_PROCESSES, _LEAST_PROCESSES = 131_072, 32_768
 # When the reader is woken at the latest. A larger ring is for when it cannot come, not for coming later.
 _WAKE_BYTES = 1024 * 1024
 _RAW_TRACEPOINT, _TRACEPOINT, _KPROBE = "RAW_TRACEPOINT", "TRACEPOINT", "KPROBE"
 KALLSYMS = Path("/proc/kallsyms")
-# Execs before the forks of those processes, and exits last: none is seen of which the start
-# was not, but for those that were there already.
+# The order in which they are attached: execs, forks, exits. So the start of each process is seen before its
+# end; those that ran already are the exception.
 _HOOKS = (
     (b"sched_process_exec", b"on_exec"),
     (b"sched_process_fork", b"on_fork"),
@@ -51,8 +51,8 @@ _HOOKED_FUNCTIONS = (
     (b"wake_up_new_task", b"on_fork"),
     (b"exit_fs", b"on_process_exit"),
 )
-# What is lost when the kernel leaves one of them out. Of one at the entry of a call it is a failed
-# exec, if the call fails.
+# What is lost when the kernel skips one of these programs. At the entry of a call that is a failed exec, if
+# the call fails.
 _HOOKS_OF = {
     "execs": (
         b"on_exec", b"on_exit", b"on_enter_execve", b"on_enter_execveat", b"on_enter_compat_execve",
@@ -193,16 +193,16 @@ def load(options: ProbeOptions) -> Loaded:
     Raises ProbeError with the reason and what to do; RefusedError with the reason alone.
     """
     folder = tracefs()
-    settled = settle(options, folder)
+    resolved = resolve(options, folder)
     bcc = import_bcc()
     try:
         try:
-            return _Loader(bcc.BPF, settled).attached()
+            return _Loader(bcc.BPF, resolved).attached()
         except _NoRawTracepointError:
             # Where kprobes were not ruled out, they see what raw tracepoints are not let to.
             if options.kind is ProbeKind.TRACEPOINT or folder is None or not kprobes.can_probe(folder):
                 raise
-            without = replace(settled, kind=ProbeKind.KPROBE, raw_tracepoints=False)
+            without = replace(resolved, kind=ProbeKind.KPROBE, raw_tracepoints=False)
             return _Loader(bcc.BPF, without).attached()
     except ProbeError:
         raise
@@ -212,7 +212,7 @@ def load(options: ProbeOptions) -> Loaded:
 
 
 class _Loader:
-    """One try."""
+    """One attempt to load and attach, with one kind of hooks."""
 
     def __init__(self, kinds: Any, options: ProbeOptions) -> None:  # noqa: ANN401  # bcc has no types
         self._options = options

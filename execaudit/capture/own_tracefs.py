@@ -1,7 +1,7 @@
 """Mount tracefs for this process alone, where it is not mounted: attaching to system calls needs it.
 
 The process gets a mount namespace of its own. The mount is not seen outside, and ends with the process.
-What others mount later outside is seen here.
+Mounts that others make outside later are seen here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""By which means execs are captured: what is asked for, and what this machine offers."""
+"""Choose tracepoints or kprobes: what is asked for, and what this machine offers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SUCCESS = "sched/sched_process_exec"
 
 
 def default_ring_bytes() -> int:
-    """Returns how large the ring is if nobody says so: kernel memory that is never swapped out."""
+    """Returns the default size of the ring. It is kernel memory, which is never swapped out."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return next(ring for least, ring in _RING_BYTES if memory >= least)
 
@@ -54,11 +54,11 @@ class ProbeOptions:
     ring_bytes: int = field(default_factory=default_ring_bytes)
     """Size of the ring buffer: a power of two, at least a page."""
     raw_tracepoints: bool = True
-    """Whether to try them; without, kprobes see everything. Tests have no other way there."""
+    """Whether to try them; else kprobes see everything. Only tests set it."""
 
     @property
     def kprobes(self) -> bool:
-        """Whether kprobes are to be attached; only for a kind that has been settled."""
+        """Whether kprobes are to be attached; not for a kind of AUTO."""
         return self.kind is ProbeKind.KPROBE and (self.failed or not self.raw_tracepoints)
 
 
@@ -71,7 +71,7 @@ def tracefs() -> Path | None:
     return None
 
 
-def settle(options: ProbeOptions, folder: Path | None) -> ProbeOptions:
+def resolve(options: ProbeOptions, folder: Path | None) -> ProbeOptions:
     """Returns the options with the kind that is really used in place of AUTO.
 
     `folder` is where tracefs is mounted, which says what this kernel has. Raises ProbeError

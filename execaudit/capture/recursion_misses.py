@@ -1,4 +1,4 @@
-"""How often the kernel left a BPF program out, because it ran already on that processor."""
+"""How often the kernel skipped a BPF program, because one was already running on that processor."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Misses:
         return total
 
     def _told(self, program: int) -> int | None:
-        # What it is given in the fields for arrays it takes for the caller's.
+        # The kernel takes non-zero fields for addresses of the caller's arrays.
         ctypes.memset(self._info, 0, _INFO_BYTES)
         self._length.value = _INFO_BYTES
         if self._lib.bpf_obj_get_info_by_fd(program, self._info, ctypes.byref(self._length)):
@@ -65,8 +65,8 @@ class Misses:
 def shown(program: int) -> int | None:
     """Returns what /proc says of a program; None if nothing.
 
-    Older kernels (5.15) refuse bpf() of any kind to who has given up CAP_BPF, where unprivileged BPF is
-    disabled, as distributions have it.
+    Needed on older kernels (5.15): where unprivileged BPF is disabled, as in distributions, they refuse every
+    bpf() to a process that has given up CAP_BPF.
     """
     try:
         found = _SHOWN.search(Path(f"/proc/self/fdinfo/{program}").read_text(encoding="ascii"))

@@ -107,10 +107,10 @@ class Ring:
         self._heads = self._window = None
 
     def _order(self) -> None:
-        """Keeps reads before it from being done after it, and what follows from being done before.
+        """A memory barrier: reads before it are done before it, and those after it are done after it.
 
-        Giving a lock back is a release and taking it an acquire, in this order a barrier for
-        processor and compiler (POSIX, 4.12: these functions synchronize memory). x86 needs none; arm64 does.
+        To release a lock and then acquire it is a barrier for the processor and the compiler (POSIX, 4.12:
+        these functions synchronize memory). x86 needs none; arm64 does.
         """
         self._fence.release()
         self._fence.acquire()

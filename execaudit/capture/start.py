@@ -51,7 +51,7 @@ def start(
             reason="this is not the initial pid namespace: what runs already is unknown",
             todo="record on the host, or with --pid=host",
         )
-    allocator.settle()
+    allocator.configure()
     before = procfs.scan() if visible else {}
     since_ns = clock.wall_ns()
     probe = attach()

@@ -16,7 +16,7 @@ class Unfinished:
         self._all = 0
 
     def add(self, account: int | None, size: int) -> None:
-        """Counts what came; what goes is negative."""
+        """Counts bytes that came; a negative size for bytes that are released."""
         self._all += size
         held = self._held.pop(account, 0) + size
         if held:

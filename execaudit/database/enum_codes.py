@@ -6,6 +6,6 @@ from execaudit.enums import Kind, Truncated
 
 KINDS = (Kind.EXEC, Kind.FAILED, Kind.SNAPSHOT)
 TRUNCATIONS = (Truncated.LIMIT, Truncated.FAULT, Truncated.LOST, None)
-"""The last: argv is whole, but argc or argv_bytes is not what it has, so they stand in argv_cut too. (Whoever
-may write the memory of a process can change its arguments while the exec goes on.)"""
+"""The last: argv is whole, but differs from argc or argv_bytes, so these stand in argv_cut too. (Another
+process that may write this one's memory can change the arguments during the exec.)"""
 WHOLE = TRUNCATIONS.index(None)

@@ -1,7 +1,7 @@
 """How SQL finds an exec by what its id says: the boot, the boot clock and the task. Pure.
 
-There is no index for it: the boot's clocks turn the boot clock into wall clock, `seg` that
-into a range of row ids, and in it the pid is searched for.
+There is no index for it. The clocks of the boot turn the boot clock into wall clock, `seg` turns that into a
+range of row ids, and in this range the pid is searched for.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def common(used: Sequence[int], wanted: Sequence[int], wanted_set: Collection[in
     """Returns the ids that are in both, which are in order; `wanted_set` is `wanted` once more."""
     if len(wanted) * _SEARCH_COST > len(used):
         return [number for number in used if number in wanted_set]
-    # Ids grow with time: of what came later, none is used.
+    # Ids grow with time: no later line is used in this chunk.
     end = bisect_left(wanted, used[-1] + 1) if used else 0
     found = []
     for number in wanted[:end]:

@@ -101,7 +101,7 @@ def _shared(name: str, fields: Sequence[Field]) -> Table:
 
 # Where execs come from. A login session has a few of them; each of them thousands of execs.
 origin = _shared("origin", ORIGIN_FIELDS)
-# What was run, as whom, in which directory. The same again and again: an exec has one number for it.
+# The program, user and directory of an exec. They repeat, so an exec refers to them by one number.
 # inode is unsigned, and in two's complement: above 2**63 it is negative here.
 launch = _shared("launch", LAUNCH_FIELDS)
 
@@ -211,12 +211,12 @@ gap = Table(
     Column("count", Integer),
     # Ends of programs that were missed too.
     Column("exits", Integer, nullable=False, server_default="0"),
-    # Whose execs they were. NULL: not known, or of several users.
+    # The user whose execs were lost. NULL: not known, or several users.
     Column("uid", Integer),
     sqlite_strict=True,
 )
 
-# What was deleted to keep the history within its limits.
+# Execs that were deleted to keep the history within its limits.
 pruned = Table(
     "pruned",
     metadata,

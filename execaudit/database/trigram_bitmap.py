@@ -23,9 +23,9 @@ _ROW_BUCKETS = 62
 CHUNK_ROWS = 132
 _BUCKETS = _ROW_BUCKETS * CHUNK_ROWS
 _BITS_BYTES = CHUNK_BLOCKS // 8
-# Their sum times 255 is less than 2**16, so that no lane carries into the next.
+# Their sum times 255 is less than 2**16, so no 16-bit lane carries into the next.
 _FIRST, _SECOND, _THIRD = 1, 31, 225
-# A space stands for the end of an argument, as in what is searched.
+# Arguments end with a space, as in the text that is searched.
 _AS_SEARCHED = bytes.maketrans(b"\0", b" ")
 
 
@@ -56,12 +56,12 @@ class Chunk:
         """Adds lines, each ended by a NUL, to one of the blocks."""
         bit = 1 << block
         bits = self._bits
-        # A bucket that comes twice, of two hashes, is no harm.
+        # Two hashes may fall into the same bucket: that does no harm.
         for hashed in set(_hashes(b"".join(lines).translate(_AS_SEARCHED))):
             bits[hashed % _BUCKETS] |= bit
 
     def add_anything(self, block: int) -> None:
-        """Has one of the blocks be one that may contain every text."""
+        """Marks one of the blocks as one that may contain every text."""
         bit = 1 << block
         self._bits = [bits | bit for bits in self._bits]
 
@@ -76,7 +76,7 @@ class Chunk:
 def places(text: bytes) -> list[Place]:
     """Returns where to look for a text; none for one of less than three bytes, which no bitmap knows.
 
-    Neighbours say much the same: each third comes first.
+    Adjacent trigrams correlate, so every third is tested first.
     """
     buckets = list(dict.fromkeys(hashed % _BUCKETS for hashed in _hashes(text)))
     return [

@@ -13,14 +13,14 @@ from execaudit.system.safe_open import UnsafeFileError, open_safely
 
 _LOCKS = Path("/proc/locks")
 _MOUNTS = Path("/proc/self/mountinfo")
-# Nobody else may open it: whoever can, could hold the lock and keep the recorder from starting.
+# Nobody else may open it: a user who can open it could hold the lock and keep the recorder from starting.
 _MODE = 0o600
-# Root, or the owner, that looks who records holds the lock for an instant.
+# is_held(), called by root or the owner, holds the lock for an instant: then this tries again.
 _TRIES, _BETWEEN_SECONDS = 5, 0.02
 
 
 def _lock_file(database: Path) -> Path:
-    """Returns the lock of a database: one, whatever links lead there."""
+    """Returns the lock's file: the same one for every symbolic link to the database."""
     real = Path(os.path.realpath(database))
     return real.with_name(f"{real.name}.lock")
 
@@ -28,8 +28,8 @@ def _lock_file(database: Path) -> Path:
 def is_held(database: Path) -> bool:
     """Says whether a process writes the database. Needs no write permission.
 
-    Who may not read the lock's file is told what the kernel lists; that is nothing where the
-    writer is in another pid namespace.
+    A user who may not read the lock's file gets the answer from the kernel's list of locks, which does not
+    show a writer in another pid namespace.
     """
     path = _lock_file(database)
     try:
@@ -95,7 +95,8 @@ class WriterLock:
         """Raises StoreError when another process records there, naming its pid."""
         path = _lock_file(database)
         try:
-            # Beside the command that it runs, root records to the service's database.
+            # Root may record to the service's database (`record -- CMD`), whose folder and lock are the
+            # service user's.
             self._fd = open_safely(path, os.O_RDWR, _MODE, trust_folder=True)
         except UnsafeFileError as exc:
             raise StoreError(f"cannot write the lock: {exc.what}", fix=f"{exc.fix} with --db") from exc
@@ -104,7 +105,7 @@ class WriterLock:
                 f"cannot write {path}: {exc.strerror}", fix="run it as root, or name another file with --db"
             ) from exc
         try:
-            # Earlier ones were for the group to read.
+            # Earlier versions made it readable for the group.
             if os.fstat(self._fd).st_mode & ~_MODE & 0o777:
                 with contextlib.suppress(PermissionError):
                     os.fchmod(self._fd, _MODE)

@@ -1,7 +1,7 @@
 """Search all command lines by what the index knows of them: only spans of execs that have one are read.
 
-What it proposes is looked at: first the lines' bytes, then the execs'. What is not in the index yet is
-searched as if there were none.
+The index only proposes blocks: the bytes of their lines are compared, then the execs are. Execs that are not
+in the index yet are searched without it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_LINES = 100_000
 _FEW_BLOCKS = 32
 _ALL_BLOCKS = 2**CHUNK_BLOCKS - 1
 _PAGE_CHUNKS = 64
-# Of the history: then it repays to look first which lines its execs have.
+# For a range smaller than this part of the history, it is faster to find first which lines its execs have.
 _SMALL_PART = 4
 _BITS = (
     "SELECT c.value, substr(g.bits, :offset + 1, :size) FROM json_each(:chunks) AS c"  # noqa: S608  # ours
@@ -44,7 +44,7 @@ class Search:
     """A search for texts, of which one must be in a command line."""
 
     def __init__(self, connection: sqlite3.Connection, texts: Sequence[bytes], whole: Span) -> None:
-        """The connection must know the functions of `matching`. `whole` has all that will be asked for."""
+        """The connection must have the functions of `sql_functions`. `whole` spans all later calls."""
         self._connection = connection
         self._texts = texts
         self._whole = whole
@@ -105,7 +105,7 @@ class Search:
     def _find_lines(self) -> list[int] | None:
         """Returns the ids of the lines that have a text, in order; None if they are too many.
 
-        Maybe not those that no exec has which is indexed and wanted.
+        A line may be left out if no exec in an indexed chunk that is asked for has it.
         """
         sql, values = lines_statement(self._texts)
         lines: list[int] = []
@@ -134,7 +134,7 @@ class Search:
                 if used is not None and chunk * CHUNK_BLOCKS + block not in used:
                     continue
                 low = chunk * CHUNK_LINES + block * BLOCK_LINES
-                # Neighbours at once, but not all: there may be too many lines.
+                # Adjacent blocks are read at once, but not all of them: there may be too many lines.
                 if low != end or low - start >= CHUNK_LINES:
                     yield start, end - 1
                     start = low

@@ -1,10 +1,10 @@
 """Open the history for reading, and turn what goes wrong into one line.
 
-SQLite directly, not through SQLAlchemy: importing that alone takes longer than most
-questions. A reader never writes, never makes the writer wait, and needs no write access.
+SQLite directly, not through SQLAlchemy: to import that takes longer than most queries. A reader never writes,
+never makes the writer wait, and needs no write access.
 
-A history that nobody has open is read without the files that SQLite makes for sharing a WAL:
-so a copy can be read on a read-only file system, and reading leaves nothing beside it.
+A history that nobody has open is read without the files that SQLite makes to share a WAL. So a copy can be
+read on a read-only file system, and a reader leaves no files behind.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Connection(sqlite3.Connection):
     """SQLite replaces what a function of ours raises by an error of its own, which says nothing."""
 
     failure: ExecauditError | None = None
-    """What the statement was ended for."""
+    """Why a function of ours ended the statement."""
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def open_history(path: Path, *, follow: bool = False) -> Iterator[sqlite3.Connec
 
 @contextlib.contextmanager
 def _explained(connection: Connection) -> Iterator[None]:
-    """Raises what our own functions ended a statement for."""
+    """Raises the reason for which a function of ours ended a statement."""
     try:
         yield
     except sqlite3.OperationalError as exc:

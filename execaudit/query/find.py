@@ -64,7 +64,7 @@ def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
 def _gather_descendants(connection: sqlite3.Connection, roots: tuple[int, ...]) -> None:
     """Puts the descendants of execs into a temporary table, or those into it that are new.
 
-    Once for all pages, because finding them again for each is quadratic; 8 bytes of memory each.
+    Once for all pages: to find them for each page would take quadratic time. Each takes 8 bytes of memory.
     """
     table, last = descendants_table(roots), last_number(connection)
     # The history itself stays read-only, because it was opened so.
@@ -122,7 +122,7 @@ def pages(
                 return
         if wanted.reverse or left is not None:
             return
-        # What was recorded while this was read.
+        # Execs that were recorded during the read.
         low, high = high + 1, _bounds(connection, wanted)[1]
         search = Search(connection, wanted.args, Span(low, high))
 
@@ -150,11 +150,11 @@ def _bounds(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
 def _spans(wanted: Filter, whole: Span, search: Search, *, backward: bool) -> Iterator[Span]:
     """Yields where to look for what is wanted, in the direction of reading."""
     low, high, _ = whole
-    # What has an index of its own is not searched for.
+    # Conditions with an index of their own need no search by text.
     if not wanted.args or wanted.pids or wanted.under or high - low < 2 * _NEAR:
         yield whole
     elif backward:
-        # What is frequent is found at once.
+        # A frequent text is found among the newest execs.
         yield Span(high - _NEAR + 1, high)
         yield from search.spans(low, high - _NEAR, backward=True)
     else:
@@ -284,7 +284,7 @@ def found_of(page: Page) -> Iterator[Found]:
 
 @contextlib.contextmanager
 def making_sense(page: Page) -> Iterator[None]:
-    """Around what makes something of a page's rows: raises DamagedStoreError if one makes no sense."""
+    """Raises DamagedStoreError if the body fails because a row of the page makes no sense."""
     try:
         yield
     except lookups.NONSENSE:
@@ -299,7 +299,7 @@ def _damaged(what: str) -> DamagedStoreError:
 
 @contextlib.contextmanager
 def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """Has all statements see the same, whatever is pruned meanwhile; short, see _PAGE_ROWS."""
+    """Has all statements of the body see one state of the history. To be short: see _PAGE_ROWS."""
     if connection.in_transaction:
         yield
         return

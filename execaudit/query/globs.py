@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COMM_BYTES = 15
 """TASK_COMM_LEN, without the NUL at its end."""
-# As matching.py reads them. Each of them but the star is a byte at least.
+# As sql_functions reads them. Each of them but the star is a byte at least.
 _TOKEN = re.compile(rb"\*|\?|\[[!^]?\]?[^]]*\]|.", re.DOTALL)
 _WILD = re.compile(rb"[*?\[]")
 

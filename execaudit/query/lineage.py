@@ -1,7 +1,7 @@
 """Who descends from whom: row numbers of relatives, by index alone. The caller reads the rows.
 
-An exec's number is greater than its parent's. Every walk asks for that, so that none is
-endless in a damaged history.
+An exec's number is greater than its parent's. Every recursion requires this, so it ends in a damaged history
+too.
 """
 
 from __future__ import annotations

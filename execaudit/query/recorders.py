@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _Times = tuple[Nanoseconds, Nanoseconds]
-# A recorder at rest notes once a minute that nothing happened (recorder._IDLE_NS).
+# A recorder at rest notes once a minute that nothing happened (see daemon/recorder.py).
 _STALLED_NS = 90_000_000_000
 # The probe sends an exec so long after it happened, at most: it may lack in what was read just then.
 _IN_FLIGHT_NS = 100_000_000
@@ -49,7 +49,8 @@ class Silence(NamedTuple):
 def live(connection: sqlite3.Connection) -> Live | None:
     """Returns who records now: the newest run, if it has not stopped and a process holds its lock.
 
-    Who may not read the lock's file, and is not told by the kernel, goes by when the recorder last wrote.
+    If this user may not read the lock's file, and the kernel does not list the lock, the time of the last
+    write decides.
     """
     row = connection.execute(
         "SELECT id, host, started_ns, seen_ns, stopped_ns FROM run ORDER BY id DESC LIMIT 1"
@@ -86,7 +87,7 @@ def complete_until(connection: sqlite3.Connection, hosts: Sequence[str] = ()) ->
 def silences(
     connection: sqlite3.Connection, hosts: Sequence[str], stored: Iterable[Gap], *, now_ns: int
 ) -> list[Silence]:
-    """Returns when nobody recorded these hosts, all if none is named; not what gaps say that are stored."""
+    """Returns when nobody recorded these hosts (all, if none is named), without the times of stored gaps."""
     rows = connection.execute(
         "SELECT host, started_ns, coalesce(stopped_ns, seen_ns, started_ns) FROM run ORDER BY id"
     ).fetchall()
@@ -141,8 +142,8 @@ def _without(times: _Times, said: Sequence[_Times]) -> Iterator[_Times]:
 def overlaps(silence: Silence, since_ns: int | None, until_ns: int | None) -> bool:
     """Says whether a silence is to be told to somebody who asks for a range of times.
 
-    Who gives no beginning is not told that there was a time before the first recorder, unless there is
-    nothing else in the range.
+    Without a beginning of the range, the time before the first recorder does not count, unless the range has
+    nothing else.
     """
     if silence.from_ns is None and silence.to_ns is not None and since_ns is None:
         return until_ns is not None and until_ns <= silence.to_ns

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_functions(connection: sqlite3.Connection, wanted: Filter) -> None:
-    """Gives the connection the functions that the statements of filters.py call.
+    """Gives the connection the functions that the statements call.
 
     Raises FilterError for a regular expression that is none.
     """

@@ -1,4 +1,4 @@
-"""What a part of the history comes to: totals, who did most, and when. Reads; says nothing."""
+"""Count a part of the history: totals, the most frequent commands, users and parents, and when."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Times(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """What was counted. The most frequent first; what is as frequent, by name."""
+    """The counts. The most frequent first; equal counts by name."""
 
     execs: int
     """With those that failed, and those that ran when recording began."""
@@ -104,7 +104,7 @@ def gather(
 
 
 def _within(wanted: Filter, times: Times) -> Filter:
-    """Returns the filter without what is recorded only while it is counted."""
+    """Returns the filter without execs that are recorded during the count."""
     return replace(
         wanted,
         since_ns=times.start_ns if wanted.since_ns is None else wanted.since_ns,
@@ -139,9 +139,9 @@ def divide(start_ns: int, end_ns: int, offset_ns: int = 0) -> Times:
 
 
 class _Tally:
-    """What was counted so far: by value, because a dictionary may have one twice.
+    """The counts so far. By value, because a dictionary may have a value twice.
 
-    It grows with how many there are of these, and not with the launches.
+    It grows with the number of values, not with the number of launches.
     """
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ def _values(
 
 
 def _most(counter: Counter[_Thing], top: int) -> list[tuple[_Thing, int]]:
-    # Few are sorted by name.
+    # Only those are sorted by name that may be among the first.
     least = sorted(counter.values(), reverse=True)[:top][-1:] or [0]
     among = (item for item in counter.items() if item[1] >= least[0])
     return sorted(among, key=lambda item: (-item[1], str(item[0])))[:top]

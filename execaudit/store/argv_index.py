@@ -1,8 +1,8 @@
 """Make the index of what is in command lines, chunk by chunk, behind what is stored.
 
-It is made from the tables alone: who is killed, or comes to a history that has none, goes on where it
-ends. What is not in it yet is searched line by line. Two tables: `argv_grams` says which lines may contain
-a text, `argv_used` in which chunks of execs a line is.
+It is made from the tables alone. So a recorder that was killed, or that opens a history without an index,
+goes on where the index ends. Lines that are not in it yet are searched one by one. Two tables: `argv_grams`
+says which lines may contain a text, `argv_used` in which chunks of execs a line is.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _LONGEST_LINE = 16 * 1024
 class Indexing:
     """Goes through a history once, as it grows.
 
-    Lives as long as who gives the ids of lines: none is given twice meanwhile, so that what was looked at
-    stays so.
+    Lives as long as the writer that gives lines their ids. The writer gives no id twice, so a block that
+    was indexed stays valid.
     """
 
     def __init__(self) -> None:
@@ -37,9 +37,9 @@ class Indexing:
         self._block = 0
 
     def step(self, connection: sqlite3.Connection) -> bool:
-        """Does a little in a connection in autocommit mode. Returns whether there was anything to do.
+        """Indexes a few blocks, in a connection in autocommit mode. Returns whether there was anything to do.
 
-        Raises what SQLite raises; then that is done again.
+        Raises what SQLite raises; the next call does the same step again.
         """
         return _index_execs(connection) or self._index_lines(connection)
 
@@ -108,7 +108,7 @@ def _next_chunk(connection: sqlite3.Connection, table: str, index: str, size: in
     ).fetchone()
     if first is None:
         return None
-    # Of what was pruned before it was indexed, there is nothing to index.
+    # Chunks that were pruned before they were indexed are skipped.
     number = max(int(done), first // size)
     return number if last >= (number + 1) * size else None
 

@@ -1,7 +1,7 @@
 """Shorten the command lines of old execs that a pruning leaves: their heads and tails stay.
 
-They stay because of what descends from them, or because they run; that must not keep megabytes of
-arguments as well. Marked as cut by a limit, with the bytes that are missing.
+These execs stay because they run, or as ancestors of execs that stay; megabytes of arguments need not stay
+with them. The lines are marked as cut by a limit, with the number of bytes that are missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_BYTES = 4096
 # A process that executes one program after another keeps all of them as ancestors: of such chains there may
 # be any number.
 _LONG_CHAIN, _MOST_BYTES_IN_CHAIN = 4, 256
-# What one transaction reads.
+# Bytes that one transaction reads.
 _STEP_BYTES = 8_000_000
 _LIMIT = TRUNCATIONS.index(Truncated.LIMIT)
 
@@ -99,7 +99,7 @@ def raise_generation(connection: sqlite3.Connection) -> None:
 
 
 def _next_line(connection: sqlite3.Connection) -> int:
-    """Returns a number that no line had, whether it was pruned since or not: see prune and indexing."""
+    """Returns a number that no line had, whether it was pruned since or not: see prune and argv_index."""
     row = connection.execute(
         "SELECT max(coalesce((SELECT max(id) FROM argv), 0) + 1,"
         " (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'argv_grams') * ?)",

@@ -1,4 +1,4 @@
-"""How much history is kept: what is configured, and else what its file system can bear."""
+"""How much history is kept: as configured, or by default a part of its file system."""
 
 from __future__ import annotations
 

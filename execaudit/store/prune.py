@@ -1,7 +1,7 @@
 """Delete the oldest execs of a history, and what only they needed: small transactions, one at a time.
 
-Beside a recorder, which takes turns, or in it. Whoever is killed in between leaves a history that
-is whole, and says that it was pruned: that is written first. What stays, however old:
+It runs in a recorder, or beside one and takes turns with it. If it is killed in between, the history is whole
+and says that it was pruned, because that is written first. These stay, however old they are:
 
 - an exec that has descendants which stay, so that lineage still leads to its roots;
 - a program of the running boot that has not ended, as far as the history knows.
@@ -9,8 +9,8 @@ is whole, and says that it was pruned: that is written first. What stays, howeve
 Of these, long command lines are shortened: see lean.py. A plan by age leaves what is younger, or of
 unknown age, wherever it stands.
 
-Newest first, so that children go before their parents. A daemon that forked without running a
-program, and lost its parent, is nobody's row: what it starts later has no parent here.
+The newest are deleted first, so children go before their parents. A daemon that forked without an exec has no
+row of its own: when its parent's row is deleted, the programs that it starts later have no parent here.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def prune(connection: sqlite3.Connection, wanted: Plan, now: Now, *, shrink: boo
 
 
 def tidy(connection: sqlite3.Connection) -> Iterator[bool]:
-    """Gives the file system what room is not used, in steps."""
+    """Gives unused pages back to the file system, in steps."""
     while _number(connection, "PRAGMA freelist_count"):
         before = _number(connection, "PRAGMA page_count")
         # execute() would do one page, each in a transaction of its own.
@@ -188,7 +188,7 @@ class _Task:
 
 
 def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
-    """Deletes what stands beside the execs, and is as old."""
+    """Deletes rows of the other tables that are as old."""
     with transaction(connection):
         connection.execute(
             "DELETE FROM seg WHERE id_hi <= ? AND NOT EXISTS"
@@ -204,7 +204,7 @@ class _Marks:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        # What comes later is needed: it is new.
+        # Rows with higher numbers are newer than this pruning, and stay.
         self.last = {
             table: connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] or 0  # noqa: S608  # ours
             for table in _TABLES
@@ -254,7 +254,7 @@ def _sweep_table(
             if table == "argv":
                 high = _few_bytes(connection, low, high)
             with transaction(connection):
-                # What the recorder has written since; it remembers old numbers, and uses them.
+                # Execs that the recorder has written since: it may have used old numbers that it remembers.
                 while marks.step(sources):
                     pass
                 gone = [(number,) for number in range(low, high + 1) if not needed[number]]

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # Below the limit by so much, so that it is not reached again at once.
 _TARGET = 0.9
-# A pruning looks at the whole history: it must be worth that. Parts of the execs.
+# A pruning reads the whole history, so it must delete at least this part of it: one in so many execs.
 _LEAST_PART = 50
-# That their sizes differ must not take more prunings than about so many.
+# Execs differ in size, so one pruning may not be enough. Not many more than this should be needed.
 _STEPS = 8
 # So few are looked at one by one.
 _FEW = 20_000
@@ -45,7 +45,7 @@ class Now(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to go."""
+    """Which execs are to be deleted."""
 
     top: int
     """The highest number of an exec that may go."""
@@ -113,7 +113,7 @@ def plan(connection: sqlite3.Connection, limits: Limits, now: Now, *, lazily: bo
 
 
 def unfinished(connection: sqlite3.Connection) -> Plan | None:
-    """Returns what somebody began who was killed: what nobody needs any more may still be there."""
+    """Returns the plan of a pruning that was killed: rows that nothing needs may still be there."""
     row = connection.execute(
         "SELECT top, ts_to, reason FROM pruned WHERE NOT finished ORDER BY top DESC LIMIT 1"
     ).fetchone()
@@ -143,7 +143,7 @@ def by_age(connection: sqlite3.Connection, max_age_ns: int, now: Now, *, lazily:
 
 
 class _Old(NamedTuple):
-    """What of a segment is too old, and was not judged before."""
+    """The execs of a segment that are too old, and were not judged before."""
 
     high: int
     execs: int
@@ -186,7 +186,7 @@ def by_size(
     least = max(whole // _LEAST_PART, 1) if lazily else 1
     if may_go < least:
         return None
-    # As if all were of one size; by what it is still too large then is for the next plan.
+    # Assumes that all have one size; if the history is still too large afterwards, the next plan goes on.
     gone = min(max(int(whole * (size - _TARGET * max_bytes) / size), least, may_go // _STEPS), may_go)
     if may_go <= _FEW:
         gone = max(_enough(connection, within, size - _TARGET * max_bytes), least)
@@ -250,7 +250,7 @@ def is_time_doubtful(connection: sqlite3.Connection, now: Now) -> bool:
         " WHERE r.boot_id = ? ORDER BY k.id",
         (now.boot_id,),
     ):
-        # When nobody recorded, there is no gap that says it.
+        # A step while nobody recorded is in no gap.
         if before is not None and abs(offset - before) >= _STEP_NS:
             stepped.append(started_ns)
         before = offset
@@ -306,7 +306,7 @@ def _number(connection: sqlite3.Connection, sql: str, given: dict[str, int] | No
 
 
 class Preview(NamedTuple):
-    """What a plan would delete at most."""
+    """The most that a plan would delete."""
 
     execs: int
     first_ns: int | None
@@ -316,7 +316,7 @@ class Preview(NamedTuple):
 
 
 def preview(connection: sqlite3.Connection, wanted: Plan, limits: Limits, now: Now) -> Preview:
-    """Returns what would go, but for what stays as somebody's ancestor or because it runs."""
+    """Returns what would be deleted at most: programs that run, and ancestors that stay, are counted too."""
     ages = Ages(connection, now)
     by_clock = connection.execute("SELECT id, clock_id, ts FROM exec WHERE id <= ?", (wanted.top,))
     times = [

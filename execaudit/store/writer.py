@@ -176,7 +176,7 @@ class Store:
         except (FullStoreError, LockedStoreError):
             raise  # that goes away by itself
         except StoreError:
-            # What a file system did to open files does not.
+            # A fault of a file system stays with the open files, so they must be opened again.
             self._is_broken = True
             raise
 
@@ -275,11 +275,11 @@ class Store:
         )
 
     def rename(self, host: str) -> None:
-        """What is appended from now on is of a run with this host's name. Raises StoreError."""
+        """Begins a new run with this host's name; all later events belong to it. Raises StoreError."""
         if self._run is None:
             raise AssertionError("no run has begun")
         now_ns = clock.wall_ns()
-        # One after the other: who looks in between sees a recorder that has stopped.
+        # Two transactions: a reader between them sees a recorder that has stopped.
         self.end_run(now_ns)
         self.begin_run(replace(self._run, host=host, started_ns=now_ns))
 

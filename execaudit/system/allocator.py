@@ -1,4 +1,4 @@
-"""How this process uses memory, for a life of months. To be set once, before there are threads."""
+"""Configure how this process, which runs for months, uses memory. Once, before there are threads."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 _LIBC = ctypes.CDLL(None)
 # mallopt(3), malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-# A piece of a long command line has as much: each is a mapping of its own then, and gone when it
-# is freed, whatever was allocated after it. glibc's own threshold grows with what is freed.
+# Parts of long command lines are larger than this. So each has a mapping of its own, and its memory goes back
+# when it is freed, whatever was allocated after it. glibc's own threshold grows with what is freed.
 _OWN_MAPPING_BYTES = 16 * 1024
 _FREE_AT_THE_END_BYTES = 128 * 1024
-# Events are no cycles. Python's look for cycles takes a tenth of their assembly at its own threshold of 700.
+# Events have no cycles. With Python's own threshold of 700, the collector takes a tenth of the time of
+# assembly.
 _LOOK_FOR_CYCLES_AT = 5_000
 
 # TLS: what imports them (asyncio, and by it SQLAlchemy; hashlib) does without. 4.6 MB of a recorder.
@@ -27,14 +28,14 @@ def leave_out() -> None:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # that is what it says
 
 
-def settle() -> None:
+def configure() -> None:
     """Sets how malloc works from now on, and how often Python looks for cycles.
 
-    One arena: records are allocated by one thread and freed by another, and room that is free
-    in one arena is none in the other.
+    One arena, because one thread allocates the wire records and another frees them: a second arena could not
+    use again what was freed into the first.
     """
     gc.collect()
-    gc.freeze()  # what is there by now stays, and need not be looked at again
+    gc.freeze()  # these objects stay for good, so the collector need not look at them again
     gc.set_threshold(_LOOK_FOR_CYCLES_AT)
     if hasattr(_LIBC, "mallopt"):  # glibc's
         _LIBC.mallopt(_ARENA_MAX, 1)

@@ -1,7 +1,7 @@
 """Have a forked child do something, and take over the descriptors that it leaves.
 
-What the child allocates and imports goes with it. A fork, and no new interpreter: what runs
-is the code that runs here, whatever folder this is called in.
+The memory that the child allocates and imports is freed when it ends. It is a fork and no new interpreter, so
+it runs the same code, whatever the working directory is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Left(NamedTuple):
 
 
 class ChildDiedError(Exception):
-    """The child ended without a word; the text says how."""
+    """The child ended and sent nothing; the text says how it ended."""
 
 
 def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output: Path) -> Left:

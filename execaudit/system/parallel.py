@@ -22,7 +22,7 @@ _Part = TypeVar("_Part")
 
 # How far a child may be ahead of what was taken from it: as much as the kernel gives a user.
 _PIPE_BYTES = 1024 * 1024
-# What it is, how many there are in it, how many bytes follow.
+# The kind, the number of items, the number of bytes that follow.
 _HEADER = struct.Struct("=cQQ")
 _BLOCK, _END, _ERROR, _BUG = b"p", b"e", b"x", b"b"
 

@@ -1,4 +1,4 @@
-"""What the recorder may do: as little as it needs to start, and nothing once it records.
+"""Privileges of the recorder: the few that it needs to start, and none while it records.
 
 First `become_owner`: started by root, it goes on as the user whom the database's folder belongs
 to, with the few capabilities that loading the probe takes; so what it makes is that user's from
@@ -41,7 +41,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Owner(NamedTuple):
-    """Whom what is written belongs to."""
+    """The user who owns the files that are written."""
 
     name: str
     uid: int
@@ -54,7 +54,7 @@ def effective() -> int:
 
 
 def lacking(held: int) -> list[str]:
-    """Returns the capabilities without which no probe can be loaded, by name, of who holds these."""
+    """Returns the names of the capabilities that are missing in `held` and without which no probe loads."""
     if held >> _SYS_ADMIN & 1:
         return []
     return [name for bit, name in ((_BPF, "CAP_BPF"), (_PERFMON, "CAP_PERFMON")) if not held >> bit & 1]
@@ -98,8 +98,8 @@ def become_owner(folder: Path) -> Owner | None:
 def become_root_again() -> None:
     """In the child that loads the probe: undoes `become_owner` as to the user; elsewhere does nothing.
 
-    Its capabilities stay those that starting takes. The owner stays its saved user: else the parent, who is
-    that, could not end it.
+    Its capabilities do not change. The owner stays its saved user: otherwise the parent, which runs as the
+    owner, could not kill it.
     """
     _, user, saved = os.getresuid()
     if user != 0 and saved == 0:
@@ -109,8 +109,8 @@ def become_root_again() -> None:
 def drop_all(written: Iterable[Path]) -> None:
     """Gives up every capability and root for good, for this process and all that it may run.
 
-    Root that could not write there, as anybody else could, keeps CAP_DAC_OVERRIDE: those are files
-    and folders of some user, and nothing but being root allows to record to them.
+    If root without capabilities could not write to `written`, it keeps CAP_DAC_OVERRIDE: these files and
+    folders belong to a user, and only root's privilege allows the recorder to write there.
     """
     _prctl(_SET_NO_NEW_PRIVS, 1)
     _prctl(_CAP_AMBIENT, _AMBIENT_CLEAR)
@@ -118,7 +118,7 @@ def drop_all(written: Iterable[Path]) -> None:
         for bit in range(_last_capability() + 1):
             _prctl(_CAPBSET_DROP, bit)
     _, user, saved = os.getresuid()
-    if saved != user:  # who became the owner; the unit's filter lets nobody else make this call
+    if saved != user:  # after become_owner; under systemd the unit's filter forbids this call
         os.setresuid(user, user, user)
     spared = 1 << _DAC_OVERRIDE & _held("CapPrm")
     _capset(effective=0, permitted=spared)

@@ -1,7 +1,7 @@
 """Read the running processes from /proc. Only the recorder's edge calls this.
 
-/proc shows what a process is now, and says nothing of when it became that: what is read here
-is what runs at the start of a recording, and never a part of the record of an exec.
+/proc shows what a process runs now, but not since when. So this is used only for the processes that run when
+a recording starts, and never for a part of the record of an exec.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 _PF_KTHREAD = 0x00200000
 # How loginuid and sessionid say that they are not set: (unsigned)-1.
 _UNSET = 4294967295
-# A thread that execs takes the leader's place in two steps: first the leader ends, then the
-# thread's own number. Each spoils a reading, and the process was there all the time.
+# A thread that execs takes the leader's place in two steps: the leader ends, then the thread's own tid. Each
+# step makes a reading fail, although the process was there all the time.
 _ATTEMPTS = 4
 # Of /proc/PID/stat, counted from the state, which is field 3 of proc_pid_stat(5).
 _STATE, _PPID, _TTY, _FLAGS, _THREADS, _STARTED, _MEMORY = 0, 1, 4, 6, 17, 19, 20
@@ -80,14 +80,14 @@ class Running(NamedTuple):
 
 
 class _Host(NamedTuple):
-    """Where what is not in a container is."""
+    """The mount namespace and root of processes that are in no container."""
 
     mnt_ns: int | None
     root: Folder | None
 
 
 class _Stat(NamedTuple):
-    """What is needed of a stat file."""
+    """The fields of a stat file that are used."""
 
     comm: bytes
     ppid: int
@@ -124,8 +124,8 @@ def scan(root: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[int, Ru
             if not name.isdigit():
                 continue
             try:
-                # What is opened below it is of this very process, and fails when that is gone: a
-                # path from the root would lead to the next one with the pid.
+                # A file that is opened below this descriptor belongs to this very process, and cannot be
+                # opened when that is gone. A path would lead to the next process with the pid.
                 folder = os.open(f"{root}/{name}", os.O_PATH | os.O_DIRECTORY)
             except _GONE:
                 continue
@@ -146,7 +146,8 @@ def _read_process(pid: int, folder: int, sysfs: Path, host: _Host, reader: Reade
     first = _read_stat(folder, b"")
     if first is None:
         return None
-    # The leader of a process may end before its other threads: they know what it has forgotten.
+    # The leader may end before the other threads of its process. It then has no exe or cwd any more, but they
+    # have.
     task = b"" if first.runs else _living_thread(folder) if first.threads > 1 else None
     if task is None:
         return None

@@ -1,9 +1,9 @@
-"""Read of processes what may wait for a file system, or for the process, in a child: never wait for long.
+"""In a child, read those facts of a process that may block the reader, so the recorder never hangs.
 
 A user can mount a file system (FUSE) that does not answer, or stop one that does; a network file system
-can die. To look at a program there, or at the arguments of a process that waits for it, may take for ever,
-and a thread that hangs so keeps its process from ending. So a forked child looks, and is left alone when it
-does not answer in time: what it was asked for is then not known.
+can fail. To look at a program there, or at the arguments of a process that waits for it, may block for ever,
+and a thread that is blocked in this way keeps its process from ending. So a forked child reads. If it does
+not answer in time, the recorder abandons it, and these facts stay unknown.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.0
 """For one process. An answer takes 50 microseconds; a busy machine takes longer."""
 _ALL_S = 5.0
-# A user of whom so many processes did not answer is not asked again: he has no end of them. Root is.
+# When so many processes of a user did not answer, no more of that user are asked: there may be thousands.
+# Root's are.
 _MOST_STUCK_OF_ONE = 2
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
-# A process can say that gigabytes of memory, which need not exist, are its arguments (PR_SET_MM_MAP), and a
-# user has thousands of processes. So each has a bound, and those of all but root have one together; beyond it
-# they are known by their beginning.
+# A process can declare gigabytes of memory, which need not exist, to be its arguments (PR_SET_MM_MAP), and a
+# user can have thousands of processes. So each process has a bound, and all but root's have one together. Of
+# arguments beyond it, only the beginning is read.
 _MOST_ARGV_BYTES = 128 * 1024
 _ALL_ARGV_BYTES = 16 * 1024 * 1024
 _FEW_ARGV_BYTES = 1024
@@ -160,7 +161,7 @@ class _Child:
         os.kill(self._pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Takes its end from the kernel, if it has ended by then; else init does, after us."""
+        """Waits a little for its end; if it does not end by then, init reaps it after our own end."""
         deadline = time.monotonic() + PATIENCE_S
         while os.waitpid(self._pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
             time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Open a file for writing where other users may have prepared the path."""
+"""Open a file for writing in a folder where another user may have put a link or a file of his own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ROOT = 0
 
 
 class UnsafeFileError(ExecauditError):
-    """What is at the path was put there by somebody else, or is no file."""
+    """The file at the path belongs to another user, or is not a regular file."""
 
 
 def open_safely(path: Path, flags: int, mode: int, *, trust_folder: bool = False) -> int:
     """Opens a file with these flags, or makes it. Returns its descriptor.
 
-    It has to be a regular file of ours or of root; with `trust_folder` it may also be of its folder's owner.
-    A symbolic link is followed if it belongs to one of them. A file with further names is taken only in a
-    folder that nobody else writes to. Raises OSError, UnsafeFileError.
+    It must be a regular file that belongs to us or root; with `trust_folder`, also to the owner of its
+    folder. A symbolic link is followed if it belongs to one of them. A file with several hard links is
+    accepted only in a folder that nobody else can write to. Raises OSError, UnsafeFileError.
     """
     flags |= os.O_CLOEXEC
     for _ in range(_MOST_LINKS):
@@ -35,14 +35,15 @@ def open_safely(path: Path, flags: int, mode: int, *, trust_folder: bool = False
             try:
                 return os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
             except FileExistsError:
-                continue  # somebody was faster: it is looked at as what was there
+                continue  # somebody was faster: check that file
         try:
             found, owners = os.fstat(handle), {os.geteuid(), _ROOT}
             if trust_folder:
                 owners.add(path.parent.stat().st_uid)
             if not stat.S_ISLNK(found.st_mode):
                 _check(path, found, owners)
-                # The same file, whatever has become of its path; a read-only mount and the like still say no.
+                # Opens the file that was checked, even if the path was changed since; a read-only mount still
+                # refuses.
                 return os.open(f"/proc/self/fd/{handle}", flags)
             if found.st_uid not in owners:
                 raise UnsafeFileError(

@@ -1,4 +1,4 @@
-"""Find what is no Python and is shipped with the program: the BPF sources and the migrations."""
+"""Find the files that are shipped beside the Python code: the BPF sources and the migrations."""
 
 from __future__ import annotations
 

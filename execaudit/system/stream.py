@@ -1,6 +1,6 @@
-"""Write to a descriptor of others, such as standard output, without Python's buffer.
+"""Write to a descriptor that others may read slowly, such as standard output, without Python's buffer.
 
-A thread that is stuck in a buffered write holds the buffer's lock, and the interpreter cannot end then.
+A thread that is blocked in a buffered write holds the buffer's lock, and then the interpreter cannot end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def write_all(fd: int, data: bytes) -> None:
     while rest:
         try:
             rest = rest[os.write(fd, rest) :]
-        except BlockingIOError:  # another process has made it so
+        except BlockingIOError:  # another process has set O_NONBLOCK
             select.select([], [fd], [])
 
 

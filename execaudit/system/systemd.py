@@ -1,7 +1,7 @@
 """Tell systemd about the service (sd_notify(3)): one datagram, so no library is needed.
 
-Never waits: while systemd does not read, states are left out, and the last of those that must arrive
-is sent again by retry().
+Never waits: while systemd does not read, states are dropped. Of those that must arrive, retry() sends the
+last one again.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ def notify(state: str, *, must_arrive: bool = False) -> None:
 
 
 def retry() -> None:
-    """Sends again what has to arrive, and could not."""
+    """Sends the state again that must arrive and could not be sent."""
     if _unsent:
         notify(_unsent.pop(), must_arrive=True)

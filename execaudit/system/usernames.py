@@ -1,7 +1,8 @@
 """Names of uids, remembered for a while: asking the host for each exec would be slow, and may hang.
 
-The host may ask a directory service (NSS: LDAP, SSSD), so a thread asks. Who wants a name for the first
-time waits for it a little; while the service does not answer, names are unknown and nothing else is late.
+The host may ask a directory service (NSS: LDAP, SSSD), so a thread asks. A name that is asked for the first
+time is awaited for a short time. While the service does not answer, names are unknown, and nothing else is
+late.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _REMEMBER_SECONDS = 60.0
 _PATIENCE_SECONDS = 1.0
 _WAITING_SHARE = 0.1
 _MOST_WAITING_SECONDS = 3.0
-# Uids of a user namespace are somebody's to choose: 65536 of them by default.
+# A user can choose the uids in a user namespace: 65536 of them by default.
 _MOST_KNOWN = 4096
 _MOST_ASKED = 256
 
@@ -65,7 +66,7 @@ class UserNames:
 
     def _ask(self, uid: int) -> None:
         """Has the thread ask the host, now or soon."""
-        # Not before: a thread keeps the privileges that the process had when it was started.
+        # Started only now: a thread keeps the privileges that the process had when the thread started.
         if self._thread is None:
             self._thread = threading.Thread(target=self._answer, name="names", daemon=True)
             self._thread.start()

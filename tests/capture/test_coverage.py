@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from execaudit.capture import coverage
-from execaudit.capture.probe_options import SUCCESS, SYSCALLS, ProbeKind, ProbeOptions, settle
+from execaudit.capture.probe_options import SUCCESS, SYSCALLS, ProbeKind, ProbeOptions, resolve
 from execaudit.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def kernel(tmp_path: Path) -> Kernel:
 
 def chosen(kernel: Kernel, kind: ProbeKind = ProbeKind.AUTO, *, failed: bool = True) -> ProbeKind:
     """Returns what a recorder would use."""
-    return settle(ProbeOptions(kind, failed), kernel.tracefs).kind
+    return resolve(ProbeOptions(kind, failed), kernel.tracefs).kind
 
 
 def test_tracepoints_are_the_first_choice(kernel: Kernel) -> None:
@@ -80,8 +80,8 @@ def test_kprobes_where_not_even_successes_have_a_tracepoint(kernel: Kernel) -> N
     kernel.has(*SYSCALLS, kprobes=True)
 
     for failed in (True, False):
-        settled = settle(ProbeOptions(failed=failed), kernel.tracefs)
-        assert (ProbeKind.KPROBE, False, True) == (settled.kind, settled.raw_tracepoints, settled.kprobes)
+        resolved = resolve(ProbeOptions(failed=failed), kernel.tracefs)
+        assert (ProbeKind.KPROBE, False, True) == (resolved.kind, resolved.raw_tracepoints, resolved.kprobes)
     with pytest.raises(
         ProbeError, match="no tracepoint sched/sched_process_exec: record with --probe kprobe"
     ):
@@ -100,10 +100,10 @@ def test_neither(kernel: Kernel, kind: ProbeKind) -> None:
 
 def test_without_tracefs() -> None:
     """Then nothing is known but that successful execs need nothing of it."""
-    assert ProbeKind.TRACEPOINT is settle(ProbeOptions(failed=False), None).kind
+    assert ProbeKind.TRACEPOINT is resolve(ProbeOptions(failed=False), None).kind
     for options in (ProbeOptions(), ProbeOptions(ProbeKind.KPROBE, failed=False)):
         with pytest.raises(ProbeError, match="mount -t tracefs"):
-            settle(options, None)
+            resolve(options, None)
 
 
 def test_table_of_a_kernel_with_all(kernel: Kernel) -> None:
