@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-# The first sentence of each, so that their list needs no module of theirs.
+# The first sentence of each help text, so that listing the commands imports none of them.
 _COMMANDS = {
     "record": "Record every exec on this host until SIGINT or SIGTERM.",
     "query": "Find execs: a table on a terminal, JSON lines when piped.",
@@ -40,7 +40,7 @@ _UNREAD_SECONDS = 5.0
 
 
 class _EndError(Exception):
-    """The end, silently, with a status: what click would end in its own way."""
+    """Ends the command line with a status and without a message, where click would do something else."""
 
     def __init__(self, status: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class _LazyGroup(click.Group):
             for name, help_ in _COMMANDS.items()
             if name.startswith(incomplete)
         ]
-        # Of a click.Group's own, which looks into each of them.
+        # Not click.Group's method, which would import every command.
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -80,7 +80,7 @@ class _LazyGroup(click.Group):
             status: object = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError as exc:
-            # The reader has seen enough (`| head`); Python would complain at its end as well.
+            # The reader has gone (`| head`). Python would report it once more when it ends.
             _discard_output()
             raise _EndError(0) from exc
         except KeyboardInterrupt as exc:
@@ -99,7 +99,7 @@ def cli(ctx: click.Context) -> None:
 
 
 class _Interrupt:
-    """Ctrl-C, remembered: SQLite makes an error of its own of what is raised in our functions."""
+    """Remembers Ctrl-C: SQLite turns an exception in one of our SQL functions into an error of its own."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -127,7 +127,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
 
 
 def _status_of(error: Exception) -> int:
-    """Says in one line what went wrong; of a bug, everything. Returns the exit status."""
+    """Writes one line about the error, or the traceback of a bug. Returns the exit status."""
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return _USAGE
@@ -154,7 +154,7 @@ def _status_of(error: Exception) -> int:
 
 
 def _say(message: str) -> None:
-    """One line that can be read, whatever is in it: the reason may be at its end."""
+    """Writes one line, safe to show. A long one is cut in its middle: the reason may be at its end."""
     shown = printable(message)
     if len(shown) > _LONGEST_LINE:
         half = _LONGEST_LINE // 2
@@ -162,13 +162,13 @@ def _say(message: str) -> None:
     from execaudit.system.stream import is_ready  # noqa: PLC0415  # when something has gone wrong alone
 
     with contextlib.suppress(OSError):
-        # A recorder that was told to stop ends, though nobody reads why.
+        # A recorder must end even when nobody reads its message.
         if is_ready(sys.stderr.fileno(), _UNREAD_SECONDS):
             sys.stderr.write(shown + "\n")
 
 
 def _discard_output() -> None:
-    """What is still buffered cannot be written: Python need not try again at its end."""
+    """Discards buffered output that cannot be written, so that Python does not try again when it ends."""
     for stream in (sys.stdout, sys.stderr):
         _discard_unwritten(stream)
 
@@ -183,15 +183,15 @@ def _discard_unwritten(stream: TextIO) -> None:
 
 
 def _use_standard_files() -> None:
-    """Makes what the caller closed, and sees to it that any text can be written."""
+    """Opens standard files that the caller closed, and lets any text be written to them."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number: no file of ours gets it
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number, so that no later file gets it
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # see below
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    # Scripts read UTF-8 in whatever locale; to a terminal those bytes could be controls.
+    # Scripts get UTF-8 in every locale. A terminal gets its own encoding: other bytes could be controls.
     encoding = None if sys.stdout.isatty() else "utf-8"
     sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]  # a file
     if not sys.warnoptions:
@@ -202,6 +202,6 @@ def main() -> None:
     """Runs the command line and ends the process with its status."""
     _use_standard_files()
     status = execute()
-    # Or Python would end with a status of its own where the disk under a log is full.
+    # Otherwise Python ends with a status of its own when the disk under standard error is full.
     _discard_unwritten(sys.stderr)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""What holds for every command: the database and the settings, --db and --config."""
+"""The database and the settings of every command: --db and --config."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
-# SQLite's instructions between two looks at Ctrl-C: Python sees signals only when it runs.
+# After so many instructions SQLite calls Python, which then handles Ctrl-C.
 _STEPS = 100_000
 
 
 class State:
-    """What the options before and after a command's name, and the configuration, have set."""
+    """Holds what the options, before or after the command's name, and the configuration set."""
 
     def __init__(self) -> None:
         self.db: str | None = None
@@ -44,7 +44,7 @@ class State:
         return database_path(DEFAULT_DATABASE if given is None else given)
 
     def database_to_write(self) -> Path:
-        """Returns the database for a writer, which must not touch what is none of ours.
+        """Returns the database for a writer, unless it is the database of another program.
 
         Raises StoreError.
         """
@@ -149,7 +149,7 @@ def _take_db(ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     state = ctx.ensure_object(State)
     if value is None:
         return
-    # The command sees the environment once more, after the option before its name.
+    # The command reads the environment too, but an option before its name is stronger.
     if state.db is None or ctx.get_parameter_source("db") is not ParameterSource.ENVIRONMENT:
         state.db = value
 
@@ -168,7 +168,7 @@ def config_option(function: _Function) -> _Function:
 
 
 def files(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Has the shell complete the name of a file; of a text that need not be one click does not know."""
+    """Has the shell complete the name of a file, where the value is a text that may be a file."""
     from click.shell_completion import CompletionItem  # noqa: PLC0415  # only shells ask for it
 
     return [CompletionItem(incomplete, type="file")]

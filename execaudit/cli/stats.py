@@ -1,4 +1,4 @@
-"""`execaudit stats`: what it all comes to."""
+"""`execaudit stats`: count execs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`execaudit tree`: what led to what, drawn."""
+"""`execaudit tree`: draw process trees."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from execaudit.cli.param_types import ExecId
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# What --id and --pid draw is a whole family: a filter would leave holes in it, and what a
-# filter finds below an exec is asked for with --under. A pid means little without time and host.
+# --id and --pid draw whole families, in which a filter would leave holes; --under filters below an exec. A
+# pid is reused, so --pid goes with a time and a host.
 _BESIDE_ID = frozenset({"limit", "reverse", "fmt"})
 _BESIDE_PID = _BESIDE_ID | {"since", "until", "hosts"}
 

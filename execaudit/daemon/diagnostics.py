@@ -15,7 +15,7 @@ _STDERR = 2
 
 
 class _Stderr:
-    """Standard error. It may fail, or not be read: recording goes on, and lost lines are counted."""
+    """Standard error. When it fails or nobody reads it, recording goes on and lost lines are counted."""
 
     def __init__(self) -> None:
         self._line = ""

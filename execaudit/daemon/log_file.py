@@ -1,6 +1,6 @@
-"""A log file that is appended to: whole batches of lines or nothing, whatever becomes of it.
+"""Append whole batches of lines to a log file, or nothing of a batch.
 
-It may be taken away and made anew by others (logrotate), or be rotated by its own size and age.
+Others may move the file away and make a new one (logrotate). It can also rotate itself by size and age.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OLD = re.compile(r"(\.\d+|-\d{8}(-\d+)?)(\.(gz|xz|bz2|zst))?").fullmatch
 
 @dataclass(frozen=True)
 class Rotation:
-    """When a log is put aside, and what then."""
+    """When a log is rotated, and which old logs are kept."""
 
     max_bytes: int | None = None
     """None: whatever its size."""
@@ -77,8 +77,8 @@ class LogFile:
             while rest:
                 rest = rest[os.write(self._fd, rest) :]
         except OSError:
-            # Half of them would come twice. Whoever has truncated the log meanwhile must not get it filled up
-            # with NULs.
+            # The batch is written again later: a part of it would stand there twice. When others have
+            # truncated the log meanwhile, to truncate it to a larger size would fill it with NULs.
             with contextlib.suppress(OSError):
                 if os.fstat(self._fd).st_size > size:
                     os.ftruncate(self._fd, size)
@@ -138,7 +138,7 @@ class LogFile:
             try:
                 found = os.fstat(fd)
                 size = found.st_size
-                # A recorder that died has left half a line.
+                # A recorder that died may have left half a line.
                 if size and os.pread(fd, 1, size - 1) != b"\n":
                     size += os.write(fd, b"\n")
                 first = os.pread(fd, _HEAD_BYTES, 0)
@@ -164,7 +164,7 @@ class LogFile:
         except FileNotFoundError:
             return True
         except OSError:
-            return False  # not to be seen, which is no reason to leave what can be written
+            return False  # the path cannot be read, but the open file can still be written
         return (now.st_dev, now.st_ino) != self._identity
 
     def _is_due(self) -> bool:
@@ -180,7 +180,7 @@ class LogFile:
         return self._began_ns is not None and time.time_ns() - self._began_ns >= wanted.max_age_ns
 
     def _rotate(self) -> None:
-        # Where the path is a link, the log is what it leads to.
+        # Through a link: the log is its target.
         path = Path(os.path.realpath(self.path))
         # The library's shifting of numbers; it never opens the log itself.
         handler = RotatingFileHandler(path, backupCount=self.rotation.keep, delay=True)

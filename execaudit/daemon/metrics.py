@@ -1,4 +1,4 @@
-"""How a recorder is, in words for systemd and in numbers for Prometheus. Pure."""
+"""The recorder's state as a line for systemd and as metrics for Prometheus. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Health(NamedTuple):
-    """A recorder at a moment; counts are since it was started."""
+    """The state of a recorder. Counts begin when it was started."""
 
     execs: int
     """Execs that went to the sinks."""

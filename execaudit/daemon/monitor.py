@@ -1,4 +1,4 @@
-"""Tell others how the recorder is: systemd's watchdog and status line, node_exporter's textfile."""
+"""Report the recorder's state to systemd (watchdog, status line) and to node_exporter (textfile)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def watchdog_seconds(environment: Mapping[str, str]) -> float | None:
 
 
 class Monitor:
-    """Says now and then how the recorder is. Never waits: files are written by a thread."""
+    """Reports now and then. Never waits: a thread writes the file."""
 
     def __init__(self, sinks: tuple[str, ...], textfile: Path | None) -> None:
         self._sinks = sinks
@@ -50,7 +50,7 @@ class Monitor:
         self._failing = False
 
     def beat(self, now: Health) -> None:
-        """To be called by the capturing thread, often: that it goes on is what the watchdog is told."""
+        """To be called often by the capturing thread: each call tells the watchdog that capturing goes on."""
         at = time.monotonic()
         retry()
         if self._watchdog_s is not None and at - self._pinged >= self._watchdog_s:
@@ -69,7 +69,7 @@ class Monitor:
 
     def _write(self, now: Health, textfile: Path) -> None:
         if self._writer is not None and self._writer.is_alive():
-            return  # a disk that hangs
+            return  # the disk hangs
         text = metrics.metrics(now, started_s=self._started_s, sinks=self._sinks)
         self._writer = threading.Thread(
             target=self._replace, args=(textfile, text), name="metrics", daemon=True
@@ -77,12 +77,12 @@ class Monitor:
         self._writer.start()
 
     def _replace(self, textfile: Path, text: str) -> None:
-        """Writes the file anew; who reads it sees the old one or the new one."""
+        """Replaces the file: a reader sees the old content or the new."""
         unfinished = textfile.with_name(f".{textfile.name}.new")
         try:
             with contextlib.suppress(FileNotFoundError):
                 unfinished.unlink()
-            # The folder may be somebody else's, who has put a link there.
+            # The folder may belong to another user, who can have put a link there.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(unfinished, flags, 0o600), "w", encoding="ascii") as file:
                 file.write(text)

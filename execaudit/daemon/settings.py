@@ -1,7 +1,4 @@
-"""What a configuration file says of a recorder's upkeep: durability, retention, rotation, metrics.
-
-Pure: nothing is looked for on the disk.
-"""
+"""The settings of a recorder: durability, retention, rotation, metrics. Pure: reads nothing from the disk."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A stop first stores what was captured; after CATCH_UP_SECONDS the rest is only counted. Then each of
 the other sinks has threaded.FINISH_SECONDS. After LEAVE_SECONDS nobody waits any more, not even for
-a database that is stuck. TimeoutStopSec= of the unit is above that.
+a database that hangs. TimeoutStopSec= of the unit is longer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _STDERR = 2
 
 
 class StuckError(ExecauditError):
-    """A thread that uses the database does not come back: nothing of it can be closed in order."""
+    """A thread that uses the database hangs, so the database cannot be closed."""
 
 
 class Deadline:
@@ -37,7 +37,7 @@ class Deadline:
             self._began = time.monotonic()
 
     def is_late(self) -> bool:
-        """Says whether what still waits is to be counted, and no longer stored."""
+        """Says whether execs that still wait are only counted from now on."""
         return self._began is not None and time.monotonic() - self._began >= CATCH_UP_SECONDS
 
     def left_s(self) -> float:
@@ -47,7 +47,7 @@ class Deadline:
 
 
 def leave(message: str, status: int) -> NoReturn:
-    """Says a line, if that is possible at once, and ends the process; nothing is closed in order."""
+    """Writes a line, if that is possible at once, and ends the process without closing anything."""
     try:
         write_now(_STDERR, f"execaudit: {message}\n".encode(errors="backslashreplace"), within_s=1.0)
     finally:

@@ -1,4 +1,4 @@
-"""Large answers as text, encoded: by this process, or by two side by side."""
+"""Write large answers as encoded text, in this process or in several at once."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from execaudit.query.find import Page
 
-# What a child makes of so many fits into its pipe, so that none waits for another. Where few of them are
-# wanted, more at a time.
+# The text of so many execs fits into a child's pipe, so that no child waits for another. Where a filter
+# leaves few of them, a part has more.
 _PART, _SPARSE_PART = PAGE_ROWS, 10 * PAGE_ROWS
-# Of fewer execs, it is not worth while.
+# With fewer execs several processes gain nothing.
 _LARGE = 50_000
 _MOST_CHILDREN = 4
 # Of each child: what it reads comes in order.
@@ -46,7 +46,7 @@ def blocks(  # noqa: PLR0913  # where from, what, and how
         yield Block(0, f"{HEADER}\n".encode(encoding))
     maker = _Maker(fmt, raw=raw, encoding=encoding)
     after = None
-    # Descendants, and lines that were found, are known to one connection.
+    # The descendants and the command lines that a filter asks for are looked up once, by one connection.
     if not (wanted.reverse or wanted.under or wanted.args):
         spans = list(find.parts(connection, wanted))
         children = min(len(os.sched_getaffinity(0)), _MOST_CHILDREN)

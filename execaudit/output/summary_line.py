@@ -1,4 +1,4 @@
-"""An exec in brief: how it ended in words, and its line in a drawing. Pure."""
+"""One line for an exec: how it ended in words, and its line in a tree. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Role(Enum):
     CONTEXT = "."
     """It led to what was asked for."""
     BELOW = " "
-    """It came of what was asked for."""
+    """It descends from what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class TimeColumn:
-    """Says times of a zone one after the other; None is the system's zone."""
+    """Writes times of a zone, in the order of the rows; None is the system's zone."""
 
     def __init__(self, zone: tzinfo | None, *, now_ns: int) -> None:
         """The head has the offset that holds now."""

@@ -41,7 +41,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         paths = raw(name)
         if not paths:
             return ()
-        # Who asks may be in a directory that is gone.
+        # The working directory is asked for only if it is needed: it may have been deleted.
         here = _here() if any(path[:1] == b"." for path in paths) else b"/"
         return tuple(glob for path in paths for glob in of(path, here=here, real=os.path.realpath))
 
@@ -81,7 +81,7 @@ def _here() -> bytes:
 
 
 def _comm_globs(text: str) -> tuple[bytes, ...]:
-    """Returns the globs that are meant; says so if no command's name can match."""
+    """Returns the globs that are meant. Says on stderr if the glob can match no command name."""
     glob = os.fsencode(text)
     meant = globs.of_comm(glob)
     if not meant:

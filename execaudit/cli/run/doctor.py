@@ -113,5 +113,5 @@ def _recorder(path: Path) -> doctor.Check:
 def _is_missing(path: Path) -> bool:
     try:
         return not path.exists()
-    except OSError:  # who reads it hears why
+    except OSError:  # reading it says why
         return False

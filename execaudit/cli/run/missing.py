@@ -1,4 +1,4 @@
-"""What commands that read say of what is missing: gaps, silence, and until when they are complete."""
+"""Say what an answer lacks: gaps, times without a recorder, and until when it is complete."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ Missed = Gap | Silence
 _SECOND = 1_000_000_000
 # More lines would hide the answer.
 _MOST_LINES = 10
-# An exec is in the history within a second of happening.
+# An exec is stored within a second.
 _LATE_SECONDS, _LOOK_SECONDS = 1.0, 0.05
 _LAST_NS = 2**63 - 1
 
 
 class Missing:
-    """What is missing of what is wanted, as the history says now, or as it changes."""
+    """Finds what is missing in the range of a filter, now and again as the history changes."""
 
     def __init__(self, connection: sqlite3.Connection, wanted: Filter) -> None:
         self._connection, self._wanted = connection, wanted
         self._known: set[Missed] = set()
 
     def news(self) -> list[Missed]:
-        """Returns what is missing that was not a moment ago, the earliest first.
+        """Returns what is missing and was not found by the last call, the earliest first.
 
         Raises DamagedStoreError for a gap that makes no sense.
         """
@@ -63,7 +63,7 @@ class Missing:
 
 
 def warn(connection: sqlite3.Connection, wanted: Filter) -> list[dict[str, object]]:
-    """Says on stderr what is missing of what is wanted. Returns records of it."""
+    """Says on stderr what is missing in the range of a filter. Returns records of it."""
     missing = Missing(connection, wanted)
     missed = missing.news()
     say(missed)
@@ -72,7 +72,7 @@ def warn(connection: sqlite3.Connection, wanted: Filter) -> list[dict[str, objec
 
 
 def say(missed: Sequence[Missed]) -> None:
-    """Says on stderr what is missing, the latest few of it."""
+    """Says on stderr what is missing: the latest few lines, and how many more there are."""
     older = len(missed) - _MOST_LINES
     for each in missed[-_MOST_LINES:]:
         click.echo(notices.missing_line(each, None), err=True)
@@ -104,7 +104,7 @@ def missing_record(missed: Missed, since_ns: int | None) -> dict[str, object]:
 
 
 def warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
-    """Says on stderr that the range reaches back to what was deleted; not where the newest are asked for."""
+    """Says on stderr that a part of the range was pruned; not where only the newest execs are asked for."""
     gone = summary.pruned(connection)
     if gone is None or (wanted.since_ns is None and wanted.limit is not None):
         return
@@ -113,11 +113,11 @@ def warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
 
 
 class Bounded(NamedTuple):
-    """What is answered of what is wanted."""
+    """The filter that is answered, which may end before the one that was asked for."""
 
     wanted: Filter
     complete_ns: Nanoseconds | None
-    """Where it ends and is to be gone on; None: nothing is to be said of that."""
+    """Until when it is complete, where the next answer can begin; None: there is nothing to say."""
 
     def say(self) -> None:
         """Says on stderr until when the answer is complete, if there is more to come."""

@@ -1,4 +1,4 @@
-"""Read settings again without making the recorder wait: their file may be on a network that hangs."""
+"""Read the settings again in a thread, so that the recorder never waits for a file system that hangs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Reloading:
-    """Calls a function again and again, as often as it is asked, or less often if that takes long."""
+    """Calls a function in a thread, once for each request; requests during a call are joined into one."""
 
     def __init__(self, reload: Callable[[], None]) -> None:
         self._reload = reload
@@ -18,9 +18,9 @@ class Reloading:
         self._thread: threading.Thread | None = None
 
     def ask(self) -> None:
-        """Has it called soon. Returns at once."""
+        """Requests a call. Returns at once."""
         self._asked.set()
-        # Not before: a thread keeps the privileges that the process had when it was started.
+        # Not earlier: a thread keeps the privileges that the process had when the thread was started.
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
             self._thread.start()

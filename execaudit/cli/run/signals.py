@@ -1,4 +1,4 @@
-"""What asks `execaudit record` to stop: signals, a time that is over, the end of the command beside it."""
+"""When `execaudit record` stops: on a signal, after --duration, or when its command has ended."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Stop:
         self.terminate = False
         self._hangup = False
         self._at_once: int | None = None
-        """While the recorder stops: how often it has to be asked to end at once."""
+        """While the recorder stops: at this number of signals it ends at once."""
         self._child: subprocess.Popen[bytes] | None = None
 
     def begin(self, child: subprocess.Popen[bytes] | None) -> None:
-        """The recorder stops: who asks again does not want to wait until all is stored."""
+        """The recorder stops. Another signal from now on ends it at once, whatever is not stored."""
         self._child = child
         self._at_once = max(self.asked, 1) + 1
 
     def end(self) -> None:
-        """It has stopped."""
+        """The recorder has stopped."""
         self._at_once = None
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -84,14 +84,14 @@ class Stop:
 
 
 def at_once() -> bool:
-    """Says that it is time to stop."""
+    """Says that it is time to stop: always."""
     return True
 
 
 def until(
     stop: Stop, duration: Nanoseconds | None, child: subprocess.Popen[bytes] | None
 ) -> Callable[[], bool]:
-    """Returns what says when to stop."""
+    """Returns a function that says whether it is time to stop."""
     deadline = None if duration is None else time.monotonic() + duration / 1e9
 
     def should_stop() -> bool:
@@ -99,7 +99,8 @@ def until(
             return True
         if child is None:
             return stop.asked > 0
-        # Ctrl-C went to the command as well: it decides. SIGTERM came to us alone.
+        # The terminal sends Ctrl-C to the command too, which decides whether it ends. SIGTERM reaches the
+        # recorder alone, which passes it on.
         if stop.terminate:
             child.terminate()
         return child.poll() is not None or stop.asked > 1
@@ -117,7 +118,7 @@ def finish(child: subprocess.Popen[bytes], stop: Stop) -> int:
 
 
 def wait(child: subprocess.Popen[bytes], stop: Stop) -> None:
-    """Waits for the command. Kills it when it was asked to end, and the user asks once more."""
+    """Waits for the command. Kills it when the user asks once more after it was asked to end."""
     patience = max(stop.asked, 1)
     while child.poll() is None:
         if stop.terminate:

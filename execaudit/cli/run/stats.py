@@ -1,4 +1,4 @@
-"""What it all comes to: what `execaudit stats` writes."""
+"""The counts that `execaudit stats` writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PLAIN = " #"
 
 
 class Answer(NamedTuple):
-    """What is said of the execs that were asked for."""
+    """The counts of the execs that were asked for, and what is missing of them."""
 
     gathered: Stats
     missed: list[Missed]
@@ -161,7 +161,7 @@ def _chart(gathered: Stats) -> Iterator[str]:
 
 def _bar(count: int, most: int, blocks: str) -> str:
     steps = len(blocks) - 1
-    # What is not nothing is seen.
+    # Every count above 0 has a bar.
     length = -(-count * _BAR_WIDTH * steps // most) if most else 0
     whole, part = divmod(length, steps)
     return blocks[-1] * whole + (blocks[part] if part else "")

@@ -1,4 +1,4 @@
-"""What led to what, drawn: what `execaudit tree` writes."""
+"""The trees that `execaudit tree` draws."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _Asked(NamedTuple):
     """Which execs to draw: row numbers, ascending, 8 bytes each."""
 
     matches: array[int]
-    """What was asked for."""
+    """The execs that were asked for."""
     drawn: array[int]
-    """With what came of it, if that was asked for too; not yet what led to it."""
+    """These and, where asked for, their descendants; without ancestors."""
     missing: list[dict[str, object]]
     """Records of what is missing in its time."""
     bounded: Bounded | None = None
