@@ -86,6 +86,8 @@ class Asker:
         self._environment = {
             "EXECAUDIT_DB": str(history),
             "LC_ALL": "C.UTF-8",
+            # The terminal has it too, but a caller's, as xdist sets it, would be believed first.
+            "COLUMNS": str(_COLUMNS),
             "NO_COLOR": "1",
             "PATH": f"{folder}:{os.environ['PATH']}",
         }

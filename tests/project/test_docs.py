@@ -142,6 +142,7 @@ def test_the_lines_that_a_page_explains_are_said() -> None:
         path.read_text(encoding="utf-8") for path in sorted((CHECKOUT / "execaudit").rglob("*.py"))
     )
     said = re.sub(r'"\s*\n\s*f?"', "", code)  # a message that is written as several texts
+    said = re.sub(r'",\s*fix=f?"', ": ", said)
     of_others = {"database or disk is full", "database is locked", "cannot use the database postgresql://"}
     quoted = [
         part.strip(' ,"')
