@@ -41,9 +41,10 @@ OWNERS = {
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
-    "capture.assembler", "capture.snapshot", "capture.wire", "database.enum_codes", "database.id_list",
-    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "output.cells",
-    "output.format", "output.json_lines", "output.notices", "output.record", "output.summary_line", "output.table",
+    "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
+    "database.field_columns", "database.id_list",
+    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "output.cells",
+    "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.container", "query.filter", "query.globs", "query.rows", "query.statements", "shorten",
     "times",
 )  # fmt: skip

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, event
 
+from execaudit.database import execs_view
 from execaudit.database.field_columns import BLOB_FORMS, column_of
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sqlalchemy import Connection
 
     from execaudit.fields import Field
 
@@ -253,3 +256,9 @@ def _index(name: str, column: str) -> Table:
 argv_grams = _index("argv_grams", "bits")
 # The lines of a chunk of execs, see lineuse; id is the chunk.
 argv_used = _index("argv_used", "ids")
+
+
+@event.listens_for(metadata, "after_create")
+def _add_view(_target: MetaData, connection: Connection, **_: object) -> None:
+    """The view is no table to SQLAlchemy."""
+    connection.exec_driver_sql(execs_view.statement())
