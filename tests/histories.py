@@ -39,7 +39,7 @@ def now_at(seconds: float, boot_id: str = BOOT_ID) -> Now:
 
 def set_clock(patch: pytest.MonkeyPatch, seconds: float) -> None:
     """Lets the clocks say that moment."""
-    _, wall_ns, boot_ns = now_at(seconds)
+    _, wall_ns, boot_ns, _ = now_at(seconds)
     patch.setattr("execaudit.system.clock.wall_ns", lambda: wall_ns)
     patch.setattr("execaudit.system.clock.boot_ns", lambda: boot_ns)
 

@@ -19,7 +19,7 @@ from execaudit.errors import DamagedStoreError, StoreError
 from execaudit.sizes import size_text
 from execaudit.store import limits, prune, prune_plan
 from execaudit.store.prune_plan import NEARLY_ALL, Now
-from execaudit.system import clock
+from execaudit.system import clock, procfs
 
 if TYPE_CHECKING:
     import sqlite3
@@ -121,7 +121,7 @@ class Retention:
             return None
 
     def _now(self) -> Now:
-        return Now(self._boot_id, clock.wall_ns(), clock.boot_ns())
+        return Now(self._boot_id, clock.wall_ns(), clock.boot_ns(), procfs.start_lookup())
 
     def _work(self, connection: sqlite3.Connection, kept: Limits) -> None:
         until = time.monotonic() + _WORK_SECONDS
@@ -144,7 +144,7 @@ class Retention:
         if wanted is None:
             return None
         log.info("pruning", reason=wanted.reason)
-        return prune.prune(connection, wanted, now)
+        return prune.prune(connection, wanted, now, max_bytes=kept.max_bytes)
 
     def _too_old(self, connection: sqlite3.Connection, kept: Limits, now: Now) -> Plan | None:
         if kept.max_age_ns is None:
@@ -221,7 +221,7 @@ class Retention:
             if wanted is None:
                 return False
             log.info("pruning", reason="full disk")
-            self._pruning = prune.prune(connection, wanted, now, shrink=False)
+            self._pruning = prune.prune(connection, wanted, now, max_bytes=smaller, shrink=False)
         while self._pruning is not None and time.monotonic() < until:
             self._step()
         return True

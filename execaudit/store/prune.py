@@ -1,13 +1,8 @@
 """Delete the oldest execs of a history, and what only they needed: small transactions, one at a time.
 
 It runs in a recorder, or beside one and takes turns with it. If it is killed in between, the history is whole
-and says that it was pruned, because that is written first. These stay, however old they are:
-
-- an exec that has descendants which stay, so that lineage still leads to its roots;
-- a program of the running boot that has not ended, as far as the history knows.
-
-Of these, long command lines are shortened: see lean.py. A plan by age leaves what is younger, or of
-unknown age, wherever it stands.
+and says that it was pruned, because that is written first. What stays, however old it is: see ancestors.py.
+Of these execs, long command lines are shortened: see lean.py.
 
 The newest are deleted first, so children go before their parents. A daemon that forked without an exec has no
 row of its own: when its parent's row is deleted, the programs that it starts later have no parent here.
@@ -18,15 +13,13 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from execaudit.database.enum_codes import KINDS
 from execaudit.database.id_list import json_ids
 from execaudit.database.packed_ids import CHUNK_EXECS
 from execaudit.database.transaction import transaction
 from execaudit.database.trigram_bitmap import CHUNK_LINES, CHUNK_ROWS
-from execaudit.enums import Kind
 from execaudit.store import lean
+from execaudit.store.ancestors import Choice
 from execaudit.store.lean import raise_generation
-from execaudit.store.prune_plan import Ages
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,12 +30,6 @@ if TYPE_CHECKING:
 # Rows that one transaction deletes or looks at; each takes some tens of milliseconds.
 _DELETED, _MARKED, _SWEPT, _PAGES = 1000, 20_000, 2000, 1000
 _SWEPT_BYTES = 8_000_000
-_FAILED = KINDS.index(Kind.FAILED)
-_ALIVE = (  # of our own numbers alone
-    f"kind != {_FAILED} AND clock_id IN (SELECT clock.id FROM clock JOIN run ON run.id = clock.run_id"  # noqa: S608
-    " WHERE run.boot_id = :boot) AND duration_ns IS NULL"
-    " AND NOT EXISTS (SELECT 1 FROM exit WHERE exec_id = exec.id)"
-)
 # Which rows of a dictionary a row of another table needs; the columns stand in the order of _REFERS.
 # In two rounds: what only a row of the first needs that goes, goes as well.
 _ROUNDS = (
@@ -60,13 +47,21 @@ _REFERS = {
 }  # fmt: skip
 
 
-def prune(connection: sqlite3.Connection, wanted: Plan, now: Now, *, shrink: bool = True) -> Iterator[int]:
+def prune(
+    connection: sqlite3.Connection,
+    wanted: Plan,
+    now: Now,
+    *,
+    max_bytes: int | None = None,
+    shrink: bool = True,
+) -> Iterator[int]:
     """Does it. Yields after each transaction how many execs have been deleted by then.
 
+    `max_bytes`: the limit, of which what stays though it is old has a share; None: there is none.
     Without `shrink` the room is not given back to the file system but used again. Takes a connection
     in autocommit mode, and raises what SQLite raises; what was done by then stays done.
     """
-    task = _Task(connection, wanted, now)
+    task = _Task(connection, wanted, now, max_bytes)
     deleted = 0
     high = wanted.top
     while (low := _lower_end(connection, high)) is not None:
@@ -126,65 +121,35 @@ def _lower_end(connection: sqlite3.Connection, high: int) -> int | None:
 
 
 class _Task:
-    """A pruning, and what it has decided of the execs that it has seen."""
+    """A pruning, in steps."""
 
-    def __init__(self, connection: sqlite3.Connection, wanted: Plan, now: Now) -> None:
-        self._connection, self._now = connection, now
+    def __init__(self, connection: sqlite3.Connection, wanted: Plan, now: Now, max_bytes: int | None) -> None:
+        self._connection = connection
         self._number = _begin(connection, wanted, now.wall_ns)
-        self._ages = Ages(connection, now)
-        self._max_age_ns = now.wall_ns - wanted.until_ns if wanted.reason == "age" else None
-        self._chains: dict[int, int] = {}
-        """By exec: how many programs in a row, of one process, replaced it and those after it."""
+        self._choice = Choice(connection, wanted, now, max_bytes)
         self.stays_short: dict[int, int] = {}
         """How much is to stay of the command lines of what was left last."""
 
     def delete(self, low: int, high: int) -> int:
         """Deletes what may go between two numbers, in one transaction. Returns how many went."""
         connection = self._connection
-        given: dict[str, object] = {"boot": self._now.boot_id, "low": low, "high": high}
+        given: dict[str, object] = {"low": low, "high": high}
         with transaction(connection):
-            rows = connection.execute(
-                f"SELECT id, parent_id, clock_id, ts, {_ALIVE}, coalesce(replaced_by,"  # noqa: S608  # ours
-                " (SELECT replaced_by FROM exit WHERE exec_id = exec.id))"
-                " FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC",
-                given,
-            ).fetchall()
-            # Parents of what stays: of higher numbers, by the index; of these, as it is decided.
-            needed = {
-                row[0]
-                for row in connection.execute(
-                    "SELECT parent_id FROM exec WHERE parent_id BETWEEN :low AND :high AND id > :high", given
-                )
-            }
-            stays = []
-            self.stays_short = {}
-            for exec_id, parent_id, clock_id, ts, alive, replaced_by in rows:
-                old = self._max_age_ns is None or self._ages.is_older(clock_id, ts, self._max_age_ns)
-                if old and not alive and exec_id not in needed:
-                    continue
-                stays.append(exec_id)
-                needed.add(parent_id)
-                chain_length = self._chain(exec_id, replaced_by)
-                if old and (self._max_age_ns is None or exec_id in needed):
-                    self.stays_short[exec_id] = lean.most_bytes(chain_length)
-            given["stays"] = json_ids(stays)
+            chosen = self._choice.choose(low, high)
+            self.stays_short = chosen.shortened
+            given["stays"] = json_ids(chosen.stays)
             for table, column in (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id")):
                 connection.execute(
                     f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
                     f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",
                     given,
                 )
-            gone = len(rows) - len(stays)
-            connection.execute("UPDATE pruned SET execs = execs + ? WHERE id = ?", (gone, self._number))
+            connection.executemany("UPDATE exec SET parent_id = ? WHERE parent_id = ?", chosen.moved)
+            connection.execute(
+                "UPDATE pruned SET execs = execs + ? WHERE id = ?", (chosen.gone, self._number)
+            )
             raise_generation(connection)
-        return gone
-
-    def _chain(self, exec_id: int, replaced_by: int | None) -> int:
-        """Notes an exec that stays. Returns how long the chain is that replaced it, so far as it was seen."""
-        if replaced_by is None:
-            return 0
-        length = self._chains[exec_id] = self._chains.pop(replaced_by, 0) + 1
-        return length
+        return chosen.gone
 
 
 def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:

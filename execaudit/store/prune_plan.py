@@ -14,7 +14,7 @@ from execaudit.event import Nanoseconds
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from execaudit.store.limits import Limits
 
@@ -42,6 +42,9 @@ class Now(NamedTuple):
     boot_id: str
     wall_ns: int
     boot_ns: int
+    started_of: Callable[[int], int | None] | None = None
+    """When the process that has a pid was started, see procfs.start_lookup(). None: only the history is asked
+    whether a program still runs."""
 
 
 class Plan(NamedTuple):

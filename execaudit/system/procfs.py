@@ -9,10 +9,16 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.system import clock
 from execaudit.system.procread import Folder, Reader, read_file
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_INIT = 1
+_SECOND_NS = 1_000_000_000
 # include/linux/proc_ns.h, PROC_PID_INIT_INO
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 # include/linux/sched.h
@@ -109,6 +115,35 @@ def in_initial_pid_namespace() -> bool:
         return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
     except OSError:
         return False
+
+
+def start_lookup(root: Path = Path("/proc")) -> Callable[[int], int | None] | None:
+    """Returns what says when the process of a pid was forked, in ns since the boot, rounded down to a tick.
+
+    It returns None where there is no such process, and 0 where that cannot be read. None instead of it: this
+    program does not see all processes of the host, by the kernel's own pids and clock.
+    """
+    if not in_initial_pid_namespace() or clock.namespace_offset_s(root):
+        return None
+    ticks_per_second = os.sysconf("SC_CLK_TCK")
+
+    def started_ns(pid: int) -> int | None:
+        try:
+            folder = os.open(f"{root}/{pid}", os.O_PATH | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return 0
+        try:
+            stat = _read_stat(folder, b"")
+        except OSError:
+            return 0
+        finally:
+            os.close(folder)
+        return None if stat is None else stat.started_ticks * _SECOND_NS // ticks_per_second
+
+    # Where /proc hides others' processes (hidepid=), init is hidden as well.
+    return started_ns if started_ns(_INIT) is not None else None
 
 
 def scan(root: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[int, Running]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.system.procfs import Running, in_initial_pid_namespace, scan
+from execaudit.system.procfs import Running, in_initial_pid_namespace, scan, start_lookup
 from tests.nobody import NOBODY, public_folder
 
 if TYPE_CHECKING:
@@ -316,6 +316,29 @@ def test_a_process_of_many_threads_that_execs_is_never_missing(tmp_path: Path) -
             program.kill()
 
     assert missing == []
+
+
+def test_a_process_is_known_by_its_start() -> None:
+    """To a tick, while it is there; a zombie is still there."""
+    started_of = start_lookup()
+    assert started_of is not None
+    before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        started_ns = started_of(process.pid)
+        assert started_ns is not None
+        assert (
+            before - 10**9 // os.sysconf("SC_CLK_TCK")
+            <= started_ns
+            <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        )
+    assert started_of(process.pid) is None
+
+
+def test_who_does_not_see_init_knows_of_no_process(tmp_path: Path) -> None:
+    """Where /proc hides the processes of others, one that is not found may run."""
+    (tmp_path / "self").mkdir()
+    assert start_lookup(tmp_path) is None
 
 
 def test_the_initial_namespace_is_known() -> None:

@@ -14,7 +14,7 @@ from execaudit.database import files
 from execaudit.escaping import printable
 from execaudit.store import prune, prune_plan
 from execaudit.store.limits import Limits, time_text
-from execaudit.system import clock
+from execaudit.system import clock, procfs
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(
     path = state.database_to_write()
     floor = upkeep(state.settings()).min_age_ns if min_age is None else min_age
     wanted = Limits(older_than, max_size, floor)
-    now = prune_plan.Now(clock.boot_id(), clock.wall_ns(), clock.boot_ns())
+    now = prune_plan.Now(clock.boot_id(), clock.wall_ns(), clock.boot_ns(), procfs.start_lookup())
     with _writable(state, path) as connection:
         before = files.size_of(path)
         plan = prune_plan.plan(connection, wanted, now)
@@ -69,7 +69,7 @@ def _delete(connection: sqlite3.Connection, first: Plan, wanted: Limits, now: No
         while plan is not None:
             done = 0
             begun = time.monotonic()
-            for done in prune.prune(connection, plan, now):
+            for done in prune.prune(connection, plan, now, max_bytes=wanted.max_bytes):
                 progress.say(f"deleted {deleted + done} execs")
                 # A recorder that waits for the database looks each 25 ms (SQLite's busy handler): let it in.
                 time.sleep(max(_PAUSE_SECONDS, time.monotonic() - begun))

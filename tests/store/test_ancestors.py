@@ -1,0 +1,168 @@
+"""What a pruning leaves of a user's flood: long lines of ancestors, programs whose end is not known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from execaudit.event import ExecEvent, Nanoseconds
+from execaudit.query.connection import open_history
+from execaudit.query.lineage import lineage
+from execaudit.store import prune, prune_plan
+from execaudit.store.limits import Limits
+from execaudit.store.writer import Store
+from tests.histories import BOOT_ID, begin_run, make_event, make_exit, now_at
+from tests.store.test_prune import dangling, opened, unused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+_MOST = Limits(max_age_ns=Nanoseconds(1), max_bytes=1_000_000)
+_HE, _SHE = 65_534, 1000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the history is."""
+    return tmp_path / "h.db"
+
+
+def stored(path: Path, events: list[ExecEvent], ended: Iterable[ExecEvent] = ()) -> None:
+    """Adds execs, and the ends of some, in two batches."""
+    with Store(path) as store:
+        begin_run(store)
+        half = len(events) // 2
+        store.append(events[:half])
+        store.append(events[half:], [], [make_exit(each.key, 5000) for each in ended])
+
+
+def pruned(
+    path: Path, limits: Limits, started_of: Callable[[int], int | None] | None = None, seconds: float = 9000
+) -> None:
+    """Prunes as a recorder does, as often as it takes."""
+    now = now_at(seconds)._replace(started_of=started_of)
+    with opened(path) as connection:
+        while (plan := prune_plan.plan(connection, limits, now)) is not None:
+            list(prune.prune(connection, plan, now, max_bytes=limits.max_bytes))
+
+
+def left(path: Path) -> list[int]:
+    """Returns the numbers of the execs that are there; in these histories 1 is the first."""
+    with opened(path) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM exec ORDER BY id")]
+
+
+def line_of(count: int, *, replaces: bool) -> list[ExecEvent]:
+    """Returns execs each of which led to the next: in one process, or each in a child of the one before."""
+    events: list[ExecEvent] = []
+    for n in range(count):
+        events.append(
+            make_event(
+                b"%d" % n, b"%d," % n * 40, seconds=n, pid=77 if replaces else 100 + n, uid=_HE, cwd=b"/%d" % n,
+                parent=events[-1].key if events else None, replaces=replaces and n > 0,
+            )
+        )  # fmt: skip
+    return events
+
+
+@pytest.mark.parametrize("replaces", [True, False])
+def test_of_a_long_line_only_its_ends_stay(path: Path, *, replaces: bool) -> None:
+    """Of 4000 ancestors of a program that runs; the rest leads to the root still, and nothing dangles."""
+    line = line_of(4000, replaces=replaces)
+    stored(path, line, () if replaces else line[:-1])
+    pruned(path, _MOST)
+
+    assert [*range(1, 17), *range(4000 - 24, 4001)] == left(path)
+    with open_history(path) as connection:
+        kin = list(lineage(connection, [4000]))
+    assert [*range(1, 17), *range(4000 - 24, 4001)] == [each.number for each in kin]
+    assert [None, *(each.number for each in kin[:-1])] == [each.parent for each in kin]
+    assert [] == dangling(path)
+    assert {0} == set(unused(path).values())
+
+
+def test_a_line_of_usual_length_stays_whole(path: Path) -> None:
+    """A login session has far fewer ancestors."""
+    stored(path, line_of(40, replaces=True))
+    pruned(path, Limits(max_age_ns=Nanoseconds(1)))
+
+    assert list(range(1, 41)) == left(path)
+
+
+def test_young_execs_keep_their_ancestors_in_a_branching_line(path: Path) -> None:
+    """Each fiftieth exec of the line has a child that runs: the nearest 24 ancestors of each stay."""
+    line = line_of(1000, replaces=True)
+    children = [
+        make_event(b"child", seconds=1000 + n, pid=5000 + n, uid=_SHE, parent=line[n].key)
+        for n in range(0, 1000, 50)
+    ]
+    stored(path, line + children)
+    pruned(path, Limits(max_age_ns=Nanoseconds(1)))
+
+    nearest = {m + 1 for n in range(0, 1000, 50) for m in range(max(n - 23, 0), n + 1)}
+    own = set(range(1000 - 24, 1001))
+    assert sorted({*range(1, 17), *nearest, *own, *range(1001, 1021)}) == left(path)
+    assert [] == dangling(path)
+
+
+@pytest.mark.parametrize(
+    ("started_s", "stays"),
+    [(None, False), (50.5, False), (50, True), (10, True)],
+    ids=["gone", "another one", "just started", "it runs"],
+)
+def test_a_program_without_a_known_end_must_have_its_process(
+    path: Path, started_s: float | None, *, stays: bool
+) -> None:
+    """Its end was lost: nothing more is heard of it, and it must not stay until the next boot."""
+    stored(path, [make_event(seconds=50, pid=7), make_event(seconds=60, pid=8)])
+    boot_ns = None if started_s is None else now_at(started_s).boot_ns
+    pruned(path, Limits(max_age_ns=Nanoseconds(1)), {7: boot_ns, 8: 0}.get)
+
+    assert ([1] if stays else []) + [2] == left(path)
+
+
+def test_of_one_process_only_the_newest_program_runs(path: Path) -> None:
+    """The ends of those before were lost with the execs that replaced them."""
+    stored(path, [make_event(seconds=n, pid=7) for n in range(2000)])
+    pruned(path, Limits(max_age_ns=Nanoseconds(1)), {7: 0}.get)
+
+    assert [2000] == left(path)
+
+
+def test_a_user_has_a_share_of_what_stays(path: Path) -> None:
+    """He has 3000 programs that run, each in a folder of its own; hers and root's, which are older, stay."""
+    others = [make_event(b"hers", seconds=1, pid=50, uid=_SHE), make_event(b"root's", seconds=2, pid=51)]
+    his = [
+        make_event(b"%d" % n, seconds=10 + n / 10, pid=100 + n, uid=_HE, cwd=b"/%d" % n * 100)
+        for n in range(3000)
+    ]
+    stored(path, others + his)
+    pruned(path, _MOST, lambda _pid: 0)
+
+    numbers = left(path)
+    assert numbers[:2] == [1, 2]
+    assert numbers[-50:] == list(range(2953, 3003))
+    assert len(numbers) < 200
+    assert {0} == set(unused(path).values())
+
+
+def test_all_users_together_have_a_share(path: Path) -> None:
+    """Whoever has many user ids (subuid) does not have as many shares."""
+    stored(path, [make_event(b"%d" % n, seconds=n / 10, pid=100 + n, uid=_HE + n) for n in range(5000)])
+    pruned(path, _MOST, lambda _pid: 0)
+
+    assert 500 < len(left(path)) < 1100
+
+
+def test_a_boot_that_is_over_runs_nothing(path: Path) -> None:
+    """Whatever runs now with the same pid."""
+    stored(path, [make_event(pid=7)])
+    now = now_at(9000, BOOT_ID.replace("1", "9"))._replace(started_of={7: 0}.get)
+    with opened(path) as connection:
+        plan = prune_plan.plan(connection, Limits(max_age_ns=Nanoseconds(1)), now)
+        assert plan is not None
+        list(prune.prune(connection, plan, now))
+
+    assert [] == left(path)
