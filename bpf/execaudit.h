@@ -112,11 +112,13 @@ struct ea_exec {
 	__u32 uid;
 	__u32 gid;
 	__u32 euid;
+	__u32 egid;
 	__u32 device;     /* major << 20 | minor */
 	__u32 nlink;
 	__s32 dirfd;      /* failed execveat: the descriptor of its directory; else AT_FDCWD (-100) */
 	__u32 mnt_ns;     /* inode number of its mount namespace; 0: the host's, which is that of pid 1 */
 	__u32 traced;     /* thread group id of the process that traces it (ptrace); 0: none */
+	__u32 pad_numbers;
 	char comm[16];
 	char parent_comm[16]; /* of the process ppid */
 };

@@ -62,7 +62,7 @@ static __always_inline void append_tty(struct ea_state *s, u64 signal)
 static __always_inline void fill_image(struct ea_exec *e, u64 exe_file, u64 cred)
 {
 	u64 inode = 0, super = 0, permitted = 0, ambient = 0, ns = 0, before = 0, permitted_before = 0;
-	u32 owner = 0, group = 0, egid = 0, euid_before = 0, egid_before = 0;
+	u32 owner = 0, group = 0, euid_before = 0, egid_before = 0;
 	s32 level = 0;
 	u16 mode = 0;
 
@@ -76,14 +76,13 @@ static __always_inline void fill_image(struct ea_exec *e, u64 exe_file, u64 cred
 	KERNEL_READ(mode, inode, EA_OFF(inode, i_mode));
 	KERNEL_READ(owner, inode, EA_OFF(inode, i_uid));
 	KERNEL_READ(group, inode, EA_OFF(inode, i_gid));
-	KERNEL_READ(egid, cred, EA_OFF(cred, egid));
 	KERNEL_READ(before, exe_file, EA_OFF(file, f_cred));
 	KERNEL_READ(euid_before, before, EA_OFF(cred, euid));
 	KERNEL_READ(egid_before, before, EA_OFF(cred, egid));
 	KERNEL_READ(permitted_before, before, EA_OFF(cred, cap_permitted));
 	if (mode & EA_S_ISUID && e->euid == owner && euid_before != owner)
 		e->gained |= EA_GAINED_SETUID;
-	if (mode & EA_S_ISGID && mode & EA_S_IXGRP && egid == group && egid_before != group)
+	if (mode & EA_S_ISGID && mode & EA_S_IXGRP && e->egid == group && egid_before != group)
 		e->gained |= EA_GAINED_SETGID;
 	/* A process that is not root has only ambient capabilities after an exec, and those that the
 	 * file gave it. */
@@ -166,6 +165,7 @@ static __always_inline void fill_facts(struct ea_state *s, u8 type)
 	e->gid = uid_gid >> 32;
 	KERNEL_READ(cred, task, EA_OFF(task_struct, cred));
 	KERNEL_READ(e->euid, cred, EA_OFF(cred, euid));
+	KERNEL_READ(e->egid, cred, EA_OFF(cred, egid));
 	e->dirfd = EA_AT_FDCWD;
 	e->auid = e->session = EA_UNKNOWN;
 #if EA_OPT(task_struct, loginuid) >= 0

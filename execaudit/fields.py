@@ -131,6 +131,7 @@ class Launch(NamedTuple):
     root: bytes | None = None
     mnt_ns: int | None = None
     traced: int | None = None
+    egid: int | None = None
 
 
 class Origin(NamedTuple):
@@ -172,6 +173,10 @@ FIELDS = (
     Field("uid", Part.LAUNCH, Form.NUMBER, _UNKNOWN, "The user id after the exec. Of a failed exec: the caller's.", 33),
     Field("euid", Part.LAUNCH, Form.NUMBER, _UNKNOWN, "The effective user id after the exec. Of a failed exec: the caller's.", 33),
     Field("gid", Part.LAUNCH, Form.NUMBER, _UNKNOWN, "The group id after the exec. Of a failed exec: the caller's.", 33),
+    Field(
+        "egid", Part.LAUNCH, Form.NUMBER, "not known; of a snapshot too",
+        "The effective group id after the exec. Of a failed exec: the caller's.", 33,
+    ),
     Field(
         "auid", Part.ORIGIN, Form.NUMBER, "nobody logged in (a service), or not known",
         "The login uid: who logged in. `su` and `sudo` do not change it.", 1001,

@@ -70,6 +70,7 @@ def events(  # noqa: PLR0913  # each a kind of value
         ppid=draw(st.none() | tasks),
         uid=draw(st.none() | numbers),
         euid=draw(st.none() | numbers),
+        egid=draw(st.none() | numbers),
         gid=draw(st.none() | numbers),
         user=draw(users),
         comm=draw(st.none() | texts),

@@ -46,6 +46,7 @@ def _service(unit: bytes, uid: int = 0, user: str = "root") -> _Who:
             "uid": uid,
             "euid": uid,
             "gid": uid,
+            "egid": uid,
             "user": user,
             "cgroup": b"/system.slice/" + unit,
             "device": _DISK,
@@ -56,7 +57,7 @@ def _service(unit: bytes, uid: int = 0, user: str = "root") -> _Who:
 def _login(uid: int, user: str, session: int, tty: bytes) -> _Who:
     cgroup = b"/user.slice/user-%d.slice/session-%d.scope" % (uid, session)
     login = {"auid": uid, "login_user": user, "session": session, "tty": tty, "cgroup": cgroup}
-    return _Who({"uid": uid, "euid": uid, "gid": uid, "user": user, "device": _DISK, **login})
+    return _Who({"uid": uid, "euid": uid, "gid": uid, "egid": uid, "user": user, "device": _DISK, **login})
 
 
 class Incident:
@@ -144,7 +145,7 @@ class Incident:
         )
         nginx = _service(b"nginx.service")
         master = self._already(of, 700, "/usr/sbin/nginx", "nginx: master process /usr/sbin/nginx", **nginx())
-        www = {"uid": 33, "euid": 33, "gid": 33, "user": "www-data"}
+        www = {"uid": 33, "euid": 33, "gid": 33, "egid": 33, "user": "www-data"}
         self._already(master, 701, "/usr/sbin/nginx", "nginx: worker process", **nginx(**www))
         php = "/usr/sbin/php-fpm8.2"
         fpm = _service(b"php8.2-fpm.service")
@@ -169,7 +170,7 @@ class Incident:
     def _tell_of_usual_work(self) -> None:
         """A health check each five minutes, cron's hourly work, and an administrator in the evening."""
         cron = _service(b"cron.service")
-        monitor = {"uid": 998, "euid": 998, "gid": 998, "user": "monitor"}
+        monitor = {"uid": 998, "euid": 998, "gid": 998, "egid": 998, "user": "monitor"}
         for number, at in enumerate(range(BEGIN - NIGHT + 60, 3600, 300)):
             pid = 5000 + 4 * number
             shell = self.run(
@@ -219,7 +220,7 @@ class Incident:
             bash, evening + 360, "/usr/bin/sudo", "sudo", "systemctl", "reload", "nginx",
             pid=4415, lasts=0.31, **alice(euid=0, privileged=Gained.SETUID),
         )  # fmt: skip
-        root = {"uid": 0, "euid": 0, "gid": 0, "user": "root"}
+        root = {"uid": 0, "euid": 0, "gid": 0, "egid": 0, "user": "root"}
         self.run(
             sudo,
             evening + 360.2,
@@ -385,7 +386,7 @@ class Incident:
     def _tell_of_the_login(self) -> None:
         """Somebody comes back with a stolen key, becomes root and cleans up."""
         deploy = _login(1001, "deploy", 31, b"pts/1")
-        root = {"uid": 0, "euid": 0, "gid": 0, "user": "root", "cwd": b"/root"}
+        root = {"uid": 0, "euid": 0, "gid": 0, "egid": 0, "user": "root", "cwd": b"/root"}
         ssh = self.run(
             self.sshd,
             2460.0,

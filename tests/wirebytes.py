@@ -41,6 +41,7 @@ class Facts(NamedTuple):
     uid: int = 1000
     gid: int = 1001
     euid: int = 0
+    egid: int = 1001
     auid: int = 1000
     session: int = 3
     ret: int = 0
@@ -76,7 +77,7 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
         ),
     ]
     fixed = struct.pack(
-        "=QIIIiIIIIII8HIB3xQIIIIIiII16s16s",
+        "=QIIIiIIIIII8HIB3xQIIIIIIiII4x16s16s",
         *facts.parent,
         facts.caller_tid,
         facts.ppid,
@@ -95,6 +96,7 @@ def first(kind: int, head: Head, facts: Facts, argv: bytes) -> bytes:
         facts.uid,
         facts.gid,
         facts.euid,
+        facts.egid,
         facts.device,
         facts.nlink,
         facts.dirfd,

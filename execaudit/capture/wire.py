@@ -16,7 +16,7 @@ from execaudit.fields import Launch, Origin
 _HEAD = struct.Struct("=QIIIIIIIHBBI4x")
 _OWN = struct.Struct("=QIIIiIIIIII")
 _LENGTHS = struct.Struct("=7H2xI")
-_LAUNCH = struct.Struct("=16xIB3xQIIIIIiII16s16s")
+_LAUNCH = struct.Struct("=16xIB3xQIIIIIIiII4x16s16s")
 _EXIT = struct.Struct("=Q4xI32xQII")
 _TYPE_AT = 38  # ea_head.type
 _LAUNCH_AT = _HEAD.size + _OWN.size  # ea_exec.str_len
@@ -253,7 +253,7 @@ def decode_launch(launch: bytes) -> Launch:
     """Returns what `Facts.launch` says, but for the user's name. A file without a path is not known."""
     filename_len, interp_len, _, _, cwd_len, exe_len, _, _ = _LENGTHS.unpack_from(launch)
     (
-        path_flags, gained, inode, uid, gid, euid, device, nlink, dirfd, mnt_ns, traced, comm, parent_comm,
+        path_flags, gained, inode, uid, gid, euid, egid, device, nlink, dirfd, mnt_ns, traced, comm, parent_comm,
     ) = _LAUNCH.unpack_from(launch)  # fmt: skip
     interp_at = _LAUNCH.size + filename_len
     cwd_at = interp_at + interp_len
@@ -265,6 +265,7 @@ def decode_launch(launch: bytes) -> Launch:
         uid=uid,
         gid=gid,
         euid=euid,
+        egid=egid,
         comm=comm.partition(b"\0")[0],
         parent_comm=parent_comm.partition(b"\0")[0],
         filename=filename if dirfd == AT_FDCWD or filename is None else at_path(dirfd, filename),

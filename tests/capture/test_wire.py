@@ -39,8 +39,8 @@ int main(void)
 	SHOW(ea_exec, session); SHOW(ea_exec, replaces); SHOW(ea_exec, account);
 	SHOW(ea_exec, str_len); SHOW(ea_exec, path_flags);
 	SHOW(ea_exec, gained); SHOW(ea_exec, pad); SHOW(ea_exec, inode); SHOW(ea_exec, uid); SHOW(ea_exec, gid);
-	SHOW(ea_exec, euid); SHOW(ea_exec, device); SHOW(ea_exec, nlink); SHOW(ea_exec, dirfd);
-	SHOW(ea_exec, mnt_ns); SHOW(ea_exec, traced);
+	SHOW(ea_exec, euid); SHOW(ea_exec, egid); SHOW(ea_exec, device); SHOW(ea_exec, nlink); SHOW(ea_exec, dirfd);
+	SHOW(ea_exec, mnt_ns); SHOW(ea_exec, traced); SHOW(ea_exec, pad_numbers);
 	SHOW(ea_exec, comm); SHOW(ea_exec, parent_comm);
 	SHOW(ea_exit, image_ns); SHOW(ea_exit, image_pid); SHOW(ea_exit, status);
 	printf("size %zu %zu %zu\n", sizeof(struct ea_head), sizeof(struct ea_exec), sizeof(struct ea_exit));
@@ -130,6 +130,7 @@ facts = st.builds(
     uid=u32,
     gid=u32,
     euid=u32,
+    egid=u32,
     auid=u32,
     session=u32,
     ret=st.integers(-4095, 0),
@@ -152,7 +153,7 @@ facts = st.builds(
 
 
 _SAME = (
-    "uid", "gid", "euid", "comm", "parent_comm", "filename", "interpreter", "inode", "device", "nlink", "gained",
+    "uid", "gid", "euid", "egid", "comm", "parent_comm", "filename", "interpreter", "inode", "device", "nlink", "gained",
 )  # fmt: skip
 
 

@@ -141,6 +141,14 @@ def test_privileges_were_given(disguised: Disguised, name: str) -> None:
 
 
 @guises
+def test_the_effective_group_is_the_programs(disguised: Disguised, name: str) -> None:
+    """As the program itself says, or as the host sees a group that only its namespace has."""
+    expected = NOBODY if name == IN_USER_NAMESPACE else disguised.who(name).egid
+
+    assert expected == disguised.row(name)["egid"]
+
+
+@guises
 def test_interpreter_is_that_of_a_script(disguised: Disguised, name: str) -> None:
     """It is the program that runs, as the first line named it; what is no script has none."""
     interpreter = GUISES[name].interpreter

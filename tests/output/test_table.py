@@ -195,7 +195,7 @@ def test_csv_is_as_documented() -> None:
     assert ",".join(FIELDS) + "\n" == header
     assert (
         f"{event.id},,2026-11-22T14:05:07.123456789Z,web-1,8f6a1c2e-1111-4222-8333-444455556666,exec,"
-        "4242,4242,-1,1000,1000,1000,,,alice,,,ls,,/bin/ls,,'=cmd|' /C calc'!A0,,8:1,0,\"setuid,setgid\",,,,,"
+        "4242,4242,-1,1000,1000,1000,,,,alice,,,ls,,/bin/ls,,'=cmd|' /C calc'!A0,,8:1,0,\"setuid,setgid\",,,,,"
         '"[""=1+1"",""a,b""]",3,14,"\'\'=1+1\' a,b",,,,,,exited,3,,5,,\n'
     ) == row
 
