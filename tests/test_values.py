@@ -191,7 +191,7 @@ def test_every_value_comes_through_exactly(batch: tuple[list[Sent], list[tuple[i
             store.append(execs, (), [event for event in events if isinstance(event, ExitEvent)])
         with open_history(path) as connection:
             found = [each.event for each in find.find(connection, Filter())]
-            pages = [CsvRows(raw=True).text(*page) for page in find.pages(connection, Filter())]
+            pages = [CsvRows(raw=True).text(*page) for page in find.pages(connection, Filter(), keys=True)]
 
     stored = {event.key for event in execs if event.kind is not Kind.FAILED}
     replaced = {event.parent: event for event in execs if event.replaces and event.parent in stored}

@@ -96,7 +96,8 @@ class CsvRows:
             ids.append(encode_id((boot, time_ns - offset_ns, task)))
         if len(self._ids) > _MOST_IDS:
             self._ids = {None: ""}
-        self._ids.update(zip([row[0] for row in page], ids, strict=True))
+        # Others name an exec by its pid; the id of a failed one has the thread.
+        self._ids.update((row[0], own) for row, own in zip(page, ids, strict=True) if row[3] != _FAILED)
         return ids
 
     def _add_ids(self, numbers: Iterable[int | None], clocks: _Numbers, known: Known) -> None:
