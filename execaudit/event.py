@@ -97,7 +97,7 @@ class ExecEvent(NamedTuple):
 
 
 class ExitEvent(NamedTuple):
-    """The end of a process: its last thread is gone."""
+    """The end of a program: its process ended with its last thread, or went on with another program."""
 
     exec: ExecKey
     """The program that it ran."""
@@ -105,8 +105,9 @@ class ExitEvent(NamedTuple):
     """Wall clock."""
     boot_ns: Nanoseconds
     pid: int
-    status: int
-    """As wait(2) gives it: exit status << 8, or the signal, + 128 with a core dump."""
+    status: int | None
+    """As wait(2) gives it: exit status << 8, or the signal, + 128 with a core dump. None: the process went
+    on with another program, which is not stored."""
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,9 @@ def with_ends(batches: list[Batch], otherwise: Ended = Ended.UNKNOWN) -> list[Ex
     for batch in batches:
         for ended in batch.exits:
             duration = ended.boot_ns - ended.exec.boot_ns
-            if ended.status & 127:
+            if ended.status is None:
+                end = End(Ended.REPLACED, duration_ns=duration)
+            elif ended.status & 127:
                 end = End(Ended.SIGNALED, signal=ended.status & 127, duration_ns=duration)
             else:
                 end = End(Ended.EXITED, code=ended.status >> 8, duration_ns=duration)

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from execaudit.daemon.losses import Lost, account_of
 from execaudit.enums import GapReason, Kind
-from execaudit.event import Nanoseconds
+from execaudit.event import ExitEvent, Nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from execaudit.daemon.backlog import Finished
-    from execaudit.event import ExecEvent, ExitEvent, Gap
+    from execaudit.event import ExecEvent, Gap
+    from execaudit.exec_id import ExecKey
 
 _ROOT = 0
+_STORED = object()
 # What an exec takes beside its arguments, with its indexes and its end.
 _EXEC_BYTES = 150
 # "Lately" is an hour, forgotten in these parts.
@@ -61,13 +63,18 @@ class Budget:
             return batch
         refused = set() if pressure is None else self._to_refuse(pressure, batch, room_bytes)
         events = []
+        replaced: list[ExitEvent] = []
         for event in batch.events:
             account = account_of(event)
+            # What a refused exec replaced has ended with it.
+            is_first = event.replaces and self._is_stored(event.parent)
             if account in refused and event.kind is not Kind.SNAPSHOT:
                 self._refuse(event, account)
+                if is_first and event.parent is not None:
+                    replaced.append(ExitEvent(event.parent, event.time_ns, event.boot_ns, event.pid, None))
             else:
                 events.append(event)
-        exits = [end for end in batch.exits if not self._is_of_refused(end)]
+        exits = [*replaced, *(end for end in batch.exits if not self._is_of_refused(end))]
         gaps = list(batch.gaps)
         if self._lost and (pressure is None or self._monotonic() >= self._next_gap):
             self._next_gap = self._monotonic() + _JOINED_SECONDS
@@ -122,6 +129,12 @@ class Budget:
             self._refused[event.boot_ns, event.pid] = account
             if len(self._refused) > _MOST_REFUSED:
                 self._refused.pop(next(iter(self._refused)))
+
+    def _is_stored(self, replaced: ExecKey | None) -> bool:
+        """Says whether an exec was not refused. Forgets one that was: no end of it will come."""
+        return (
+            replaced is not None and self._refused.pop((replaced.boot_ns, replaced.task), _STORED) is _STORED
+        )
 
     def _is_of_refused(self, end: ExitEvent) -> bool:
         key = (end.exec.boot_ns, end.exec.task)

@@ -42,6 +42,8 @@ _SMALLER = 0.95
 _MARGIN = 0.25
 # While a pruning makes room, the history may grow by this part of its limit before anybody is refused.
 _LEEWAY = 0.05
+# A pruning for its size that makes it smaller by less than this part of the limit does not keep the limit.
+_LEAST_FREED = 0.01
 # So much free room within the database is enough: to write there takes none of the file system.
 _ROOM_BYTES = 4_000_000
 
@@ -56,7 +58,11 @@ class Retention:
         self._budget = Budget(host)
         self._next_look = float("-inf")
         self._pruning: Iterator[object] | None = None
-        self._began_bytes = 0
+        self._ceiling: int | None = None
+        """Up to how much the history may grow while a pruning makes room. It never rises while the limits are
+        the same: else who fills a history faster than it is pruned would not be refused."""
+        self._before: int | None = None
+        """How large it was when the last pruning by size began."""
         self._pressure: float | None = None
         self._room_bytes = 2**63
         """How much may be added until the limit is reached."""
@@ -94,7 +100,7 @@ class Retention:
             self._say("disk", "not_pruned", f"the file system does not answer: {exc.strerror}", "look at it")
             return
         if self._told != self.limits:
-            self._told = self.limits
+            self._told, self._ceiling = self.limits, None
             log.info("limits", history=limits.wording(self.limits, kept))
         is_large = size > (kept.max_bytes or 0)
         if not is_large and self._pruning is None and time.monotonic() < self._next_look:
@@ -126,9 +132,12 @@ class Retention:
     def _work(self, connection: sqlite3.Connection, kept: Limits) -> None:
         until = time.monotonic() + _WORK_SECONDS
         used = prune_plan.used_bytes(connection)
+        most = kept.max_bytes or 0
+        if self._ceiling is None:
+            self._ceiling = max(most, used) + int(most * _LEEWAY)
         if self._pruning is None and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_SECONDS
-            self._began_bytes = used
+            self._ceiling = min(self._ceiling, max(most, used) + int(most * _LEEWAY))
             self._pruning = self._begin(connection, kept, used)
         while self._pruning is not None and time.monotonic() < until:
             self._step()
@@ -170,12 +179,18 @@ class Retention:
         most = kept.max_bytes or 0
         if used <= most:
             self._said.discard("limit")
+            self._before = None
             return None
         wanted = prune_plan.by_size(connection, most, kept.min_age_ns, now, lazily=True)
-        if wanted is None:
+        before, self._before = self._before, used
+        if wanted is None or (before is not None and used > before - most * _LEAST_FREED):
+            why = (
+                "nothing more of it may be deleted yet"
+                if wanted is None
+                else "it grows as fast as it is pruned"
+            )
             self._say(
-                "limit", "limit_not_kept",
-                f"the history has {size_text(used)}, and nothing more of it may be deleted yet",
+                "limit", "limit_not_kept", f"the history has {size_text(used)}, and {why}",
                 "raise max_size in [retention]; until then the execs of accounts that take most are only counted",
             )  # fmt: skip
         return wanted
@@ -197,7 +212,8 @@ class Retention:
     def _set_pressure(self, kept: Limits, used: int) -> None:
         """Sets how far the history is above its limit: None, or from 0 (just above) to 1 (far above)."""
         most = kept.max_bytes or 0
-        base = most if self._pruning is None else max(most, self._began_bytes) + int(most * _LEEWAY)
+        makes_room = self._pruning is not None and "limit" not in self._said
+        base = self._ceiling if makes_room and self._ceiling is not None else most
         self._room_bytes = max(base - used, 0) if most else 2**63
         pressures = [(used - base) / (most * _MARGIN)] if most and used > base else []
         try:

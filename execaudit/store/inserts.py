@@ -226,7 +226,7 @@ class Inserts:
                 duration = boot_ns - key[1]
                 if number:
                     rows.append((number, duration, status, None))
-                else:
+                elif status is not None:
                     strays.append((self._clock(time_ns - boot_ns), time_ns, pid, duration, status))
             elif number:
                 rows.append((number, *end))

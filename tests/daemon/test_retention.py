@@ -15,9 +15,9 @@ from execaudit.daemon.backlog import Finished
 from execaudit.daemon.budget import Budget
 from execaudit.daemon.retention import Retention
 from execaudit.database import files
-from execaudit.enums import GapReason, Kind, Truncated
+from execaudit.enums import Ended, GapReason, Kind, Truncated
 from execaudit.errors import DamagedStoreError
-from execaudit.event import ExecEvent, Gap, Hole, Nanoseconds
+from execaudit.event import End, ExecEvent, Gap, Hole, Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
@@ -421,6 +421,84 @@ def test_ends_of_what_was_refused_are_counted_with_it() -> None:
     assert [] == list(later.exits)
     gaps = [*first.gaps, *later.gaps, *budget.take_gaps()]
     assert (3, 3) == (sum(gap.count or 0 for gap in gaps), sum(gap.exits for gap in gaps))
+
+
+def test_an_exec_that_is_refused_ends_what_it_replaced(path: Path) -> None:
+    """Once, in the history; else that row would count as a program that runs."""
+    line = chain(6, 100)
+    budget = Budget(HOST)
+    with Store(path) as store:
+        begin_run(store)
+        for number, event in enumerate(line):
+            batch = Finished([event], [], [], at(0))
+            admitted = budget.admit(batch, None if number in {0, 4} else 0.0)
+            store.append(admitted.events, [], admitted.exits)
+    with open_history(path) as connection:
+        found = [each.event for each in find.find(connection, Filter())]
+    assert [line[0].key, line[4].key] == [event.key for event in found]
+    ends = [End(Ended.REPLACED, duration_ns=10**9), End(Ended.REPLACED, duration_ns=10**9)]
+    assert ends == [event.end for event in found]
+    with opened(path) as connection:
+        assert (0,) == connection.execute("SELECT count(*) FROM stray_exit").fetchone()
+    # Of the line, only the last is remembered: its end is to be refused as well.
+    assert [line[5].key.boot_ns] == [boot_ns for boot_ns, _ in budget._refused]
+
+
+def test_the_end_of_a_replaced_exec_that_is_not_there_is_nobodys(path: Path) -> None:
+    """It is not stored as the end of an unknown program: the process goes on."""
+    lost = make_event(pid=9)
+    end = make_exit(lost.key, 5)._replace(status=None)
+    make_history(path, [make_event()], (), [end])
+    with opened(path) as connection:
+        assert (0,) == connection.execute("SELECT count(*) FROM stray_exit").fetchone()
+
+
+def test_prunings_that_free_nothing_do_not_raise_the_limit(
+    path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    """All that is stored must stay, and is old enough for one pruning after the other: he is refused."""
+    monkeypatch.setattr("execaudit.system.procfs.start_lookup", lambda: lambda _pid: 0)
+    monkeypatch.setattr(retention, "_WORK_SECONDS", 0.001)
+    set_clock(monkeypatch, 9000)
+    most = 2_500_000
+
+    def flood(turn: int) -> list[ExecEvent]:
+        numbers = range(turn * 100, turn * 100 + 100)
+        return [
+            make_event(b"%d," % n * 100, seconds=n / 10, pid=n + 10, uid=0, account=65_534) for n in numbers
+        ]
+
+    with Store(path) as store:
+        begin_run(store)
+        kept = Retention(path, BOOT_ID, Limits(max_bytes=most, min_age_ns=Nanoseconds(0)), host=HOST)
+        kept.work(store)
+        for turn in range(42):
+            store.append(flood(turn))
+        for turn in range(42, 200):
+            admitted = kept.admit(Finished(flood(turn), [], [], at(0)))
+            store.append(admitted.events, admitted.gaps)
+            kept._next_look = 0
+            kept.work(store)
+    assert most < files.size_of(path) < 1.1 * most
+    assert ["limit_not_kept"] == said
+    assert prunings(path) > 0
+
+
+def test_a_smaller_limit_refuses_nobody_while_room_is_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person has set it: what is above it is pruned first."""
+    monkeypatch.setattr(retention, "_WORK_SECONDS", 0)
+    set_clock(monkeypatch, 100_000)
+    stored(path, [e._replace(argv=b"%d" % e.pid * 1500 + b"\0") for e in ended(range(1, 1500))])
+    with Store(path) as store:
+        begin_run(store)
+        kept = Retention(path, BOOT_ID, Limits(max_bytes=limits.LEAST_BYTES), host=HOST)
+        kept.work(store)
+        assert kept.is_busy()
+        assert 2 * limits.LEAST_BYTES < files.size_of(path)
+        batch = batch_of(1000, 5, 10)
+        assert batch == kept.admit(batch)
 
 
 def test_equal_long_lines_are_stored_once(path: Path) -> None:
