@@ -22,6 +22,7 @@ static __always_inline int enter(u64 filename, u64 argv, s32 dirfd, u32 flags, u
 	call.flags = flags;
 	call.tid = bpf_get_current_pid_tgid();
 	call.compat = compat;
+	call.began = bpf_ktime_get_boot_ns();
 	KERNEL_READ(call.mm, task, EA_OFF(task_struct, mm));
 #ifdef EA_KPROBES
 	count_unreturned(task);
@@ -127,11 +128,12 @@ static __always_inline u64 kept_registers(u64 task)
 #endif
 
 /* Fills in what a system call was given, at its exit. When a system call filter (seccomp) refuses a
- * call, the hook at the entry does not run, but the caller's registers still hold the arguments. If
- * the number there is not that of this call, the registers are others, and nothing is filled in. */
+ * call, the hook at the entry does not run, but the caller's registers still hold the arguments. They
+ * are right where `call` is of another call of this task, too. If the number there is not that of this
+ * call, the registers are others, and nothing is filled in. */
 static __always_inline void recover_call(struct ea_sys_exit *ctx, u64 task, struct ea_call *call)
 {
-	u64 regs = kept_registers(task), dirfd = 0, flags = 0;
+	u64 regs = kept_registers(task), filename = 0, argv = 0, dirfd = 0, flags = 0;
 	s32 number = -1, expected = ctx->nr;
 
 	KERNEL_READ(number, regs, EA_KEPT_NUMBER);
@@ -139,33 +141,56 @@ static __always_inline void recover_call(struct ea_sys_exit *ctx, u64 task, stru
 		return;
 	if (number == EA_NR_EXECVEAT) {
 		KERNEL_READ(dirfd, regs, EA_KEPT_FIRST);
-		KERNEL_READ(call->filename, regs, EA_REG_SECOND);
-		KERNEL_READ(call->argv, regs, EA_REG_THIRD);
+		KERNEL_READ(filename, regs, EA_REG_SECOND);
+		KERNEL_READ(argv, regs, EA_REG_THIRD);
 		KERNEL_READ(flags, regs, EA_REG_FIFTH);
 		call->dirfd = dirfd;
 		call->flags = flags;
 	} else {
-		KERNEL_READ(call->filename, regs, EA_KEPT_FIRST);
-		KERNEL_READ(call->argv, regs, EA_REG_SECOND);
+		KERNEL_READ(filename, regs, EA_KEPT_FIRST);
+		KERNEL_READ(argv, regs, EA_REG_SECOND);
 		call->dirfd = EA_AT_FDCWD;
+		call->flags = 0;
 	}
+	/* Of this call, the entry hook knows the mm that the pointers are for. An exec that fails after
+	 * the point of no return has another one now. */
+	if (call->mm && call->filename == filename && call->argv == argv)
+		return;
+	call->filename = filename;
+	call->argv = argv;
 	KERNEL_READ(call->mm, task, EA_OFF(task_struct, mm));
 }
 
 #endif
 
+/* Takes what is kept of the call that a task is in. Returns 0 if nothing is, or if it is of an earlier
+ * task at the same address: that one was there at the entry, and this one began later. (A thread that
+ * takes over the pid of its leader takes over the leader's earlier beginning.) */
+static __always_inline int take_call(u64 task, struct ea_call *call)
+{
+	struct ea_call *kept = calls.lookup(&task);
+	u64 born = 0;
+	int known;
+
+	if (!kept)
+		return 0;
+	KERNEL_READ(born, task, EA_OFF(task_struct, start_boottime));
+	known = born <= kept->began;
+	if (known)
+		*call = *kept;
+	calls.delete(&task);
+	return known;
+}
+
 int on_exit(struct EA_EXIT_CONTEXT *ctx)
 {
 	u64 task = bpf_get_current_task();
-	struct ea_call *known = calls.lookup(&task), call = {};
+	struct ea_call call = {};
+	int known = take_call(task, &call);
 	s64 ret = EA_RESULT(ctx);
 
-	if (known) {
-		call = *known;
-		calls.delete(&task);
-	}
 #if defined(EA_FAILED_EXECS) && !defined(EA_KPROBES)
-	if (!known && ret < 0)
+	if (ret < 0)
 		recover_call(ctx, task, &call);
 #endif
 	if (call.flags & EA_AT_EXECVE_CHECK)

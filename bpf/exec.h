@@ -57,13 +57,13 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct ea_exec *e;
 	u64 bprm = ctx->args[2], name = 0, interp = 0;
 
-	if (!s)
-		return 0;
-#ifdef EA_KPROBES
+#ifdef EA_CALLS
 	u64 task = bpf_get_current_task();
 
 	calls.delete(&task);
 #endif
+	if (!s)
+		return 0;
 	e = (void *)s->raw;
 	fill_exec(s, ctx->args[1]);
 	KERNEL_READ(e->head.argc, bprm, EA_OFF(linux_binprm, argc));

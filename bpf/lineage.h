@@ -6,7 +6,7 @@
  * kernel uses pids again. The entry of a process is copied to its child at fork, replaced
  * at exec, and deleted when the last thread ends.
  *
- * Uses: maps.h (images, attached), ring.h, kprobes.h.
+ * Uses: maps.h (images, attached, calls), ring.h, kprobes.h.
  */
 
 /* Returns whether a process started before the probe was attached. Such a process has no entry;
@@ -69,7 +69,11 @@ static __always_inline int ended(u64 task)
 
 #ifdef EA_KPROBES
 	count_unreturned(task);
-	calls.delete(&task);
+#endif
+#ifdef EA_CALLS
+	/* A lookup takes no lock, a deletion does. Few threads end inside a call. */
+	if (calls.lookup(&task))
+		calls.delete(&task);
 #endif
 	KERNEL_READ(signal, task, EA_OFF(task_struct, signal));
 	KERNEL_READ(live, signal, EA_OFF(signal_struct, live));

@@ -75,6 +75,7 @@ struct ea_call {
 	__u32 flags;
 	__u32 tid;    /* of the caller; a successful exec gives it the tid of the leader */
 	__u32 compat; /* argv is an array of 32-bit pointers */
+	__u64 began;  /* CLOCK_BOOTTIME at the entry */
 };
 
 /* What a process runs: the image key of the exec, and whether that exec was its own. */
@@ -111,7 +112,11 @@ BPF_ARRAY(attached, u64, 1);
 
 #ifdef EA_CALLS
 /* The key is the address of the task: it stays the same when a thread takes over the pid of its
- * leader. The map is an LRU, so a task that dies inside the call does not fill it for ever. */
+ * leader. The kernel uses the address again when the task is gone, and it does not show each exit of a
+ * call: not where a 64-bit caller starts a 32-bit program, nor where a tracer has changed the number
+ * of the call. So an entry is deleted at the exit of its call, at a successful exec and at the end of
+ * the task, and is used only for a task that was there at its entry. The map is an LRU, so what is
+ * left for any other reason does not fill it for ever. */
 BPF_TABLE("lru_hash", u64, struct ea_call, calls, 10240);
 #endif
 #ifdef EA_KPROBES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import subprocess
 import uuid
@@ -37,6 +38,10 @@ class Attacker:
             _compile(source, folder / source.stem, _FLAGS)
         self.noop = folder / "noop"
         _compile(_TRUTH / "noop.c", self.noop, _BARE)
+        self.hop32 = folder / "hop32"
+        """A 32-bit program that runs what it is given."""
+        if platform.machine() == "x86_64":
+            _compile(_TRUTH / "hop32.c", self.hop32, ("-m32", *_BARE))
         self.own.mkdir()
         os.chown(self.own, NOBODY, NOBODY)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import platform
 import shutil
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -114,6 +115,37 @@ def test_execs_that_seccomp_refuses(
     )  # fmt: skip
 
 
+def test_exec_that_seccomp_refuses_after_a_tracer_renumbered_a_call(
+    service: Service, attacker: Attacker, honest: Honest
+) -> None:
+    """The kernel shows the exit of another call; the next refusal is recorded as what it was."""
+    word = new_word()
+    attacker.run(
+        attacker.program("renumber"), attacker.program("seccomp"), "errno", attacker.noop, word, status=errno.EPERM
+    )  # fmt: skip
+    honest.await_stored(service)
+
+    assert (str(attacker.noop), [str(attacker.noop), word]) == _asked_for(
+        service.row("--failed", "--args", word)
+    )
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="needs a kernel that runs 32-bit x86 programs")
+def test_execs_that_seccomp_refuses_beside_32_bit_programs_of_another_user(
+    service: Service, attacker: Attacker, honest: Honest
+) -> None:
+    """The kernel uses their tasks' memory again; what others ask for is not mixed up with it."""
+    word, times, victim = new_word(), 200, NOBODY - 2
+    attacker.run(attacker.program("at_once"), "400", attacker.hop32, "/nowhere", user=NOBODY - 1)
+    attacker.run(
+        attacker.program("seccomp"), "errno", attacker.noop, word, str(times), status=errno.EPERM, user=victim
+    )
+    honest.await_stored(service)
+
+    asked = [_asked_for(row) for row in service.rows("--failed", "--user", str(victim))]
+    assert [(str(attacker.noop), [str(attacker.noop), word])] * (times + 1) == asked
+
+
 @pytest.mark.parametrize(("verdict", "status"), [("errno0", 0), ("trap", -31), ("kill", -31), ("strict", -9)])
 def test_attempts_that_seccomp_hides(
     service: Service, attacker: Attacker, honest: Honest, verdict: str, status: int
@@ -195,6 +227,11 @@ def test_cgroup_names_that_are_long(service: Service, attacker: Attacker, honest
     row = service.row("--comm", "noop", "--args", word)
     assert container == row["container_id"]
     assert row["cgroup"].startswith(f"/docker-{container}.scope/0xxx")
+
+
+def _asked_for(row: dict[str, Any]) -> tuple[str | None, list[str]]:
+    """Returns the path and the arguments."""
+    return row["filename"], row["argv"]
 
 
 def _unified() -> Path:

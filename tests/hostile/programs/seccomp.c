@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * seccomp errno|errno0|trace|trap|kill|strict PROGRAM WORD: calls execve where a filter forbids it.
- * A call that returns leaves errno as the exit status.
+ * seccomp errno|errno0|trace|trap|kill|strict PROGRAM WORD [CHILDREN]: calls execve where a filter
+ * forbids it. A call that returns leaves errno as the exit status. With CHILDREN, so many forked
+ * processes make the same call before it does.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "hostile.h"
 
@@ -31,7 +33,7 @@ static unsigned verdict(const char *name)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4)
+	if (argc != 4 && argc != 5)
 		return 98;
 	alarm(LONGEST_SECONDS);
 	must(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl"); /* no core of what is killed */
@@ -51,6 +53,10 @@ int main(int argc, char **argv)
 		must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl");
 		must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), "prctl");
 	}
+	for (int i = argc == 5 ? atoi(argv[4]) : 0; i > 0 && must(fork(), "fork"); i--)
+		if (i == 1)
+			while (wait(NULL) > 0)
+				;
 	long result = syscall(SYS_execve, argv[2], args, NULL);
 
 	syscall(SYS_exit, result ? errno : 0);
