@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # So many ancestors stay next to the root of a line, and so many next to what they stay for.
 _FIRST, _LAST = 16, 24
+# Ancestors are counted so far: of a long line once for so many of its execs.
+_COUNTED = 200
 # Of the history's limit, for what stays of one user, and of all users but root.
 _USERS_PART, _ALL_PART = 10, 4
 _ROW_BYTES = 250  # with its indexes, its end, and what a shortened line takes beside its bytes
@@ -114,6 +116,9 @@ class Choice:
         self._near: dict[int, int] = {}
         """By exec that comes: how many generations it is above the nearest one that stays for itself."""
 
+        self._above: dict[int, int] = {}
+        """By exec that comes: at least how many ancestors it has."""
+
     def choose(self, low: int, high: int) -> Chosen:
         """Returns what is to become of the execs between two numbers; to be done before the next call."""
         given = {"boot": self._now.boot_id, "low": low, "high": high}
@@ -165,11 +170,15 @@ class Choice:
         return self._shares is None or row.uid == _ROOT or self._shares.take(row, most_bytes)
 
     def _ancestors(self, row: _Row) -> int:
-        """Returns how many ancestors an exec has; of more than are asked for, that there are so many."""
+        """Returns at least how many ancestors an exec has; exactly, if there are fewer than are asked for."""
         if row.parent_id is None:
             return 0
-        given = {"parent_id": row.parent_id, "most": _FIRST}
-        return int(self._connection.execute(_ANCESTORS, given).fetchone()[0])
+        known = self._above.pop(row.id, 0)
+        if known < _FIRST:
+            given = {"parent_id": row.parent_id, "most": _COUNTED}
+            known = int(self._connection.execute(_ANCESTORS, given).fetchone()[0])
+        self._above[row.parent_id] = known - 1
+        return known
 
     def _chain(self, row: _Row) -> int:
         """Returns how long the chain is that replaced an exec, so far as it was seen."""
