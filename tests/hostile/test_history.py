@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.commands import PATIENCE
 from tests.disks import small_disk
 from tests.hostile.attacker import new_word
 from tests.hostile.service import Service
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from tests.hostile.service import Installed
 
 _LIMIT = 5_000_000
+_OTHER = 40_011
 _DISK_BYTES = 160 << 20
 
 
@@ -48,6 +52,41 @@ def test_ancestors_of_what_lives_do_not_push_others_out(
     # Root's execs may go a quarter beyond the limit.
     assert service.db.stat().st_size < 1.5 * _LIMIT, service.said()
     assert pruned < 5, service.said()
+
+
+def test_a_chain_of_execs_in_one_process_does_not_push_others_out(
+    installed: Installed, place: Path, attacker: Attacker
+) -> None:
+    """12 000 execs of one process fill the history; they go when there is need, and others' stay."""
+    service = Service(installed, place, f"[retention]\nmax_size = '{_LIMIT}'\nmin_age = '3s'\n")
+    theirs = new_word()
+    sizes = []
+
+    def others_are_kept(name: str) -> None:
+        label = f"{theirs}-{name}"
+        attacker.run(attacker.program("storm"), attacker.noop, "40", label, "0", user=_OTHER)
+        deadline = time.monotonic() + PATIENCE
+        while len(service.rows("--comm", "noop", "--args", label)) < 40:
+            service.must_live()
+            assert time.monotonic() < deadline, service.said()
+        sizes.append(service.db.stat().st_size)
+
+    def chain(count: int) -> tuple[str, ...]:
+        return attacker.program("chain"), str(count), "250", new_word()
+
+    with contextlib.ExitStack() as staying:
+        with service.recording():
+            staying.enter_context(attacker.staying(*chain(12_000)))
+            others_are_kept("beside")
+        time.sleep(3)
+        # A recorder looks when it starts, and then once a minute.
+        with service.recording():
+            service.await_said("pruned")
+            others_are_kept("after")
+            staying.enter_context(attacker.staying(*chain(3000)))
+            others_are_kept("beside-again")
+    assert service.sql("SELECT sum(execs) FROM pruned")[0][0] > 500, service.said()
+    assert max(sizes) < 1.3 * _LIMIT, (sizes, service.said())
 
 
 def test_two_megabytes_of_arguments_again_and_again_do_not_fill_the_disk(
