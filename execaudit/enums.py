@@ -37,7 +37,7 @@ class GapReason(str, Enum):
     RECURSION = "recursion"
     """The kernel left the probe out: with kprobes, because it followed too many execs at a time."""
     STORE_FULL = "store_full"
-    """The history, or the log, could not be written for longer than memory sufficed."""
+    """The history, or the log, could not be written for longer than memory sufficed, or is at its limit."""
     RECORDER_STOPPED = "recorder_stopped"
     """No recorder ran, after one had in the same boot: it was stopped, or killed."""
     UNSTORABLE = "unstorable"

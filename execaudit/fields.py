@@ -292,7 +292,7 @@ GAP_FIELDS = (
 GAP_REASONS = {
     GapReason.RING_FULL: "The recorder was too slow, and the kernel's buffer had no room for more, or a user had taken all of his share. Then `uid` says whose execs they were.",
     GapReason.RECURSION: "The kernel did not call the probe: more execs were under way than its kprobes can follow, or it ran already on that processor. `count` is the most that can be missing.",
-    GapReason.STORE_FULL: "The database, or the JSON log, could not be written for longer than memory sufficed (a full disk, a lock, a file system that became read-only).",
+    GapReason.STORE_FULL: "The database, or the JSON log, could not be written for longer than memory sufficed (a full disk, a lock, a file system that became read-only), or is at its limit.",
     GapReason.UNSTORABLE: "What was captured could not be understood, stored or written. The recorder's log has the reason.",
     GapReason.RECORDER_STOPPED: "Nobody recorded. After kill -9 it begins with what was stored last, or up to a minute before where nothing happened.",
     GapReason.CLOCK: "The wall clock was stepped between these times. Nothing is missing, but times around it mislead.",

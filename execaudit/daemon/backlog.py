@@ -50,7 +50,7 @@ class Finished(_Finished):
         for event in self.events:
             account = account_of(event)
             execs, argv_bytes = weights.get(account, (0, 0))
-            weights[account] = execs + 1, argv_bytes + len(event.argv)
+            weights[account] = execs + 1, argv_bytes + len(event.argv or b"")
         return weights
 
     @cached_property

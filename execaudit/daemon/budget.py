@@ -1,4 +1,4 @@
-"""Refuse new execs while a history is at its limit: first those of the account that lately took most of it.
+"""Refuse new execs while a sink is at its limit: first those of the account that lately took most of it.
 
 An account is the uid that an exec is charged to; see ExecEvent.account. Refused execs are counted in gaps
 that name the accounts. Root is never refused.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.daemon.losses import Lost, account_of
 from execaudit.enums import GapReason, Kind
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 _ROOT = 0
 _STORED = object()
-# What an exec takes beside its arguments, with its indexes and its end.
-_EXEC_BYTES = 150
 # "Lately" is an hour, forgotten in these parts.
 _PARTS, _PART_SECONDS = 6, 600.0
 # So many accounts are remembered; then the smaller half is forgotten.
@@ -32,16 +30,35 @@ _MOST_ACCOUNTS = 4096
 # So many refused execs are remembered, to refuse their ends too. The end of an older one is stored as that
 # of an unknown program.
 _MOST_REFUSED = 20_000
-# Refused execs are counted for so long before a gap is written: a flood must not fill the history with
-# gaps. GapLog cannot do that: it joins gaps before the sinks, for all sinks, and other sinks refuse nothing.
+# Refused execs are counted for so long before a gap is written: a flood must not fill the sink with
+# gaps. GapLog cannot do that: it joins gaps before the sinks, for all sinks, and each sink refuses others.
 _JOINED_SECONDS = 15.0
 
 
-class Budget:
-    """Knows how much of the history each account took, and decides who may have more."""
+class Stored(NamedTuple):
+    """What a sink stores of an exec."""
 
-    def __init__(self, host: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._host, self._monotonic = host, monotonic
+    exec_bytes: int
+    """About how much it takes beside its arguments."""
+    argv_times: int
+    """How often its arguments are there."""
+    has_end: bool
+    """Whether its end is stored, too."""
+
+
+HISTORY = Stored(150, 1, has_end=True)
+"""With its indexes and its end."""
+JSON_LOG = Stored(1000, 2, has_end=False)
+"""Before it is compressed. The arguments are in `argv` and in `command`."""
+
+
+class Budget:
+    """Knows how much of one sink each account took, and decides who may have more."""
+
+    def __init__(
+        self, host: str, stored: Stored = HISTORY, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._host, self._stored, self._monotonic = host, stored, monotonic
         self._parts: deque[Counter[int | None]] = deque([Counter()], maxlen=_PARTS)
         self._part_ends = monotonic() + _PART_SECONDS
         self._refused: dict[tuple[int, int], int | None] = {}
@@ -58,7 +75,8 @@ class Budget:
         the largest first, until the rest of the batch fits into `room_bytes`.
         """
         self._forget()
-        if pressure is None and not self._refused:
+        self._host = batch.host or self._host
+        if pressure is None and not self._refused and not self._lost:
             self._charge(batch)
             return batch
         refused = set() if pressure is None else self._to_refuse(pressure, batch, room_bytes)
@@ -100,13 +118,13 @@ class Budget:
     def _charge(self, batch: Finished) -> None:
         """Adds what a batch takes of the history."""
         taken = self._parts[-1]
-        taken.update(_taken(batch))
+        taken.update(self._taken(batch))
         if len(taken) > _MOST_ACCOUNTS:
             self._parts[-1] = Counter(dict(taken.most_common(_MOST_ACCOUNTS // 2)))
 
     def _to_refuse(self, pressure: float, batch: Finished, room_bytes: int) -> set[int | None]:
         """Returns the accounts whose execs of a batch are refused."""
-        wanted = Counter(_taken(batch))
+        wanted = Counter(self._taken(batch))
         del wanted[_ROOT]
         if not wanted:
             return set()
@@ -125,7 +143,7 @@ class Budget:
 
     def _refuse(self, event: ExecEvent, account: int | None) -> None:
         self._note(account, event.time_ns, execs=1)
-        if event.kind is not Kind.FAILED:
+        if self._stored.has_end and event.kind is not Kind.FAILED:
             self._refused[event.boot_ns, event.pid] = account
             if len(self._refused) > _MOST_REFUSED:
                 self._refused.pop(next(iter(self._refused)))
@@ -148,9 +166,13 @@ class Budget:
         self._lost_ns = (min(first, time_ns), max(last, time_ns))
         self._lost.note(account, execs=execs, exits=exits)
 
+    def taken_by(self, batch: Finished) -> int:
+        """Returns about how many bytes the execs of a batch take."""
+        return sum(self._taken(batch).values())
 
-def _taken(batch: Finished) -> dict[int | None, int]:
-    """Returns about how many bytes of the history the execs of each account take."""
-    return {
-        account: execs * _EXEC_BYTES + argv_bytes for account, (execs, argv_bytes) in batch.weights.items()
-    }
+    def _taken(self, batch: Finished) -> dict[int | None, int]:
+        exec_bytes, times, _ = self._stored
+        return {
+            account: execs * exec_bytes + argv_bytes * times
+            for account, (execs, argv_bytes) in batch.weights.items()
+        }

@@ -6,36 +6,33 @@ Others may move the file away and make a new one (logrotate). It can also rotate
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
-import re
-import shutil
 import time
 from dataclasses import dataclass
-from datetime import datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from execaudit.daemon import old_logs
+from execaudit.daemon.old_logs import HEAD_BYTES, OldLogs, time_of
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
+from execaudit.store.limits import DEFAULT_MIN_AGE
 from execaudit.system.safe_open import UnsafeFileError, open_safely
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from execaudit.event import Nanoseconds
 
 log = structlog.get_logger()
 
 _MODE = 0o640  # command lines hold secrets
-_SECOND_NS = 1_000_000_000
 # How long after a rotation that failed (a full disk) the next one is tried.
 _RETRY_SECONDS = 60.0
-# The first line's time is at its beginning; a line may have megabytes.
-_HEAD_BYTES = 4096
-# What stands behind a log's name: .1, .2.gz, -20261129.xz, -20261129-1700000000.
-_OLD = re.compile(r"(\.\d+|-\d{8}(-\d+)?)(\.(gz|xz|bz2|zst))?").fullmatch
+# How often old logs are looked at: logrotate makes some too, and they become old enough to be removed.
+_LOOK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,29 @@ class Rotation:
     """None: whatever its size."""
     max_age_ns: Nanoseconds | None = None
     """Since its first line. None: however old."""
-    keep: int = 7
-    """So many old ones: NAME.1.gz is the newest."""
+    keep: int | None = None
+    """So many old ones: NAME.1.gz is the newest. None: as many as `max_total` has room for."""
     compress: bool = True
     max_total: int | None = None
     """Bytes of the log and all old ones, of other rotators too. None: however many."""
+    min_age_ns: Nanoseconds = DEFAULT_MIN_AGE
+    """An old log with younger lines is not removed for `max_total`."""
 
 
 NEVER = Rotation(keep=0)
+_ANY_BYTES = 2**63
+# Old logs leave room for the log, for one that is being compressed, and for what is written when no more old
+# logs may be removed.
+_RESERVED_PARTS = 3
+
+
+class Room(NamedTuple):
+    """How much may be written into the log."""
+
+    pressure: float | None
+    """How far it is above its limit, for Budget.admit()."""
+    bytes: int
+    """Until it is at its limit."""
 
 
 class LogFile:
@@ -67,23 +79,47 @@ class LogFile:
         self._reopens = False
         self._size = 0
         self._began_ns: int | None = None
+        self._old = OldLogs()
+        self._next_look = 0.0
         self._open()
 
     def write(self, lines: bytes) -> None:
         """Appends whole lines: all of them or, when it raises OSError, none."""
+        with self.batch():
+            self.append(lines)
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """What is appended in the body stays if the body ends well; else nothing of it."""
         size = self._look()
         try:
-            rest = memoryview(lines)
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
-        except OSError:
+            yield
+        except BaseException:
             # The batch is written again later: a part of it would stand there twice. When others have
             # truncated the log meanwhile, to truncate it to a larger size would fill it with NULs.
             with contextlib.suppress(OSError):
                 if os.fstat(self._fd).st_size > size:
                     os.ftruncate(self._fd, size)
+            self._size = size
             raise
-        self._size = size + len(lines)
+
+    def append(self, lines: bytes) -> None:
+        """Appends whole lines, in the body of batch(). Raises OSError."""
+        rest = memoryview(lines)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+        self._size += len(lines)
+
+    def room(self) -> Room:
+        """Returns how much may be written. To be asked after prepare()."""
+        most = self.rotation.max_total
+        if most is None or not self._old.is_crowded:
+            return Room(None, _ANY_BYTES)
+        part = self.rotation.max_bytes or 0
+        # When the log is compressed, both are there for a moment, and between is what users may share.
+        left = most - 2 * part - self._old.bytes - self._size
+        pressure = max(min(-left / (part or most), 1.0), self._old.pressure)
+        return Room(None if pressure < 0 else pressure, max(left, 0))
 
     def prepare(self) -> None:
         """Before lines are written: follows the path, and rotates if it is time.
@@ -100,6 +136,8 @@ class LogFile:
             except OSError as exc:
                 self._not_before = time.monotonic() + _RETRY_SECONDS
                 log.warning("log_not_rotated", path=printable(str(self.path)), reason=exc.strerror)
+        if time.monotonic() >= self._next_look:
+            self._make_room()
         most = self.rotation.max_total
         if most is not None and self._size >= most:
             raise ExecauditError(
@@ -141,7 +179,7 @@ class LogFile:
                 # A recorder that died may have left half a line.
                 if size and os.pread(fd, 1, size - 1) != b"\n":
                     size += os.write(fd, b"\n")
-                first = os.pread(fd, _HEAD_BYTES, 0)
+                first = os.pread(fd, HEAD_BYTES, 0)
             except OSError:
                 os.close(fd)
                 raise
@@ -156,7 +194,7 @@ class LogFile:
             ) from exc
         self._fd, self._size = fd, size
         self._identity = found.st_dev, found.st_ino
-        self._began_ns = _time_of(first)
+        self._began_ns = time_of(first)
 
     def _is_moved(self) -> bool:
         try:
@@ -176,84 +214,24 @@ class LogFile:
         if wanted.max_age_ns is None:
             return False
         if self._began_ns is None:
-            self._began_ns = _time_of(os.pread(self._fd, _HEAD_BYTES, 0))
+            self._began_ns = time_of(os.pread(self._fd, HEAD_BYTES, 0))
         return self._began_ns is not None and time.time_ns() - self._began_ns >= wanted.max_age_ns
 
     def _rotate(self) -> None:
         # Through a link: the log is its target.
         path = Path(os.path.realpath(self.path))
-        # The library's shifting of numbers; it never opens the log itself.
-        handler = RotatingFileHandler(path, backupCount=self.rotation.keep, delay=True)
-        try:
-            if self.rotation.compress:
-                handler.namer = lambda name: f"{name}.gz"
-                handler.rotator = _compress
-            if self.rotation.keep:
-                handler.doRollover()
-            else:
-                path.unlink()
-        finally:
-            handler.close()
+        old_logs.put_aside(path, self._old, self.rotation.keep, compress=self.rotation.compress)
         self.reopen()
-        if self.rotation.max_total is not None:
-            _remove_oldest(path, self.rotation.max_total - 2 * (self.rotation.max_bytes or 0))
+        self._next_look = 0.0
 
-
-def _remove_oldest(path: Path, most_bytes: int) -> None:
-    """Removes old logs until the rest is so small: ours, and those that logrotate has made."""
-    old = []
-    for each in path.parent.iterdir():
-        if each.name.startswith(path.name) and _OLD(each.name[len(path.name) :]):
-            found = each.lstat()
-            old.append((found.st_mtime_ns, found.st_size, each))
-    total = sum(size for _, size, _ in old)
-    for _, size, each in sorted(old):
-        if total <= most_bytes:
-            return
-        each.unlink()
-        total -= size
-        log.info("old_log_removed", path=printable(str(each)), bytes=size)
-
-
-def _compress(source: str, target: str) -> None:
-    """Makes target of source, which is there until it is whole."""
-    unfinished = f"{target}.tmp"
-    try:
-        with (
-            open(source, "rb", opener=_read) as plain,
-            open(unfinished, "wb", opener=_make) as file,
-        ):  # of text
-            with gzip.GzipFile(os.path.basename(source), "wb", 6, file) as packed:  # noqa: PTH119  # of text
-                shutil.copyfileobj(plain, packed, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, target)  # noqa: PTH105  # of text
-        os.unlink(source)  # noqa: PTH108  # of text
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished)  # noqa: PTH108  # of text
-        raise
-
-
-def _read(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW)
-
-
-def _make(path: str, flags: int) -> int:
-    """Makes a new file, whatever somebody has put there."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108  # of text
-    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW, _MODE)
-
-
-def _time_of(head: bytes) -> int | None:
-    """Returns the time of a log's first line, ns since 1970; None if it has none."""
-    found = (
-        head.partition(b'"time":"')[2].partition(b'"')[0] or head.partition(b'"from":"')[2].partition(b'"')[0]
-    )
-    try:
-        text = found.decode("ascii")
-        # Python 3.10 reads neither nanoseconds nor Z.
-        return int(datetime.fromisoformat(f"{text[:19]}+00:00").timestamp()) * _SECOND_NS
-    except ValueError:
-        return None
+    def _make_room(self) -> None:
+        """Removes the oldest logs if there is too much, and notes how much is left."""
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        wanted, path = self.rotation, Path(os.path.realpath(self.path))
+        if wanted.max_total is not None:
+            most_bytes = wanted.max_total - _RESERVED_PARTS * (wanted.max_bytes or 0)
+            try:
+                self._old.shrink(path, most_bytes, wanted.min_age_ns)
+            except OSError as exc:
+                log.warning("old_logs_not_removed", path=printable(str(path)), reason=exc.strerror)
+        self._old.say(path)

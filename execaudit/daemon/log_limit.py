@@ -15,9 +15,8 @@ _PART = 10
 _MOST_BYTES = 4 * 10**9
 # A tenth of a small disk would be of little use; then half of it at most.
 _LEAST_BYTES = 256 * 2**20
-# Besides the old logs there are one that is written and one that is being compressed. That takes seconds,
-# during which lines wait.
-_PARTS, _LARGEST_BYTES = 3, 256 * 2**20
+# Three parts are not for old logs: see log_file.py. To compress one takes seconds, during which lines wait.
+_PARTS, _LARGEST_BYTES = 8, 256 * 2**20
 
 
 def default_bytes(folder: Path) -> int:
@@ -30,7 +29,8 @@ def default_bytes(folder: Path) -> int:
 def completed(rotation: Rotation, log: Path) -> Rotation:
     """Returns a rotation with a limit: that of the configuration, or the default. Raises OSError."""
     total = rotation.max_total
-    if total is None and rotation.max_bytes is None:
+    # A size and a number are a limit too.
+    if total is None and (rotation.max_bytes is None or rotation.keep is None):
         total = default_bytes(log.parent)
     if total is None:
         return rotation

@@ -25,7 +25,6 @@ _KEYS = {
     "json_log": ("max_size", "max_age", "max_total", "keep", "compress"),
     "metrics": ("textfile",),
 }
-_KEEP = 7
 _MOST_KEPT = 1000
 
 
@@ -40,7 +39,7 @@ class Upkeep:
     max_bytes: int | None = None
     """The oldest are, when the database is larger; None: see limits.py."""
     min_age_ns: Nanoseconds = DEFAULT_MIN_AGE
-    """Younger ones are not deleted for that."""
+    """Younger ones are not deleted for that, nor old JSON logs that have such."""
     rotation: Rotation = NEVER
     """Of the JSON log."""
     textfile: Path | None = None
@@ -68,16 +67,16 @@ def upkeep(settings: Settings) -> Upkeep:
         max_age_ns=_parsed(settings, "retention", "max_age", parse_duration),
         max_bytes=_parsed(settings, "retention", "max_size", parse_size),
         min_age_ns=DEFAULT_MIN_AGE if min_age is None else min_age,
-        rotation=_rotation(settings),
+        rotation=_rotation(settings, DEFAULT_MIN_AGE if min_age is None else min_age),
         textfile=None if textfile is None else Path(textfile),
     )
 
 
-def _rotation(settings: Settings) -> Rotation:
+def _rotation(settings: Settings, min_age_ns: Nanoseconds) -> Rotation:
     keep = _value(settings, "json_log", "keep")
-    if keep is None:
-        keep = _KEEP
-    if not isinstance(keep, int) or isinstance(keep, bool) or not 0 <= keep <= _MOST_KEPT:
+    if keep is not None and (
+        not isinstance(keep, int) or isinstance(keep, bool) or not 0 <= keep <= _MOST_KEPT
+    ):
         settings.refuse(f"keep in [json_log] must be a number from 0 to {_MOST_KEPT}")
     compress = _value(settings, "json_log", "compress")
     if compress is not None and not isinstance(compress, bool):
@@ -88,6 +87,7 @@ def _rotation(settings: Settings) -> Rotation:
         keep=keep,
         compress=compress is not False,
         max_total=_parsed(settings, "json_log", "max_total", parse_size),
+        min_age_ns=min_age_ns,
     )
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
-from execaudit.daemon import log_limit
+from execaudit.daemon import log_limit, old_logs
 from execaudit.daemon.log_file import LogFile, Rotation
 from execaudit.errors import ExecauditError
 from execaudit.times import utc_text
@@ -262,7 +263,7 @@ def test_all_logs_together_have_a_limit(path: Path, log: LogFile) -> None:
         other = path.with_name(name)
         other.write_bytes(bytes(1000))
         os.utime(other, (age + 1, age + 1))
-    log.rotation = Rotation(max_bytes=500, max_total=3500, compress=False)
+    log.rotation = Rotation(max_bytes=500, max_total=4000, compress=False)
     for _ in range(2):
         log.write(b"z" * 599 + b"\n")
         log.prepare()
@@ -270,6 +271,66 @@ def test_all_logs_together_have_a_limit(path: Path, log: LogFile) -> None:
     assert {"x.jsonl", "x.jsonl.1", "x.jsonl.2", "x.jsonl-20260101.xz", "x.jsonl.bak", "xx.jsonl.1"} == {
         each.name for each in path.parent.iterdir()
     }
+
+
+def test_many_small_logs_are_kept(path: Path, log: LogFile) -> None:
+    """Only their bytes count: a flood compresses so well that seven of its logs are nothing."""
+    log.rotation = Rotation(max_bytes=1000, max_total=100_000)
+    with capture_logs() as said:
+        for number in range(30):
+            log.write(line(number) * 30)
+            log.prepare()
+
+    assert 30 == len(list(path.parent.glob("x.jsonl.*.gz")))
+    assert [] == said
+
+
+def test_what_a_number_of_logs_removes_is_said(log: LogFile) -> None:
+    """With the times of its lines, once a minute at most."""
+    log.rotation = Rotation(max_bytes=10, keep=1)
+    with capture_logs() as said:
+        for number in range(4):
+            log.write(line(number, age_ns=DAY_NS))
+            log.prepare()
+
+    [told] = said
+    assert ("old_logs_removed", "warning", 1) == (told["event"], told["log_level"], told["files"])
+    assert told["since"][:13] == utc_text(time.time_ns() - DAY_NS)[:13]
+    assert told["since"] < told["until"]
+
+
+def test_logs_with_young_lines_are_not_removed(path: Path, log: LogFile) -> None:
+    """They are too much: it says so once, and says how far above its limit it is."""
+    log.rotation = Rotation(max_bytes=500, max_total=4000, compress=False)
+    pressures = []
+    with capture_logs() as said:
+        for _ in range(7):
+            log.write(b"z" * 499 + b"\n")
+            log.prepare()
+            pressures.append(log.room().pressure)
+    assert 7 == len(list(path.parent.glob("x.jsonl.*")))
+    assert ["log_limit_not_kept"] == [each["event"] for each in said]
+    assert [None] * 5 + [0.0, 1.0] == pressures
+
+    for old in path.parent.glob("x.jsonl.*"):
+        os.utime(old, (1, 1))
+    log._next_look = 0
+    log.prepare()
+    assert (None, 5) == (log.room().pressure, len(list(path.parent.glob("x.jsonl.*"))))
+
+
+def test_too_many_logs_are_too_much(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever their size: each is renamed for each new one."""
+    monkeypatch.setattr(old_logs, "_MOST_FILES", 10)
+    monkeypatch.setattr(old_logs, "_MARGIN_FILES", 2)
+    log.rotation = Rotation(max_bytes=10, max_total=10**9)
+    pressures = []
+    for number in range(12):
+        log.write(line(number))
+        log.prepare()
+        pressures.append(log.room().pressure)
+
+    assert [None] * 10 + [0.5, 1.0] == pressures
 
 
 def test_a_log_that_cannot_be_rotated_ends_at_its_limit(path: Path, log: LogFile) -> None:
@@ -286,12 +347,14 @@ def test_the_default_limit_is_a_tenth_of_the_disk(tmp_path: Path) -> None:
     disk = os.statvfs(tmp_path)
     size = disk.f_blocks * disk.f_frsize
     total = log_limit.default_bytes(tmp_path)
-    by_default = log_limit.completed(Rotation(keep=7), tmp_path / "x")
+    by_default = log_limit.completed(Rotation(), tmp_path / "x")
 
     assert min(size // 10, 4 * 10**9) <= total <= min(size // 2, 4 * 10**9)
-    assert (total, min(total // 3, 2**28)) == (by_default.max_total, by_default.max_bytes)
-    assert Rotation(max_bytes=10**12) == log_limit.completed(Rotation(max_bytes=10**12), tmp_path / "x")
-    assert 900 == log_limit.completed(Rotation(max_total=2700), tmp_path / "x").max_bytes
+    assert (total, min(total // 8, 2**28)) == (by_default.max_total, by_default.max_bytes)
+    by_number = Rotation(max_bytes=10**12, keep=7)
+    assert by_number == log_limit.completed(by_number, tmp_path / "x")
+    assert by_default == log_limit.completed(Rotation(max_bytes=10**12), tmp_path / "x")
+    assert 337 == log_limit.completed(Rotation(max_total=2700), tmp_path / "x").max_bytes
 
 
 @pytest.fixture

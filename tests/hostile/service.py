@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import gzip
 import json
 import os
 import shlex
@@ -187,6 +188,14 @@ class Service:
             shown = terminal.read().decode()
             assert process.wait(PATIENCE) == 0, shown
         return shown
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Returns what is in the JSON log and in its old logs; to be called when nothing is written."""
+        contents = [
+            gzip.decompress(each.read_bytes()) if each.suffix == ".gz" else each.read_bytes()
+            for each in self.logs.glob(f"{self.json_log.name}*")
+        ]
+        return [json.loads(line) for content in contents for line in content.splitlines()]
 
     def rows(self, *filters: str) -> list[dict[str, Any]]:
         """Returns the execs that a query finds."""

@@ -8,6 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from tests.commands import NOBODY
 from tests.hostile.attacker import new_word
 from tests.hostile.service import Service
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tests.hostile.attacker import Attacker
     from tests.hostile.honest import Honest
     from tests.hostile.service import Installed
+
+NEIGHBOUR = 65_533
 
 
 @contextlib.contextmanager
@@ -64,6 +67,52 @@ def test_reader_of_the_stream_is_slow_and_then_stands_still(
 
     assert "execs are not in it" in service.said()
     assert set() == honest.missing_in(service)
+
+
+def test_old_logs_are_not_pushed_out(
+    installed: Installed, place: Path, attacker: Attacker, honest: Honest
+) -> None:
+    """30 MB of lines become more than seven old logs of a few KB each: what is older stays."""
+    service = Service(installed, place, "[json_log]\nmax_size = '500kB'\n")
+    with service.recording():
+        honest.run(40)
+        honest.await_stored(service)
+        attacker.run(attacker.program("failing"), "150", "100000", new_word())
+        honest.run(40)
+        honest.await_stored(service)
+
+    assert 8 < len(list(service.logs.glob("*.gz")))
+    assert set() == honest.missing(service.logged())
+    assert "old_logs_removed" not in service.said()
+
+
+def test_log_is_filled(installed: Installed, place: Path, attacker: Attacker, honest: Honest) -> None:
+    """40 MB of lines into a log of 8 MB: he loses his own, and the log says how many; others' are there."""
+    config = "[json_log]\nmax_total = '8MB'\ncompress = false\n"
+    service = Service(installed, place, config)
+    word, flood = new_word(), new_word()
+    neighbour = (attacker.program("storm"), attacker.noop, "40", word, "0")
+    with service.recording():
+        honest.run(40)
+        attacker.run(*neighbour, user=NEIGHBOUR)
+        attacker.run(attacker.program("failing"), "200", "100000", flood)
+        attacker.run(*neighbour, user=NEIGHBOUR)
+        honest.run(40)
+        honest.await_stored(service)
+
+    rows = service.logged()
+    assert set() == honest.missing(rows)
+    assert 80 == sum(
+        row["kind"] == "exec" and row["argv"][1:2] != [] and row["argv"][1].startswith(word) for row in rows
+    )
+    # The ring refuses some of them first.
+    missing = [row for row in rows if row["kind"] == "gap" and row["reason"] in {"store_full", "ring_full"}]
+    assert {NOBODY} == {row["uid"] for row in missing}
+    assert "store_full" in {row["reason"] for row in missing}
+    stored = sum(row["kind"] == "failed" and flood in row["argv"][1] for row in rows)
+    assert 0 < stored < 200 <= stored + sum(row["count"] for row in missing)
+    assert sum(each.stat().st_size for each in service.logs.iterdir()) <= 8_000_000
+    assert 1 == service.said().count('"event": "log_limit_not_kept"')
 
 
 def test_log_is_emptied_in_place(service: Service, honest: Honest) -> None:

@@ -83,6 +83,6 @@ def _further_sinks(
         yield ThreadedSink(JsonStreamSink(write), host=host, patient=False)
         return
     if log_file is not None:
-        yield ThreadedSink(JsonLogSink(log_file), host=host, patient=True)
+        yield ThreadedSink(JsonLogSink(log_file, host=host), host=host, patient=True)
     if sys.stdout.isatty() and not quiet:
         yield ThreadedSink(TerminalSink(write), host=host, patient=False)

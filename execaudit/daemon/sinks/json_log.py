@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from execaudit.daemon import left_out
+from execaudit.daemon.backlog import Finished
+from execaudit.daemon.budget import JSON_LOG, Budget
 from execaudit.daemon.left_out import LeftOut, Omitted
 from execaudit.daemon.sinks.sink import Sink
 from execaudit.output.json_lines import json_line, json_text
@@ -16,7 +18,6 @@ from execaudit.output.record import gap_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from execaudit.daemon.backlog import Finished
     from execaudit.daemon.log_file import LogFile
 
 # Lines that are made at a time; a command line can have megabytes.
@@ -28,20 +29,43 @@ class JsonLogSink(Sink):
 
     name = "json log"
 
-    def __init__(self, file: LogFile) -> None:
+    def __init__(self, file: LogFile, *, host: str = "") -> None:
         self._file = file
-        self._lines: list[bytes] = []
-        self._writer = _LineWriter(self._lines.append, self.name)
+        self._budget = Budget(host, JSON_LOG)
+        self._asked: Finished | None = None
+        """The batch that accept() was last called with, until it is written."""
+        self._admitted: Finished | None = None
+        """What is to be written of it."""
+        self._writer = _LineWriter(file.append, self.name)
 
     def accept(self, batch: Finished) -> None:
         """Appends the batch to the file; it need not be on the disk yet.
 
-        Raises OSError, ExecauditError: then nothing of the batch is in the file.
+        When the log is at its limit, execs are refused and counted, see budget.py. Raises OSError,
+        ExecauditError: then nothing of the batch is in the file, and it is to be called with it again.
         """
         self._file.prepare()
-        self._lines.clear()
-        omitted = self._writer.write(batch)
-        self._file.write(b"".join(self._lines))
+        if self._admitted is None or batch is not self._asked:
+            self._asked, self._admitted = batch, self._admit(batch)
+        self._write(self._admitted)
+        self._asked = self._admitted = None
+
+    def finish(self) -> None:
+        """Writes the gaps for execs that were refused since the last gap. Raises OSError, ExecauditError."""
+        if gaps := self._budget.take_gaps():
+            self._write(Finished([], gaps, [], gaps[0].to_ns))
+
+    def _admit(self, batch: Finished) -> Finished:
+        pressure, room_bytes = self._file.room()
+        # One batch can be larger than the room that is left.
+        if pressure is None and self._budget.taken_by(batch) > room_bytes:
+            pressure = 0.0
+        # An end has no line.
+        return self._budget.admit(batch._replace(exits=[]), pressure, room_bytes)
+
+    def _write(self, batch: Finished) -> None:
+        with self._file.batch():
+            omitted = self._writer.write(batch)
         self._writer.written(batch, omitted)
 
     def close(self) -> None:

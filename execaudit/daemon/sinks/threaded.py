@@ -96,6 +96,15 @@ class ThreadedSink(Sink):
                 return
             else:
                 self._wrote()
+        if not self._is_given_up:
+            self._finish()
+
+    def _finish(self) -> None:
+        """The sink has all batches."""
+        try:
+            self._sink.finish()
+        except Exception as exc:  # noqa: BLE001  # raised again by finish()
+            self._failure = exc
 
     def _next(self) -> Finished | None:
         """Returns the next batch to write; None when all is written and no more comes."""
