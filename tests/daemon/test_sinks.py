@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import tracemalloc
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -142,3 +143,22 @@ def test_what_was_refused_last_is_said_at_the_end(tmp_path: Path) -> None:
     rows = [json.loads(line) for each in tmp_path.iterdir() for line in each.read_text().splitlines()]
     assert 90 == sum(row.get("count", 1) for row in rows)
     assert "gap" in {row["kind"] for row in rows}
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 4_000_000), (4, 1_000_000), (200, 20_000)])
+def test_long_lines_are_not_all_made_at_once(tmp_path: Path, count: int, size: int) -> None:
+    """What making them takes is bounded by the longest: a user chooses how long they are."""
+    sink = JsonLogSink(LogFile(tmp_path / "x.jsonl"), host=HOST)
+    events = [make_event(b"x" * size, pid=number) for number in range(1, count + 1)]
+    batch = Finished(events, [], [], Nanoseconds(1))
+    tracemalloc.start()
+    try:
+        sink.accept(batch)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    sink.close()
+
+    rows = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    assert [to_record(event) for event in events] == rows
+    assert most < 6.5 * size + 1_000_000

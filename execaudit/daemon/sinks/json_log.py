@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import structlog
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from execaudit.daemon.log_file import LogFile
 
-# Lines that are made at a time; a command line can have megabytes.
-_LINES = 64
+# So many lines are made at a time, or fewer when they have so much: a command line can have megabytes.
+_LINES, _CHARACTERS = 64, 128 * 1024
 
 
 class JsonLogSink(Sink):
@@ -107,8 +107,18 @@ class _LineWriter:
         omitted: list[Omitted] = []
         lines = self._lines(batch, omitted)
         # Some lines in one call: structlog takes longer for a call than the line takes to be written.
-        while some := "\n".join(islice(lines, _LINES)):
-            self._log.info(some)
+        some: list[str] = []
+        size = 0
+        for line in lines:
+            some.append(line)
+            size += len(line)
+            if len(some) >= _LINES or size >= _CHARACTERS:
+                # The joined text takes the list's place, so that a long line is not there twice.
+                del line
+                self._log.info(_take(some))
+                size = 0
+        if some:
+            self._log.info(_take(some))
         return omitted
 
     def _lines(self, batch: Finished, omitted: list[Omitted]) -> Iterator[str]:
@@ -121,6 +131,13 @@ class _LineWriter:
         self._left_out.written(omitted, batch.seen_ns)
 
 
+def _take(lines: list[str]) -> str:
+    """Returns lines as one text, and empties the list."""
+    some = "\n".join(lines)
+    lines.clear()
+    return some
+
+
 class _StructlogOutput:
     """The output of a structlog logger."""
 
@@ -128,7 +145,11 @@ class _StructlogOutput:
         self._write = write
 
     def msg(self, lines: str) -> None:
-        self._write(lines.encode("ascii") + b"\n")
+        # A long line is not there a second time as bytes.
+        last = max(len(lines) - 1, 0) // _CHARACTERS * _CHARACTERS
+        for at in range(0, last, _CHARACTERS):
+            self._write(lines[at : at + _CHARACTERS].encode("ascii"))
+        self._write(lines[last:].encode("ascii") + b"\n")
 
     info = msg
 
