@@ -29,7 +29,7 @@ _FIRST, _SECOND, _THIRD = 1, 31, 225
 _AS_SEARCHED = bytes.maketrans(b"\0", b" ")
 
 
-class Place(NamedTuple):
+class BucketBits(NamedTuple):
     """Where the bits of a bucket are, in every chunk."""
 
     row: int
@@ -73,14 +73,14 @@ class Chunk:
             )
 
 
-def places(text: bytes) -> list[Place]:
+def places(text: bytes) -> list[BucketBits]:
     """Returns where to look for a text; none for one of less than three bytes, which no bitmap knows.
 
     Adjacent trigrams correlate, so every third is tested first.
     """
     buckets = list(dict.fromkeys(hashed % _BUCKETS for hashed in _hashes(text)))
     return [
-        Place(bucket // _ROW_BUCKETS, bucket % _ROW_BUCKETS * _BITS_BYTES, _BITS_BYTES)
+        BucketBits(bucket // _ROW_BUCKETS, bucket % _ROW_BUCKETS * _BITS_BYTES, _BITS_BYTES)
         for bucket in (*buckets[::3], *buckets[1::3], *buckets[2::3])
     ]
 

@@ -56,7 +56,7 @@ def glyphs_for(encoding: str) -> Glyphs:
     return BOX
 
 
-class Place(NamedTuple):
+class TreeRow(NamedTuple):
     """One exec in the drawing."""
 
     number: int
@@ -100,7 +100,7 @@ class Forest:
         place = bisect_left(self._numbers, number)
         return place if place < len(self._numbers) and self._numbers[place] == number else _NONE
 
-    def walk(self, glyphs: Glyphs = BOX, *, most: int = 50) -> Iterator[Place]:
+    def walk(self, glyphs: Glyphs = BOX, *, most: int = 50) -> Iterator[TreeRow]:
         """Yields each exec once, in the order of the drawing.
 
         No more than `most` columns lead to one, so that a deep drawing is no larger than its
@@ -119,7 +119,7 @@ class Forest:
                 bars.append("")
             if not replaces:
                 bars[column] = glyphs.blank if sibling == _NONE else glyphs.bar
-            yield Place(self._numbers[place], depth, _lead(glyphs, bars, column, most, replaces=replaces))
+            yield TreeRow(self._numbers[place], depth, _lead(glyphs, bars, column, most, replaces=replaces))
             stack += (
                 (sibling, depth, column, replaces),
                 (self._programs[place], depth + 1, column, True),

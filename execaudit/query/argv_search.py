@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from execaudit.database.trigram_bitmap import Place
+    from execaudit.database.trigram_bitmap import BucketBits
 
 # More lines have more execs: then it is as fast to read all of these.
 _MOST_LINES = 100_000
@@ -156,7 +156,7 @@ class Search:
             used.update(packed_ids.unpack(packed))
         return {line // BLOCK_LINES for line in used}
 
-    def _bits_of(self, places: Iterable[Place], chunks: Iterable[int]) -> dict[int, int]:
+    def _bits_of(self, places: Iterable[BucketBits], chunks: Iterable[int]) -> dict[int, int]:
         """Returns in which blocks of the chunks a text may be; those that are not indexed: in all."""
         bits = dict.fromkeys(chunks, _ALL_BLOCKS)
         indexed = [chunk for (chunk,) in self._connection.execute(_INDEXED, {"chunks": json_ids(bits)})]

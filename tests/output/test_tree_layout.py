@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.output.tree_layout import ASCII, BOX, Forest, Glyphs, Place, glyphs_for
+from execaudit.output.tree_layout import ASCII, BOX, Forest, Glyphs, TreeRow, glyphs_for
 from execaudit.query.lineage import Kin
 
 
@@ -240,7 +240,7 @@ def test_a_deep_line_of_descent_is_as_large_as_its_execs() -> None:
     places = list(Forest(kin_of(*range(many))).walk(most=10))
 
     assert many == len(places)
-    assert Place(many, many - 1, places[-1].lead) == places[-1]
+    assert TreeRow(many, many - 1, places[-1].lead) == places[-1]
     assert max(len(place.lead) for place in places) < 40
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from execaudit.event import ExecEvent
-    from execaudit.output.tree_layout import Place
+    from execaudit.output.tree_layout import TreeRow
 
 # Command lines can have megabytes: so many execs are in memory at a time.
 _PAGE = 64
@@ -103,7 +103,7 @@ def _has(numbers: array[int], number: int) -> bool:
     return place < len(numbers) and numbers[place] == number
 
 
-def _read(connection: sqlite3.Connection, places: Iterator[Place]) -> Iterator[tuple[Place, ExecEvent]]:
+def _read(connection: sqlite3.Connection, places: Iterator[TreeRow]) -> Iterator[tuple[TreeRow, ExecEvent]]:
     """Yields the execs that stand in the drawing, in its order; not those that vanish meanwhile."""
     while page := list(islice(places, _PAGE)):
         events = {found.number: found.event for found in find.fetch(connection, [p.number for p in page])}
