@@ -1,10 +1,10 @@
 """Make events of the probe's records: join those of one exec. Pure: no clock, no I/O, no logging.
 
-Records are joined by the exec's own key, never by pid, in whatever order they come. An
-exec is emitted once: as soon as all its records are there, or, when a record of it does
-not come within the patience, as it is, marked `lost`. What comes later still is counted.
-A record that names another exec, as its parent or as what has ended, was written after all
-of that one's: then what is not there by now is lost, and it is emitted first.
+Records are joined by the exec's own key, never by pid, and may come in any order. An exec is
+emitted once: when all its records are there, or, if one does not come within the patience, without
+it and marked `lost`. A record that comes after that is counted.
+A reference to exec X, as a parent or as what ended, proves that all records of X were sent: what is
+absent is lost, and X is emitted first.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ if TYPE_CHECKING:
     from execaudit.capture.wire import ArgvPiece, Facts, RawOrigin
     from execaudit.fields import Launch, Origin
 
-# The records of one exec are written one after the other by one program run: what is not
-# there two seconds later was refused.
+# One run of the probe writes all records of an exec: one that is not there two seconds later was refused.
 DEFAULT_PATIENCE_NS = Nanoseconds(2_000_000_000)
 # What Python takes for a record that waits, beside its bytes.
 _PIECE_BYTES = 500
-# Keys of execs that were given up, so that a late record does not make a second event.
+# So many keys of execs that were given up are remembered: a late record must not make a second event.
 _GIVEN_UP = 4096
-# Bytes of what was decoded, with what Python takes for each, and how long it holds: users get other names.
+# How many decoded bytes are remembered, with Python's own for each, and for how long: users may be renamed.
 _REMEMBERED_BYTES = 512 * 1024
 _REMEMBERED_EACH = 500
 _REMEMBERED_NS = 60_000_000_000
@@ -53,7 +52,7 @@ _REMEMBERED_NS = 60_000_000_000
 _ONLY = RecordFlag.LAST.value
 # Looked up once: an IntFlag is dear to make, and a member of an Enum to find.
 _EXEC, _FAILED = Kind.EXEC, Kind.FAILED
-# What a record can make Python say that is not as the header has it.
+# What Python raises for a record that is not as the header says.
 _UNREADABLE = (WireError, ArithmeticError, LookupError, ValueError)
 _new = tuple.__new__  # see wire
 _Key = tuple[int, int]  # boot_ns, tid
@@ -139,7 +138,7 @@ class Assembler:
         self._waiting: dict[_Key, _Partial] = {}
         self._unfinished = unfinished or Unfinished()
         self._given_up: OrderedDict[_Key, None] = OrderedDict()
-        # What was decoded of bytes that come again and again, with the names of users.
+        # Decoded launches and origins, with the names of users, by the probe's bytes.
         self._launched: dict[bytes, Launch] = {}
         self._refused: dict[bytes, Launch] = {}
         self._origins: dict[RawOrigin, Origin] = {}

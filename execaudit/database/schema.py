@@ -1,9 +1,8 @@
 """The tables, as declarations. No behaviour.
 
-Texts that the kernel gives are BLOBs: they need not be UTF-8, and on Debian's SQLite LIKE
-and GLOB do not match BLOBs while on TEXT they stop at a NUL. Dictionaries are append-only
-and deduplicated by the writer's cache alone, so a value may stand in one twice: group by
-value, never by id.
+The kernel's texts are BLOBs, because they need not be UTF-8. (Debian's SQLite does not match BLOBs with LIKE
+and GLOB; on TEXT these stop at a NUL.) Dictionaries are append-only, and only the writer's memory avoids
+duplicates: a value may have two ids, so group by value, never by id.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ launch = _shared("launch", LAUNCH_FIELDS)
 exec_ = Table(
     "exec",
     metadata,
-    # Given by the writer in the order of recording; never used again, even after pruning.
+    # The writer gives it in the order of recording, and never twice, even after pruning.
     Column("id", Integer, primary_key=True),
     # Wall clock, ns since 1970. Neither unique nor monotonic: clocks are stepped.
     Column("ts", Integer, nullable=False),

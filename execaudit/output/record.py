@@ -200,4 +200,4 @@ _SHOWN: dict[Form, Callable[[Any], object]] = {
     Form.ID: encode_id,
     Form.CONTAINER: container_id,
 }
-"""What makes the record's value of the event's, where that is not the same."""
+"""Turns the value in the event into the value in the record, where the two differ."""

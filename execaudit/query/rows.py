@@ -1,4 +1,4 @@
-"""A row of the history as an ExecEvent. Pure, and the one place that knows the columns."""
+"""Make an ExecEvent of a row of the history. Pure; no other module of queries knows these columns."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ COLUMNS = (
     "e.id, e.ts, e.clock_id, e.kind, e.pid, e.tid, e.ppid, e.launch_id, e.origin_id, e.argv_id, e.errno,"
     " e.truncated, e.parent_id, e.duration_ns, e.status, e.replaced_by"
 )
-"""What a row has of its own; what it refers to is in Known."""
-# What filters look at. LEFT JOIN, always: with an inner one the planner starts from the dictionary's table.
+"""The columns of a row; Known has what their numbers refer to."""
+# The tables that filters use. Always LEFT JOIN: with an inner join the planner starts from the dictionary.
 _JOINS = {
     alias: f" LEFT JOIN {table} AS {alias} ON {condition}"
     for table, alias, condition in (
@@ -213,7 +213,7 @@ _DECODED: dict[Form, Callable[[Any], object]] = {
     Form.UNSIGNED_64: unsigned,
     Form.GAINED: _GAINED.__getitem__,
 }
-"""What makes the value of what stands in the database, where that is not the value."""
+"""Turns the value in the database into the value in the event, where the two differ."""
 # wait(2): the signal, with 0x80 for a core dump, below the exit status.
 _SIGNAL, _STATUS_SHIFT = 0x7F, 8
 

@@ -1,7 +1,7 @@
-"""Events as rows: values become ids, parents are found, and all of it goes into the tables.
+"""Write events as rows: replace values by ids, find parents, insert.
 
-The caller has the transaction. What is remembered here is right only as long as every
-transaction is committed: after one that was not, `load`.
+The caller owns the transaction. The memory of ids is right only while every transaction is committed:
+after one that was not, call `load`.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ class Inserts:
     def __init__(self, connection: sa.Connection) -> None:
         """Takes a connection without a transaction; `load` comes first."""
         self._connection = connection
-        # Of a month's lines, files and folders most are known: of 20 000 different lines that come again and
-        # again, and others in between, a tenth is stored twice.
+        # Sized for a month of a busy host: of 20 000 lines that recur among others, a tenth is stored twice.
         self._comms = Texts("comm", megabytes=0.2, numbers=4096)
         self._paths = Texts("path", megabytes=0.5, numbers=32_768)
         self._argv = Lines(megabytes=0.75, numbers=65_536)
@@ -78,7 +77,7 @@ class Inserts:
         self._origin_row, self._launch_row = (
             [ids.get(field.form) for field in fields] for fields in (ORIGIN_FIELDS, LAUNCH_FIELDS)
         )
-        # Of what can be a parent and can end. 0: it is known not to be there.
+        # Row ids of successful execs and snapshots, which can be parents and can end. 0: not in the history.
         self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=0.5)
         self._run_id: int | None = None
         self._boot = 0
@@ -94,7 +93,7 @@ class Inserts:
         for table in self._tables:
             if table is not self._argv:
                 table.load(self._connection)
-        # Lines of these chunks are not looked at again, though they may have been pruned.
+        # Ids of indexed chunks are never used again, even if their lines were pruned.
         indexed = int(query("SELECT value FROM meta WHERE key = 'argv_grams'").scalar_one())
         self._argv.load(self._connection, first=indexed * CHUNK_LINES)
         self._generation: bytes = query(_GENERATION).scalar_one()
@@ -121,8 +120,7 @@ class Inserts:
 
         Raises what SQLAlchemy raises.
         """
-        # A parent's boot clock is smaller than its child's, whatever was done to the wall clock;
-        # and the parent's row must be there first.
+        # A parent's row must be there first, and its boot clock is always smaller than its child's.
         ordered = sorted(events, key=_boot_ns)
         # Ends of programs that are stored with them go into their rows.
         ends = self._ends(ordered, exits)

@@ -1,7 +1,7 @@
-"""What the writer remembers of rows that it has written: their ids, by what is in them.
+"""The writer's memory of rows that it wrote: their ids, by their values.
 
-Bounded, and forgetful: what was not asked for lately is dropped. Two generations instead of
-a true LRU, because the fast path is then one look into one dict, which the store can inline.
+It is bounded: values that were not asked for lately are dropped. There are two generations instead
+of a true LRU, so that the usual case is one look into one dict, which the store does inline.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LARGEST_NUMBER = 2 ** (64 - _TAG_BITS)
 
 
 class Recent(Generic[_Value]):
-    """Ids of rows, by value. What is forgotten is stored once more when it comes again."""
+    """Ids of rows, by value. A value that was forgotten is stored again when it comes again."""
 
     def __init__(self, *, megabytes: float, entry_bytes: int = _ENTRY_BYTES) -> None:
         """`megabytes` of memory at most, but for a batch's own; an entry takes `entry_bytes`."""
@@ -55,7 +55,7 @@ class Recent(Generic[_Value]):
         self.known[value] = number
 
     def settle(self) -> None:
-        """Forgets, if there is too much. Not before, so that a batch's own values stay known in it."""
+        """Forgets, if there is too much. Called between batches, so that a batch finds its own values."""
         if len(self.known) * self._entry_bytes + self._text_bytes >= self._most_bytes / 2:
             self._older, self.known, self._text_bytes = self.known, {}, 0
 
@@ -65,10 +65,10 @@ class Recent(Generic[_Value]):
 
 
 class Interned(Recent[_Value]):
-    """A table of values, append-only, deduplicated by what is remembered.
+    """A table of values: append-only, and each value once as far as the writer remembers.
 
-    What is forgotten leaves its row's number behind, in eight bytes: when the value comes again, the row is
-    read and compared. So of what comes seldom most is known too, and no hash is ever trusted.
+    An evicted value keeps an 8-byte id and tag; when the value comes again, the row is read and compared. So
+    most rare values are found too, and no hash is trusted.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Interned(Recent[_Value]):
             self._next += 1
             self._new.append((known, *row))
             if known < _LARGEST_NUMBER:
-                # Of the two that may stand here the older one goes.
+                # There is room for two: the older one goes.
                 self._numbers[place + 1] = self._numbers[place]
                 self._numbers[place] = known << _TAG_BITS | tag
         self._remember(value, known)
