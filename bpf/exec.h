@@ -68,7 +68,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	fill_exec(s, ctx->args[1]);
 	KERNEL_READ(e->head.argc, bprm, EA_OFF(linux_binprm, argc));
 	KERNEL_READ(name, bprm, EA_OFF(linux_binprm, filename));
-	append_text(s, EA_STR_FILENAME, name, EA_PATH_MAX);
+	append_text(s, EA_STR_FILENAME, name, EA_FILENAME_MAX);
 	/* If the file is no script, both pointers are the same. */
 	KERNEL_READ(interp, bprm, EA_OFF(linux_binprm, interp));
 	if (interp != name)

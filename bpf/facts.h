@@ -39,7 +39,7 @@ static __always_inline long read_user_text(char *to, u32 most, u64 text)
 static __always_inline void read_filename(struct ea_state *s, u64 text)
 {
 	struct ea_exec *e = (void *)s->raw;
-	long n = read_user_text(&s->raw[sizeof(*e)], EA_PATH_MAX, text);
+	long n = read_user_text(&s->raw[sizeof(*e)], EA_FILENAME_MAX, text);
 
 	if (n < 0)
 		return;

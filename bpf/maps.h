@@ -24,11 +24,12 @@
 #define EA_PIECE 4096 /* bytes of one argument of a failed exec in one read, at most */
 #define EA_RAW   (EA_LOW + EA_FIRST)
 
-/* Bytes of each string, at most. All strings of a first record fit below EA_LOW: the
- * filename, the next three, and two paths of EA_PATH_MAX and one component more take
- * 15 424 bytes. The path of the root gets what is left. */
+/* Bytes of each string, at most. The filename, the interpreter, the terminal, the cgroup and the
+ * working directory take 11 991 bytes. The path of the image gets what is left below EA_LOW, 3 937
+ * bytes at least, and the path of the root what is left then. A path that does not fit is marked. */
 #define EA_PATH_MAX 4096 /* the kernel's PATH_MAX */
-#define EA_INTERP_MAX 1024 /* the first line of a script has 256, a line of binfmt_misc 1920 */
+#define EA_FILENAME_MAX (EA_PATH_MAX + 24) /* of execveat the kernel makes /dev/fd/N/PATH */
+#define EA_INTERP_MAX 1920 /* the first line of a script has 256, a line of binfmt_misc 1920 */
 #define EA_CGROUP_MAX 1536
 #define EA_TTY_MAX    64   /* tty_struct.name */
 #define EA_NAME_MAX 256  /* a component with its NUL: NAME_MAX + 1 */

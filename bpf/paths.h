@@ -104,6 +104,10 @@ static __always_inline void walk_root(struct ea_state *s)
 	struct ea_exec *e = (void *)s->raw;
 	u64 dentry = 0;
 
+	if (s->root && s->pos >= EA_LOW - EA_NAME_MAX) {
+		e->path_flags |= EA_PATH_CUT * EA_PATH_ROOT;
+		return;
+	}
 	if (s->root) {
 		walk(s, EA_STR_ROOT, s->root, EA_PATH_ROOT);
 		KERNEL_READ(dentry, s->root, EA_OFF(path, dentry));

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands import NOBODY
+from tests.commands import NOBODY, PATIENCE
 from tests.hostile.attacker import AS_ROOT_OF_HIS_OWN, new_word
 
 if TYPE_CHECKING:
     from tests.hostile.attacker import Attacker
     from tests.hostile.honest import Honest
     from tests.hostile.service import Service
+
+_LONGEST_PATH = 4095  # PATH_MAX without its NUL
+_NOT_ALLOWED = 77  # what binfmt.sh ends with
 
 
 def test_inode_above_two_to_the_63(service: Service, attacker: Attacker, honest: Honest) -> None:
@@ -159,6 +162,39 @@ def test_attempts_that_seccomp_hides(
     row = service.row("--comm", "seccomp", "--args", word)
     assert status == (row["exit_code"] if row["exit_signal"] is None else -row["exit_signal"])
     assert set() == honest.missing_in(service)
+
+
+def test_interpreter_with_a_long_path(service: Service, attacker: Attacker, honest: Honest) -> None:
+    """A user may name it in a user namespace (Linux 6.7), by up to 1.9 KB. The record has all of it."""
+    word, folder = new_word(), attacker.own / "binfmt"
+    interpreter = folder.joinpath(*(f"{number:0200}" for number in range(8)), "interpreter")
+    interpreter.parent.mkdir(parents=True)
+    shutil.copy(attacker.noop, interpreter)
+    register = folder / "register"
+    register.mkdir()
+    program = folder / "program"
+    program.write_text("HOSTILEMAGIC")
+    program.chmod(0o755)
+    command = (*attacker.script("binfmt.sh"), interpreter, "HOSTILEMAGIC", register, program, word)
+    with attacker.start(*AS_ROOT_OF_HIS_OWN, *command) as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    if process.returncode == _NOT_ALLOWED:
+        pytest.skip("this kernel lets root alone mount binfmt_misc")
+    assert 0 == process.returncode, err
+    honest.await_stored(service)
+
+    row = service.row("--comm", "program", "--args", word)
+    assert (str(program), str(interpreter)) == (row["filename"], row["interpreter"])
+
+
+def test_execveat_with_the_longest_path(service: Service, attacker: Attacker, honest: Honest) -> None:
+    """The kernel puts the descriptor in front of it, and the record has its end too."""
+    word = new_word()
+    path = f"{'./' * ((_LONGEST_PATH - len('noop')) // 2)}noop"
+    attacker.run(attacker.program("execveat"), attacker.folder, path, word)
+    honest.await_stored(service)
+
+    assert f"/dev/fd/1000/{path}" == service.row("--comm", "noop", "--args", word)["filename"]
 
 
 def test_privileges_are_said_where_they_were_gained(
