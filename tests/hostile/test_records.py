@@ -175,7 +175,8 @@ def test_interpreter_with_a_long_path(service: Service, attacker: Attacker, hone
     program = folder / "program"
     program.write_text("HOSTILEMAGIC")
     program.chmod(0o755)
-    command = (*attacker.script("binfmt.sh"), interpreter, "HOSTILEMAGIC", register, program, word)
+    script = attacker.script("binfmt.sh")
+    command: tuple[str | Path, ...] = (*script, interpreter, "HOSTILEMAGIC", register, program, word)
     with attacker.start(*AS_ROOT_OF_HIS_OWN, *command) as process:
         _, err = process.communicate(timeout=PATIENCE)
     if process.returncode == _NOT_ALLOWED:
