@@ -143,7 +143,7 @@ class Recorder:
         # The log is read as one file in the end.
         self._config.write_text(
             f"[metrics]\ntextfile = '{self._metrics}'\n"
-            f"[retention]\nmax_size = '{_LIMIT}'\n[json_log]\nmax_size = '1TB'\n",
+            f"[retention]\nmax_size = '{_LIMIT}'\n[json_log]\nmax_size = '1TB'\nkeep = 1\n",
             encoding="utf-8",
         )
         self._over = threading.Event()

@@ -177,7 +177,8 @@ def test_full_disk_costs_the_log_what_memory_cannot_hold_and_says_how_much(
     """The same, where the history is elsewhere."""
     log = disk.folder / "x.jsonl"
     config = tmp_path / "config.toml"
-    config.write_text("[json_log]\nmax_size = '10GB'\n")  # what is rotated away is no loss of this kind
+    # What is rotated away, or refused at a limit, is no loss of this kind.
+    config.write_text("[json_log]\nmax_size = '10GB'\nkeep = 1\n")
     with recording(tmp_path / "db", "--json-log", str(log), config=config) as recorded:
         recorded.json_log = log
         disk.fill()
