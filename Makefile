@@ -50,7 +50,9 @@ uninstall:
 # The tests come last: their closing line is the result. First those that do not mind what else runs here,
 # two at a time; then those that have the kernel to themselves, because they count what happens on it.
 ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system database capture store query output daemon cli)
-BESIDE = $(addprefix tests/live/test_, own_tracefs.py privileges.py record_cli.py record_command.py stopping.py)
+BESIDE = $(addprefix tests/live/test_, clock_step.py large_inode.py own_tracefs.py privileges.py record_cli.py \
+	record_command.py renaming.py seen_from_outside.py stopping.py) \
+	tests/systemd $(addprefix tests/hostile/test_, records.py starts.py)
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-_USUAL = 100  # what hypothesis tries, and `make test`
+_USUAL = 100  # what hypothesis tries by itself
 
 
 def examples(number: int) -> settings:
-    """Returns the settings for `number` examples in `make test`; `make fuzz` tries more in proportion."""
+    """Returns the settings for `number` examples where others have 100: a profile has its share."""
     profile = settings.default
     assert profile is not None
     return settings(max_examples=max(1, number * profile.max_examples // _USUAL))
