@@ -23,7 +23,7 @@ from execaudit.store.limits import Limits
 from execaudit.store.writer import Store
 from tests.examples import examples
 from tests.histories import HOST, at, begin_run, make_event, make_exit, now_at
-from tests.query.test_find import FIELDS, alone, filter_of, found, histories, in_batch, reference, stored
+from tests.query.filter_model import FIELDS, alone, filter_of, found, histories, in_batch, reference, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from execaudit.store import inserts
 from execaudit.store.writer import Store
 from tests.examples import examples
 from tests.histories import begin_run, make_event
-from tests.query.test_find import alone, filter_of, found, reference
+from tests.query.filter_model import alone, filter_of, found, reference
 
 if TYPE_CHECKING:
     from execaudit.event import ExecEvent

@@ -14,8 +14,8 @@ from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
 from tests.examples import examples
 from tests.families import make_family
+from tests.query.filter_model import histories, stored, wanted_filters
 from tests.query.test_argv_search import index, small
-from tests.query.test_find import histories, stored, wanted_filters
 from tests.query.test_plans import ALONE, TIMES
 
 if TYPE_CHECKING:

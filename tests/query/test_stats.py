@@ -15,7 +15,7 @@ from execaudit.query import find, stats
 from tests.commands import execaudit, on_terminal
 from tests.examples import examples
 from tests.histories import at, make_event, make_gap, make_history
-from tests.query.test_find import alone, filter_of, histories, reference, stored
+from tests.query.filter_model import alone, filter_of, histories, reference, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
