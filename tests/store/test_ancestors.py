@@ -23,12 +23,6 @@ _MOST = Limits(max_age_ns=Nanoseconds(1), max_bytes=1_000_000)
 _HE, _SHE = 65_534, 1000
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the history is."""
-    return tmp_path / "h.db"
-
-
 def stored(path: Path, events: list[ExecEvent], ended: Iterable[ExecEvent] = ()) -> None:
     """Adds execs, and the ends of some, in two batches."""
     with Store(path) as store:

@@ -40,12 +40,6 @@ REFERENCES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the history is."""
-    return tmp_path / "h.db"
-
-
 def opened(path: Path) -> closing[sqlite3.Connection]:
     """The database, in autocommit mode."""
     return closing(sqlite3.connect(path, isolation_level=None, timeout=30))
