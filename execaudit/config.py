@@ -1,4 +1,4 @@
-"""The configuration file: TOML, with the names of the options. Reading and checking it."""
+"""Read and check the configuration file: TOML, in which settings have the names of the options."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ TABLES = ("record", "query", "export", "show", "tree", "stats")
 """Each has the options of the command of its name."""
 SECTIONS = ("store", "retention", "json_log", "metrics")
 """Tables for the tasks that a recorder does by itself: see daemon/settings.py."""
-# No settings are as long as this; a device has no end.
+# Longer than any settings. Without a limit, a device such as /dev/zero would be read for ever.
 _LARGEST = 1_000_000
 
 
 class Settings(NamedTuple):
-    """What a configuration file says: nothing if there is none."""
+    """The content of a configuration file; empty if there is no file."""
 
     path: Path = Path(DEFAULT_CONFIG)
     db: str | None = None
     tables: Mapping[str, dict[str, Any]] = MappingProxyType({})
     is_default: bool = False
-    """The file was not named: it need not be there."""
+    """The user did not name the file, so it may be missing."""
 
     def refuse(self, why: str, *, fix: str | None = None) -> NoReturn:
-        """Raises ConfigError, naming the file. `fix`: needed where `why` does not say what is right."""
+        """Raises ConfigError, naming the file. Give a `fix` where `why` does not say what is right."""
         raise ConfigError(f"{self.path}: {why}", fix=fix)
 
     def check_keys(self, where: str, given: Iterable[str], known: Iterable[str]) -> None:
-        """Raises ConfigError for a key that is not known, naming the nearest that is."""
+        """Raises ConfigError for a key that is not known, and names the most similar key that is."""
         names = sorted(known)
         for key in given:
             if key not in names:
-                import difflib  # noqa: PLC0415  # for mistakes alone
+                import difflib  # noqa: PLC0415  # only mistakes need it
 
                 near = difflib.get_close_matches(key, names, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
@@ -51,34 +51,34 @@ def load(path: Path) -> Settings:
     try:
         return _parsed(path, _content(path))
     except OSError as exc:
-        raise ConfigError(
-            f"cannot read {path}: {exc.strerror}", fix="name another file with --config"
-        ) from exc
+        raise _unreadable(path, exc) from exc
 
 
 def load_default(path: Path = Path(DEFAULT_CONFIG)) -> Settings:
-    """Returns the settings of the file that need not be there."""
+    """Returns the settings of a file that may be missing. Raises ConfigError as `load` does."""
     try:
         return _parsed(path, _content(path))._replace(is_default=True)
     except (FileNotFoundError, NotADirectoryError):
         return Settings(is_default=True)
     except OSError as exc:
-        raise ConfigError(
-            f"cannot read {path}: {exc.strerror}", fix="name another file with --config"
-        ) from exc
+        raise _unreadable(path, exc) from exc
 
 
 def reload(settings: Settings) -> Settings:
-    """Returns what their file says now. Raises ConfigError."""
+    """Reads their file again. Raises ConfigError."""
     return load_default(settings.path) if settings.is_default else load(settings.path)
 
 
 def scalars(value: object) -> list[str] | None:
-    """Returns a value, or the values of a list, as an option would be given them; None: it could not."""
+    """Returns a value, or each value of a list, as text for an option; None if it is no text or integer."""
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(each, (str, int)) and not isinstance(each, bool) for each in values):
         return None
     return [str(each) for each in values]
+
+
+def _unreadable(path: Path, exc: OSError) -> ConfigError:
+    return ConfigError(f"cannot read {path}: {exc.strerror}", fix="name another file with --config")
 
 
 def _content(path: Path) -> bytes:

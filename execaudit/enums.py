@@ -1,4 +1,4 @@
-"""The closed sets of words in an exec's record, and in a gap's. Pure vocabulary."""
+"""Enumerations: the fixed sets of words in the record of an exec or a gap. Types only."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Truncated(str, Enum):
     """Why argv is not whole."""
 
     LIMIT = "limit"
-    """Cut on purpose (--max-argv), or beyond what the probe walks of a failed exec's argv."""
+    """Cut on purpose (--max-argv), or a failed exec had more arguments than the probe reads."""
     FAULT = "fault"
     """The kernel could not read some of the memory."""
     LOST = "lost"
-    """Records of it were refused by the ring buffer."""
+    """The kernel's ring buffer had no room for some of it."""
 
 
 class GapReason(str, Enum):
@@ -35,26 +35,27 @@ class GapReason(str, Enum):
     RING_FULL = "ring_full"
     """The recorder was too slow, and the kernel's ring buffer had no room."""
     RECURSION = "recursion"
-    """The kernel left the probe out: with kprobes, because it followed too many execs at a time."""
+    """The kernel did not call the probe: more execs were under way than its kprobes can follow, or it was
+    already running on that processor."""
     STORE_FULL = "store_full"
     """The history, or the log, could not be written for longer than memory sufficed, or is at its limit."""
     RECORDER_STOPPED = "recorder_stopped"
-    """No recorder ran, after one had in the same boot: it was stopped, or killed."""
+    """A recorder of the same boot was stopped or killed, and no other ran."""
     UNSTORABLE = "unstorable"
     """What was captured of these execs could not be understood, stored or written."""
     CLOCK = "clock"
-    """The wall clock was stepped, between these times: nothing is missing, but times mislead."""
+    """The wall clock was stepped between these times. Nothing is missing, but times around it mislead."""
 
 
 class Gained(IntFlag):
-    """What the image's file gave a process that it did not have."""
+    """The privileges that a program's file gave to the process, which its caller did not have."""
 
     SETUID = 1
     SETGID = 2
     CAPABILITIES = 4
     """File capabilities."""
 
-    # An Enum's own is Python, and takes as long as that of all else in an event.
+    # Enum's own is written in Python, and takes as long as hashing the rest of an event.
     __hash__ = int.__hash__
 
 

@@ -25,7 +25,7 @@ class ExecauditError(Exception):
 
 
 class ConfigError(ExecauditError):
-    """A setting is wrong: the same as a wrong option."""
+    """A setting is wrong: wrong usage, as a wrong option is."""
 
     exit_status = 2
 
@@ -61,14 +61,14 @@ class ProbeError(ExecauditError):
 
 
 def to_json(error: ExecauditError) -> dict[str, str | None]:
-    """Returns what another process needs to raise the same error, as JSON can carry it."""
-    # A class of another module may not be imported there: then its base is raised.
+    """Returns the error as JSON values, for `from_json` in another process."""
+    # The other process may lack a subclass that another module defines: then it raises its base class.
     kind = next(each for each in type(error).__mro__ if each.__module__ == __name__)
     return {"kind": kind.__name__, "what": error.what, "fix": error.fix}
 
 
 def from_json(said: Mapping[str, str | None]) -> ExecauditError:
-    """Returns the error of another process, from its `to_json`."""
+    """Returns the error that `to_json` described in another process."""
     kind = globals()[str(said["kind"])]
     error: ExecauditError = kind(said["what"], fix=said["fix"])
     return error

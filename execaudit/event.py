@@ -1,4 +1,4 @@
-"""The record that crosses every layer, and the gap beside it. Pure vocabulary."""
+"""The events that every layer passes on: an exec, an exit and a gap. Types only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Hole(NamedTuple):
 
 
 class End(NamedTuple):
-    """How a program ended. None where `how` does not say it."""
+    """How a program ended. A field is None where it does not apply to `how`."""
 
     how: Ended
     code: int | None = None
@@ -40,8 +40,8 @@ class End(NamedTuple):
 class ExecEvent(NamedTuple):
     """One exec, successful or failed. None means: not known.
 
-    Texts are the kernel's bytes, undecoded and unescaped. A NamedTuple rather than a frozen
-    dataclass because the recorder makes one per exec, and this is made in a fifth of the time.
+    Texts are the kernel's bytes, undecoded and unescaped. This is a NamedTuple because the recorder
+    makes one for each exec, and a frozen dataclass takes five times as long to make.
     """
 
     kind: Kind
@@ -51,7 +51,7 @@ class ExecEvent(NamedTuple):
     time_ns: Nanoseconds
     """Wall clock when the exec took effect or failed, since 1970 UTC."""
     boot_ns: Nanoseconds
-    """CLOCK_BOOTTIME then; with boot id and task, the exec's identity."""
+    """CLOCK_BOOTTIME at that moment; with boot id and task, the exec's identity."""
     pid: int
     """Thread group id, in the initial pid namespace."""
     tid: int
@@ -62,28 +62,28 @@ class ExecEvent(NamedTuple):
     argc: int | None
     """How many arguments there were."""
     argv_bytes: int | None
-    """How many bytes there were, each argument's NUL counted."""
+    """How many bytes there were, the NUL of each argument included."""
     holes: tuple[Hole, ...]
-    """What `argv` lacks, in order; empty when it is whole."""
+    """The bytes that `argv` lacks, in order; empty when it is whole."""
     truncated: Truncated | None
     errno: int | None
     """The positive error number of a failed exec."""
     launch: Launch
-    """What was run, as whom, in which directory; of a failed exec the caller's user and program."""
+    """The program, user and directory; of a failed exec the caller's user and program."""
     origin: Origin
     """Where it came from: login, terminal, cgroup."""
     parent: ExecKey | None = None
-    """The exec that led to this one: what the process, or the one it was forked from, ran."""
+    """The exec that led to this one: it started what this process, or the one it was forked from, ran."""
     replaces: bool = False
-    """The parent ran in this very process, and ended with this exec."""
+    """True: the parent ran in this same process, and this exec ended it."""
     end: End | None = None
     """None: the event is new, or a failed exec."""
     account: int | None = None
-    """Uid that the exec is charged to when too much arrives. Neither stored nor in the record."""
+    """The uid that the exec counts for when more arrive than can be stored. Not stored, not in the record."""
 
     @property
     def key(self) -> ExecKey:
-        """What the id says."""
+        """The numbers that the id stands for."""
         return ExecKey(*self._key())
 
     def _key(self) -> tuple[int, int, int]:
@@ -97,17 +97,17 @@ class ExecEvent(NamedTuple):
 
 
 class ExitEvent(NamedTuple):
-    """The end of a program: its process ended with its last thread, or went on with another program."""
+    """The end of a program: the last thread of its process ended, or the process executed another program."""
 
     exec: ExecKey
-    """The program that it ran."""
+    """The exec that started the program."""
     time_ns: Nanoseconds
     """Wall clock."""
     boot_ns: Nanoseconds
     pid: int
     status: int | None
-    """As wait(2) gives it: exit status << 8, or the signal, + 128 with a core dump. None: the process went
-    on with another program, which is not stored."""
+    """As wait(2) gives it: exit status << 8, or the signal, + 128 with a core dump. None: the process
+    executed another program, and that exec is not stored."""
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,15 @@ class Gap:
 
     host: str
     from_ns: Nanoseconds
-    """Wall clock: nothing was missed before (since 1970 UTC)."""
+    """Wall clock, since 1970 UTC. Nothing was missed before."""
     to_ns: Nanoseconds
-    """Wall clock: nothing was missed after."""
+    """Wall clock. Nothing was missed after."""
     reason: GapReason
     count: int | None
-    """How many execs; None when that cannot be known."""
+    """How many execs were missed; None when that cannot be known."""
     exits: int = 0
-    """How many ends of programs were missed beside them."""
+    """How many ends of programs were missed as well."""
     uid: int | None = None
-    """Whose execs they were, if one user's; None: not known, or of several users."""
+    """The user whose execs they were; None: not known, or several users."""
     kind: ClassVar[str] = "gap"
-    """What tells its record from an exec's."""
+    """The value of `kind` in its record."""

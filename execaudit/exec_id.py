@@ -1,14 +1,14 @@
-"""The id of an exec: what it says, and its text. Pure."""
+"""The id of an exec: its three numbers, and its text. Pure."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import NamedTuple
 
-# Crockford's base 32: no i, l, o, u; sorts as the numbers do; one word to a double click.
+# Crockford's base 32: no i, l, o, u. Ids sort as their numbers do, and a double click selects a whole id.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _VALUES = {char: value for value, char in enumerate(_ALPHABET)}
-# Two letters at a time: an id is made for each exec, and this halves its cost.
+# An id is made for each exec. Two letters at a time take half the time.
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 # 28 bits of the boot id, 60 of the boot clock (36 years), 22 of the task: PID_MAX_LIMIT
 # is 2**22. Ids of two hosts collide only if all three agree.
@@ -19,14 +19,14 @@ _SLOW_SHIFTS = range(5 * ID_LENGTH - _REST_BITS - 10, -1, -10)
 
 
 class ExecKey(NamedTuple):
-    """What an exec id says: the exec itself, never a bare pid."""
+    """The numbers that an exec id stands for. They identify one exec, which a pid does not."""
 
     boot: int
     """The first 28 bits of the boot id."""
     boot_ns: int
-    """The boot clock when the exec took effect, in nanoseconds."""
+    """The boot clock when the exec took effect or failed, in nanoseconds."""
     task: int
-    """The task then: of a failed exec the tid, of all others the pid."""
+    """Of a failed exec the tid, of all others the pid."""
 
 
 @lru_cache(maxsize=64)
@@ -36,9 +36,10 @@ def boot_prefix(boot_id: str) -> int:
 
 
 def encode_id(key: tuple[int, int, int]) -> str:
-    """Returns the text of an exec id, given the values of an ExecKey; texts of one boot sort by time."""
+    """Returns the text of an exec id for the values of an ExecKey. Texts of one boot sort by time."""
     boot, boot_ns, task = key
-    # What changes once in a quarter of a second, and what each exec has of its own: small numbers.
+    # Two numbers below 2**64, because Python is slow with larger ones. `slow` changes four times a second,
+    # `rest` with each exec.
     rest = (boot_ns & (1 << _REST_BITS - _TASK_BITS) - 1) << _TASK_BITS | task
     slow = _slow_part(boot << _TIME_BITS + _TASK_BITS - _REST_BITS | boot_ns >> _REST_BITS - _TASK_BITS)
     pairs = _PAIRS
@@ -54,7 +55,7 @@ def _slow_part(number: int) -> str:
 
 
 def decode_id(text: str) -> ExecKey | None:
-    """Returns what an exec id says, or None if the text is not one."""
+    """Returns the numbers of an exec id, or None if the text is not an id."""
     number = 0
     for char in text.lower():
         value = _VALUES.get(char)

@@ -1,8 +1,8 @@
-"""The one table of the record's fields, and what execs share of them. Pure.
+"""The table of the record's fields, and the two groups of them that execs share. Pure.
 
-What reads or shows a field asks here: the columns of the database and of queries, JSON, CSV and
-docs/record.md (tools/record_page.py). A new field is a line in `Launch` or `Origin` and an entry in
-FIELDS, beside the probe's struct, `capture.wire` and a migration.
+The columns of the database and of queries, JSON, CSV and docs/record.md (tools/record_page.py) are
+made from it. A new field is a line in `Launch` or `Origin` and an entry in FIELDS, besides the
+probe's struct, `capture.wire` and a migration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
 
 
 class Type(str, Enum):
-    """What a value is, in JSON."""
+    """The type of a value in JSON."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -26,7 +26,7 @@ class Type(str, Enum):
 
 
 class Part(Enum):
-    """Where a value stands."""
+    """The part of an event that has a value."""
 
     EXEC = auto()
     """In the ExecEvent itself."""
@@ -35,7 +35,7 @@ class Part(Enum):
     ORIGIN = auto()
     """In its `origin`."""
     ARGUMENTS = auto()
-    """Made of its `argv` and `holes`."""
+    """Computed from its `argv` and `holes`."""
     END = auto()
     """In its `end`."""
     GAP = auto()
@@ -43,34 +43,34 @@ class Part(Enum):
 
 
 class Form(Enum):
-    """How a value stands there; what it is in the database and in the record follows from that."""
+    """The form of a value in an event. It decides how the database stores it and how the record shows it."""
 
     NUMBER = auto()
     UNSIGNED_64 = auto()
-    """A number that may exceed what SQLite and JSON keep: two's complement, and a text of digits."""
+    """A number that may be too large for SQLite and JSON: stored in two's complement, shown as text."""
     TEXT = auto()
     NAME = auto()
-    """A user's name. In the dictionary `user`."""
+    """A user's name. Stored in the dictionary `user`."""
     COMM = auto()
-    """The kernel's bytes. In the dictionary `comm`."""
+    """The kernel's bytes. Stored in the dictionary `comm`."""
     PATH = auto()
-    """The kernel's bytes. In the dictionary `path`."""
+    """The kernel's bytes. Stored in the dictionary `path`."""
     BYTES = auto()
-    """The kernel's bytes. In no dictionary."""
+    """The kernel's bytes. Stored in the column itself."""
     WORD = auto()
     """A member of an Enum."""
     GAINED = auto()
-    """A Gained: bits, and in the record the words for them."""
+    """A Gained: bits. The record shows words."""
     DEVICE = auto()
-    """A number, and in the record `major:minor`."""
+    """A number. The record shows `major:minor`."""
     ERRNO = auto()
-    """A number, and in the record its name."""
+    """A number. The record shows its name."""
     TIME = auto()
     """Nanoseconds since 1970."""
     ID = auto()
     """An ExecKey."""
     CONTAINER = auto()
-    """The bytes of a cgroup's path, and in the record the container that it names."""
+    """The bytes of a cgroup's path. The record shows the container that it names."""
     TEXTS = auto()
     PAIRS = auto()
 
@@ -95,23 +95,23 @@ class Field(NamedTuple):
     example: object
     unit: str | None = None
     values: tuple[str, ...] = ()
-    """All values that there are, if they are few; several of them can be joined by commas."""
+    """All possible values, if they are few; several of them can be joined by commas."""
     attribute: str = ""
-    """What the part calls it, if that is not the name."""
+    """The name of the part's attribute, if it differs from `name`."""
 
     @property
     def type(self) -> Type:
-        """What it is in JSON."""
+        """The value's type in JSON."""
         return _TYPES.get(self.form, Type.TEXT)
 
     @property
     def source(self) -> str:
-        """The attribute of the part."""
+        """The name of the part's attribute."""
         return self.attribute or self.name
 
 
 class Launch(NamedTuple):
-    """What was run, as whom, in which directory. Many execs share it. None: not known."""
+    """The program, user and directory of an exec. Many execs share it. None: not known."""
 
     uid: int | None = None
     euid: int | None = None
@@ -152,7 +152,7 @@ _NOT_ENDED = "see `ended`"
 FIELDS = (
     Field("id", Part.EXEC, Form.ID, None, "The exec's own id, unique across hosts and boots.", "248h24003tbaeqy8g005yy", attribute="key"),
     Field(
-        "parent_id", Part.EXEC, Form.ID, "nothing led to it, or that is not in the history",
+        "parent_id", Part.EXEC, Form.ID, "no exec led to it, or that one is not in the history",
         "The id of the exec that led to this one: what this process ran before, or what the process that it was forked from ran.",
         "248h24001p4c1e0a0000pj", attribute="parent",
     ),
@@ -191,12 +191,12 @@ FIELDS = (
     Field("parent_comm", Part.LAUNCH, Form.COMM, _UNKNOWN, "The command name of the process `ppid`.", "php-fpm8.2"),
     Field("filename", Part.LAUNCH, Form.PATH, _UNKNOWN, "The path as it was given to execve.", "/bin/sh"),
     Field(
-        "interpreter", Part.LAUNCH, Form.PATH, "it is no script, or not known", "Of a script: the program that its first line names.", "/bin/sh",
+        "interpreter", Part.LAUNCH, Form.PATH, "it is not a script, or not known", "Of a script: the program that its first line names.", "/bin/sh",
     ),
     Field(
         "exe", Part.LAUNCH, Form.PATH, _UNKNOWN,
-        "The path of the file that runs, as /proc shows it to the host, whatever the process has as its root. ` (deleted)`: it had no name any more. `/memfd:NAME (deleted)`: it was in"
-        " memory only. `(unreachable)/PATH`: its mount is in no tree any more. Of a failed exec: the caller's.",
+        "The path of the file that runs, as /proc shows it to the host, whatever the root directory of the process is. ` (deleted)`: the file had no name any more."
+        " `/memfd:NAME (deleted)`: the file was only in memory. `(unreachable)/PATH`: its file system is not mounted there any more. Of a failed exec: the caller's.",
         "/usr/bin/dash",
     ),
     Field(
@@ -235,7 +235,7 @@ FIELDS = (
     ),
     Field(
         "argv_missing", Part.ARGUMENTS, Form.PAIRS, "nothing is missing",
-        "`[[index, bytes], ...]`: so many bytes are missing before `argv[index]`, null for an unknown number. The arguments on both sides may be parts.",
+        "`[[index, bytes], ...]`: so many bytes are missing before `argv[index]`; null: an unknown number. The arguments before and after may be incomplete.",
         [[3, 69937]], unit="bytes",
     ),
     Field(
@@ -271,7 +271,7 @@ FIELDS = (
 
 _BY_NAME = {field.name: field for field in FIELDS}
 LAUNCH_FIELDS = tuple(_BY_NAME[name] for name in Launch._fields)
-"""Of each attribute of a Launch, in their order."""
+"""The fields of a Launch, in the order of its attributes."""
 ORIGIN_FIELDS = tuple(_BY_NAME[name] for name in Origin._fields)
 
 GAP_FIELDS = (

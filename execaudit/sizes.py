@@ -1,4 +1,4 @@
-"""Numbers of bytes as people write them. Pure."""
+"""Read and write numbers of bytes as people do: `5GB`. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNITS: dict[str, int] = {"": 1, "B": 1} | {
     for base, suffixes in ((1000, ("B",)), (1024, ("", "iB")))
     for suffix in suffixes
 }
-# Longer numbers are no sizes, and int() refuses 4301 digits with an error of its own.
+# A longer number is no size, and int() raises an error of its own for more than 4300 digits.
 _SIZE = r"([0-9]{1,18}) ?([A-Za-z]{0,3})"
 _MOST_SHOWN = 40
 _LARGEST = 2**63 - 1

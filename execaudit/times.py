@@ -1,4 +1,4 @@
-"""Times and durations as people and records write them. Pure, except for the system's zone."""
+"""Read and write times and durations as people and records do. Pure, except for the system's time zone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_LATEST = 2**63 - 1  # what an SQL INTEGER holds; in the year 2262
+_LATEST = 2**63 - 1  # the largest SQL INTEGER: in the year 2262
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-# Compiled when a time is given: most commands start without one, and this takes a millisecond.
+# Compiled when they are used: most commands are given no time, and compiling takes a millisecond.
 _DURATION = r"(?:[0-9]+(?:sec|min|[smhdw]))+"
 _DURATION_PART = r"([0-9]+)([a-z]+)"
 _AT = r"@(-?)([0-9]+)(?:\.([0-9]{1,9}))?"
@@ -29,7 +29,7 @@ _CLOCK = (
     r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
     r"(?: ?(Z|([+-])([0-9]{2}):?([0-9]{2})))?"
 )
-# Longer numbers are out of range anyhow, and int() refuses 4301 digits with an error of its own.
+# A longer number is out of range, and int() raises an error of its own for more than 4300 digits.
 _MOST_DIGITS = 18
 _MOST_SHOWN = 40
 
@@ -38,11 +38,11 @@ _DURATION_EXAMPLES = "try 90s, 15min or 1h30min"
 
 
 def parse_time(text: str, *, now: datetime, last: bool = False) -> Nanoseconds:
-    """Returns the moment that `text` names, in nanoseconds since 1970 UTC; it fits 64 bits.
+    """Returns the moment that `text` names, in nanoseconds since 1970 UTC; it fits into 64 bits.
 
-    `now` knows its zone. A time without a zone is in the system's: one that comes twice, as
-    clocks are set back, is the first, or with `last` the second; one that never comes is counted
-    on (02:30 is 03:30). Raises FilterError.
+    `now` has a time zone. A time without a zone is in the system's. Where clocks were set back, a
+    time that occurs twice means the first moment, or with `last` the second. Where they were set
+    forward, a time that was skipped means as much later (02:30 is 03:30). Raises FilterError.
     """
     stripped = text.strip()
     try:
@@ -59,7 +59,7 @@ def parse_time(text: str, *, now: datetime, last: bool = False) -> Nanoseconds:
 
 
 def parse_duration(text: str) -> Nanoseconds:
-    """Returns the length of time that `text` names (`90s`, `1h30min`); it fits 64 bits.
+    """Returns the length of time that `text` names (`90s`, `1h30min`); it fits into 64 bits.
 
     Units are s, sec, m, min, h, d and w; a day is 24 hours. Raises FilterError.
     """
@@ -72,7 +72,7 @@ def parse_duration(text: str) -> Nanoseconds:
 
 
 def utc_text(time_ns: int) -> str:
-    """Returns a moment as records have it: `2026-11-22T14:05:07.123456789Z`."""
+    """Returns a moment as records show it: `2026-11-22T14:05:07.123456789Z`."""
     second, fraction = divmod(time_ns, _SECOND)
     return f"{_utc_second(second)}{fraction:09d}Z"
 
@@ -93,7 +93,7 @@ def _utc_second(second: int) -> str:
 
 
 def _moment(text: str, now: datetime, *, fold: int) -> int | None:
-    """Returns nanoseconds since 1970, however many, or None if this is no time."""
+    """Returns nanoseconds since 1970, in range or not; None if the text is not a time."""
     if text == "now":
         return _since_epoch(now)
     ago = _duration(text)
@@ -139,7 +139,7 @@ def _duration(text: str) -> int | None:
 
 
 def _number(digits: str) -> int:
-    """Returns an integer, or for one too long another that is out of range too."""
+    """Returns an integer; for one with too many digits, another that is out of range as well."""
     digits = digits.lstrip("0")
     return int(digits or "0") if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
 
@@ -149,16 +149,16 @@ def _fraction(digits: str | None) -> int:
 
 
 def _since_epoch(moment: datetime) -> int:
-    """Returns nanoseconds; datetime has microseconds, and this loses none of them."""
+    """Returns nanoseconds since 1970. A datetime has microseconds, and none is lost."""
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
 def _in_system_zone(local: datetime, fold: int) -> int:
-    """Returns nanoseconds; `local` has no zone and no fraction. `fold`: 1 is the second of two moments."""
-    # Not astimezone(), which makes 01:30 of a 02:30 that never comes, and of a midnight that
-    # never comes the day before. Whole seconds are exact in a float.
+    """Returns nanoseconds since 1970 of a time without zone and fraction. `fold` 1: the second of two."""
+    # Not astimezone(): it makes 01:30 of a 02:30 that was skipped, and the day before of a midnight that
+    # was. Whole seconds are exact in a float.
     first, second = int(local.timestamp()), int(local.replace(fold=1).timestamp())
-    # Of a time that never comes, the fold gives an earlier one.
+    # For a skipped time, fold=1 gives the earlier moment.
     return (max(first, second) if fold else first) * _SECOND
 
 

@@ -1,4 +1,4 @@
-"""Configure how this process, which runs for months, uses memory. Once, before there are threads."""
+"""Configure how the recorder uses memory, because it runs for months. Once, before there are threads."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ _LIBC = ctypes.CDLL(None)
 # mallopt(3), malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 # Parts of long command lines are larger than this. So each has a mapping of its own, and its memory goes back
-# when it is freed, whatever was allocated after it. glibc's own threshold grows with what is freed.
+# to the system when it is freed, whatever was allocated after it. Without a fixed threshold, glibc raises it.
 _OWN_MAPPING_BYTES = 16 * 1024
 _FREE_AT_THE_END_BYTES = 128 * 1024
 # Events have no cycles. With Python's own threshold of 700, the collector takes a tenth of the time of
 # assembly.
 _LOOK_FOR_CYCLES_AT = 5_000
 
-# TLS: what imports them (asyncio, and by it SQLAlchemy; hashlib) does without. 4.6 MB of a recorder.
+# Modules of TLS, 4.6 MB in memory. asyncio (which SQLAlchemy imports) and hashlib import them, and work
+# without them.
 _LEFT_OUT = ("ssl", "_hashlib")
 
 
 def leave_out() -> None:
-    """Keeps what nothing here uses from being imported by libraries; to be called before they are."""
+    """Keeps libraries from importing modules that nothing here uses. Call it before they are imported."""
     for name in _LEFT_OUT:
         # None: importing it raises ImportError (docs.python.org/3/reference/import.html#the-module-cache).
-        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # that is what it says
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # the documentation allows None
 
 
 def configure() -> None:
     """Sets how malloc works from now on, and how often Python looks for cycles.
 
-    One arena, because one thread allocates the wire records and another frees them: a second arena could not
-    use again what was freed into the first.
+    There is one arena, because one thread allocates the wire records and another frees them: a second arena
+    could not reuse memory that was freed into the first.
     """
     gc.collect()
-    gc.freeze()  # these objects stay for good, so the collector need not look at them again
+    gc.freeze()  # the objects that exist now stay, so the collector need not look at them again
     gc.set_threshold(_LOOK_FOR_CYCLES_AT)
     if hasattr(_LIBC, "mallopt"):  # glibc's
         _LIBC.mallopt(_ARENA_MAX, 1)
@@ -44,6 +45,6 @@ def configure() -> None:
 
 
 def give_back() -> None:
-    """Gives whole pages that are free between others back to the system; takes a millisecond."""
+    """Gives free pages back to the system, also those between pages in use; takes a millisecond."""
     if hasattr(_LIBC, "malloc_trim"):
         _LIBC.malloc_trim(0)

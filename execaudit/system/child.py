@@ -1,7 +1,7 @@
-"""Have a forked child do something, and take over the descriptors that it leaves.
+"""Run a function in a forked child, and take over the descriptors that it opened.
 
-The memory that the child allocates and imports is freed when it ends. It is a fork and no new interpreter, so
-it runs the same code, whatever the working directory is.
+Memory that the child needed, for modules too, is freed when it ends. The child is a fork and not a new
+interpreter, so it runs the same code, whatever the working directory is.
 """
 
 from __future__ import annotations
@@ -24,33 +24,31 @@ _MOST_DESCRIPTORS = 253
 _MOST_BYTES = 65536
 
 
-class Left(NamedTuple):
-    """What a child left."""
+class Result(NamedTuple):
+    """The result of a child."""
 
     facts: dict[str, Any]
     descriptors: list[int]
 
 
 class ChildDiedError(Exception):
-    """The child ended and sent nothing; the text says how it ended."""
+    """The child ended without a result; the text says how it ended."""
 
 
-def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output: Path) -> Left:
-    """Returns what `work` returned in a child: facts, which JSON can carry, and descriptors, ours now.
-
-    What the child writes to its standard output and error goes to the file `output`. `work`
-    must not raise. Raises ChildDiedError when the child ended otherwise. To be called while
-    there is one thread.
+def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output: Path) -> Result:
+    """Runs `work` in a child. Returns its result: facts as JSON values, and descriptors, now open here.
+    The standard output and error of the child go to the file `output`. `work` must not raise. Raises
+    ChildDiedError when the child ended without a result. To be called while there is one thread.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs, fork.signals_held_back() as before:
+    with ours, theirs, fork.signals_blocked() as before:
         parent = os.getpid()
         child = fork.fork(lambda: _work(work, output, theirs, before, parent))
         has_ended = False
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             text, descriptors = _received(ours, theirs)
-            # Not yet taken from the kernel: until then the pid is its own, whatever interrupts this.
+            # WNOWAIT leaves the pid to the child, so a kill after an interrupt cannot hit another process.
             os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
             has_ended = True
         finally:
@@ -59,14 +57,14 @@ def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output:
             _, status = os.waitpid(child, 0)
     if not text:
         raise ChildDiedError(_how(os.waitstatus_to_exitcode(status)))
-    return Left(json.loads(text), descriptors)
+    return Result(json.loads(text), descriptors)
 
 
 def _received(ours: socket.socket, theirs: socket.socket) -> tuple[bytes, list[int]]:
-    """Returns what the child sends; nothing when it has ended without."""
-    theirs.close()  # the child's is the last
+    """Returns what the child sends; nothing when it ends before it sends."""
+    theirs.close()  # then the child alone holds this end, and its death ends recv_fds
     text, descriptors, _, _ = socket.recv_fds(ours, _MOST_BYTES, _MOST_DESCRIPTORS)
-    for descriptor in descriptors:  # flags that would do it are ignored by recv_fds
+    for descriptor in descriptors:  # recv_fds ignores MSG_CMSG_CLOEXEC
         os.set_inheritable(descriptor, False)  # noqa: FBT003  # its only form
     return text, descriptors
 
@@ -78,9 +76,9 @@ def _work(
     signals: Iterable[int],
     parent: int,
 ) -> int:
-    """In the child: does it, and sends what it leaves. Returns the status. `signals` are to be held back."""
+    """In the child: does the work and sends the result. Returns the exit status. `signals` stay blocked."""
     try:
-        fork.end_with(parent)  # when it is killed: this process would hold on to its lock
+        fork.end_with(parent)  # otherwise this child of a killed parent would go on holding its lock
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
@@ -89,7 +87,7 @@ def _work(
             os.dup2(file, standard)
         facts, descriptors = work()
         socket.send_fds(channel, [json.dumps(facts).encode()], list(descriptors))
-    except BaseException:  # noqa: BLE001  # whatever it is, the parent hears of it by our end
+    except BaseException:  # noqa: BLE001  # whatever it is, the parent learns of it when this process ends
         os.write(2, traceback.format_exc().encode())
         return 1
     return 0

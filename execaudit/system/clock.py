@@ -1,4 +1,4 @@
-"""Read the clocks. Only the recorder's edge and the CLI call this."""
+"""Read the clocks. Pure modules do not call this: they are given times."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from execaudit.event import Nanoseconds
 
-# The offset cannot be read at one instant: below this, a change is measurement, not a step.
-# Slewing (NTP) moves both clocks alike; only a step changes the offset.
+# The two clocks cannot be read at the same instant. A smaller change than this is an error of measurement,
+# not a step. Slewing (NTP) changes the speed of both clocks alike; only a step changes the offset.
 _JITTER_NS = 1_000_000
-# A process that must wait for a CPU reads slowly: then more readings, until one is tight.
+# A process that must wait for a CPU reads slowly. Then it reads again, until one reading is fast enough.
 _SAMPLES = 5
 _MOST_SAMPLES = 100
 
@@ -21,7 +21,7 @@ def wall_ns() -> Nanoseconds:
 
 
 def boot_ns() -> Nanoseconds:
-    """Returns the boot clock, ns since the machine was started, sleep counted."""
+    """Returns the boot clock, ns since the machine was started, time asleep included."""
     return Nanoseconds(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
 
 
@@ -31,9 +31,10 @@ def boot_id() -> str:
 
 
 def namespace_offset_s(proc: Path = Path("/proc")) -> int:
-    """Returns by how many seconds the boot clock that programs here are shown differs from the kernel's own.
+    """Returns how many seconds the boot clock of this process is ahead of the kernel's own.
 
-    0 outside of a time namespace (time_namespaces(7)); within one, the probe's times are of another clock.
+    It is 0 outside of a time namespace (time_namespaces(7)). In one it may be another number, and then the
+    times of the probe are not those of this process.
     """
     try:
         # `boottime 604800 0`: seconds, rounded down, and nanoseconds.
@@ -46,7 +47,7 @@ def namespace_offset_s(proc: Path = Path("/proc")) -> int:
 
 
 def measure_offset() -> int:
-    """Returns wall clock minus boot clock in ns, from the tightest of a few readings."""
+    """Returns wall clock minus boot clock in ns, from the fastest of some readings."""
     readings: list[tuple[int, int]] = []
     while len(readings) < _SAMPLES or (min(readings)[0] >= _JITTER_NS and len(readings) < _MOST_SAMPLES):
         before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -57,16 +58,16 @@ def measure_offset() -> int:
 
 
 class WallOffset:
-    """The offset of the wall clock to the boot clock, which changes only when it is stepped.
+    """Wall clock minus boot clock: one number, which changes only when the wall clock is stepped.
 
-    Keeping one number between steps makes the boot clock of every stored exec exact again.
+    So the boot clock of every stored exec can be computed exactly from its wall clock.
     """
 
     def __init__(self) -> None:
         self.ns = measure_offset()
 
     def check(self) -> int:
-        """Reads the clocks again. Returns by how many ns the wall clock was stepped, or 0."""
+        """Reads the clocks again. Returns how many ns the wall clock was stepped, or 0."""
         now = measure_offset()
         step = now - self.ns
         if abs(step) < _JITTER_NS:

@@ -1,4 +1,4 @@
-"""Fork a child that never comes back into the parent's code."""
+"""Fork a child that never returns into the parent's code."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
-def signals_held_back() -> Iterator[Collection[int]]:
-    """Holds all signals back while the body runs, and yields those that were held back before.
+def signals_blocked() -> Iterator[Collection[int]]:
+    """Blocks all signals while the body runs, and yields those that were blocked before.
 
-    Around a fork: an interrupt between it and what remembers the child's pid would leave the child behind. An
-    interrupt that came before is raised here.
+    To be used around a fork: an interrupt between the fork and the assignment of the child's pid would leave
+    the child behind. An interrupt that came earlier is raised here.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -30,10 +30,10 @@ def signals_held_back() -> Iterator[Collection[int]]:
 
 
 def fork(work: Callable[[], int]) -> int:
-    """Returns the pid of a child that does `work`, and whose status is what that returns.
+    """Starts a child that calls `work` and ends with its result as exit status. Returns the child's pid.
 
-    To be called with signals held back, as they are in the child; 1 is the status of a child whose work
-    raises. The child ends with `_exit`, so the parent's clean-up never runs in it.
+    To be called with signals blocked; they are blocked in the child too. If `work` raises, the status is 1.
+    The child ends with `_exit`, so the parent's clean-up never runs in it.
     """
     pid = os.fork()
     if pid == 0:
@@ -46,7 +46,7 @@ def fork(work: Callable[[], int]) -> int:
 
 
 def end_with(parent: int) -> None:
-    """Has the kernel kill this process when its parent, which has this pid, ends."""
+    """Has the kernel kill this process when its parent (pid `parent`) ends."""
     ctypes.CDLL(None).prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     if os.getppid() != parent:
         os._exit(1)

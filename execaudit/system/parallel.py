@@ -1,4 +1,4 @@
-"""Have forked children work at parts side by side, and take what they make in the order of the parts."""
+"""Divide parts of a task among forked children, and yield the results in the order of the parts."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ if TYPE_CHECKING:
 
 _Part = TypeVar("_Part")
 
-# How far a child may be ahead of what was taken from it: as much as the kernel gives a user.
+# How many bytes a child may be ahead of the reader: the largest pipe that the kernel gives a user.
 _PIPE_BYTES = 1024 * 1024
-# The kind, the number of items, the number of bytes that follow.
+# A message's kind, the number of items, the number of bytes that follow.
 _HEADER = struct.Struct("=cQQ")
 _BLOCK, _END, _ERROR, _BUG = b"p", b"e", b"x", b"b"
 
 
 class Block(NamedTuple):
-    """A part of what was made, or all of it."""
+    """Some of the result of a part, or all of it."""
 
     items: int
-    """How many are in it."""
+    """How many items are in it."""
     text: bytes
 
 
 def in_order(
     parts: Sequence[_Part], work: Callable[[Sequence[_Part]], Iterator[Iterable[Block]]], *, children: int
 ) -> Generator[Block, None, None]:
-    """Yields what `work`, in a child for its share of the parts, yields for each: for all in order.
+    """Yields the blocks of all parts, in the order of the parts.
 
-    To be called while there is one thread. What a child has open of the caller's it must leave alone. Raises
-    the ExecauditError that was raised in a child; RuntimeError for anything else, and when one was killed.
+    Each child calls `work` with its share of the parts; `work` yields the blocks of one part after the other.
+    A child must not use what the caller has open. To be called while there is one thread. Raises the
+    ExecauditError that a child raised; RuntimeError for anything else, and when a child was killed.
     """
     pids: list[int] = []
     pipes: list[BinaryIO] = []
@@ -65,12 +66,13 @@ def _start(
     pids: list[int],
     pipes: list[BinaryIO],
 ) -> None:
-    """Forks a child, and adds it."""
-    with fork.signals_held_back() as before:
+    """Forks a child, and adds its pid and pipe to the lists."""
+    with fork.signals_blocked() as before:
         ours, theirs = os.pipe()
-        with contextlib.suppress(OSError):  # a user who may have no more gets a smaller one
+        with contextlib.suppress(OSError):  # at the user's limit (pipe-user-pages-soft) it stays smaller
             fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-        # Those of the other children too: they learn by the end of the last reader that the parent has died.
+        # The new child closes all of these, those of the other children too: a child learns that the parent
+        # has died when the last reader of its pipe is gone.
         of_parent = (ours, *(pipe.fileno() for pipe in pipes))
         pids.append(fork.fork(lambda: _work(parts, work, theirs, of_parent, before)))
         os.close(theirs)
@@ -84,11 +86,11 @@ def _work(
     of_parent: Iterable[int],
     signals: Iterable[int],
 ) -> int:
-    """In the child: does it, and sends what is made. `signals` are to be held back."""
+    """In the child: does the work and sends the blocks. `signals` stay blocked."""
     try:
         for other in of_parent:
             os.close(other)
-        # Ctrl-C is for the parent, which ends this then, and must not find the pipe closed before.
+        # The parent handles Ctrl-C and then ends this process. It must not find the pipe closed before that.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
@@ -98,7 +100,7 @@ def _work(
             _send(pipe, _END)
     except ExecauditError as exc:
         _send(pipe, _ERROR, 0, json.dumps(errors.to_json(exc)).encode())
-    except BaseException:  # noqa: BLE001  # whatever it is, the parent hears of it
+    except BaseException:  # noqa: BLE001  # whatever it is, the parent raises it
         with contextlib.suppress(OSError):
             _send(pipe, _BUG, 0, traceback.format_exc().encode("utf-8", "surrogateescape"))
     return 0
@@ -129,6 +131,6 @@ def _exactly(pipe: BinaryIO, size: int) -> bytes:
     while len(found) < size:
         more = pipe.read(size - len(found))
         if not more:
-            raise RuntimeError("a process that helped was killed")
+            raise RuntimeError("a child process was killed")
         found += more
     return bytes(found)

@@ -1,9 +1,9 @@
 """Privileges of the recorder: the few that it needs to start, and none while it records.
 
-First `become_owner`: started by root, it goes on as the user whom the database's folder belongs
-to, with the few capabilities that loading the probe takes; so what it makes is that user's from
-the beginning. The child that loads the probe calls `become_root_again`. Then, with everything open
-and attached, `drop_all`. All act on the calling thread, so there may be no other yet.
+First it calls `become_owner`: if root started it, it continues as the user who owns the database's folder,
+with the few capabilities that loading the probe needs. So all files that it makes belong to that user. The
+child that loads the probe calls `become_root_again`. When everything is open and attached, the recorder
+calls `drop_all`. These functions act on the calling thread, so there may be no other thread yet.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ USER = "execaudit"
 # include/uapi/linux/capability.h
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, _SYS_ADMIN = 1, 2, 8, 19, 21
 _PERFMON, _BPF = 38, 39
-# To load, attach and look around: BPF programs that read kernel memory (BPF, PERFMON), perf events
-# where only SYS_ADMIN may open them, tracefs which is root's (DAC_READ_SEARCH), and the exe and cwd of
-# other users' processes (SYS_PTRACE). SETPCAP to give up the bounding set as well. (Kprobes want no
-# other: but root alone attaches them, because kprobe_events is root's: see become_root_again.)
+# BPF and PERFMON load programs that read kernel memory. SYS_ADMIN opens perf events where nothing less may.
+# DAC_READ_SEARCH reads tracefs, which belongs to root. SYS_PTRACE reads the exe and cwd of other users'
+# processes. SETPCAP gives up the bounding set. (Kprobes need no other capability, but only root can attach
+# them, because kprobe_events belongs to root: see become_root_again.)
 _TO_START = (_DAC_READ_SEARCH, _SETPCAP, _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF)
 # include/uapi/linux/prctl.h
 _SET_KEEPCAPS, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _AMBIENT_CLEAR = 8, 24, 38, 47, 4
@@ -41,7 +41,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Owner(NamedTuple):
-    """The user who owns the files that are written."""
+    """The user who owns the files that the recorder writes."""
 
     name: str
     uid: int
@@ -54,14 +54,14 @@ def effective() -> int:
 
 
 def lacking(held: int) -> list[str]:
-    """Returns the names of the capabilities that are missing in `held` and without which no probe loads."""
+    """Returns the names of the capabilities that loading the probe needs and `held` lacks."""
     if held >> _SYS_ADMIN & 1:
         return []
     return [name for bit, name in ((_BPF, "CAP_BPF"), (_PERFMON, "CAP_PERFMON")) if not held >> bit & 1]
 
 
 def owner_of(folder: Path) -> Owner | None:
-    """Returns the service's user, if there is one and the folder is its; else None."""
+    """Returns the service's user if there is one and the folder belongs to it, else None."""
     try:
         found = pwd.getpwnam(USER)
         if folder.stat().st_uid == found.pw_uid:
@@ -72,10 +72,10 @@ def owner_of(folder: Path) -> Owner | None:
 
 
 def become_owner(folder: Path) -> Owner | None:
-    """Started by root: goes on as the service's user, if the folder is its, with what starting takes.
+    """Continues as the service's user, if root started this process and the folder belongs to that user.
 
-    Root stays the saved user until `drop_all`. Returns that user, or None when nothing was changed.
-    Raises ExecauditError.
+    The process keeps the capabilities that the start needs; root stays the saved user until `drop_all`.
+    Returns the service's user, or None when nothing was changed. Raises ExecauditError.
     """
     owner = owner_of(folder) if os.geteuid() == 0 else None
     if owner is None or owner.uid == 0:
@@ -96,7 +96,7 @@ def become_owner(folder: Path) -> Owner | None:
 
 
 def become_root_again() -> None:
-    """In the child that loads the probe: undoes `become_owner` as to the user; elsewhere does nothing.
+    """In the child that loads the probe: makes root the user again, if `become_owner` changed it.
 
     Its capabilities do not change. The owner stays its saved user: otherwise the parent, which runs as the
     owner, could not kill it.
@@ -107,10 +107,10 @@ def become_root_again() -> None:
 
 
 def drop_all(written: Iterable[Path]) -> None:
-    """Gives up every capability and root for good, for this process and all that it may run.
+    """Gives up every capability and root for good, for this process and all programs that it may run.
 
-    If root without capabilities could not write to `written`, it keeps CAP_DAC_OVERRIDE: these files and
-    folders belong to a user, and only root's privilege allows the recorder to write there.
+    Exception: if it could not write to `written` then, it keeps CAP_DAC_OVERRIDE. These files and folders
+    belong to another user, and root may write there only with this capability.
     """
     _prctl(_SET_NO_NEW_PRIVS, 1)
     _prctl(_CAP_AMBIENT, _AMBIENT_CLEAR)

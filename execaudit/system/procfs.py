@@ -1,7 +1,7 @@
-"""Read the running processes from /proc. Only the recorder's edge calls this.
+"""Read the running processes from /proc.
 
 /proc shows what a process runs now, but not since when. So this is used only for the processes that run when
-a recording starts, and never for a part of the record of an exec.
+a recording starts, and never for a part of an exec that the probe captured.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ _SECOND_NS = 1_000_000_000
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 # include/linux/sched.h
 _PF_KTHREAD = 0x00200000
-# How loginuid and sessionid say that they are not set: (unsigned)-1.
+# The value of loginuid and sessionid that are not set: (unsigned)-1.
 _UNSET = 4294967295
-# A thread that execs takes the leader's place in two steps: the leader ends, then the thread's own tid. Each
-# step makes a reading fail, although the process was there all the time.
+# A thread that execs takes the leader's place in two steps: the leader ends, then the thread's own tid does.
+# Each step makes a reading fail, although the process exists all the time.
 _ATTEMPTS = 4
-# Of /proc/PID/stat, counted from the state, which is field 3 of proc_pid_stat(5).
+# Positions of fields in /proc/PID/stat, counted from the state, which is field 3 of proc_pid_stat(5).
 _STATE, _PPID, _TTY, _FLAGS, _THREADS, _STARTED, _MEMORY = 0, 1, 4, 6, 17, 19, 20
 # Documentation/admin-guide/devices.txt
 _TTY_MAJOR, _FIRST_SERIAL = 4, 64
 _FIRST_PTS_MAJOR, _LAST_PTS_MAJOR, _PTS_OF_MAJOR = 136, 143, 256
-# Its process ended before the file was opened, or after; or the file is not for us.
+# The process ended before or after its file was opened, or this user may not read the file.
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 
 class Running(NamedTuple):
-    """A process as /proc had it. None means: could not be read.
+    """A process as /proc shows it. None means: could not be read.
 
     Texts are the kernel's bytes. Numbers are as in the initial pid and user namespace.
     """
 
     pid: int
     ppid: int
-    """0 of init and kthreadd."""
+    """0 for init and kthreadd."""
     started_ticks: int
-    """When it was forked, in clock ticks since the boot; with `pid`, which process it is."""
+    """When it was forked, in clock ticks since the boot. With `pid`, this identifies the process."""
     kernel_thread: bool
     read_from_ns: int
     """CLOCK_BOOTTIME before anything of it was read."""
@@ -64,25 +64,25 @@ class Running(NamedTuple):
     """The controlling terminal below /dev: `pts/3`."""
     comm: bytes | None
     cgroup: bytes | None
-    """As the probe has it: the first that is not the root of the unified hierarchy and those of
-    the pids and memory controllers, else `/`."""
+    """As the probe sends it: the first path that is not `/`, of the unified hierarchy, the pids controller
+    and the memory controller; else `/`."""
     exe: bytes | None
-    """` (deleted)` included; None of a kernel thread, and of a process that lets nobody see it."""
+    """` (deleted)` included. None for a kernel thread, and for a process whose exe this user may not see."""
     inode: int | None
-    """Of the exe, as `device` and `nlink`."""
+    """`inode`, `device` and `nlink` belong to the file `exe`."""
     device: int | None
-    """major << 20 | minor, as stat says."""
+    """major << 20 | minor, as stat gives it."""
     nlink: int | None
     cwd: bytes | None
     root: bytes | None
-    """Its root directory, where that is not the host's."""
+    """Its root directory; None if that is the host's."""
     mnt_ns: int | None
-    """Its mount namespace, where that is not the host's."""
+    """Its mount namespace; None if that is the host's."""
     argv: bytes | None
-    """Each argument ended by a NUL. A program that overwrote its command line, to show a title
-    in ps, has lost it: what it wrote stands here."""
+    """Each argument ended by a NUL. If the program overwrote its command line to show a title in ps, this is
+    the title."""
     argv_is_cut: bool = False
-    """There is more of it than a process is given room for."""
+    """The rest was not read, because it was longer than one process may have."""
 
 
 class _Host(NamedTuple):
@@ -102,26 +102,27 @@ class _Stat(NamedTuple):
     threads: int
     started_ticks: int
     runs: bool
-    """It has not ended: neither a zombie, nor one to be that has given its memory back."""
+    """It has not ended. One that has ended is a zombie, or has no memory any more and will be a zombie."""
 
 
 def in_initial_pid_namespace() -> bool:
-    """Says whether /proc shows the kernel's own pids, to this process.
+    """Says whether /proc shows this process the pids of the initial namespace.
 
-    Elsewhere they are a container's, which the probe knows nothing of.
+    Those of another one are a container's own numbers, which the probe does not know.
     """
     try:
-        # Where /proc is another namespace's, there is no self, or one of another number.
+        # If /proc belongs to another namespace, `self` is missing or has another namespace's number.
         return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
     except OSError:
         return False
 
 
 def start_lookup(root: Path = Path("/proc")) -> Callable[[int], int | None] | None:
-    """Returns what says when the process of a pid was forked, in ns since the boot, rounded down to a tick.
+    """Returns a function that says when the process of a pid was forked.
 
-    It returns None where there is no such process, and 0 where that cannot be read. None instead of it: this
-    program does not see all processes of the host, by the kernel's own pids and clock.
+    The time is in ns since the boot, rounded down to a tick. It is None if there is no such process, and 0 if
+    it cannot be read. None instead of a function: this program does not see all processes of the host, or
+    sees them with the pids or the boot clock of another namespace.
     """
     if not in_initial_pid_namespace() or clock.namespace_offset_s(root):
         return None
@@ -142,15 +143,15 @@ def start_lookup(root: Path = Path("/proc")) -> Callable[[int], int | None] | No
             os.close(folder)
         return None if stat is None else stat.started_ticks * _SECOND_NS // ticks_per_second
 
-    # Where /proc hides others' processes (hidepid=), init is hidden as well.
+    # A /proc that hides other users' processes (hidepid=) hides init as well.
     return started_ns if started_ns(_INIT) is not None else None
 
 
 def scan(root: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[int, Running]:
     """Returns the processes that run a program, and the kernel threads, by pid.
 
-    Without those that ended before they were read to the end. Raises OSError if there is no
-    proc file system at `root`, or it cannot be read for want of memory or descriptors.
+    A process that ends while it is read is left out. Raises OSError if there is no proc file system
+    at `root`, or memory or descriptors are too few to read it.
     """
     found: dict[int, Running] = {}
     with Reader() as reader:
@@ -159,8 +160,8 @@ def scan(root: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[int, Ru
             if not name.isdigit():
                 continue
             try:
-                # A file that is opened below this descriptor belongs to this very process, and cannot be
-                # opened when that is gone. A path would lead to the next process with the pid.
+                # A file that is opened below this descriptor belongs to this same process, and cannot be
+                # opened when the process is gone. A path could lead to another process with the same pid.
                 folder = os.open(f"{root}/{name}", os.O_PATH | os.O_DIRECTORY)
             except _GONE:
                 continue
@@ -181,8 +182,8 @@ def _read_process(pid: int, folder: int, sysfs: Path, host: _Host, reader: Reade
     first = _read_stat(folder, b"")
     if first is None:
         return None
-    # The leader may end before the other threads of its process. It then has no exe or cwd any more, but they
-    # have.
+    # The first thread may end before the other threads of the process. Then it has no exe or cwd any more,
+    # but they do.
     task = b"" if first.runs else _living_thread(folder) if first.threads > 1 else None
     if task is None:
         return None
@@ -248,7 +249,7 @@ def _read_link(folder: int, name: bytes) -> bytes | None:
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError:
-        return None  # a path of more than a page too
+        return None  # also for a path that is longer than a page
 
 
 def _mount_namespace(folder: int, name: bytes) -> int | None:
@@ -259,7 +260,7 @@ def _mount_namespace(folder: int, name: bytes) -> int | None:
 def _read_root(folder: int, name: bytes, *, is_host: bool) -> bytes | None:
     """Returns a root directory as the host sees it, or None if it is the host's.
 
-    `is_host`: what stands at the top of the process's mount namespace is what stands at the host's.
+    `is_host`: the process is in the host's mount namespace, or its root directory is the host's.
     """
     path = _read_link(folder, name)
     return None if path == b"/" and is_host else path
@@ -270,9 +271,9 @@ def _terminated(argv: bytes | None) -> bytes | None:
 
 
 def _read_host(root: Path, reader: Reader) -> _Host:
-    """Reads where init is: what it takes for the root, and its mount namespace, are the host's.
+    """Reads the mount namespace and the root directory of init: they are the host's.
 
-    Where init's links may not be read, those of kthreadd say the same, and else our own.
+    If this user may not read init's links, it reads those of kthreadd, and else those of this process.
     """
     for name in ("1", "2", "self"):
         try:
@@ -292,7 +293,7 @@ def _read_stat(folder: int, task: bytes) -> _Stat | None:
     content = read_file(folder, task + b"stat")
     if not content:
         return None
-    # The name may hold anything, parentheses and newlines too; what follows it cannot.
+    # The name may contain any byte, parentheses and newlines too. After it there is no parenthesis.
     end = content.rindex(b")")
     fields = content[end + 1 :].split()
     kernel_thread = int(fields[_FLAGS]) & _PF_KTHREAD != 0
@@ -308,7 +309,7 @@ def _read_stat(folder: int, task: bytes) -> _Stat | None:
 
 
 def _read_ids(folder: int, task: bytes) -> tuple[list[int], list[int]] | tuple[list[None], list[None]]:
-    """Returns real, effective, saved and file system ids: of the user, and of the group."""
+    """Returns the real, effective, saved and file system ids of the user, and those of the group."""
     content = read_file(folder, task + b"status")
     if not content:
         return [None] * 4, [None] * 4
@@ -322,7 +323,7 @@ def _read_ids(folder: int, task: bytes) -> tuple[list[int], list[int]] | tuple[l
 
 
 def _read_login(folder: int, name: bytes) -> int | None:
-    """Returns a number of the audit subsystem; None where it is unset or there is none."""
+    """Returns a number of the audit subsystem; None if it is not set, or the kernel has no audit."""
     content = read_file(folder, name)
     number = int(content) if content else _UNSET
     return number if number != _UNSET else None
@@ -333,7 +334,7 @@ def _read_cgroup(folder: int, task: bytes) -> bytes | None:
     if not content:
         return None
     paths: dict[bytes, bytes] = {}
-    for line in content.removesuffix(b"\n").split(b"\n"):  # no other end of a line is one here
+    for line in content.removesuffix(b"\n").split(b"\n"):  # splitlines() would split at \r too
         _, controllers, path = line.split(b":", 2)
         paths.update(dict.fromkeys(controllers.split(b","), path))
     # The order of append_cgroup in bpf/cgroup.h. The unified hierarchy's name is empty.
@@ -345,8 +346,8 @@ def _read_cgroup(folder: int, task: bytes) -> bytes | None:
 
 
 def _terminal(number: int, sysfs: Path) -> bytes | None:
-    """Returns the path below /dev of a terminal of this device number, as stat has it."""
-    # new_encode_dev() in include/linux/kdev_t.h; shown as a signed number.
+    """Returns the path below /dev of the terminal with this device number, which is a number of `stat`."""
+    # Encoded by new_encode_dev() in include/linux/kdev_t.h, and printed as a signed number.
     major, minor = number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00
     if number == 0:
         return None

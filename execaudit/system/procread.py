@@ -1,9 +1,9 @@
-"""In a child, read those facts of a process that may block the reader, so the recorder never hangs.
+"""Let a child read those facts of a process that may block the reader, so that the recorder never hangs.
 
-A user can mount a file system (FUSE) that does not answer, or stop one that does; a network file system
-can fail. To look at a program there, or at the arguments of a process that waits for it, may block for ever,
-and a thread that is blocked in this way keeps its process from ending. So a forked child reads. If it does
-not answer in time, the recorder abandons it, and these facts stay unknown.
+A user can mount a file system (FUSE) that does not answer, and a network file system can fail. A look at a
+program there, or at the arguments of a process that waits for it, may block for ever, and a process cannot
+end while a thread of it is blocked in this way. So a forked child reads. If it does not answer in time, the
+recorder abandons it, and these facts stay unknown.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 PATIENCE_S = 1.0
-"""For one process. An answer takes 50 microseconds; a busy machine takes longer."""
+"""How long to wait for the facts of one process. It takes 50 microseconds; on a busy machine, longer."""
 _ALL_S = 5.0
-# When so many processes of a user did not answer, no more of that user are asked: there may be thousands.
-# Root's are.
+# After so many processes of one user gave no answer, no other process of that user is read: there may be
+# thousands. This does not apply to root.
 _MOST_STUCK_OF_ONE = 2
 _GONE = (FileNotFoundError, ProcessLookupError, PermissionError)
 # A process can declare gigabytes of memory, which need not exist, to be its arguments (PR_SET_MM_MAP), and a
-# user can have thousands of processes. So each process has a bound, and all but root's have one together. Of
-# arguments beyond it, only the beginning is read.
+# user can have thousands of processes. So there is a limit for each process, and one for all processes
+# together that are not root's. Of longer arguments, only the beginning is read.
 _MOST_ARGV_BYTES = 128 * 1024
 _ALL_ARGV_BYTES = 16 * 1024 * 1024
 _FEW_ARGV_BYTES = 1024
-# Most files of a process fit at once, and the memory is not worth a system call to get back.
+# Most files of a process fit into this, so that one read is enough.
 _READ_BYTES = 16384
 _LENGTH = struct.Struct("=I")
-# linux/stat.h, linux/fcntl.h: what the kernel has of a file, without asking the file system for news.
+# linux/stat.h, linux/fcntl.h: return what the kernel knows of the file, and do not ask the file system.
 _AT_STATX_DONT_SYNC = 0x4000
 _STATX_INO, _STATX_NLINK = 0x100, 0x4
 _STATX_BYTES = 256
-# Of struct statx: nlink, ino, dev_major and dev_minor.
+# In struct statx: nlink; ino; dev_major and dev_minor.
 _NLINK, _INO, _DEVICE = (struct.Struct("=16xI"), struct.Struct("=32xQ"), struct.Struct("=136xII"))
 
 Folder = tuple[int, int]
@@ -53,26 +53,26 @@ Folder = tuple[int, int]
 
 
 class Read(NamedTuple):
-    """What a child has read of a process. None: it could not."""
+    """The facts of a process that a child has read. None: it could not."""
 
     inode: int | None = None
-    """Of the image, as `device` and `nlink`."""
+    """`inode`, `device` and `nlink` belong to the file that the process runs."""
     device: int | None = None
     nlink: int | None = None
     root: Folder | None = None
     argv: bytes | None = None
     argv_is_cut: bool = False
-    """There is more of it."""
+    """`argv` is only the beginning."""
 
 
 NOTHING = Read()
 
 
 class Reader:
-    """Asks children, one after the other. To be used while there is one thread: it forks."""
+    """Has one child after the other read. To be used while there is one thread, because it forks."""
 
     def __init__(self, patience_s: float = PATIENCE_S, all_s: float = _ALL_S) -> None:
-        """`all_s` is how long it waits in vain, all processes together."""
+        """`all_s` limits the sum of all waits that end without an answer."""
         self._patience_s = patience_s
         self._left_s = all_s
         self._stuck_of: dict[int | None, int] = {}
@@ -83,7 +83,7 @@ class Reader:
     def read(self, folder: int, task: bytes, uid: int | None) -> Read:
         """Returns what can be read of the process of an open folder; `task` is empty, or a thread's folder.
 
-        `uid` is the process's, whose other processes are no longer asked once some of them did not answer.
+        `uid` is the user of the process: see _MOST_STUCK_OF_ONE.
         """
         if self._left_s <= 0 or self._stuck_of.get(uid, 0) >= _MOST_STUCK_OF_ONE:
             return NOTHING
@@ -123,17 +123,17 @@ class Reader:
 
 
 class _Child:
-    """A process that reads, and may hang."""
+    """A child process that reads, and may hang."""
 
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             parent = os.getpid()
-            with fork.signals_held_back():
+            with fork.signals_blocked():
                 self._pid = fork.fork(lambda: _serve(theirs, parent))
 
     def ask(self, folder: int, task: bytes, most_argv: int, patience_s: float) -> Read | None:
-        """Returns the answer, or None if there is none in time."""
+        """Returns the answer, or None if it does not come in time."""
         deadline = time.monotonic() + patience_s
         try:
             socket.send_fds(self._channel, [_LENGTH.pack(most_argv) + task], [folder])
@@ -142,8 +142,8 @@ class _Child:
                 return None
             answer = self._receive(_LENGTH.unpack(head)[0], deadline)
         except OSError:
-            return None  # it was killed
-        return None if answer is None else pickle.loads(answer)  # noqa: S301  # our own child's
+            return None  # the child was killed
+        return None if answer is None else pickle.loads(answer)  # noqa: S301  # our own child made it
 
     def _receive(self, size: int, deadline: float) -> bytes | None:
         content = b""
@@ -156,19 +156,19 @@ class _Child:
         return content
 
     def abandon(self) -> None:
-        """Kills it. It ends as soon as the kernel lets it."""
+        """Kills the child. It ends as soon as it is no longer blocked in the kernel."""
         self._channel.close()
         os.kill(self._pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Waits a little for its end; if it does not end by then, init reaps it after our own end."""
+        """Waits a second for its end. If it ends later, init reaps it, after the recorder has ended."""
         deadline = time.monotonic() + PATIENCE_S
         while os.waitpid(self._pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
             time.sleep(0.001)
 
 
 def _serve(channel: socket.socket, parent: int) -> int:
-    """In the child: answers until the parent ends, or closes its side. Returns the status."""
+    """In the child: answers until the parent ends or closes the socket. Returns the exit status."""
     _keep_only(channel.fileno())
     fork.end_with(parent)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -183,7 +183,7 @@ def _serve(channel: socket.socket, parent: int) -> int:
 
 
 def _keep_only(descriptor: int) -> None:
-    """Closes all others: one that hangs after its parent's end must not hold its lock, or its pipes."""
+    """Closes all other descriptors: a child that hangs must not keep the parent's lock or pipes open."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
@@ -201,18 +201,18 @@ def _read(libc: ctypes.CDLL, folder: int, task: bytes, most_argv: int) -> Read:
 
 
 def _statx(libc: ctypes.CDLL, folder: int, name: bytes) -> tuple[int, int, int] | None:
-    """Returns inode, device and number of names of what a link leads to."""
+    """Returns inode, device and number of names of the file that a link leads to; None: it cannot be read."""
     found = ctypes.create_string_buffer(_STATX_BYTES)
     if libc.statx(folder, name, _AT_STATX_DONT_SYNC, _STATX_INO | _STATX_NLINK, found):
-        return None  # a network file system has errors of its own
+        return None  # with any error: a network file system has its own
     major, minor = _DEVICE.unpack_from(found)
     return _INO.unpack_from(found)[0], major << 20 | minor, _NLINK.unpack_from(found)[0]
 
 
 def read_file(folder: int, name: bytes, most: int = sys.maxsize) -> bytes | None:
-    """Returns a file, or so much of it; None if it is not there, not allowed, or its process is gone."""
+    """Returns at most `most` bytes of a file; None if it is missing or forbidden, or its process is gone."""
     try:
-        # A Path would cost more than the rest.
+        # A Path would take longer than opening and reading.
         file = os.open(name, os.O_RDONLY, dir_fd=folder)
     except _GONE:
         return None

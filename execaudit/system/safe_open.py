@@ -1,4 +1,4 @@
-"""Open a file for writing in a folder where another user may have put a link or a file of his own."""
+"""Open a file for writing in a folder where another user may have put a link or a file of their own."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class UnsafeFileError(ExecauditError):
 def open_safely(path: Path, flags: int, mode: int, *, trust_folder: bool = False) -> int:
     """Opens a file with these flags, or makes it. Returns its descriptor.
 
-    It must be a regular file that belongs to us or root; with `trust_folder`, also to the owner of its
-    folder. A symbolic link is followed if it belongs to one of them. A file with several hard links is
+    It must be a regular file that belongs to this user or root; with `trust_folder`, the owner of its folder
+    will do too. A symbolic link is followed if it belongs to one of them. A file with several hard links is
     accepted only in a folder that nobody else can write to. Raises OSError, UnsafeFileError.
     """
     flags |= os.O_CLOEXEC
@@ -35,15 +35,15 @@ def open_safely(path: Path, flags: int, mode: int, *, trust_folder: bool = False
             try:
                 return os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
             except FileExistsError:
-                continue  # somebody was faster: check that file
+                continue  # another process has made it meanwhile: check that file
         try:
             found, owners = os.fstat(handle), {os.geteuid(), _ROOT}
             if trust_folder:
                 owners.add(path.parent.stat().st_uid)
             if not stat.S_ISLNK(found.st_mode):
                 _check(path, found, owners)
-                # Opens the file that was checked, even if the path was changed since; a read-only mount still
-                # refuses.
+                # Opens the file that was checked, even if the path names another one by now. It fails on a
+                # read-only mount, as it should.
                 return os.open(f"/proc/self/fd/{handle}", flags)
             if found.st_uid not in owners:
                 raise UnsafeFileError(
@@ -72,6 +72,6 @@ def _check(path: Path, found: os.stat_result, owners: set[int]) -> None:
 
 
 def _is_private(folder: Path) -> bool:
-    """Says whether only we and root can make names in a folder."""
+    """Says whether only this user and root can make files in a folder."""
     found = folder.stat()
     return found.st_uid in {os.geteuid(), _ROOT} and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

@@ -1,4 +1,4 @@
-"""Write to a descriptor that others may read slowly, such as standard output, without Python's buffer.
+"""Write without Python's buffer to a descriptor that may block, such as standard output.
 
 A thread that is blocked in a buffered write holds the buffer's lock, and then the interpreter cannot end.
 """
@@ -31,7 +31,7 @@ def write_now(fd: int, text: bytes, *, within_s: float = 0.0) -> bool:
 
 
 def is_ready(fd: int, within_s: float) -> bool:
-    """Says whether a descriptor takes something, at the latest after this time. Raises OSError."""
+    """Waits at most this time. Says whether a write to the descriptor would not block. Raises OSError."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(within_s * 1000))

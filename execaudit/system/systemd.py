@@ -1,7 +1,7 @@
-"""Tell systemd about the service (sd_notify(3)): one datagram, so no library is needed.
+"""Tell systemd the state of the service (sd_notify(3)): one datagram, so no library is needed.
 
-Never waits: while systemd does not read, states are dropped. Of those that must arrive, retry() sends the
-last one again.
+This never waits: while systemd does not read, states are dropped. retry() sends the last dropped state that
+must arrive again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def notify(state: str, *, must_arrive: bool = False) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    # A manager that is gone must not take the recorder with it.
+    # The recorder goes on if the service manager is gone.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         try:
             channel.sendto(state.encode(), socket.MSG_DONTWAIT, address)
@@ -30,6 +30,6 @@ def notify(state: str, *, must_arrive: bool = False) -> None:
 
 
 def retry() -> None:
-    """Sends the state again that must arrive and could not be sent."""
+    """Sends again the last state that must arrive and was dropped, if there is one."""
     if _unsent:
         notify(_unsent.pop(), must_arrive=True)

@@ -1,8 +1,8 @@
-"""Names of uids, remembered for a while: asking the host for each exec would be slow, and may hang.
+"""Look up the names of uids, and keep them for a minute: a look-up for each exec would be slow.
 
-The host may ask a directory service (NSS: LDAP, SSSD), so a thread asks. A name that is asked for the first
-time is awaited for a short time. While the service does not answer, names are unknown, and nothing else is
-late.
+A look-up may ask a directory service (NSS: LDAP, SSSD) and hang, so a thread does it. The caller waits a
+short time for a name that is not known yet. While the service does not answer, names are unknown, and
+nothing else is delayed.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from collections import deque
 from execaudit.escaping import name_text
 
 _REMEMBER_SECONDS = 60.0
-# For a name that is not known yet. All these waits together take a tenth of the time at most, and some
-# seconds at first, when many names are new.
+# The longest wait for a name that is not known yet. All waits together take at most a tenth of the time, and
+# three seconds more at the beginning, when many names are new.
 _PATIENCE_SECONDS = 1.0
 _WAITING_SHARE = 0.1
 _MOST_WAITING_SECONDS = 3.0
@@ -30,7 +30,7 @@ class UserNames:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[str | None, float]] = {}
-        """Names, and when they were asked for."""
+        """The names, and when each was looked up."""
         self._asked: deque[int] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -38,9 +38,9 @@ class UserNames:
         self._waiting_left, self._waited_at = _MOST_WAITING_SECONDS, time.monotonic()
 
     def name_of(self, uid: int) -> str | None:
-        """Returns the user name of a uid, or None if it has none or that is not known in time.
+        """Returns the user name of a uid; None if it has none, or the answer does not come in time.
 
-        A name may be a minute old, and older while the service does not answer.
+        A name may be a minute old, or older while the service does not answer.
         """
         found = self._known.get(uid)
         now = time.monotonic()
@@ -54,7 +54,7 @@ class UserNames:
         return None if found is None else found[0]
 
     def _await(self, uid: int, now: float) -> None:
-        """Waits a little for an answer; not at all for a service that does not answer."""
+        """Waits a short time for an answer, and not at all while the service does not answer."""
         left = self._waiting_left + (now - self._waited_at) * _WAITING_SHARE
         left = min(left, _MOST_WAITING_SECONDS)
         since = self._asking_since
@@ -65,7 +65,7 @@ class UserNames:
         self._waiting_left = left - (self._waited_at - now)
 
     def _ask(self, uid: int) -> None:
-        """Has the thread ask the host, now or soon."""
+        """Has the thread look up a uid, now or soon."""
         # Started only now: a thread keeps the privileges that the process had when the thread started.
         if self._thread is None:
             self._thread = threading.Thread(target=self._answer, name="names", daemon=True)
@@ -94,5 +94,5 @@ class UserNames:
 def _name_of(uid: int) -> str | None:
     try:
         return name_text(pwd.getpwuid(uid).pw_name)
-    except (KeyError, OSError):  # OSError: the service has an error of its own
+    except (KeyError, OSError):  # OSError: the directory service failed
         return None
