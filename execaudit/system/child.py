@@ -37,6 +37,7 @@ class ChildDiedError(Exception):
 
 def from_child(work: Callable[[], tuple[dict[str, Any], Sequence[int]]], output: Path) -> Result:
     """Runs `work` in a child. Returns its result: facts as JSON values, and descriptors, now open here.
+
     The standard output and error of the child go to the file `output`. `work` must not raise. Raises
     ChildDiedError when the child ended without a result. To be called while there is one thread.
     """
