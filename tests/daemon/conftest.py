@@ -1,0 +1,26 @@
+"""What the tests of the daemon share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from execaudit.daemon import retention
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the history is."""
+    return tmp_path / "h.db"
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the recorder warns of, in order."""
+    words: list[str] = []
+    monkeypatch.setattr(retention.log, "warning", lambda word, **_: words.append(word))
+    return words

@@ -1,0 +1,111 @@
+"""A recorder runs on what a faked kernel gives out, and a sink keeps what it gets."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from execaudit.capture.assembler import Assembler, Machine
+from execaudit.capture.snapshot import Beginning, Roots, Settled
+from execaudit.capture.start import Begun
+from execaudit.daemon.recorder import Recorder, Totals
+from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+from execaudit.store.writer import Run, Store
+from execaudit.system import clock
+from tests.fakes import FakeRing, FakeSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from execaudit.daemon.backlog import Finished
+    from execaudit.daemon.sinks.sink import Sink
+
+BOOT = "dd0b22f0-c730-46c7-8272-c5ebd89a5692"
+
+
+class KeepingSink:
+    """Keeps all in memory; can be made to wait, or to fail."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.events: list[ExecEvent] = []
+        self.gaps: list[Gap] = []
+        self.exits: list[ExitEvent] = []
+        self.seen_ns: list[int] = []
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.entered = threading.Event()
+        self.failure: Exception | None = None
+
+    def accept(self, batch: Finished) -> None:
+        """Keeps a batch."""
+        self.entered.set()
+        self.go_on.wait(30)
+        if self.failure is not None:
+            raise self.failure
+        self.events += batch.events
+        self.gaps += batch.gaps
+        self.exits += batch.exits
+        self.seen_ns.append(batch.seen_ns)
+
+    def waits(self) -> bool:
+        """It keeps all at once."""
+        return False
+
+    def is_busy(self) -> bool:
+        """It needs no call."""
+        return False
+
+    def finish(self) -> None:
+        """All is kept."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def record(
+    source: FakeSource | FakeRing,
+    *sinks: Sink,
+    should_stop: Callable[[], bool] | None = None,
+    begun_with: list[bytes] | None = None,
+    roots: Roots | None = None,
+    stopped_ns: Nanoseconds | None = None,
+) -> Totals:
+    """Records until told to stop, or until a source that can be is empty."""
+    if should_stop is None:
+        assert isinstance(source, FakeSource)
+        should_stop = source.emptied.is_set
+    if roots is None:
+        roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
+    assembler = Assembler(Machine("host", BOOT, lambda uid: f"u{uid}", roots.key_of))
+    begun = Begun(begun_with or [], roots, clock.wall_ns(), clock.wall_ns(), stopped_ns)
+    return Recorder(source, assembler, sinks, host="host", begun=begun).run(should_stop)
+
+
+@contextlib.contextmanager
+def started(source: FakeRing, *sinks: Sink) -> Iterator[Future[Totals]]:
+    """Records while the body runs; then the result is there."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        recording = executor.submit(record, source, *sinks, should_stop=stop.is_set)
+        try:
+            yield recording
+        finally:
+            stop.set()
+
+
+def numbers(events: Iterable[ExecEvent]) -> list[int]:
+    """Returns the fake execs' numbers."""
+    return [event.pid for event in events]
+
+
+@contextlib.contextmanager
+def opened_store(path: Path) -> Iterator[Store]:
+    """A real history of a run."""
+    with Store(path) as store:
+        store.begin_run(Run(boot_id=BOOT, host="host", version="0", started_ns=Nanoseconds(1)))
+        yield store
