@@ -53,8 +53,13 @@ _ROWS = (
 )
 # Parents of what stays: of higher numbers, by the index.
 _NEEDED = "SELECT parent_id FROM exec WHERE parent_id BETWEEN :low AND :high AND id > :high"
-# Its process runs something else by now, of which the history knows.
-_WENT_ON = f"SELECT 1 FROM exec WHERE pid = :pid AND id > :id AND kind != {_FAILED} LIMIT 1"  # noqa: S608  # ours
+# Its process runs something else by now, of which the history knows. Only the newest execs of that pid are
+# looked at: a process may have been refused millions of times. If all of these failed, it counts as running.
+_LOOKED_AT = 1000
+_WENT_ON = (
+    "SELECT 1 FROM (SELECT kind FROM exec WHERE pid = :pid AND id > :id ORDER BY id DESC"  # noqa: S608  # ours
+    f" LIMIT {_LOOKED_AT}) WHERE kind != {_FAILED} LIMIT 1"
+)
 _BOOT_NS = "SELECT :ts - offset_ns FROM clock WHERE id = :clock_id"
 _ANCESTORS = (
     "WITH RECURSIVE up(id, n) AS (SELECT :parent_id, 1 UNION ALL SELECT e.parent_id, n + 1 FROM up"

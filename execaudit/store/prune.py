@@ -161,7 +161,13 @@ def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
             (wanted.top,),
         )
         connection.execute("DELETE FROM stray_exit WHERE ts < ?", (wanted.until_ns,))
-        connection.execute("DELETE FROM gap WHERE ts_to < ?", (wanted.until_ns,))
+        # The newest run's last gap with ends stays: without it, a program that stays and whose end was missed
+        # would count as running.
+        connection.execute(
+            "DELETE FROM gap WHERE ts_to < ? AND id IS NOT (SELECT id FROM gap"
+            " WHERE run_id = (SELECT max(id) FROM run) AND exits > 0 ORDER BY ts_to DESC LIMIT 1)",
+            (wanted.until_ns,),
+        )
 
 
 class _Marks:

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.event import ExecEvent, Nanoseconds
+from execaudit.enums import Ended, Kind
+from execaudit.event import End, ExecEvent, Nanoseconds
+from execaudit.query import find
 from execaudit.query.connection import open_history
+from execaudit.query.filter import Filter
 from execaudit.query.lineage import lineage
-from execaudit.store import prune, prune_plan
+from execaudit.store import ancestors, prune, prune_plan
 from execaudit.store.limits import Limits
+from execaudit.store.prune_plan import Plan
 from execaudit.store.writer import Store
-from tests.histories import BOOT_ID, begin_run, make_event, make_exit, now_at
+from tests.histories import BOOT_ID, at, begin_run, make_event, make_exit, make_gap, now_at
 from tests.store.test_prune import dangling, opened, unused
 
 if TYPE_CHECKING:
@@ -123,6 +127,50 @@ def test_of_one_process_only_the_newest_program_runs(path: Path) -> None:
     pruned(path, Limits(max_age_ns=Nanoseconds(1)), {7: 0}.get)
 
     assert [2000] == left(path)
+
+
+def test_a_process_that_is_refused_again_and_again_holds_no_pruning(path: Path) -> None:
+    """What it has run since is looked for among its newest execs; else one step would read all of them."""
+    first = make_event(b"first", pid=7, uid=_HE)
+    refused = [
+        make_event(seconds=1 + n / 1000, pid=7, uid=_HE, kind=Kind.FAILED, errno=2) for n in range(20_000)
+    ]
+    stored(path, [first, *refused])
+    with opened(path) as connection:
+        choice = ancestors.Choice(
+            connection, Plan(1, Nanoseconds(0), "size"), now_at(9000)._replace(started_of={7: 0}.get), None
+        )
+        steps = 0
+
+        def count() -> int:
+            nonlocal steps
+            steps += 1
+            return 0
+
+        connection.set_progress_handler(count, 1000)
+        assert [1] == choice.choose(1, 1).stays
+    assert steps < 50
+
+
+def test_a_pruning_does_not_forget_that_ends_were_missed(path: Path) -> None:
+    """The end of an ancestor was lost. The gap stays that says so, or the program would count as running."""
+    parent = make_event(b"a", pid=1, seconds=5)
+    child = make_event(b"b", pid=2, seconds=8999, parent=parent.key)
+    with Store(path) as store:
+        begin_run(store)
+        store.append([parent, child], [make_gap(n, n + 1, count=0, exits=n % 2) for n in (7, 9, 3, 10)])
+        ends = [End(Ended.UNKNOWN), End(Ended.RUNNING)]
+        assert ends == ends_in(path)
+        pruned(path, Limits(max_age_ns=Nanoseconds(10**12)))
+        assert ends == ends_in(path)
+    with opened(path) as connection:
+        assert [(at(10),)] == connection.execute("SELECT ts_to FROM gap").fetchall()
+
+
+def ends_in(path: Path) -> list[End | None]:
+    """Returns how the execs of a history ended."""
+    with open_history(path) as connection:
+        return [each.event.end for each in find.find(connection, Filter())]
 
 
 def test_a_user_has_a_share_of_what_stays(path: Path) -> None:
