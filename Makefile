@@ -98,7 +98,7 @@ soak:
 faults:
 	@tools/setup.sh test
 	@EXECAUDIT_TEST_KILLS=100 EXECAUDIT_TEST_STOPPED=30 $(PYTEST) --durations=2 \
-		$(addprefix tests/live/test_faults.py::test_, \
+		$(addprefix tests/live/test_killed.py::test_, \
 			killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest \
 			stopped_recorder_costs_what_its_ring_cannot_hold_and_says_how_much)
 

@@ -32,6 +32,8 @@ _WITH_TRACEPOINT = (
     # takes half a minute of an emulated processor; `make test` has them.
     "--ignore=tests/live/test_record_command.py",
     "--ignore=tests/live/test_faults.py",
+    "--ignore=tests/live/test_full_disk.py",
+    "--ignore=tests/live/test_killed.py",
     "--ignore=tests/live/test_own_tracefs.py",
     "--ignore=tests/live/test_privileges.py",
     *(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.live.load import Load
 from tests.live.recording import Recorded, Row, recording
 from tests.truth import programs, witnessed
 from tests.truth.refusals import (
@@ -80,6 +81,12 @@ def built(public_folder: Path) -> Programs:
     """The compiled programs."""
     ready_made = os.environ.get(programs.READY_MADE)
     return programs.ready_made(Path(ready_made)) if ready_made else programs.build(public_folder)
+
+
+@pytest.fixture
+def load(built: Programs) -> Load:
+    """Nothing has run yet."""
+    return Load(built)
 
 
 @pytest.fixture(scope="session")

@@ -12,21 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.commands import PATIENCE, found, line_of, recorder
-from tests.live.load import Load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.truth.programs import Programs
+    from tests.live.load import Load
 
 _LINES = 400  # of 250 bytes at least: more than a pipe holds
-
-
-@pytest.fixture
-def load(built: Programs) -> Load:
-    """Nothing has run yet."""
-    return Load(built)
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""What a recorder has written until now, in the history and in the log, and waiting for it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from tests.commands import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.live.load import Load
+    from tests.live.recording import Recorded, Row
+
+
+def await_logged(recorded: Recorded, label: str) -> None:
+    """Returns when the JSON log has an exec, rotated since or not."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_logged(recorded, label):
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.1)
+
+
+def is_logged(recorded: Recorded, label: str) -> bool:
+    """Says whether a JSON log has an exec; it may be large, and not there yet."""
+    with contextlib.suppress(FileNotFoundError), recorded.json_log.open("rb") as file:
+        return any(f'"{label}"'.encode() in line for line in file)
+    return False
+
+
+def await_stored(recorded: Recorded, label: str) -> None:
+    """Returns when the history has an exec, and so all before it."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_stored(recorded, label):
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.1)
+
+
+def is_stored(recorded: Recorded, label: str) -> bool:
+    """Says whether the history has an exec."""
+    there = "SELECT 1 FROM argv WHERE instr(v, ?)"
+    with contextlib.closing(sqlite3.connect(f"file:{recorded.db}?mode=ro", uri=True)) as connection:
+        return connection.execute(there, (b"\0" + label.encode() + b"\0",)).fetchone() is not None
+
+
+def await_passed(recorded: Recorded, load: Load, is_there: Callable[[Recorded, str], bool]) -> None:
+    """Returns when the recorder has passed on all that ran until now, to the sink that can be written.
+
+    The same thread gives each batch to one sink after the other. If the ring was full, the first of these
+    programs are lost.
+    """
+    deadline = time.monotonic() + PATIENCE
+    labels = load.blow(1)
+    while not any(is_there(recorded, label) for label in labels):
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.5)
+        labels += load.blow(1)
+
+
+def lines_of(*logs: Path) -> list[Row]:
+    """Returns the lines of JSON logs; each is whole."""
+    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+
+
+def counted(rows: list[Row], reason: str) -> int:
+    """Returns how many execs gaps of a reason count."""
+    return sum(row["count"] or 0 for row in rows if row["kind"] == "gap" and row["reason"] == reason)
+
+
+def is_sound(database: Path) -> bool:
+    """Says whether SQLite finds nothing wrong."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def ask_time(time_ns: int) -> str:
+    """Returns a moment as records have it."""
+    second, fraction = divmod(time_ns, 10**9)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{fraction:09d}Z"
