@@ -1,10 +1,11 @@
-"""Make events of the probe's records: join those of one exec. Pure: no clock, no I/O, no logging.
+"""Make events of wire records: join the records of each exec. Pure: no clock, no I/O, no logging.
 
-Records are joined by the exec's own key, never by pid, and may come in any order. An exec is
-emitted once: when all its records are there, or, if one does not come within the patience, without
-it and marked `lost`. A record that comes after that is counted.
-A reference to exec X, as a parent or as what ended, proves that all records of X were sent: what is
-absent is lost, and X is emitted first.
+Records are joined by the exec's own key, never by pid, and may come in any order. An exec is emitted once:
+when all its records are there. If one does not come within the patience, the exec is emitted without it and
+marked `lost`; a record that comes after that is counted.
+
+A record that names exec X, as a parent or as the program that ended, proves that all records of X were sent.
+Those that are absent are lost, and X is emitted first.
 """
 
 from __future__ import annotations
@@ -38,51 +39,53 @@ if TYPE_CHECKING:
     from execaudit.capture.wire import ArgvPiece, Facts, RawOrigin
     from execaudit.fields import Launch, Origin
 
-# One run of the probe writes all records of an exec: one that is not there two seconds later was refused.
+# One run of the probe sends all records of an exec. If one is not there two seconds later, the ring refused
+# it.
 DEFAULT_PATIENCE_NS = Nanoseconds(2_000_000_000)
-# What Python takes for a record that waits, beside its bytes.
+# The memory that Python needs for a record that waits, besides the record's bytes.
 _PIECE_BYTES = 500
-# So many keys of execs that were given up are remembered: a late record must not make a second event.
+# How many keys of execs that were given up are remembered: a late record must not make a second event.
 _GIVEN_UP = 4096
-# How many decoded bytes are remembered, with Python's own for each, and for how long: users may be renamed.
+# How many bytes are remembered together with what they decode to, what Python needs besides for each, and for
+# how long: a user may get another name.
 _REMEMBERED_BYTES = 512 * 1024
 _REMEMBERED_EACH = 500
 _REMEMBERED_NS = 60_000_000_000
 
 _ONLY = RecordFlag.LAST.value
-# Looked up once: an IntFlag is dear to make, and a member of an Enum to find.
+# Looked up once, because it is slow to make an IntFlag and to look a member of an Enum up.
 _EXEC, _FAILED = Kind.EXEC, Kind.FAILED
-# What Python raises for a record that is not as the header says.
+# The exceptions that Python raises for a record that does not agree with the header.
 _UNREADABLE = (WireError, ArithmeticError, LookupError, ValueError)
 _new = tuple.__new__  # see wire
 _Key = tuple[int, int]  # boot_ns, tid
 
 
 class Machine(NamedTuple):
-    """What all events of one recorder have in common, and how to look names and programs up."""
+    """The values that all events of one recorder have in common, and functions for names and programs."""
 
     host: str
     boot_id: str
     user_of: Callable[[int], str | None]
-    """Name of a uid, or None."""
+    """Returns the name of a uid, or None."""
     root_of: Callable[[int, int | None], ExecKey | None]
-    """What a process (pid, its ppid if that is known) ran when the probe was attached."""
+    """Takes a pid, and its ppid if known. Returns what this process ran when the probe was attached."""
 
 
 class Unreadable(NamedTuple):
-    """Records that were left out."""
+    """The number of records that could not be read."""
 
     execs: int
-    """First records of execs; what lacks another one is emitted without it, as `lost`."""
+    """First records of execs. (An exec without one of its other records is emitted, as `lost`.)"""
     exits: int
     records: int
-    """All of them."""
+    """All records, of whichever kind."""
     reason: str
-    """Of the first one."""
+    """Why the first one could not be read."""
 
 
 class _Partial:
-    """An exec of which some records have come."""
+    """An exec of which some records have come, but not all."""
 
     __slots__ = ("facts", "heard_ns", "last_seq", "pieces", "size", "wall_offset_ns")
 
@@ -94,7 +97,7 @@ class _Partial:
         self.wall_offset_ns = wall_offset_ns
 
     def add(self, piece: ArgvPiece, facts: Facts | None) -> bool:
-        """Takes a record. Returns whether all are there."""
+        """Adds a record. Returns whether all are there."""
         self.pieces[piece.seq] = piece
         if facts is not None:
             self.facts = facts
@@ -104,11 +107,11 @@ class _Partial:
 
     @property
     def account(self) -> int | None:
-        """Whose it is, if that has come."""
+        """The account of the exec; None until its first record comes."""
         return None if self.facts is None else self.facts.account
 
     def join(self) -> CommandLine:
-        """Returns what is known of the command line by now."""
+        """Returns what has come of the command line."""
         joint = Joint((self.facts.cut_from, self.facts.cut_to) if self.facts else (0, 0))
         for _, piece in sorted(self.pieces.items()):
             joint.add(piece)
@@ -120,7 +123,7 @@ class _Partial:
 
 
 class Assembler:
-    """Takes records, gives events."""
+    """Takes wire records and yields events."""
 
     def __init__(
         self,
@@ -130,7 +133,7 @@ class Assembler:
         patience_ns: Nanoseconds = DEFAULT_PATIENCE_NS,
         unfinished: Unfinished | None = None,
     ) -> None:
-        """`max_argv` is what the probe was told; failed execs are cut to it here."""
+        """`max_argv` is the probe's option. The probe cuts successful execs, and this class failed ones."""
         self._machine = machine
         self._boot = boot_prefix(machine.boot_id)
         self._max_argv = max_argv
@@ -138,7 +141,7 @@ class Assembler:
         self._waiting: dict[_Key, _Partial] = {}
         self._unfinished = unfinished or Unfinished()
         self._given_up: OrderedDict[_Key, None] = OrderedDict()
-        # Decoded launches and origins, with the names of users, by the probe's bytes.
+        # The key is the bytes that the probe sent; the value is decoded, and has the user's name.
         self._launched: dict[bytes, Launch] = {}
         self._refused: dict[bytes, Launch] = {}
         self._origins: dict[RawOrigin, Origin] = {}
@@ -146,19 +149,19 @@ class Assembler:
         self._remembered_since = 0
         self._unreadable: Unreadable | None = None
         self.late = 0
-        """Records that came after their exec had been given up."""
+        """How many records came after their exec had been given up."""
 
     def __len__(self) -> int:
-        """How many execs have begun and are not emitted."""
+        """Returns how many execs have begun and are not emitted yet."""
         return len(self._waiting)
 
     def feed(
         self, records: Iterable[bytes], *, now_ns: int, wall_offset_ns: int
     ) -> Iterator[ExecEvent | ExitEvent]:
-        """Yields the execs that these records complete, and ends of programs, each after its exec.
+        """Yields the execs that these records complete, and the ends of programs, each after its exec.
 
-        `now_ns` is any steady clock; `wall_offset_ns` is wall clock minus boot clock.
-        A record that the probe cannot have sent is left out: see take_unreadable.
+        `now_ns` is any monotonic clock; `wall_offset_ns` is wall clock minus boot clock. A record that the
+        probe cannot have sent is left out: see take_unreadable.
         """
         if now_ns - self._remembered_since > _REMEMBERED_NS:
             self.forget()
@@ -189,7 +192,7 @@ class Assembler:
                 self._leave_out(record, exc)
 
     def take_unreadable(self) -> Unreadable | None:
-        """Returns what was left out since the last call; None: nothing."""
+        """Returns how many records were left out since the last call; None: none."""
         unreadable, self._unreadable = self._unreadable, None
         return unreadable
 
@@ -206,7 +209,7 @@ class Assembler:
     def _some(
         self, piece: ArgvPiece, facts: Facts | None, now_ns: int, wall_offset_ns: int
     ) -> Iterator[ExecEvent]:
-        """Takes one of the records of an exec. Yields it when all are there."""
+        """Adds one of several records of an exec. Yields the exec when all are there."""
         key = (piece.boot_ns, piece.tid)
         partial = self._waiting.pop(key, None)
         if partial is None:
@@ -228,7 +231,7 @@ class Assembler:
             yield self._give_up(self._oldest_of(over[1]))
 
     def _oldest_of(self, account: int | None) -> _Key:
-        """Returns the exec of an account of which nothing was heard for the longest time."""
+        """Returns the exec of an account whose last record is the oldest."""
         return next(key for key, partial in self._waiting.items() if partial.account == account)
 
     def _exit(self, record: bytes, wall_offset_ns: int) -> Iterator[ExecEvent | ExitEvent]:
@@ -246,7 +249,7 @@ class Assembler:
         return self._machine.root_of(pid, ppid) if pid else None
 
     def expire(self, *, now_ns: int) -> Iterator[ExecEvent]:
-        """Yields, marked, the execs of which nothing was heard for the patience."""
+        """Yields, marked as `lost`, the execs whose last record is older than the patience."""
         late = [
             key for key, partial in self._waiting.items() if now_ns - partial.heard_ns >= self._patience_ns
         ]
@@ -254,13 +257,13 @@ class Assembler:
             yield self._give_up(key)
 
     def oldest_ns(self) -> Nanoseconds | None:
-        """Returns the wall clock of the earliest exec that is not whole yet; None if there is none."""
+        """Returns the wall clock of the earliest exec that waits for a record; None if there is none."""
         times = (key[0] + partial.wall_offset_ns for key, partial in self._waiting.items())
         earliest = min(times, default=None)
         return None if earliest is None else Nanoseconds(earliest)
 
     def drain(self) -> Iterator[ExecEvent]:
-        """Yields, marked, all execs that are not whole: nothing more will come."""
+        """Yields, marked as `lost`, all execs that wait for a record, because no more records come."""
         for key in list(self._waiting):
             yield self._give_up(key)
 
@@ -297,7 +300,7 @@ class Assembler:
             parent: ExecKey | None = _new(ExecKey, (self._boot, image_ns, image_pid))
         else:
             parent = self._root(image_pid, ppid if replaces else None)
-        # Past its own constructor, which takes 1.4 microseconds longer; this is done for each exec.
+        # Not ExecEvent(...), which takes 1.4 microseconds longer for each exec.
         return _new(
             ExecEvent,
             (
@@ -310,7 +313,7 @@ class Assembler:
         )  # fmt: skip
 
     def _launch(self, raw: bytes, *, failed: bool) -> Launch:
-        """Returns what the probe's bytes say, with the user's name, and remembers it."""
+        """Decodes a launch, adds the user's name, and remembers it."""
         launch = decode_launch(raw)
         if launch.uid is not None:
             launch = launch._replace(user=self._machine.user_of(launch.uid))
@@ -321,7 +324,7 @@ class Assembler:
         return launch
 
     def _origin(self, raw: RawOrigin) -> Origin:
-        """The same for where an exec came from."""
+        """Decodes an origin, adds the login user's name, and remembers it."""
         origin = decode_origin(raw)
         if origin.auid is not None:
             origin = origin._replace(login_user=self._machine.user_of(origin.auid))
@@ -330,17 +333,17 @@ class Assembler:
         return origin
 
     def _make_room(self, size: int) -> None:
-        """Forgets what was decoded if that is too much by now."""
+        """Counts bytes that will be remembered, and forgets all if there are too many."""
         self._remembered_bytes += size + _REMEMBERED_EACH
         if self._remembered_bytes > _REMEMBERED_BYTES:
             self.forget()
 
     def rename(self, host: str) -> None:
-        """The host has another name from now on."""
+        """Sets another name of the host, for the events that come."""
         self._machine = self._machine._replace(host=host)
 
     def forget(self) -> None:
-        """Has everything decoded anew, with the names that users have now."""
+        """Forgets what was decoded, so that it is decoded again, with the users' present names."""
         for known in (self._launched, self._refused, self._origins):
             known.clear()
         self._remembered_bytes = 0

@@ -1,7 +1,7 @@
-"""Struct member offsets and enum values of the running kernel, from its BTF, through libbpf.
+"""Look up struct member offsets and enum values of the running kernel in its BTF, with libbpf.
 
-libbpf is there wherever BCC is: libbcc is linked with it. The numbers below are the
-kernel's format (Documentation/bpf/btf.rst).
+Every machine with BCC has libbpf, because libbcc is linked with it. The numbers below are those of the
+format (Documentation/bpf/btf.rst in the kernel's source).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from execaudit.errors import ProbeError
 
 _BTF = Path("/sys/kernel/btf/vmlinux")
 _KIND_STRUCT, _KIND_UNION, _KIND_ENUM = 4, 5, 6
-# typedef, volatile, const, restrict, type_tag: names or qualifiers of another type.
-_KINDS_SEEN_THROUGH = frozenset({8, 9, 10, 11, 18})
+# typedef, volatile, const, restrict, type_tag: a name or a qualifier of another type.
+_QUALIFIERS = frozenset({8, 9, 10, 11, 18})
 
 
 class _Type(ctypes.Structure):
@@ -39,7 +39,7 @@ class _Member(ctypes.Structure):
 
 
 def load_libbpf() -> ctypes.CDLL:
-    """Returns libbpf, whose functions keep the GIL: they are quicker than getting it back would be.
+    """Returns libbpf. Its functions keep the GIL, because to get it back would take longer than they do.
 
     Raises ProbeError when it is not installed.
     """
@@ -48,7 +48,7 @@ def load_libbpf() -> ctypes.CDLL:
             lib = ctypes.PyDLL(name, use_errno=True)
         except OSError:
             continue
-        lib.libbpf_set_print(None)  # its warnings go to stderr, and each has an error of ours
+        lib.libbpf_set_print(None)  # no warnings on stderr: this module raises an error for each
         return lib
     raise ProbeError("libbpf is not installed", fix="run `apt-get install python3-bpfcc`, which brings it")
 
@@ -128,12 +128,12 @@ class KernelTypes:
         return None
 
     def _anonymous(self, type_id: int) -> int | None:
-        """Returns the struct or union behind the qualifiers of a member without a name."""
+        """Returns the struct or union that a member without a name has as its type, or None."""
         while True:
             found = _Type.from_address(self._lib.btf__type_by_id(self._btf, type_id))
             kind = found.info >> 24 & 0x1F
             if kind in (_KIND_STRUCT, _KIND_UNION):
                 return type_id
-            if kind not in _KINDS_SEEN_THROUGH:
+            if kind not in _QUALIFIERS:
                 return None
             type_id = int(found.size_or_type)

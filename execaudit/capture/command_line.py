@@ -1,4 +1,4 @@
-"""Join the pieces of a command line, and say what of it is missing. Pure."""
+"""Join the pieces of a command line, and find what is missing. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CommandLine(NamedTuple):
-    """What is known of a command line."""
+    """A command line as far as it is known."""
 
     argv: bytes
     holes: tuple[Hole, ...]
@@ -23,7 +23,7 @@ class CommandLine(NamedTuple):
 
 
 class Joint:
-    """Puts the pieces of a command line one after the other."""
+    """Joins the pieces of a command line."""
 
     def __init__(self, cut: tuple[int, int]) -> None:
         self._cut = cut
@@ -35,12 +35,12 @@ class Joint:
         self._holes: list[Hole] = []
 
     def add(self, piece: ArgvPiece) -> None:
-        """Takes the next piece that came."""
+        """Adds a piece. The pieces come in their order, but some may be missing."""
         before = self._position
         self._go_to(piece.offset)
         if piece.seq != self._next_seq:
             self._lost = True
-            # Of a failed exec, an argument of unknown length may have been noted there.
+            # In a failed exec, an argument of unknown length may be among the lost ones.
             if piece.failed or before == self._position:
                 self._hole(None)
         self._next_seq = piece.seq + 1
@@ -59,7 +59,7 @@ class Joint:
             self._hole(None)
 
     def finish(self, *, total: int, argc: int, whole: bool) -> CommandLine:
-        """Accounts for what is missing at the end; `whole`: the last record came."""
+        """Adds the hole at the end, if there is one. Returns the result. `whole`: the last record came."""
         if total != UNKNOWN:
             self._go_to(total)
         if not whole:
@@ -76,7 +76,7 @@ class Joint:
         )
 
     def _go_to(self, offset: int) -> None:
-        """What lies before `offset` did not come: it was left out on purpose, or lost."""
+        """Moves to `offset`. The bytes before it did not come: they were cut on purpose, or are lost."""
         cut_from, cut_to = self._cut
         if cut_from < cut_to and self._position <= cut_from and offset >= cut_to:
             self._lose(cut_from - self._position)
@@ -98,7 +98,7 @@ class Joint:
         self._holes.append(Hole(self._captured, missing))
 
     def _reason(self) -> Truncated | None:
-        """Returns the reason that an investigator should hear of first, if there are several."""
+        """Returns the most important of the reasons why the command line is not whole."""
         if self._lost:
             return Truncated.LOST
         if self._faulted:

@@ -1,4 +1,4 @@
-"""What each probe would and would not see on this machine."""
+"""Say which execs each probe would record on this machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KINDS = (ProbeKind.TRACEPOINT, ProbeKind.KPROBE)
 
 @dataclass(frozen=True)
 class Sight:
-    """One probe: whether it can be used, and what it would see. All False when it cannot."""
+    """One probe: whether it can be used, and which execs it would record (none if it cannot be used)."""
 
     probe: str
     usable: bool
     automatic: bool
-    """`--probe auto` takes it."""
+    """`--probe auto` chooses it."""
     reason: str | None
     """Why it cannot be used."""
     successful: bool
@@ -32,9 +32,9 @@ class Sight:
     failed: bool
     failed_32_bit: bool
     filtered: bool
-    """Seccomp answers the call with an error. The kernel then does not reach the tracepoint."""
+    """Seccomp answers the call with an error. The kernel then does not reach the entry of the call."""
     filtered_otherwise: bool
-    """Seccomp kills or traps the caller, or answers with 0: no probe sees these."""
+    """Seccomp kills or traps the caller, or answers with 0. No probe sees these."""
 
 
 _WORDS = {
@@ -49,7 +49,7 @@ _WORDS = {
 
 
 def look(tracefs: Path, symbols: Path) -> list[Sight]:
-    """Returns each probe's sight, by what tracefs and /proc/kallsyms say of the kernel."""
+    """Returns the coverage of each probe, from what tracefs and /proc/kallsyms say about the kernel."""
     automatic = _reason(ProbeOptions(), tracefs) is None and resolve(ProbeOptions(), tracefs).kind
     return [_sight(kind, tracefs, symbols, automatic=kind is automatic) for kind in _KINDS]
 

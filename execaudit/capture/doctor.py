@@ -1,6 +1,6 @@
-"""Can this machine record? One check for each thing that recording needs. Changes nothing.
+"""Check whether this machine can record: one check for each thing that recording needs. Changes nothing.
 
-The last check loads the probe for a moment, because only the kernel can tell whether it accepts it.
+One check loads the probe for a moment, because only the kernel can tell whether it accepts the program.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 # The BPF ring buffer came with 5.8.
 _OLDEST_KERNEL = (5, 8)
 _SYS_ADMIN = 21  # in linux/capability.h
-# Above this the kernels of Debian (3) and Ubuntu (4) let only CAP_SYS_ADMIN open a perf event,
-# which attaching to a syscall tracepoint takes; upstream knows no such values.
+# With a larger value, the kernels of Debian (3) and Ubuntu (4) let only CAP_SYS_ADMIN open a perf event, and
+# to attach to a syscall tracepoint needs one. Other kernels know no such values.
 _PARANOID_UPSTREAM = 2
 _TRACEPOINTS = (probe_options.SUCCESS, *probe_options.SYSCALLS)
 
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, and what was found."""
+    """The result of one check."""
 
     name: str
     ok: bool
     detail: str
     """What was found, in one line."""
     fix: str | None = None
-    """What mends it, with the command; None when all is well."""
+    """How to mend it, with the command; None when all is well."""
 
 
 def _resolve_members() -> None:
@@ -58,20 +58,20 @@ def _load_probe() -> None:
 
 @dataclass(frozen=True)
 class Environment:
-    """The machine, as far as the checks look at it. The three functions raise ProbeError."""
+    """The parts of the machine that the checks look at. The three functions raise ProbeError."""
 
     proc: Path = Path("/proc")
     sys: Path = Path("/sys")
     resolve_members: Callable[[], None] = _resolve_members
-    """Finds each struct member that the program reads in the kernel's BTF."""
+    """Looks up in the kernel's BTF each struct member that the program reads."""
     import_bcc: Callable[[], None] = _import_bcc
     load_probe: Callable[[], None] = _load_probe
     has_own_tracefs: bool = False
-    """Whether tracefs is mounted for this process alone: see own_tracefs.py."""
+    """Tracefs is mounted for this process alone: see own_tracefs.py."""
 
 
 def run(environment: Environment, database: Callable[[], Check]) -> list[Check]:
-    """Returns all checks, in the order in which they are best mended."""
+    """Returns all checks, in the order in which failures should be mended."""
     machine = [
         check(environment)
         for check in (privileges, kernel, lockdown, clocks, types, tracefs, tracepoints, bcc)
@@ -83,7 +83,7 @@ def run(environment: Environment, database: Callable[[], Check]) -> list[Check]:
 
 
 def privileges(environment: Environment) -> Check:
-    """The capabilities that `record` needs. Root of a container may lack them."""
+    """Checks the capabilities that `record` needs. Root in a container may lack them."""
     name = "privileges"
     status = dict(re.findall(r"^(\w+):\t(.*)$", _read(environment.proc / "self/status") or "", re.MULTILINE))
     is_root = status.get("Uid", "").split()[1:2] == ["0"]
@@ -98,7 +98,7 @@ def privileges(environment: Environment) -> Check:
     if held >> _SYS_ADMIN & 1:
         has = "CAP_SYS_ADMIN"
     elif _paranoid(environment) > _PARANOID_UPSTREAM:
-        detail = "without CAP_SYS_ADMIN, which kernel.perf_event_paranoid above 2 wants for failed execs"
+        detail = "without CAP_SYS_ADMIN, which failed execs need if kernel.perf_event_paranoid is above 2"
         fix = "grant it, or run `sysctl kernel.perf_event_paranoid=2`, or record with --no-failed"
         return Check(name, ok=False, detail=detail, fix=fix)
     else:
@@ -107,7 +107,7 @@ def privileges(environment: Environment) -> Check:
 
 
 def kernel(environment: Environment) -> Check:
-    """The BPF ring buffer must be there."""
+    """Checks that the kernel has the BPF ring buffer."""
     release = (_read(environment.proc / "sys/kernel/osrelease") or "unknown").strip()
     number = re.match(r"(\d+)\.(\d+)", release)
     oldest = ".".join(map(str, _OLDEST_KERNEL))
@@ -122,7 +122,7 @@ def kernel(environment: Environment) -> Check:
 
 
 def lockdown(environment: Environment) -> Check:
-    """Lockdown's second level forbids BPF programs to read kernel memory."""
+    """Checks that lockdown is not at its second level, which forbids BPF programs to read kernel memory."""
     said = _read(environment.sys / "kernel/security/lockdown")
     mode = re.search(r"\[(\w+)\]", said or "")
     if mode and mode[1] == "confidentiality":
@@ -133,7 +133,7 @@ def lockdown(environment: Environment) -> Check:
 
 
 def clocks(environment: Environment) -> Check:
-    """In a time namespace the boot clock is not the one with which the kernel stamps execs."""
+    """Checks that this is no time namespace, where the boot clock is not the one of the probe's times."""
     if seconds := clock.namespace_offset_s(environment.proc):
         detail = f"this is a time namespace: its boot clock is {seconds:+} s off the kernel's"
         return Check("clock", ok=False, detail=detail, fix="run it with `nsenter --time=/proc/1/ns/time`")
@@ -141,7 +141,7 @@ def clocks(environment: Environment) -> Check:
 
 
 def types(environment: Environment) -> Check:
-    """The kernel describes its structs, and has all members that the program reads."""
+    """Checks that the kernel has BTF, and in it all struct members that the program reads."""
     path = environment.sys / "kernel/btf/vmlinux"
     if not path.exists():
         fix = "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian 11, Ubuntu 20.10 and later are"
@@ -150,7 +150,7 @@ def types(environment: Environment) -> Check:
 
 
 def tracefs(environment: Environment) -> Check:
-    """Tracefs describes the tracepoints of system calls, which attaching them needs."""
+    """Checks that tracefs can be read: attaching to system calls needs its descriptions of tracepoints."""
     for folder in _tracefs_folders(environment):
         try:
             if (folder / "events").is_dir():
@@ -165,7 +165,7 @@ def tracefs(environment: Environment) -> Check:
 
 
 def tracepoints(environment: Environment) -> Check:
-    """The five places in the kernel at which execs are seen."""
+    """Checks the five tracepoints at which the probe sees execs, or what can replace them."""
     name = "tracepoints"
     for folder in _tracefs_folders(environment):
         try:
@@ -186,13 +186,13 @@ def tracepoints(environment: Environment) -> Check:
 
 
 def bcc(environment: Environment) -> Check:
-    """The BPF Compiler Collection, not the package of the same name."""
+    """Checks that Python can import the BPF Compiler Collection, and not another package named bcc."""
     return _tried("bcc", environment.import_bcc, "can be imported")
 
 
 def loads(environment: Environment) -> Check:
-    """The kernel takes the program."""
-    check = _tried("probe", environment.load_probe, "the kernel takes it")
+    """Checks that the kernel accepts the program."""
+    check = _tried("probe", environment.load_probe, "the kernel accepts it")
     if check.fix is None:
         return check
     # The probe's own advice is to run this.

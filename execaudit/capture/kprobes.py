@@ -1,8 +1,8 @@
-"""Where execve is in this kernel, for kprobes: the functions behind the system calls.
+"""Find the kernel functions behind execve, for kprobes, and remove kprobes that were left.
 
-The kernel lists its functions in /proc/kallsyms, and takes kprobes through tracefs. Perf's own interface
-takes them too, but on kernels before 6.2 it follows only as many calls to their return as the machine has
-CPUs; an exec may wait for a disk, so more than that are on their way at a time.
+The kernel lists its functions in /proc/kallsyms, and accepts kprobes in tracefs. The interface of perf
+accepts them too, but before kernel 6.2 it follows at most as many calls to their return as the machine has
+CPUs. An exec may wait for a disk, so more calls than that may be under way.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from execaudit.errors import ProbeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Calls of one function, on all CPUs, that are followed to their return at a time. More than
-# these are counted as lost. Each costs about 100 bytes of kernel memory.
+# How many calls of one function, on all CPUs, are followed to their return at the same time. Further calls
+# are counted as lost. Each takes about 100 bytes of kernel memory.
 MOST_CALLS = 1000
-# Of system calls for 64-bit and for 32-bit callers, by machine. Kernels of other machines, and
-# those before 4.19, hand the arguments on in another way.
+# Prefixes of the functions for 64-bit and for 32-bit callers, by machine. Kernels of other machines, and
+# those before 4.19, pass the arguments in another way.
 _PREFIXES = {
     "x86_64": ("__x64_sys_", "__ia32_compat_sys_"),
     "aarch64": ("__arm64_sys_", "__arm64_compat_sys_"),
 }
 _CALLS = ("execve", "execveat")
-# As BCC names the events that it makes in tracefs.
+# The names that BCC gives to its events in tracefs.
 _EVENT = re.compile(r"^r\d*:kprobes/(r_\w*sys_execve(?:at)?_bcc_(\d+)) ", re.MULTILINE)
 
 
 class Entry(NamedTuple):
-    """One function of the kernel, and the program that runs when it is entered."""
+    """A function of the kernel, and the program that runs when it is called."""
 
     function: bytes
     program: bytes
 
 
 def can_probe(tracefs: Path) -> bool:
-    """Returns whether this kernel takes kprobes."""
+    """Says whether this kernel accepts kprobes."""
     return (tracefs / "kprobe_events").exists()
 
 
 def entries(symbols: Path, machine: str | None = None) -> list[Entry]:
-    """Returns the functions behind execve and execveat; those for 32-bit callers where there are any.
+    """Returns the functions behind execve and execveat, with those for 32-bit callers if there are any.
 
     `symbols` is /proc/kallsyms. Raises ProbeError when execve is not where it is looked for.
     """
@@ -76,14 +76,15 @@ def _functions(symbols: Path) -> Iterator[str]:
 
 
 def sweep(tracefs: Path, *, of: int | None = None) -> None:
-    """Takes away the kprobes of recorders that have ended: the kernel keeps them, and their memory.
+    """Removes the kprobes of recorders that have ended; the kernel would keep them.
 
-    Those were attached by processes that are gone, or by process `of`, if its pid is in use again.
+    These are the kprobes of processes that no longer exist, and those of process `of`, whose pid may be in
+    use again.
     """
     listed = tracefs / "kprobe_events"
     for name, pid in _EVENT.findall(listed.read_text(encoding="utf-8")):
         if pid == str(of) or not Path("/proc", pid).exists():
-            # Busy: in use by a recorder, which outlives the process that attached them.
+            # EBUSY: a recorder still uses it. The process that attached it has ended, the recorder has not.
             with contextlib.suppress(OSError):
                 _command(listed, f"-:kprobes/{name}\n")
 

@@ -1,8 +1,8 @@
-"""Compile the BPF program with BCC, load it and attach it. A child does this: see system/child.py.
+"""Compile the BPF program with BCC, load it and attach it. A child process does this: see system/child.py.
 
-The only module that imports bcc: BCC and its compiler take 160 MB, and none of it is needed
-any more once the program is attached. BCC is the distribution's (python3-bpfcc); the package
-of that name on PyPI is another program.
+Only this module imports bcc: BCC and its compiler take 160 MB of memory, which nothing needs after the
+program is attached. BCC comes from the distribution (python3-bpfcc); the package of that name on PyPI is
+another program.
 """
 
 from __future__ import annotations
@@ -27,32 +27,33 @@ if TYPE_CHECKING:
     from execaudit.capture.probe_options import ProbeOptions
 
 _EVERYTHING = 0xFFFFFFFF
-# Where the source uses members and enums of the kernel; the macros' own definitions do not match.
+# Uses of the kernel's struct members and enums in the source. The definitions of these macros do not match.
 _OFFSET_OF = re.compile(r"EA_(OFF|OPT)\((\w+[a-z]), (\w+)\)")
 _ENUM_VALUE = re.compile(r"EA_ENUM\((\w+[a-z]), (\w+)\)")
-# A header of the program itself: a bare name, so it can only be a file of the same folder.
+# The line that includes one of the program's own headers: a name without a folder.
 _OWN_HEADER = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
-# Bounds for the number of processes that the map of lineage has room for, between which pid_max decides. Each
-# costs about 90 bytes of kernel memory.
+# The map of lineage has room for pid_max processes, but within these bounds. Each takes about 90 bytes of
+# kernel memory.
 _MOST_PROCESSES, _LEAST_PROCESSES = 131_072, 32_768
-# When the reader is woken at the latest. A larger ring is for when it cannot come, not for coming later.
+# The reader is woken after so many bytes at the latest, also if the ring is large.
 _WAKE_BYTES = 1024 * 1024
 _RAW_TRACEPOINT, _TRACEPOINT, _KPROBE = "RAW_TRACEPOINT", "TRACEPOINT", "KPROBE"
 KALLSYMS = Path("/proc/kallsyms")
-# The order in which they are attached: execs, forks, exits. So the start of each process is seen before its
-# end; those that ran already are the exception.
+# They are attached in this order: execs, forks, exits. So the probe sees the start of each process before its
+# end, except for processes that run already.
 _HOOKS = (
     (b"sched_process_exec", b"on_exec"),
     (b"sched_process_fork", b"on_fork"),
     (b"sched_process_exit", b"on_process_exit"),
 )
-# The same two where raw tracepoints cannot be used. A success is then seen when its call returns.
+# The last two as functions, for kernels where raw tracepoints cannot be used. There the probe sees a
+# successful exec when the call returns.
 _HOOKED_FUNCTIONS = (
     (b"wake_up_new_task", b"on_fork"),
     (b"exit_fs", b"on_process_exit"),
 )
-# What is lost when the kernel skips one of these programs. At the entry of a call that is a failed exec, if
-# the call fails.
+# What is lost when the kernel skips one of these programs. (For a program at the entry of a call, an exec is
+# lost only if the call fails.)
 _HOOKS_OF = {
     "execs": (
         b"on_exec", b"on_exit", b"on_enter_execve", b"on_enter_execveat", b"on_enter_compat_execve",
@@ -68,10 +69,10 @@ _COMPAT_FAIL_STAGES = (*_FAIL_STAGES, b"on_exit_compat_argv")
 
 
 def source_text() -> str:
-    """Returns the BPF program as one text, its own headers in place of the lines that include them.
+    """Returns the BPF program as one text: each of its own headers replaces the line that includes it.
 
-    BCC translates the use of maps in its main text only, not in a header that the compiler
-    includes. The compiler then needs no -I of ours, and looks for these headers nowhere.
+    BCC translates the use of maps in its main text only, not in a header that the compiler includes. The
+    compiler then need not search for these headers, so it cannot find those of another user.
     """
     folder = shipped.folder("bpf")
     main = (folder / "execaudit.c").read_text(encoding="utf-8")
@@ -83,10 +84,10 @@ def import_bcc() -> ModuleType:
 
     Raises ProbeError when it is missing, or is the PyPI package of the same name.
     """
-    # BCC compiles against kernel headers; these few are all that it needs (see bpf/include).
+    # BCC compiles with kernel headers. It needs only the few in bpf/include.
     os.environ["BCC_KERNEL_SOURCE"] = str(shipped.folder("bpf"))
     try:
-        import bcc  # noqa: PLC0415  # 0.3 s, and only the recorder needs it
+        import bcc  # noqa: PLC0415  # it takes 0.3 s, and only the recorder needs it
     except ImportError as exc:
         raise ProbeError(
             f"BCC cannot be imported ({exc})",
@@ -103,10 +104,10 @@ def import_bcc() -> ModuleType:
 
 
 def kernel_flags(source: str) -> dict[str, int]:
-    """Returns the struct offsets and enum values of this kernel that a source names, as macros.
+    """Returns as macros the struct offsets and enum values of this kernel that a source uses.
 
-    -1 stands for those that a kernel need not have. Raises ProbeError when its BTF is missing
-    or lacks another one.
+    The value is -1 if the kernel lacks one that is optional. Raises ProbeError if it lacks another one, or
+    has no BTF.
     """
     flags = {}
     with btf.KernelTypes() as types:
@@ -130,13 +131,13 @@ def _processes() -> int:
 
 
 def _possible_cpus() -> int:
-    """Returns how many CPUs there may be while this kernel runs, from ranges such as 0-3,8."""
+    """Returns how many CPUs this kernel may ever use; the file has ranges such as 0-3,8."""
     ranges = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
     return 1 + int(re.split("[-,]", ranges.strip())[-1])
 
 
 def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
-    """Returns the -D flags for the program: its tunables, and what this kernel's types are.
+    """Returns the -D flags for the program: its settings, and the types of this kernel.
 
     Raises ProbeError when the kernel's BTF is missing or lacks a member.
     """
@@ -144,7 +145,7 @@ def compile_flags(source: str, options: ProbeOptions, cpus: int) -> list[str]:
     flags = {
         "EA_RING_PAGES": options.ring_bytes // mmap.PAGESIZE,
         "EA_RING_BYTES": f"{options.ring_bytes}u",
-        # All CPUs together wake the reader before an eighth of the ring is in use.
+        # Each CPU counts alone. Together they wake the reader before an eighth of the ring is in use.
         "EA_WAKE_BYTES": max(1, min(options.ring_bytes // 8, _WAKE_BYTES) // cpus),
         "EA_MAX_ARGV": f"{max_argv}u",
         "EA_CPUS": cpus,
@@ -165,32 +166,32 @@ class _NoRawTracepointError(Exception):
 
 
 class RefusedError(ProbeError):
-    """The kernel or BCC refused; what the compiler and the verifier said of it was printed."""
+    """The kernel or BCC refused the program. The messages of the compiler and the verifier were printed."""
 
 
 class Loaded(NamedTuple):
-    """The program, loaded and attached, as it is handed to the process that reads its records."""
+    """The loaded and attached program, for the process that reads its records."""
 
     uses: str
-    """What is really used, in a word: tracepoint, kprobe for failed execs, or kprobe-only."""
+    """`tracepoint`, `kprobe` (for failed execs) or `kprobe-only`: what the program really uses."""
     began_ns: int
     """CLOCK_BOOTTIME before anything was attached: no record is older."""
     attached_ns: int
-    """CLOCK_BOOTTIME when the hooks of all but failed execs were attached."""
+    """CLOCK_BOOTTIME when all hooks but those of failed execs were attached."""
     cpus: int
-    """How many count losses, each for itself."""
+    """The number of CPUs; each has its own counters of losses."""
     maps: dict[str, int]
-    """Descriptors of maps. A map of programs to go on in is emptied with the last of its."""
+    """Descriptors of maps. (The kernel empties a map of tail calls when its last descriptor is closed.)"""
     programs: dict[str, list[int]]
-    """Descriptors of the hooks' programs, by what is lost when the kernel leaves one out."""
+    """Descriptors of the hooks' programs, by what is lost when the kernel skips one."""
     links: list[int]
-    """Descriptors that keep the program attached, in the order in which it was."""
+    """Descriptors that keep the program attached, in the order of attaching."""
 
 
 def load(options: ProbeOptions) -> Loaded:
-    """Compiles, loads and attaches; takes about a second. What it leaves attached ends with its descriptors.
+    """Compiles, loads and attaches the program; takes about a second. It is detached when `links` are closed.
 
-    Raises ProbeError with the reason and what to do; RefusedError with the reason alone.
+    Raises ProbeError with the reason and the next step; RefusedError with the reason alone.
     """
     folder = tracefs()
     resolved = resolve(options, folder)
@@ -199,7 +200,7 @@ def load(options: ProbeOptions) -> Loaded:
         try:
             return _Loader(bcc.BPF, resolved).attached()
         except _NoRawTracepointError:
-            # Where kprobes were not ruled out, they see what raw tracepoints are not let to.
+            # Use kprobes instead of raw tracepoints, if the options and the kernel allow that.
             if options.kind is ProbeKind.TRACEPOINT or folder is None or not kprobes.can_probe(folder):
                 raise
             without = replace(resolved, kind=ProbeKind.KPROBE, raw_tracepoints=False)
@@ -220,12 +221,12 @@ class _Loader:
         source = source_text()
         self._cpus = _possible_cpus()
         flags = compile_flags(source, options, self._cpus)
-        # The compiler looks for headers in the working directory first, because BCC says so, and in the
-        # folders of these variables. Both may be another user's.
+        # The compiler searches for headers in the working directory first, as BCC tells it, and in the
+        # folders of these variables. All of them may belong to another user.
         os.chdir(shipped.folder("bpf"))
         for name in ("CPATH", "C_INCLUDE_PATH"):
             os.environ.pop(name, None)
-        self._bpf = kinds(text=source.encode(), cflags=flags)  # it takes names as bytes, and warns of text
+        self._bpf = kinds(text=source.encode(), cflags=flags)  # bytes, because BCC warns about str
         self._maps = ["events", "losses", "account_losses", "exec_stages"]
 
     def attached(self) -> Loaded:
@@ -236,7 +237,7 @@ class _Loader:
             self._bpf.cleanup()
             raise
         maps = {name: self._bpf[name.encode()].map_fd for name in self._maps}
-        # BCC's own names for them, each in the order in which they were attached.
+        # BCC keeps them in these attributes, each in the order of attaching.
         links = [
             *self._bpf.raw_tracepoint_fds.values(),
             *(link for links in self._bpf.kprobe_fds.values() for link in links.values()),
@@ -256,8 +257,8 @@ class _Loader:
     def _attach(self) -> tuple[int, int]:
         kinds, options = self._kinds, self._options
         calls = kinds.KPROBE if options.kprobes else kinds.TRACEPOINT
-        # Tail calls must find their targets before the first event comes, and the kernel lets
-        # a program go on only in one of its own type.
+        # Tail calls must find their targets before the first event comes. The kernel allows a tail call only
+        # to a program of the same type.
         self._set_stages(
             b"exec_stages", _EXEC_STAGES, kinds.RAW_TRACEPOINT if options.raw_tracepoints else kinds.KPROBE
         )
@@ -285,8 +286,8 @@ class _Loader:
             self._bpf[table][ctypes.c_int(number)] = ctypes.c_int(program.fd)
 
     def _attach_raw_tracepoints(self) -> None:
-        # Loading takes the verifier's time. Done before, the hooks come within a moment of each
-        # other: what happens between two of them has a lineage that is not whole.
+        # Load all of them first, because the verifier takes time. Then they are attached within a moment: for
+        # an event between two of these hooks, the lineage is not complete.
         for _, function in _HOOKS:
             self._bpf.load_func(function, self._kinds.RAW_TRACEPOINT)
         for hook, function in _HOOKS:
@@ -308,7 +309,7 @@ class _Loader:
         if folder is not None:
             kprobes.sweep(folder)
         entries = kprobes.entries(KALLSYMS)
-        # The return first: what is kept of a call at its entry waits for it.
+        # The return before the entry: an entry whose return is not hooked would stay in the map.
         for function, _ in entries:
             self._bpf.attach_kretprobe(event=function, fn_name=b"on_exit", maxactive=kprobes.MOST_CALLS)
         for function, program in entries:

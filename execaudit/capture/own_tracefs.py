@@ -1,7 +1,7 @@
-"""Mount tracefs for this process alone, where it is not mounted: attaching to system calls needs it.
+"""Mount tracefs for this process alone if it is not mounted: attaching to system calls needs it.
 
-The process gets a mount namespace of its own. The mount is not seen outside, and ends with the process.
-Mounts that others make outside later are seen here.
+The process gets a mount namespace of its own. Other processes do not see the mount, and it ends with this
+process. This process sees mounts that others make later.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _NOSUID, _NODEV, _NOEXEC, _REC, _SLAVE = 2, 4, 8, 0x4000, 1 << 19
 
 
 def mount_if_missing() -> bool:
-    """Says whether it mounted tracefs: it was not mounted, and this process may do so.
+    """Mounts tracefs if it is not mounted and this process may do so. Returns whether it did.
 
-    Acts on the calling thread, so there may be no other yet.
+    This acts on the calling thread, so there may be no other thread yet.
     """
     if not _is_missing():
         return False
     try:
         _check(_LIBC.unshare(_CLONE_NEWNS))
-        # Before the mount, which otherwise would be made outside too. It fails where / is no mount (chroot).
+        # Before the mount, which would otherwise be made outside too. It fails if / is not a mount (chroot).
         _mount(None, "/", None, _REC | _SLAVE)
         _mount("tracefs", str(TRACEFS[0]), "tracefs", _NOSUID | _NODEV | _NOEXEC)
     except OSError:

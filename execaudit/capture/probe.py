@@ -1,4 +1,4 @@
-"""The probe: the attached BPF program, and the records that it sends, as bytes. No parsing here."""
+"""The probe: the attached BPF program. It returns the records as bytes; wire.py decodes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from execaudit.capture.probe_options import ProbeOptions
 
-# Bytes taken from the ring in one go: what the reader may hold before it passes it on.
+# How many bytes one read takes from the ring, before the reader passes them on.
 _BATCH_BYTES = 256 * 1024
 _U32 = struct.Struct("=I")
 _LOSS = struct.Struct("=5Q")
@@ -33,20 +33,20 @@ _ACCOUNTS = 1024  # EA_ACCOUNTS
 
 
 class Losses(NamedTuple):
-    """What the ring buffer refused since the probe was loaded, summed over CPUs; struct ea_loss."""
+    """What was lost since the probe was loaded, summed over CPUs: struct ea_loss, and skipped programs."""
 
     execs: int
     """Execs of which nothing was sent."""
     records: int
-    """Further argv records of execs that were sent in part."""
+    """Further argv records, of execs whose first record was sent."""
     exits: int
     """Ends of programs."""
     images: int
     """Processes whose lineage could not be kept: there were more of them than the map holds."""
     returns: int = 0
-    """Execs whose end the kernel did not show to the probe: there were too many at a time for its kprobes."""
+    """Exec calls whose return the kernel did not show to the probe: too many calls were under way."""
     skipped: int = 0
-    """Execs at most, at which the kernel left a program out because it ran already on that processor."""
+    """Execs, at most, at which the kernel skipped a program because it already ran on that processor."""
     skipped_exits: int = 0
     """Ends of programs, likewise."""
     skipped_images: int = 0
@@ -54,21 +54,21 @@ class Losses(NamedTuple):
 
 
 class Probe:
-    """The loaded and attached BPF program. It is capturing from the moment it exists."""
+    """The loaded and attached BPF program. It captures as soon as the constructor returns."""
 
     uses: str
-    """What is really used, in a word: tracepoint, kprobe for failed execs, or kprobe-only."""
+    """`tracepoint`, `kprobe` (for failed execs) or `kprobe-only`: what the program really uses."""
     began_ns: int
     """CLOCK_BOOTTIME before anything was attached: no record is older."""
     attached_ns: int
-    """CLOCK_BOOTTIME when the hooks of all but failed execs were attached."""
+    """CLOCK_BOOTTIME when all hooks but those of failed execs were attached."""
     loader: int
-    """Pid of the child that did it, as this pid namespace has it; it has ended."""
+    """The pid, in this pid namespace, of the child that loaded the program. The child has ended."""
 
     def __init__(self, options: ProbeOptions) -> None:
-        """Has a child compile, load and attach, which takes about a second, and takes over from it.
+        """Has a child compile, load and attach the program, which takes about a second.
 
-        Raises ProbeError with the reason and what to do.
+        Raises ProbeError with the reason and the next step.
         """
         handle, name = tempfile.mkstemp(prefix="execaudit-probe-", suffix=".log")
         os.close(handle)
@@ -105,33 +105,33 @@ class Probe:
         self._ring.wait(timeout_s)
 
     def read(self) -> list[bytes]:
-        """Returns the records that are there, oldest first; empty when there are none."""
+        """Returns the records in the ring, oldest first; an empty list if there are none."""
         return self._ring.read()
 
     def losses(self) -> Losses:
-        """Returns the counters of what was lost."""
+        """Returns the counters of losses."""
         counts = _LOSS.iter_unpack(self._losses.read())
         return Losses(*map(sum, zip(*counts, strict=True)), *(misses.count() for misses in self._misses))
 
     def losses_by_account(self) -> dict[int, tuple[int, int]]:
-        """Returns whose losses they are, as far as that is known: execs and exits by account.
+        """Returns lost execs and exits by account, as far as the account is known.
 
-        For who has called losses() before: of what it counted none is missing here.
+        Call losses() before: then all losses of an account that it counted are in this result.
         """
         counts = _ACCOUNT_LOSS.iter_unpack(self._account_losses.read())
         return {account: (execs, exits) for account, used, execs, exits in counts if used}
 
     def detach(self) -> None:
-        """Stops capturing. What is in the ring can still be read."""
+        """Stops capturing. The records in the ring can still be read."""
         if "following" in self._maps:
             with mmap.mmap(self._maps["following"], mmap.PAGESIZE) as following:
                 following[: _U32.size] = _U32.pack(0)
-        # The last attached goes first: an exit without its enter would be a failed exec without argv.
+        # In reverse order: an exit of a call without its entry would be a failed exec without argv.
         while self._links:
             os.close(self._links.pop())
 
     def close(self) -> None:
-        """Stops capturing and frees everything."""
+        """Stops capturing and frees all resources."""
         self.detach()
         folder = tracefs()
         if "following" in self._maps and folder is not None:
@@ -154,14 +154,14 @@ class Probe:
 
 
 class _Counters:
-    """Counters of the probe, read without a system call: older kernels refuse it one without privileges."""
+    """Counters of the probe, in mapped memory: older kernels refuse bpf() to an unprivileged process."""
 
     def __init__(self, map_fd: int, size: int) -> None:
         self._size = size
         self._memory = mmap.mmap(map_fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, prot=mmap.PROT_READ)
 
     def read(self) -> bytes:
-        """Returns them as they are now."""
+        """Returns their current values."""
         return self._memory[: self._size]
 
     def close(self) -> None:
@@ -170,9 +170,9 @@ class _Counters:
 
 
 def _load(options: ProbeOptions) -> tuple[dict[str, Any], Sequence[int]]:
-    """In the child: returns what the parent is to know, and the descriptors."""
-    privileges.become_root_again()  # kprobes are root's to attach
-    own_tracefs.mount_if_missing()  # of the child's: the recorder stays in the namespace of who started it
+    """In the child: returns the facts for the parent, and the descriptors."""
+    privileges.become_root_again()  # only root can attach kprobes
+    own_tracefs.mount_if_missing()  # in the child only: the recorder stays in its mount namespace
     try:
         loaded = loader.load(options)
     except loader.RefusedError as exc:

@@ -1,4 +1,4 @@
-"""Choose tracepoints or kprobes: what is asked for, and what this machine offers."""
+"""Choose tracepoints or kprobes, by the user's options and by what this machine offers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from execaudit.errors import ProbeError
 
 TRACEFS = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/tracing"))
 _MB = 1024 * 1024
-# The largest command line has 6 MB (the kernel's own limit). In 32 MB there is room for it behind what
-# another user has filled: see has_room() in bpf/ring.h. An ordinary exec takes 370 bytes, its end included.
+# The largest command line has 6 MB (the kernel's own limit). A ring of 32 MB has room for it after another
+# user has filled their share: see has_room() in bpf/ring.h. An exec takes about 370 bytes, its end included.
 _RING_BYTES = ((2048 * _MB, 32 * _MB), (512 * _MB, 16 * _MB), (0, 8 * _MB))
-"""The host's memory at least, and the ring that it gets."""
+"""The least memory of the host, and the size of the ring for it."""
 SYSCALLS = tuple(
     f"syscalls/sys_{edge}_{call}" for edge in ("enter", "exit") for call in ("execve", "execveat")
 )
-"""The tracepoints at which failed execs are seen."""
+"""The tracepoints at which the probe sees failed execs."""
 SUCCESS = "sched/sched_process_exec"
-"""The tracepoint at which successful ones are."""
+"""The tracepoint at which the probe sees successful execs."""
 
 
 def default_ring_bytes() -> int:
@@ -48,17 +48,17 @@ class ProbeOptions:
 
     kind: ProbeKind = ProbeKind.AUTO
     failed: bool = True
-    """Failed execs too. It slows every syscall of the host by about 24 ns."""
+    """Capture failed execs too. With tracepoints, this slows every system call of the host by about 24 ns."""
     max_argv: int | None = None
-    """Bytes kept of a command line, half from its head and half from its tail; None: all."""
+    """How many bytes of a command line are kept, half from its head and half from its tail; None: all."""
     ring_bytes: int = field(default_factory=default_ring_bytes)
     """Size of the ring buffer: a power of two, at least a page."""
     raw_tracepoints: bool = True
-    """Whether to try them; else kprobes see everything. Only tests set it."""
+    """Try raw tracepoints; if not, kprobes see everything. Only tests set this."""
 
     @property
     def kprobes(self) -> bool:
-        """Whether kprobes are to be attached; not for a kind of AUTO."""
+        """Whether kprobes are attached. To be called after `resolve`."""
         return self.kind is ProbeKind.KPROBE and (self.failed or not self.raw_tracepoints)
 
 
@@ -72,10 +72,10 @@ def tracefs() -> Path | None:
 
 
 def resolve(options: ProbeOptions, folder: Path | None) -> ProbeOptions:
-    """Returns the options with the kind that is really used in place of AUTO.
+    """Returns the options with AUTO replaced by the kind that is used.
 
-    `folder` is where tracefs is mounted, which says what this kernel has. Raises ProbeError
-    with what to do when that is not what the options want.
+    `folder` is where tracefs is mounted: it shows what this kernel has. Raises ProbeError with the next step
+    if the kernel lacks what the options need.
     """
     if folder is None:
         if not options.failed and options.kind is not ProbeKind.KPROBE:

@@ -1,4 +1,4 @@
-"""How often the kernel skipped a BPF program, because one was already running on that processor."""
+"""Count how often the kernel skipped a BPF program because it was already running on that processor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Misses:
     """The counters of some programs."""
 
     def __init__(self, programs: list[int]) -> None:
-        """Takes descriptors, which stay the caller's."""
+        """Takes descriptors, which the caller closes."""
         lib = load_libbpf()
         lib.bpf_obj_get_info_by_fd.argtypes = (
             ctypes.c_int,
@@ -32,10 +32,10 @@ class Misses:
         self._length = ctypes.c_uint32()
         self._count = 0
         self.known = bool(programs) and self.read() is not None
-        """Whether this kernel counts them, and tells this process."""
+        """Whether this kernel counts them and this process may read the counters."""
 
     def count(self) -> int:
-        """Returns the sum, or the last one that was known: a counter that goes back would make up losses."""
+        """Returns the sum, or the last known one. It never decreases: a later rise would look like a loss."""
         self._count = max(self._count, self.read() or 0)
         return self._count
 
@@ -43,15 +43,15 @@ class Misses:
         """Returns the sum; None where it cannot be known. Takes a microsecond for each program."""
         total = 0
         for program in self._programs:
-            count = self._told(program)
+            count = self._from_bpf(program)
             if count is None:
-                count = shown(program)
+                count = from_proc(program)
             if count is None:
                 return None
             total += count
         return total
 
-    def _told(self, program: int) -> int | None:
+    def _from_bpf(self, program: int) -> int | None:
         # The kernel takes non-zero fields for addresses of the caller's arrays.
         ctypes.memset(self._info, 0, _INFO_BYTES)
         self._length.value = _INFO_BYTES
@@ -62,11 +62,11 @@ class Misses:
         return int(_U64.unpack_from(self._info, _AT)[0])
 
 
-def shown(program: int) -> int | None:
-    """Returns what /proc says of a program; None if nothing.
+def from_proc(program: int) -> int | None:
+    """Returns a program's counter from /proc; None if it is not there.
 
-    Needed on older kernels (5.15): where unprivileged BPF is disabled, as in distributions, they refuse every
-    bpf() to a process that has given up CAP_BPF.
+    Older kernels (5.15) need this: where unprivileged BPF is disabled, as in most distributions, they refuse
+    every bpf() call of a process that has given up CAP_BPF.
     """
     try:
         found = _SHOWN.search(Path(f"/proc/self/fdinfo/{program}").read_text(encoding="ascii"))

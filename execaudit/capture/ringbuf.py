@@ -1,12 +1,13 @@
-"""Read the probe's BPF ring buffer from its memory. No parsing of records here.
+"""Read the records of the probe's BPF ring buffer from its memory, as bytes.
 
-Not through libbpf: that maps all of the data, twice, and calls back for each record. Here only
-the part that is being read is mapped, so a large ring costs the reader little memory. The layout is the
-kernel's (Documentation/bpf/ringbuf.rst, kernel/bpf/ringbuf.c): a page with the consumer's position, one
-with the producer's, then the data, and the same data once more, so that a record that wraps can be read
-in one go. A record is a word with its length and two flags, a word that is the kernel's own, and its
-bytes, all of it in steps of 8 bytes. Positions only grow; where one stands in the data is the rest
-modulo the size.
+This module does not use libbpf, which maps all of the data twice and makes a call for each record. It maps
+only the part that it reads, so a large ring takes little memory of the reader.
+
+The layout is the kernel's (Documentation/bpf/ringbuf.rst, kernel/bpf/ringbuf.c): a page with the consumer's
+position, a page with the producer's, then the data, and the same data once more, so that a record that goes
+on at the beginning can be read at once. A record is a word with its length and two flags, a word for the
+kernel's own use, and its bytes, padded to 8 bytes. Positions only grow; modulo the ring's size, they are
+offsets in the data.
 """
 
 from __future__ import annotations
@@ -25,26 +26,26 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 8
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
 _LENGTH = _DISCARDED - 1
-# The kernel has room again when the position is given back: eight times in a full ring, or more often.
+# The kernel gets room back when the reader moves its position: at least eight times for a full ring.
 _PARTS = 8
-# What is mapped at a time, and how far a record may go on behind it: EA_RAW with its head, in whole pages
-# of any size that Linux has.
+# How many bytes are mapped at a time, and how many more after them for a record that begins near the end:
+# EA_RAW with its head, in whole pages of any size that Linux has.
 _WINDOW_BYTES = 2 * 1024 * 1024
 _LONGEST_RECORD = 64 * 1024
 
 
 class Ring:
-    """The memory of a ring, as its consumer sees it."""
+    """The memory of a ring, for its consumer."""
 
     def __init__(
         self, consumer: mmap.mmap, producer: mmap.mmap, size: int, map_data: Callable[[int, int], mmap.mmap]
     ) -> None:
-        """Takes the pages with the positions, and a function that maps data: from where, how many bytes."""
+        """Takes the pages with the positions, and a function that maps data (offset, number of bytes)."""
         self._consumer, self._producer = consumer, producer
         self._size, self._map_data = size, map_data
         self._window_bytes = min(size, _WINDOW_BYTES)
         self._most_bytes = min(size // _PARTS, self._window_bytes)
-        # Casts, and not struct: each access is one aligned load or store of a whole word.
+        # A cast memoryview and not struct, because each access is one aligned load or store of a whole word.
         self._taken = memoryview(consumer).cast("L")
         self._sent = memoryview(producer).cast("L")
         self._fence = threading.Lock()
@@ -54,9 +55,9 @@ class Ring:
         self._heads: memoryview | None = None
 
     def take(self, records: list[bytes], most_bytes: int) -> int:
-        """Appends the records that are there to `records`, and gives their room back.
+        """Appends the available records to `records`, and gives their room back to the kernel.
 
-        Stops after a part of the ring, or `most_bytes`. Returns how many bytes of it that was.
+        Stops after an eighth of the ring, or after `most_bytes`. Returns how many bytes of the ring it took.
         """
         begin = position = self._taken[0]
         sent = self._sent[0]
@@ -65,18 +66,18 @@ class Ring:
         try:
             data, heads, base = self._mapped(begin & self._size - 1)
         except OSError:
-            return 0  # out of memory for now: the ring keeps it, or counts what it must refuse
-        # The same position as `base`, and the last that is in the window.
+            return 0  # out of memory for now: the records stay in the ring, and the probe counts losses
+        # `offset` is the position of `base`; `stop` is at most the end of the window.
         offset = base - (begin & self._size - 1) + begin
         stop = min(begin + min(most_bytes, self._most_bytes), offset + self._window_bytes)
         self._order()
-        # All heads before all bytes: one barrier between the two is enough then.
+        # Read all heads before all bytes: then one barrier between the two is enough.
         places: list[tuple[int, int]] = []
         while position < sent and position < stop:
             at = position - offset
             head = heads[at >> 2]
             if head & _BUSY:
-                break  # it is being written
+                break  # the probe is writing this record
             length = head & _LENGTH
             if not head & _DISCARDED:
                 places.append((at + _HEAD_BYTES, length))
@@ -90,7 +91,7 @@ class Ring:
         return position - begin
 
     def _mapped(self, at: int) -> tuple[mmap.mmap, memoryview, int]:
-        """Returns the part of the data that `at` is in, as bytes and as words, and where it begins."""
+        """Returns the window that contains `at`, as bytes and as words, and the offset at which it begins."""
         base = at - at % self._window_bytes
         if self._window is None or self._heads is None or base != self._base:
             self._unmap()
@@ -107,10 +108,10 @@ class Ring:
         self._heads = self._window = None
 
     def _order(self) -> None:
-        """A memory barrier: reads before it are done before it, and those after it are done after it.
+        """A memory barrier: no read or write moves from before the call to after it, or the reverse.
 
         To release a lock and then acquire it is a barrier for the processor and the compiler (POSIX, 4.12:
-        these functions synchronize memory). x86 needs none; arm64 does.
+        these functions synchronize memory). x86 needs no barrier here; arm64 does.
         """
         self._fence.release()
         self._fence.acquire()
@@ -128,14 +129,14 @@ class RingBuffer:
     """The consumer side of one BPF ring buffer map."""
 
     def __init__(self, map_fd: int, *, ring_bytes: int, batch_bytes: int) -> None:
-        """Maps a ring of that size. A read stops after `batch_bytes`; what is left waits in the ring.
+        """Maps a ring of `ring_bytes`. A read stops after `batch_bytes`; the other records stay in the ring.
 
         Raises ProbeError when the kernel refuses.
         """
         page = mmap.PAGESIZE
 
         def produced(length: int, offset: int) -> mmap.mmap:
-            # Only the kernel writes what it produces, and lets nobody else map it for that.
+            # The kernel allows only a read-only mapping of the producer's page and of the data.
             return mmap.mmap(map_fd, length, prot=mmap.PROT_READ, offset=offset)
 
         def data(begin: int, length: int) -> mmap.mmap:
@@ -157,7 +158,7 @@ class RingBuffer:
         self._poll.poll(timeout_s)
 
     def read(self) -> list[bytes]:
-        """Returns the records that are there, in the order in which the probe sent them."""
+        """Returns the available records, in the order in which the probe sent them."""
         records: list[bytes] = []
         room = self._batch_bytes
         while room > 0 and (taken := self._ring.take(records, room)):
@@ -165,7 +166,7 @@ class RingBuffer:
         return records
 
     def close(self) -> None:
-        """Unmaps the ring. Records that were not read are gone."""
+        """Unmaps the ring. Records that were not read are lost."""
         self._poll.close()
         self._ring.close()
 

@@ -1,20 +1,21 @@
-"""Make rows of the programs that ran when recording began. Pure: no clock, no I/O.
+"""Make events of the programs that ran when recording began. Pure: no clock, no I/O.
 
-/proc is scanned before and after the hooks are attached. A program that was there then has no
-exec that anybody saw: the kernel names it by its pid, and here is the row that it means.
+/proc is scanned before and after the hooks are attached. The probe did not see the exec of a program that
+ran at that moment. It names such a program by the pid of its process, and this module makes the event for
+this pid, a snapshot.
 
-What cannot be told, and then is missing or wrong:
+Some cases cannot be distinguished. Then an event is missing or wrong:
 
-- A process that was forked after the first scan had passed, and ended before the second came
-  to it, is in neither: if the kernel names it, it has a row that says its pid and no more;
-  and if the first scan had seen another one with that pid, which was gone by then, that one's.
-- A program that was started between the first scan and the hooks, and was replaced before the
-  second scan, was never seen: its process has the row of the program before it.
-- A parent that ended between the first scan and the hooks has a row, for its children's sake,
-  and no end.
-- /proc gives the start of a process in clock ticks. One that was forked after the hooks were
-  attached, but in the same tick, has a row though nothing ever refers to it; and if it took
-  the pid of a process that ended in that tick, the pid means the later one.
+- A process was forked after the first scan passed its pid, and ended before the second scan came to it. Both
+  scans miss it. If the probe names it, its event has the pid and nothing else. If the first scan found an
+  earlier process with this pid, the event is that one's.
+- A program was started between the first scan and the attaching of the hooks, and replaced before the second
+  scan. Both scans miss it, and its process has the event of the program before it.
+- A parent ended between the first scan and the attaching. It has an event, because its children refer to it,
+  but no end.
+- /proc gives the start of a process in clock ticks. A process that was forked after the attaching, but in the
+  same tick, has an event to which nothing refers. If it got the pid of a process that ended in this tick, the
+  pid means the later one.
 """
 
 from __future__ import annotations
@@ -32,62 +33,60 @@ if TYPE_CHECKING:
 
 _SECOND_NS = 1_000_000_000
 _KTHREADD = 2
-# Of a process that no scan has seen: nobody's child, unless the kernel said whose; later than all.
+# For a process that no scan found: a ppid that no process has, and a start later than any other.
 _NOBODY, _LATE_TICKS = -1, 2**63
 SETTLING_NS = 100_000_000
-"""How long after a look at a process an exec may be stamped whose program was seen already.
+"""If /proc shows a new program, the time of its exec may be later by this.
 
-/proc shows a new program before the exec's tracepoint: in between the kernel maps it, and may
-wait for the disk (begin_new_exec in fs/exec.c, load_elf_binary in fs/binfmt_elf.c). A guess.
+The kernel shows a new program in /proc before the exec's tracepoint. In between it maps the program, and may
+wait for the disk (begin_new_exec in fs/exec.c, load_elf_binary in fs/binfmt_elf.c). The value is a guess.
 """
 
 
-class Settled(NamedTuple):
-    """Who ran when the hooks were attached."""
+class Present(NamedTuple):
+    """The processes that ran when the hooks were attached."""
 
-    running: list[Running]
-    """These did."""
-    lazy: dict[int, Running]
-    """By pid: these did if anything names them, the kernel or a child."""
+    certain: list[Running]
+    """These ran."""
+    possible: dict[int, Running]
+    """By pid: each of these ran if the probe or a child names it."""
 
 
 class Beginning(NamedTuple):
-    """What all rows of one snapshot have in common."""
+    """The values that all events of one snapshot have in common."""
 
     host: str
     boot_id: str
     user_of: Callable[[int], str | None]
-    """Name of a uid, or None."""
+    """Returns the name of a uid, or None."""
     boot_ns: int
-    """The boot clock right before the hooks were attached, ns: every captured exec is later."""
+    """The boot clock right before the hooks were attached, in ns: every captured exec is later."""
     wall_offset_ns: int
     """Wall clock minus boot clock."""
 
 
-def settle(
+def find_present(
     before: Mapping[int, Running],
     after: Mapping[int, Running],
     execed: Iterable[tuple[int, int]],
     attached_ns: int,
     ticks_per_second: int,
-) -> Settled:
-    """Returns who ran when the hooks were attached, each with the program that it ran then.
+) -> Present:
+    """Returns the processes that ran when the hooks were attached, each with its program at that moment.
 
-    `before` and `after` are the scans around the attach, `execed` is pid and boot clock of each
-    exec that the probe captured until SETTLING_NS after the second. A process that
-    - is in `after`, and has not executed: as it was there;
-    - is in `after`, and has: what was read then may be the new program, which has a row of its
-      own. So as it was in `before`, or, when it was not there, lazily, with nothing known but
-      whose child it was;
-    - is in `after`, but was forked when the hooks were attached: not at all. What it runs is
-      known to the kernel, from its forker;
-    - is only in `before`: lazily, because it may have ended before the hooks were attached.
+    `before` and `after` are the scans before and after the attaching. `execed` has pid and boot clock of each
+    exec that the probe captured until SETTLING_NS after the second scan. A process
+    - in `after` that has not executed is certain, as `after` has it;
+    - in `after` that has executed may have been read with the new program, which has an event of its own. It
+      is certain as `before` has it. If it is not in `before`, it is possible, and only its parent is known;
+    - in `after` that was forked after the attaching is left out, because the probe knows what it runs;
+    - only in `before` is possible, because it may have ended before the attaching.
     """
     execs: dict[int, list[int]] = {}
     for pid, boot_ns in execed:
         execs.setdefault(pid, []).append(boot_ns)
     running: dict[int, Running] = {}
-    lazy: dict[int, Running] = {}
+    possible: dict[int, Running] = {}
     for pid, now in after.items():
         forked_ns = now.started_ticks * _SECOND_NS // ticks_per_second
         if forked_ns >= attached_ns:
@@ -98,15 +97,15 @@ def settle(
         elif then is not None and then.started_ticks == now.started_ticks:
             running[pid] = then
         else:
-            lazy[pid] = _without_program(now)
+            possible[pid] = _without_program(now)
     for pid, then in before.items():
         if pid not in running:
-            lazy.setdefault(pid, then)
-    return Settled(list(running.values()), lazy)
+            possible.setdefault(pid, then)
+    return Present(list(running.values()), possible)
 
 
 def _without_program(process: Running) -> Running:
-    """Returns a process without what another program may have changed in it."""
+    """Returns a process without the values that a new program may have changed."""
     return process._replace(
         uid=None, euid=None, gid=None, auid=None, session=None, tty=None, comm=None, cgroup=None,
         exe=None, inode=None, device=None, nlink=None, cwd=None, root=None, mnt_ns=None, argv=None,
@@ -124,86 +123,87 @@ def _unseen(pid: int, ppid: int | None) -> Running:
 
 
 class Roots:
-    """The rows of the programs that ran when recording began, and what the kernel calls them.
+    """The events of the programs that ran when recording began, and their keys by pid.
 
-    All kernel threads are one row, kthreadd's: they run nothing, and what they start is its.
+    All kernel threads together have one event, that of kthreadd: they run no program, and programs that they
+    start have kthreadd as their parent.
     """
 
-    def __init__(self, settled: Settled, beginning: Beginning, *, loader: int | None = None) -> None:
-        """`loader` attached the probe: a fork of the recorder that ran no program, and so has no row."""
+    def __init__(self, found: Present, beginning: Beginning, *, loader: int | None = None) -> None:
+        """`loader` is the pid of the child that attached the probe. It ran no program, so it has no event."""
         self._beginning = beginning
         self._loader = loader
         self._boot = boot_prefix(beginning.boot_id)
-        everyone = {**settled.lazy, **{process.pid: process for process in settled.running}}
+        everyone = {**found.possible, **{process.pid: process for process in found.certain}}
         self._threads = {process.pid for process in everyone.values() if process.kernel_thread}
         self._comms = {pid: process.comm for pid, process in everyone.items()}
-        rows = {pid: process for pid, process in everyone.items() if self._row_of(pid) == pid}
-        self._lazy = {pid: process for pid, process in rows.items() if pid in settled.lazy}
-        self._running = {pid: process for pid, process in rows.items() if pid not in self._lazy}
+        with_event = {pid: process for pid, process in everyone.items() if self._event_pid(pid) == pid}
+        self._possible = {pid: process for pid, process in with_event.items() if pid in found.possible}
+        self._certain = {pid: process for pid, process in with_event.items() if pid not in self._possible}
         self._referred: set[int] = set()
-        # When the process of each row was forked, as far as the rows have been made.
+        # When the process of each event that has been made was forked.
         self._started: dict[int, int] = {}
         self._events: list[ExecEvent] | None = None
 
     def events(self) -> list[ExecEvent]:
-        """Returns the rows of those that surely ran, each after its parent's."""
-        # Not before: names of users are asked for in a thread, which keeps the privileges that the process
-        # has when it is started.
+        """Returns the events of the processes that certainly ran, each after its parent's."""
+        # Not in the constructor: the look-up of user names starts a thread, which keeps the privileges that
+        # the process has when the thread starts.
         if self._events is None:
-            self._events = self._make(self._running)
+            self._events = self._make(self._certain)
         return self._events
 
     def key_of(self, pid: int, ppid: int | None = None) -> ExecKey | None:
-        """Returns what process `pid` ran when the hooks were attached.
+        """Returns the key of the program that process `pid` ran when the hooks were attached.
 
-        For one that no scan has seen, or that may have ended, take_referred() has the row then.
-        `ppid` is whose child it is, if that is known.
+        If no scan found the process, or it may have ended before, take_referred() then returns its event.
+        `ppid` is the pid of its parent, if that is known.
         """
         if pid == self._loader:
             return None
         self.events()
-        row = self._row_of(pid)
-        if row not in self._lazy and row not in self._started:
-            self._lazy[row] = _unseen(row, ppid)
-        if row in self._lazy:
-            self._referred.add(row)
-        return ExecKey(self._boot, self._beginning.boot_ns, row)
+        event_pid = self._event_pid(pid)
+        if event_pid not in self._possible and event_pid not in self._started:
+            self._possible[event_pid] = _unseen(event_pid, ppid)
+        if event_pid in self._possible:
+            self._referred.add(event_pid)
+        return ExecKey(self._boot, self._beginning.boot_ns, event_pid)
 
     def take_referred(self) -> list[ExecEvent]:
-        """Returns the rows that key_of() has named for the first time, each after its parent's."""
-        referred = {pid: self._lazy.pop(pid) for pid in self._referred}
+        """Returns the events of the processes that key_of() named and that have none yet, parents first."""
+        referred = {pid: self._possible.pop(pid) for pid in self._referred}
         self._referred.clear()
         return self._make(referred)
 
-    def _row_of(self, pid: int) -> int:
-        """Returns the pid that the row of a process has, if it has one."""
+    def _event_pid(self, pid: int) -> int:
+        """Returns the pid in the event of a process, if it has an event."""
         return _KTHREADD if pid in self._threads else pid
 
     def _make(self, processes: dict[int, Running]) -> list[ExecEvent]:
-        """Returns a row for each, and for what lazily is their parent, the parents first."""
+        """Returns an event for each process, and for its possible ancestors; parents come first."""
         waiting = list(processes.values())
         for process in waiting:
-            parent = self._row_of(process.ppid)
-            if parent in self._lazy:
-                processes[parent] = self._lazy.pop(parent)
+            parent = self._event_pid(process.ppid)
+            if parent in self._possible:
+                processes[parent] = self._possible.pop(parent)
                 waiting.append(processes[parent])
         events: list[ExecEvent] = []
         for first in processes:
             line: dict[int, Running] = {}
             pid = first
-            # A circle, which no kernel makes, ends where it began.
+            # A cycle of parents, which no kernel makes, ends this loop.
             while pid in processes and pid not in self._started and pid not in line:
                 line[pid] = processes[pid]
-                pid = self._row_of(processes[pid].ppid)
+                pid = self._event_pid(processes[pid].ppid)
             for process in reversed(line.values()):
-                events.append(self._row(process))
+                events.append(self._event(process))
                 self._started[process.pid] = process.started_ticks
         return events
 
-    def _row(self, process: Running) -> ExecEvent:
+    def _event(self, process: Running) -> ExecEvent:
         host, boot_id, user_of, boot_ns, wall_offset_ns = self._beginning
-        parent = self._row_of(process.ppid)
-        # A younger one has taken the pid of the parent, which had ended.
+        parent = self._event_pid(process.ppid)
+        # No parent if it is younger: then the parent has ended, and another process has its pid.
         has_parent = self._started.get(parent, process.started_ticks + 1) <= process.started_ticks
         argv, is_cut = process.argv, process.argv_is_cut
         known = None if is_cut else argv

@@ -1,4 +1,4 @@
-"""Attach the probe between two looks at the running processes, which are the roots of lineage."""
+"""Attach the probe, and scan the running processes before and after: they are the roots of lineage."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ log = structlog.get_logger()
 
 
 class Begun(NamedTuple):
-    """What there is when recording begins."""
+    """The state when recording begins."""
 
     records: list[bytes]
-    """What the probe captured until the running processes were known."""
+    """The records that the probe sent while the running processes were scanned."""
     roots: Roots
     """The running processes."""
     since_ns: Nanoseconds
     """Wall clock before the probe was attached."""
     until_ns: Nanoseconds
-    """Wall clock when all of it was."""
+    """Wall clock after the probe was attached."""
     stopped_ns: Nanoseconds | None = None
-    """Wall clock until which the recorder before this one has recorded; None if there was none."""
+    """Wall clock until which the previous recorder recorded; None if there was none."""
 
 
 def start(
     attach: Callable[[], Probe], *, host: str, boot_id: str, user_of: Callable[[int], str | None]
 ) -> tuple[Probe, Begun]:
-    """Returns the attached probe, and what ran when it was; takes a tenth of a second more.
+    """Returns the attached probe, and the programs that ran when it was attached.
 
-    `user_of` gives the name of a uid, or None. Raises what `attach` raises.
+    This takes a tenth of a second longer than `attach`, and raises what that raises. `user_of` returns the
+    name of a uid, or None.
     """
     visible = procfs.in_initial_pid_namespace()
     if not visible:
@@ -60,17 +61,17 @@ def start(
         after = procfs.scan() if visible else {}
         records = _read_for(probe, snapshot.SETTLING_NS)
         execs = filter(None, map(started, records))
-        settled = snapshot.settle(before, after, execs, probe.attached_ns, os.sysconf("SC_CLK_TCK"))
+        found = snapshot.find_present(before, after, execs, probe.attached_ns, os.sysconf("SC_CLK_TCK"))
         beginning = snapshot.Beginning(host, boot_id, user_of, probe.began_ns, clock.measure_offset())
     except BaseException:
         probe.close()
         raise
-    roots = snapshot.Roots(settled, beginning, loader=probe.loader if visible else None)
+    roots = snapshot.Roots(found, beginning, loader=probe.loader if visible else None)
     return probe, Begun(records, roots, since_ns, until_ns)
 
 
 def _read_for(probe: Probe, nanoseconds: int) -> list[bytes]:
-    """Returns what the probe captures in this time."""
+    """Returns the records that the probe sends within this time."""
     end = time.monotonic_ns() + nanoseconds
     records: list[bytes] = []
     while (left := end - time.monotonic_ns()) > 0:

@@ -1,14 +1,15 @@
-"""How much memory the execs take of which some records have not come, by account. Pure."""
+"""Count, by account, the memory of execs that wait for records. Pure."""
 
 from __future__ import annotations
 
-# The largest command line has 6 MB; an account may have two, and not make others' be given up.
+# The largest command line has 6 MB. Two of them fit for each account, and no account can use up the room of
+# all others.
 MOST_EACH = 16 * 1024 * 1024
 MOST_IN_ALL = 64 * 1024 * 1024
 
 
 class Unfinished:
-    """Counts bytes of command lines that are not whole yet."""
+    """Counts bytes of execs that wait for records."""
 
     def __init__(self, most_each: int = MOST_EACH, most_in_all: int = MOST_IN_ALL) -> None:
         self._most_each, self._most_in_all = most_each, most_in_all
@@ -16,7 +17,7 @@ class Unfinished:
         self._all = 0
 
     def add(self, account: int | None, size: int) -> None:
-        """Counts bytes that came; a negative size for bytes that are released."""
+        """Adds bytes to an account; a negative size removes them."""
         self._all += size
         held = self._held.pop(account, 0) + size
         if held:
@@ -27,7 +28,7 @@ class Unfinished:
         return self._held.get(account, 0) > self._most_each
 
     def largest(self) -> tuple[bool, int | None]:
-        """Returns whether all have too much together, and the account that has most."""
+        """Returns whether all accounts together have too much, and then the account that has most."""
         if self._all <= self._most_in_all:
             return False, None
         return True, max(self._held, key=self._held.__getitem__)

@@ -1,4 +1,4 @@
-"""The bytes of the probe's records, as `bpf/execaudit.h` lays them out. Pure: bytes in, values out."""
+"""Decode wire records, the bytes that the probe sends; `bpf/execaudit.h` has their layout. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from execaudit.enums import Gained
 from execaudit.errors import ExecauditError
 from execaudit.fields import Launch, Origin
 
-# Native byte order: probe and reader are the same machine. "=" means no padding, which
-# the header promises (tests/capture/test_wire.py compares both with the C compiler's layout).
+# Native byte order, because probe and reader run on the same machine. "=" means no padding, as the header
+# says (tests/capture/test_wire.py compares both with the layout of the C compiler).
 _HEAD = struct.Struct("=QIIIIIIIHBBI4x")
 _OWN = struct.Struct("=QIIIiIIIIII")
 _LENGTHS = struct.Struct("=7H2xI")
@@ -21,11 +21,11 @@ _EXIT = struct.Struct("=Q4xI32xQII")
 _TYPE_AT = 38  # ea_head.type
 _LAUNCH_AT = _HEAD.size + _OWN.size  # ea_exec.str_len
 _EXEC_SIZE = _LAUNCH_AT + _LAUNCH.size
-# All that differs from exec to exec, in one go.
+# The parts that differ from exec to exec, unpacked at once.
 _FIRST = struct.Struct(_HEAD.format + _OWN.format[1:] + _LENGTHS.format[1:])
 
 UNKNOWN = 0xFFFFFFFF
-"""EA_`EA_UNKNOWN`: a number that the probe could not know, or not yet."""
+"""`EA_UNKNOWN`: a number that the probe does not know, or does not know yet."""
 AT_FDCWD = -100
 
 
@@ -39,9 +39,9 @@ class RecordType(IntEnum):
     EXIT = 5
 
 
-# A NamedTuple's own is Python and takes twice as long, and this is done for each record.
+# A NamedTuple's own __new__ is written in Python and takes twice as long, for each record.
 _new = tuple.__new__
-# Plain numbers: looking a member up for each record costs more than the comparison.
+# Plain numbers, because it takes longer to look up a member for each record than to compare it.
 _EXEC, _FAILED, _FAILED_MORE = 1, 2, 4
 
 
@@ -65,69 +65,69 @@ class PathFlag(IntFlag):
 
 _EXE_SHIFT, _CGROUP_SHIFT, _ROOT_SHIFT = 8, 16, 24  # EA_PATH_EXE is 1 << 8
 _ONE_PATH = 255
-# What an exec id has room for: see event. 36 years, and PID_MAX_LIMIT.
+# An exec id has room for so many bits: see exec_id.py. 36 years, and PID_MAX_LIMIT.
 _TIME_BITS, _TASK_BITS = 60, 22
-_GAINED = [Gained(bits) for bits in range(8)]  # looked up: an IntFlag is dear to make
+_GAINED = [Gained(bits) for bits in range(8)]  # a list, because an IntFlag is slow to make
 _KNOWN_GAINED = len(_GAINED) - 1
 _PTS = re.compile(rb"pts(\d+)")
 
 
 class WireError(ExecauditError):
-    """A record does not have the form of the header: probe and package do not fit."""
+    """A record does not have the layout of the header."""
 
 
 class ArgvPiece(NamedTuple):
-    """Bytes of a command line: in every record."""
+    """Bytes of a command line. Every record of an exec has a piece."""
 
     boot_ns: int
     tid: int
-    """With `boot_ns`, what the records of one exec have in common."""
+    """`boot_ns` and `tid` together are the same in all records of one exec."""
     pid: int
     seq: int
-    """Its place among the records of the exec, lost ones counted; the LAST one has the highest."""
+    """The record's number within the exec, lost records included; the LAST one has the highest."""
     failed: bool
-    """The exec was refused."""
+    """The exec failed."""
     total: int
     """Bytes of the whole command line, or UNKNOWN."""
     argc: int
     """Arguments of the whole command line, or UNKNOWN."""
     offset: int
-    """Where `argv` stands in the command line."""
+    """The position of `argv` in the command line."""
     missing: int
-    """With FAULT: bytes that are lost right after `argv`, or UNKNOWN."""
+    """With FAULT: how many bytes are lost right after `argv`, or UNKNOWN."""
     flags: int
     argv: bytes
 
 
 class Image(NamedTuple):
-    """What a process runs: the exec that started it."""
+    """The program that a process runs, named by the exec that started it."""
 
     boot_ns: int
-    """When that took effect; 0: before the probe was attached, and `pid` ran it then."""
+    """When the exec took effect; 0: before the probe was attached, and then process `pid` ran it."""
     pid: int
-    """0, too: not known."""
+    """0, with `boot_ns` 0: not known."""
 
 
 class RawOrigin(NamedTuple):
-    """Where an exec came from, as the probe sends it: `decode_origin` reads it."""
+    """An Origin as the probe sends it; see `decode_origin`."""
 
     auid: int
-    """UNKNOWN when unset; `session` too."""
+    """UNKNOWN if it is not set; so is `session`."""
     session: int
     tty_bytes: int
-    """How many of `texts` are the terminal's."""
+    """How many bytes of `texts` are the terminal. The rest is the cgroup."""
     flags: int
-    """PathFlag, of the cgroup."""
+    """The PathFlags of the cgroup."""
     texts: bytes
 
 
 class Facts(NamedTuple):
-    """What the first record of an exec says beside its piece of the command line."""
+    """The content of the first record of an exec, without its piece of the command line."""
 
     parent: Image
-    """What the process ran before, or was forked from."""
+    """The program that the process ran before, or that the process it was forked from ran."""
     replaces: bool
-    """The parent ran in this very process."""
+    """The parent ran in this same process."""
     caller_tid: int
     ppid: int
     errno: int
@@ -137,9 +137,9 @@ class Facts(NamedTuple):
     cut_to: int
     origin: RawOrigin
     launch: bytes
-    """What was run, as whom: `decode_launch` reads it. The same bytes come again and again."""
+    """The bytes of a Launch; see `decode_launch`. Many execs have the same bytes."""
     account: int
-    """The uid that answers for it: see ea_exec.account."""
+    """The uid that the exec counts for: see ea_exec.account."""
 
 
 class Exit(NamedTuple):
@@ -148,24 +148,24 @@ class Exit(NamedTuple):
     boot_ns: int
     pid: int
     image_ns: int
-    """What it ran, with `image_pid`: see Image."""
+    """`image_ns` and `image_pid` are the Image that it ran."""
     image_pid: int
     status: int
     """As wait(2) gives it."""
 
 
 def is_exit(record: bytes) -> bool:
-    """Says whether a record is the end of a process, and not of an exec."""
+    """Says whether a record is about the end of a process, and not about an exec."""
     return record[_TYPE_AT : _TYPE_AT + 1] == b"\5"
 
 
 def record_type(record: bytes) -> int:
-    """Returns the RecordType of a record, or another number of what is none."""
+    """Returns the RecordType of a record. For other bytes, it may be any number."""
     return record[_TYPE_AT] if len(record) > _TYPE_AT else 0
 
 
 def decode_exit(record: bytes) -> Exit:
-    """Returns what the record of an end says.
+    """Returns the content of the record of an end.
 
     Raises WireError for bytes that the probe cannot have sent.
     """
@@ -196,7 +196,7 @@ def _no_record(record: bytes, reason: object) -> WireError:
 
 
 def decode(record: bytes) -> tuple[ArgvPiece, Facts | None]:
-    """Returns what a record holds; Facts only from the first record of an exec.
+    """Returns the content of a record. Only the first record of an exec has Facts.
 
     Raises WireError for bytes that the probe cannot have sent.
     """
@@ -250,7 +250,7 @@ def _decode_more(record: bytes, kind: int) -> ArgvPiece:
 
 
 def decode_launch(launch: bytes) -> Launch:
-    """Returns what `Facts.launch` says, but for the user's name. A file without a path is not known."""
+    """Decodes `Facts.launch`. The user's name is not in it. Without a path, the file is not known."""
     filename_len, interp_len, _, _, cwd_len, exe_len, _, _ = _LENGTHS.unpack_from(launch)
     (
         path_flags, gained, inode, uid, gid, euid, egid, device, nlink, dirfd, mnt_ns, traced, comm, parent_comm,
@@ -283,7 +283,7 @@ def decode_launch(launch: bytes) -> Launch:
 
 
 def decode_origin(raw: RawOrigin) -> Origin:
-    """Returns what it says, without the name of the login user."""
+    """Decodes a RawOrigin. The name of the login user is not in it."""
     auid, session, tty_bytes, flags, texts = raw
     return Origin(
         auid=None if auid == UNKNOWN else auid,
@@ -294,13 +294,13 @@ def decode_origin(raw: RawOrigin) -> Origin:
 
 
 def terminal(name: bytes) -> bytes:
-    """Returns the path below /dev of a terminal that the kernel calls so: pts3 is pts/3."""
+    """Returns the path below /dev of a terminal, from the kernel's name for it: pts3 becomes pts/3."""
     pts = _PTS.fullmatch(name)
     return b"pts/" + pts[1] if pts else name
 
 
 def at_path(dirfd: int, filename: bytes) -> bytes:
-    """Returns the path of an execveat as the kernel itself names it (fs/exec.c, alloc_bprm)."""
+    """Returns the path that the kernel makes for an execveat (alloc_bprm in fs/exec.c)."""
     if filename.startswith(b"/"):
         return filename
     return b"/dev/fd/%d/%s" % (dirfd, filename) if filename else b"/dev/fd/%d" % dirfd
@@ -309,9 +309,9 @@ def at_path(dirfd: int, filename: bytes) -> bytes:
 def path(components: bytes, flags: int) -> bytes | None:
     """Returns a path from its components, the last one first, each ended by a NUL.
 
-    As /proc/PID/exe and /proc/PID/cwd show it, ` (deleted)` included. A path of which the
-    root end is missing starts with `(cut)/`, and one in a mount that is in no tree with
-    `(unreachable)/`, as getcwd(2) marks it.
+    It is the text that /proc/PID/exe and /proc/PID/cwd show, ` (deleted)` included. A path without its
+    beginning starts with `(cut)/`. One on a file system that is no longer mounted starts with
+    `(unreachable)/`, which is the mark of getcwd(2).
     """
     names = components.split(b"\0")
     names.reverse()  # the empty end of the split becomes the root
@@ -332,7 +332,7 @@ def path(components: bytes, flags: int) -> bytes | None:
 def cgroup_path(components: bytes, flags: int) -> bytes | None:
     """Returns a path from its components, the first one first, each ended by a NUL.
 
-    One of which the other end is missing ends with `/(cut)`.
+    A path without its end ends with `/(cut)`.
     """
     if flags & PathFlag.NONE:
         return None

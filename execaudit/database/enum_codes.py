@@ -1,4 +1,4 @@
-"""The numbers that stand for closed sets in the database. Only ever append to them."""
+"""The numbers that stand for members of enumerations in the database. Only append to these tuples."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from execaudit.enums import Kind, Truncated
 
 KINDS = (Kind.EXEC, Kind.FAILED, Kind.SNAPSHOT)
 TRUNCATIONS = (Truncated.LIMIT, Truncated.FAULT, Truncated.LOST, None)
-"""The last: argv is whole, but differs from argc or argv_bytes, so these stand in argv_cut too. (Another
-process that may write this one's memory can change the arguments during the exec.)"""
+"""None, the last: argv is whole, but does not agree with argc or argv_bytes, so argv_cut has these as well.
+(A process that may write the memory of another can change its arguments during the exec.)"""
 WHOLE = TRUNCATIONS.index(None)

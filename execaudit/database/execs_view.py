@@ -1,11 +1,11 @@
 """The SQL of the view `execs`: the record's names as columns, for any SQLite tool. Pure.
 
-Made from the table of fields. A migration reads it from a file beside it, where it is frozen; a test compares
-the newest file with this, and `python -m execaudit.database.execs_view` prints the next one. It needs SQLite
-3.37 with its JSON functions. A column costs something only where a statement reads it.
+It is made from the table of fields. Each migration has a file with the SQL of its time. A test compares the
+newest file with this module, and `python -m execaudit.database.execs_view` prints the next file. The view
+needs SQLite 3.37 with its JSON functions. A column takes time only if a statement reads it.
 """
 
-# ruff: noqa: S608  # no statement here has a word that is not ours
+# ruff: noqa: S608  # no statement here contains a user's text
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from execaudit.fields import FIELDS, Field, Form, Part
 
 ABSENT = frozenset({"argv_base64"})
 """Fields that the view lacks: SQLite cannot make base64."""
-# Letters of the scripts that most names are written in. Anything else is escaped in `command`, which is
-# safe; the record shows some of it as it is.
+# Letters of the scripts that most names are written in. `command` escapes all other characters; the record
+# shows some of them as they are.
 _VISIBLE = " -~¡-¬®-ͷΑ-ΡΣ-ϿЀ-ԯぁ-ゖァ-ヺ一-鿼가-힣"  # ends of ranges
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -62,7 +62,7 @@ def _each_char(value: str, shown: str) -> str:
 
 
 def _utf8(value: str) -> str:
-    r"""Returns the SQL for bytes as text: each byte that is not UTF-8 as `\xNN`, as escaping.exact has it."""
+    r"""Returns the SQL for bytes as text: each byte that is not UTF-8 as `\xNN`, as escaping.exact does."""
     text = f"CAST({value} AS TEXT)"
     exact = _each_char(value, "CASE WHEN ok THEN c ELSE '\\x' || lower(substr(w, 1, 2)) END")
     return f"CASE WHEN {text} GLOB '*[^ -~]*' THEN {exact} ELSE {text} END"
@@ -90,8 +90,8 @@ def _relative(number: str) -> str:
     return f"(SELECT {key} FROM exec AS o JOIN clock AS c ON c.id = o.clock_id WHERE o.id = {number})"
 
 
-# The arguments as rows (arg), and what is missing (miss), as output.record.split_argv has them. JSON quotes a
-# NUL as \u0000 whatever stands beside it, so replacing that splits the bytes between two holes at once.
+# The arguments as rows (arg), and the missing bytes (miss), as output.record.split_argv makes them. JSON
+# quotes each NUL as \u0000, so replacing that text splits the bytes between two holes at once.
 _ARGUMENTS = (
     "h(k, at, missing) AS (SELECT key + 1, json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(t.holes)),"
     " g(k, s) AS (SELECT k, CASE WHEN k AND substr(s, 1, 1) = x'00' THEN coalesce(substr(s, 2), x'') ELSE s END FROM (SELECT k,"
@@ -117,7 +117,7 @@ def _argv_missing() -> str:
 
 
 def _command() -> str:
-    """Returns the SQL for the arguments as a shell takes them, as output.record.command_line has it."""
+    """Returns the SQL for the arguments as a shell reads them, as output.record.command_line does."""
     bare = "value <> '' AND value NOT GLOB '*[^A-Za-z0-9_@%+=:,./-]*' AND NOT (n = 0 AND instr(value, '='))"
     seen = f"value NOT GLOB '*[^{_VISIBLE}]*' AND {_utf8('value')} = value"
     quoted = "'''' || replace(value, '''', '''\"''\"''') || ''''"
@@ -142,7 +142,7 @@ def _command() -> str:
 
 
 def _container(cgroup: str) -> str:
-    """Returns the SQL for the container that a cgroup names, as query.container has it."""
+    """Returns the SQL for the container that a cgroup names, as query.container does."""
     bare = "CASE WHEN c GLOB '*.scope' THEN substr(c, 1, length(c) - 6) ELSE c END"
     names = ("", "docker-", "cri-containerd-", "nerdctl-", "crio-", "libpod-", "libpod-payload-")
     engines = ", ".join(f"'{name}'" for name in names)
@@ -169,7 +169,7 @@ _DURATION, _STATUS, _REPLACED_BY = (
     f"CASE WHEN e.duration_ns IS NULL THEN x.{column} ELSE e.{column} END"
     for column in ("duration_ns", "status", "replaced_by")
 )
-# As output.record has them.
+# The same as in output.record, which this room must not import.
 _ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
 _GAINED = {bits: ",".join(str(one.name).lower() for one in Gained if one & bits) for bits in range(1, 8)}
 _OWN = {

@@ -1,4 +1,4 @@
-"""The columns in which a Launch and an Origin stand, from the table of fields. Pure."""
+"""The columns for the fields of a Launch and an Origin, from the table of fields. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 _DICTIONARIES = {Form.NAME: "user", Form.COMM: "comm", Form.PATH: "path"}
 BLOB_FORMS = frozenset({Form.BYTES})
-"""What stands in a column as bytes; all else is a number."""
+"""The forms whose columns hold bytes; all others hold a number."""
 
 
 def dictionary_of(field: Field) -> str | None:
-    """Returns the table that has the values of a field; None: the column has them itself."""
+    """Returns the dictionary table that holds a field's values; None: the column holds them itself."""
     return _DICTIONARIES.get(field.form)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SIDES = ("-wal", "-shm", "-journal")
-"""What SQLite appends to the database's name for the files that it keeps beside it."""
+"""SQLite keeps files beside the database, with its name and one of these endings."""
 # The database's header has its journal mode in two bytes (https://sqlite.org/fileformat.html#file_format_version_numbers).
 _MODE_AT, _WAL_MODE = 18, b"\x02\x02"
 
@@ -36,9 +36,9 @@ _ERROR, _BUSY, _LOCKED, _READONLY, _IOERR, _CORRUPT, _FULL, _CANTOPEN, _NOTADB =
     26,
 )
 _PRIMARY = 0xFF
-# A wrong statement. SQLite has the code _ERROR for it, and for some kinds of damage as well.
+# A wrong statement. SQLite's code for it is _ERROR, which it uses for some kinds of damage as well.
 _MISTAKE = -1
-# What SQLite says with these codes; the first that fits counts.
+# The code that a part of SQLite's message stands for; the first that fits counts.
 _ENGLISH = (
     ("malformed", _CORRUPT),
     ("Could not decode", _CORRUPT),
@@ -66,8 +66,8 @@ def open_to_read(
 ) -> _Connection:
     """Opens a database read-only, in autocommit mode.
 
-    `is_unshared`: no process has it open. Then SQLite uses no locks and makes no files: the caller may not
-    be allowed to write to the folder.
+    `is_unshared`: no process has it open. Then SQLite uses no locks and makes no files, so the caller need
+    not be allowed to write to the folder.
     """
     how = "mode=ro"
     if is_unshared:
@@ -85,24 +85,24 @@ def open_to_read(
 def open_to_write(path: Path, *, busy_seconds: float, any_thread: bool = False) -> sqlite3.Connection:
     """Opens or makes a database, in autocommit mode.
 
-    `any_thread`: not only the thread that opens it uses it, but always one at a time.
+    `any_thread`: other threads may use it too, but only one at a time.
     """
     return sqlite3.connect(
         path.absolute(),  # then no name is special, not even ":memory:"
         timeout=busy_seconds,
-        # The driver would begin transactions by itself, and none around DDL.
+        # Otherwise the driver would begin transactions by itself, but none around DDL.
         isolation_level=None,
         check_same_thread=not any_thread,
     )
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """Returns a file that is kept beside a database, in the folder that symbolic links lead to."""
+    """Returns the path of a file that SQLite keeps beside a database, after following symbolic links."""
     return Path(os.path.realpath(path) + suffix)
 
 
 def size_of(path: Path) -> int:
-    """Returns the bytes that a database takes, its WAL included."""
+    """Returns how many bytes a database has, its WAL included."""
     files = (beside(path, ""), beside(path, "-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
 
@@ -111,22 +111,22 @@ def size_of(path: Path) -> int:
 def opened_beside_recorder(path: Path) -> Iterator[sqlite3.Connection]:
     """Opens a history of this version's schema for writing; a recorder may write at the same time.
 
-    Raises StoreError, also for what goes wrong while it is open.
+    Raises StoreError, also for errors while it is open.
     """
     if not os.access(path, os.W_OK):
-        raise StoreError(f"you may not write {path}", fix="run it as root, or as the user whose it is")
+        raise StoreError(f"you may not write {path}", fix="run it as root, or as the owner of the file")
     with (
         translated(f"cannot write {path}", is_ours=True),
         contextlib.closing(open_to_write(path, busy_seconds=_BUSY_SECONDS)) as connection,
     ):
-        # As the recorder does. A power cut may undo the last commits; FULL would make each commit, and a
-        # recorder that waits for it, wait for the disk.
+        # The recorder does the same. A power cut may undo the last commits. With FULL each commit would wait
+        # for the disk, and the recorder would wait for the commit.
         connection.execute("PRAGMA synchronous = NORMAL")
         yield connection
 
 
 def is_unshared(path: Path) -> bool:
-    """Says whether a database is in WAL mode and no process has it open: they would share a file."""
+    """Says whether a database is in WAL mode and no process has it open: then the `-shm` file is missing."""
     try:
         with path.open("rb") as file:
             header = file.read(_MODE_AT + len(_WAL_MODE))
@@ -148,15 +148,15 @@ def lacks_its_wal(path: Path) -> bool:
 def translated(doing: str, *, is_ours: bool) -> Iterator[None]:
     """Turns SQLite's errors into StoreError, also where SQLAlchemy has wrapped them; the cause is kept.
 
-    `is_ours`: the tables are known to be this version's. Then an error that blames the statement or a value
-    is a bug, and passes unchanged; else the file may be the reason. A damaged file raises DamagedStoreError.
+    `is_ours`: the tables are known to be this version's. Then an error about the statement or a value is a
+    bug, and is not changed; otherwise the file may be the reason. A damaged file raises DamagedStoreError.
     """
     try:
         yield
-    except UnicodeDecodeError as exc:  # in SQLite's own message, which quotes what is damaged
+    except UnicodeDecodeError as exc:  # SQLite's own message quotes the damaged bytes
         raise damaged(f"{doing}: malformed text") from exc
     except Exception as exc:
-        error = getattr(exc, "orig", exc)  # SQLAlchemy has its own, around the driver's
+        error = getattr(exc, "orig", exc)  # SQLAlchemy wraps the driver's error
         if not isinstance(error, sqlite3.DatabaseError) or _is_bug(error, is_ours=is_ours):
             raise
         raise _store_error(doing, error) from exc
@@ -168,7 +168,7 @@ def damaged(what: str) -> DamagedStoreError:
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Says whether the disk has no room for the database, or SQLite's limit of its size is reached."""
+    """Says whether the disk has no room for the database, or the database reached SQLite's limit of size."""
     return _code(error) == _FULL
 
 
@@ -185,7 +185,7 @@ def _store_error(doing: str, error: sqlite3.DatabaseError) -> StoreError:
 
 
 def _is_bug(error: sqlite3.DatabaseError, *, is_ours: bool) -> bool:
-    """Says whether a statement or value of ours is wrong, so that to try again is pointless."""
+    """Says whether a statement or value of this program is wrong, so that another try would fail as well."""
     if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
         return True
     return is_ours and (isinstance(error, sqlite3.DataError) or _code(error) == _MISTAKE)
@@ -196,5 +196,5 @@ def _code(error: sqlite3.Error) -> int:
     code: int = getattr(error, "sqlite_errorcode", _ERROR) & _PRIMARY
     if code != _ERROR:
         return code
-    # Python 3.10 has no codes, and errors of the driver itself have none; _ERROR does not say enough.
+    # Python 3.10 has no codes, errors of the driver itself have none, and _ERROR means several things.
     return next((code for words, code in _ENGLISH if words in str(error)), _ERROR)

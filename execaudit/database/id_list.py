@@ -1,4 +1,4 @@
-"""Row ids as one parameter of a statement: SQL reads them with json_each(:name). Pure."""
+"""Pass row ids to SQL as one parameter, which the statement reads with json_each(:name). Pure."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def json_ids(ids: Iterable[int]) -> str:
-    """Returns ids as a JSON list, in the order in which they come."""
+    """Returns ids as a JSON list, in the same order."""
     return f"[{','.join(map(str, ids))}]"

@@ -1,7 +1,7 @@
-"""How SQL finds an exec by what its id says: the boot, the boot clock and the task. Pure.
+"""Find an exec in SQL by the numbers of its id: the boot, the boot clock and the task. Pure.
 
-There is no index for it. The clocks of the boot turn the boot clock into wall clock, `seg` turns that into a
-range of row ids, and in this range the pid is searched for.
+There is no index of ids. The rows of `clock` for the boot turn the boot clock into wall clock, `seg` turns
+that into a range of row ids, and the statement searches this range for the pid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _FAILED = KINDS.index(Kind.FAILED)
 _OF_BOOT = "lower(substr(r.boot_id, 1, 7)) = :boot"
-# The clock may have been stepped within the boot: then the range is as long as the step.
+# If the clock was stepped within the boot, the range is as long as the step.
 _FIND = (
     "WITH offsets(low, high) AS (SELECT min(k.offset_ns), max(k.offset_ns)"  # noqa: S608  # no value is in it
     f" FROM run AS r LEFT JOIN clock AS k ON k.run_id = r.id WHERE {_OF_BOOT}),"
@@ -28,10 +28,10 @@ _FIND = (
     f" AND e.ts - k.offset_ns = :boot_ns AND {_OF_BOOT} AND "
 )
 FIND_EXEC = f"{_FIND}e.pid = :task AND e.kind <> {_FAILED} LIMIT 1"
-"""Of a successful exec or a snapshot, what can be a parent and can end."""
+"""Finds a successful exec or a snapshot. Only these can be a parent or end."""
 FIND_FAILED = f"{_FIND}coalesce(e.tid, e.pid) = :task AND e.kind = {_FAILED} LIMIT 1"
 
 
 def parameters(key: ExecKey) -> dict[str, object]:
-    """Returns the values of the statements' parameters."""
+    """Returns the values of the parameters of both statements."""
     return {"boot": f"{key.boot:07x}", "boot_ns": key.boot_ns, "task": key.task}

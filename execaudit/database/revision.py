@@ -1,4 +1,4 @@
-"""The schema's revision, apart from the schema: reading it must not import SQLAlchemy."""
+"""The schema's revision. It is not in schema.py, because a reader must not import SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ REVISION = "0009"
 
 
 def schema_revision(connection: sqlite3.Connection) -> str | None:
-    """Returns the revision of the schema, or None if it is not a history of ours."""
-    # Other programs use Alembic too.
+    """Returns the revision of the schema, or None if this is not a history of execaudit."""
+    # Other programs use Alembic as well, so one of our tables must exist too.
     found = connection.execute(
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'exec')"
     )

@@ -1,8 +1,8 @@
-"""The tables, as declarations. No behaviour.
+"""The tables, as declarations.
 
 The kernel's texts are BLOBs, because they need not be UTF-8. (Debian's SQLite does not match BLOBs with LIKE
-and GLOB; on TEXT these stop at a NUL.) Dictionaries are append-only, and only the writer's memory avoids
-duplicates: a value may have two ids, so group by value, never by id.
+and GLOB; on TEXT these stop at a NUL.) Dictionaries are append-only. Only the writer's memory avoids
+duplicates, so a value may have two ids: group by value, never by id.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 metadata = MetaData()
 
-# One value per row: next_id (see exec.id), stream_id (16 random bytes made with the file), generation
-# (raised when rows are deleted: what the writer remembers of them is void), argv_grams and argv_used (how
-# many chunks, of those tables, are done).
+# One value per row: next_id (see exec.id); stream_id (16 random bytes, made with the file); generation
+# (raised when rows are deleted: then the writer forgets the ids that it remembers); argv_grams and argv_used
+# (how many chunks these tables have).
 meta = Table(
     "meta",
     metadata,
@@ -47,12 +47,12 @@ run = Table(
     Column("started_ns", Integer, nullable=False),
     # Wall clock of the orderly stop. NULL: it still records, or it was killed.
     Column("stopped_ns", Integer),
-    # Wall clock until which all that it captured is stored; a minute late at most where nothing happens.
+    # Wall clock until which all that it captured is stored. If nothing happens, at most a minute old.
     Column("seen_ns", Integer),
     sqlite_strict=True,
 )
 
-# Wall clock minus boot clock, as the recorder saw it: a new row whenever it was stepped.
+# Wall clock minus boot clock, as the recorder measured it: a new row whenever the wall clock was stepped.
 # exec.ts minus offset_ns is the boot clock again, which is in the exec's id.
 clock = Table(
     "clock",
@@ -75,12 +75,13 @@ def _dictionary(name: str) -> Table:
 
 
 comm = _dictionary("comm")
-# exe, cwd, filename, interpreter, root and cgroup share one: the same paths come in several roles.
+# exe, cwd, filename, interpreter, root and cgroup share this one, because the same paths come in several
+# roles.
 path = _dictionary("path")
 # The captured bytes, each argument ended by a NUL, so that ("",) and () differ.
 argv = _dictionary("argv")
-# Of those lines that are too long to be remembered by the writer, the digest (BLAKE2b, 256 bits: equal ones
-# are the same line). Not of those that an earlier schema stored, or that a pruning shortened.
+# The digest (BLAKE2b, 256 bits: equal digests mean the same line) of lines that are too long for the writer
+# to remember. Lines that an earlier schema stored, or that a pruning shortened, have none.
 long_argv = Table(
     "long_argv",
     metadata,
@@ -94,17 +95,17 @@ user = _dictionary("user")
 
 
 def _shared(name: str, fields: Sequence[Field]) -> Table:
-    """Returns a table of what many execs share: NULL is not known. A migration adds a column, as the last."""
+    """Returns a table of fields that many execs share. NULL: not known. Migrations add columns at the end."""
     columns = [
         Column(column_of(field), LargeBinary if field.form in BLOB_FORMS else Integer) for field in fields
     ]
     return Table(name, metadata, Column("id", Integer, primary_key=True), *columns, sqlite_strict=True)
 
 
-# Where execs come from. A login session has a few of them; each of them thousands of execs.
+# Where execs come from. A login session has a few rows, and each row has thousands of execs.
 origin = _shared("origin", ORIGIN_FIELDS)
 # The program, user and directory of an exec. They repeat, so an exec refers to them by one number.
-# inode is unsigned, and in two's complement: above 2**63 it is negative here.
+# inode is unsigned, in two's complement: from 2**63 on it is negative here.
 launch = _shared("launch", LAUNCH_FIELDS)
 
 # `exec` is a word of SQL in some databases; SQLAlchemy quotes it there.
@@ -116,13 +117,13 @@ exec_ = Table(
     # Wall clock, ns since 1970. Neither unique nor monotonic: clocks are stepped.
     Column("ts", Integer, nullable=False),
     Column("clock_id", Integer, nullable=False),
-    # See codes.KINDS.
+    # See enum_codes.KINDS.
     Column("kind", Integer, nullable=False),
     Column("pid", Integer, nullable=False),
     # NULL: the pid.
     Column("tid", Integer),
     Column("ppid", Integer),
-    # The launch has these two as well. Here they are filters that need not look there.
+    # The launch has these two as well. Here a filter finds them without a look at the launch.
     Column("uid", Integer),
     Column("comm_id", Integer),
     Column("launch_id", Integer),
@@ -130,26 +131,26 @@ exec_ = Table(
     Column("argv_id", Integer, nullable=False),
     # Positive; NULL for a successful exec.
     Column("errno", Integer),
-    # NULL when argv is whole; else see codes.TRUNCATIONS, and argv_cut, which has the totals.
+    # NULL when argv is whole; else see enum_codes.TRUNCATIONS, and argv_cut, which has the totals.
     Column("truncated", Integer),
     # exec.id of the exec that led to this one; always a smaller number.
     Column("parent_id", Integer),
-    # How it ended, if that was known when it was stored; else NULL, see exit.
+    # How long it ran, if it had ended when it was stored; else NULL, see the table exit.
     Column("duration_ns", Integer),
-    # As wait(2) gives it. NULL: the process went on with another program.
+    # As wait(2) gives it. NULL: the process executed another program.
     Column("status", Integer),
-    # exec.id of that one.
+    # exec.id of that program.
     Column("replaced_by", Integer),
     # The rowid is an index's implicit last column, so comm and an id range are one search.
-    # No index on ts (19 bytes a row: `seg` does its work) and none on argv_id (random
-    # writes); both measured as a net loss.
+    # There is no index on ts (19 bytes a row; `seg` does its work) and none on argv_id (random writes).
+    # Measured, both cost more than they gain.
     Index("ix_exec_comm", "comm_id"),
     Index("ix_exec_pid", "pid"),
     Index("ix_exec_parent", "parent_id"),
     sqlite_strict=True,
 )
 
-# Of the few execs whose argv is not whole: what there was. Whole ones say it themselves.
+# The totals of the few execs whose argv is not whole. Those of a whole argv can be counted.
 argv_cut = Table(
     "argv_cut",
     metadata,
@@ -161,8 +162,8 @@ argv_cut = Table(
     sqlite_strict=True,
 )
 
-# How programs ended whose exec was stored before that. Rows are only added: those of exec are never
-# changed.
+# The ends of programs that ended after their exec was stored. A row of exec is never changed; one is added
+# here.
 exit_ = Table(
     "exit",
     metadata,
@@ -188,8 +189,8 @@ stray_exit = Table(
     sqlite_strict=True,
 )
 
-# The time index: which ids were stored together, and the times among them. A row is made
-# longer by the next batch until it covers enough of them.
+# The time index: a range of ids, and the range of their times. The next batch extends the last row until that
+# covers enough ids.
 seg = Table(
     "seg",
     metadata,
@@ -249,15 +250,15 @@ def _index(name: str, column: str) -> Table:
     )
 
 
-# The index of what is in command lines. It is made behind what is stored, so it lacks the newest, and may
-# lack anything else: meta has how many chunks of each are done.
-# Bitmaps of a chunk of lines, see trigrams; id is the chunk times CHUNK_ROWS, plus the row.
+# The index of the texts in command lines. The recorder makes it later than the rows, so it lacks the newest
+# rows and may lack any others: meta says how many chunks there are.
+# The bitmaps of a chunk of lines, see trigram_bitmap; id is the chunk times CHUNK_ROWS, plus the row.
 argv_grams = _index("argv_grams", "bits")
-# The lines of a chunk of execs, see lineuse; id is the chunk.
+# The lines that a chunk of execs uses, see packed_ids; id is the chunk.
 argv_used = _index("argv_used", "ids")
 
 
 @event.listens_for(metadata, "after_create")
 def _add_view(_target: MetaData, connection: Connection, **_: object) -> None:
-    """The view is no table to SQLAlchemy."""
+    """Makes the view: SQLAlchemy's metadata has tables only."""
     connection.exec_driver_sql(execs_view.statement())

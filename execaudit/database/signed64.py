@@ -13,7 +13,7 @@ def signed(number: int) -> int: ...
 @overload
 def signed(number: int | None) -> int | None: ...
 def signed(number: int | None) -> int | None:
-    """Returns what stands in the column for a number from 0 to 2**64 - 1."""
+    """Returns the value to store for a number from 0 to 2**64 - 1."""
     return number if number is None or number < _SIGN else number - _BEYOND
 
 
@@ -22,5 +22,5 @@ def unsigned(stored: int) -> int: ...
 @overload
 def unsigned(stored: int | None) -> int | None: ...
 def unsigned(stored: int | None) -> int | None:
-    """Returns the number that stands in a column."""
+    """Returns the number for a stored value."""
     return stored if stored is None or stored >= 0 else stored + _BEYOND

@@ -1,4 +1,4 @@
-"""One transaction of SQLite's own, in a connection in autocommit mode."""
+"""One transaction in a connection that is in autocommit mode."""
 
 from __future__ import annotations
 

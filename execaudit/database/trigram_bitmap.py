@@ -1,11 +1,13 @@
-"""Which blocks of command lines may contain a text: bitmaps of hashed trigrams. Pure.
+"""Find the blocks of command lines that may contain a text, by bitmaps of hashed trigrams. Pure.
 
-Lines are taken by their ids, in chunks of 8192, each of 128 blocks of 64. For each bucket of the hash a
-chunk has 128 bits: the blocks in which a trigram of that bucket is. A block that has not all buckets of a
-text does not contain it; one that has may, so its lines are looked at. 16 bytes for each line.
+A chunk is 8192 lines with adjacent ids, in 128 blocks of 64 lines. The hash of a trigram names a bucket. For
+each bucket a chunk has 128 bits, one for each block: it is set if the block has a trigram of that bucket. If
+a block lacks one of a text's buckets, it does not contain the text. If it has all of them it may contain the
+text, so its lines are read. The bitmaps take 16 bytes for each line.
 
-Measured on command lines of 80 bytes: a text of 8 characters that is nowhere leads to 1 block in 500, one
-of 4 to 1 in 8. SQLite's own index of trigrams (FTS5) takes 1.3 times the text and 45 us for each line.
+Measured on command lines of 80 bytes: for a text of 8 characters that no line has, 1 block in 500 is read;
+for one of 4 characters, 1 in 8. SQLite's own index of trigrams (FTS5) takes 1.3 times the size of the text,
+and 45 us for each line.
 """
 
 from __future__ import annotations
@@ -18,36 +20,37 @@ if TYPE_CHECKING:
 CHUNK_LINES = 8192
 BLOCK_LINES = 64
 CHUNK_BLOCKS = CHUNK_LINES // BLOCK_LINES
-# Four rows fill a page of SQLite's.
+# Four rows fill a page of SQLite.
 _ROW_BUCKETS = 62
 CHUNK_ROWS = 132
 _BUCKETS = _ROW_BUCKETS * CHUNK_ROWS
 _BITS_BYTES = CHUNK_BLOCKS // 8
 # Their sum times 255 is less than 2**16, so no 16-bit lane carries into the next.
 _FIRST, _SECOND, _THIRD = 1, 31, 225
-# Arguments end with a space, as in the text that is searched.
+# A search sees a space at the end of each argument, in place of the NUL.
 _AS_SEARCHED = bytes.maketrans(b"\0", b" ")
 
 
 class BucketBits(NamedTuple):
-    """Where the bits of a bucket are, in every chunk."""
+    """The position of a bucket's bits, the same in every chunk."""
 
     row: int
     """Below CHUNK_ROWS."""
     offset: int
-    """Bytes."""
+    """In bytes, within the row."""
     size: int
+    """In bytes."""
 
 
 def _hashes(text: bytes) -> memoryview:
-    """Returns a hash of each trigram: arithmetic on one number that has 16 bits for each byte of text."""
+    """Returns a hash of each trigram, computed with one large number that has 16 bits for each byte."""
     wide = int.from_bytes(text.decode("latin-1").encode("utf-16-le"), "little")
     hashed = _FIRST * wide + _SECOND * (wide >> 16) + _THIRD * (wide >> 32)
     return memoryview(hashed.to_bytes(2 * len(text) + 2, "little")).cast("H")[: max(0, len(text) - 2)]
 
 
 class Chunk:
-    """The bitmaps of a chunk while they are made, half a megabyte."""
+    """The bitmaps of a chunk that is being indexed: half a megabyte."""
 
     def __init__(self) -> None:
         self._bits = [0] * _BUCKETS
@@ -56,12 +59,12 @@ class Chunk:
         """Adds lines, each ended by a NUL, to one of the blocks."""
         bit = 1 << block
         bits = self._bits
-        # Two hashes may fall into the same bucket: that does no harm.
+        # Two hashes may name the same bucket. Then more blocks are read, but none is missed.
         for hashed in set(_hashes(b"".join(lines).translate(_AS_SEARCHED))):
             bits[hashed % _BUCKETS] |= bit
 
     def add_anything(self, block: int) -> None:
-        """Marks one of the blocks as one that may contain every text."""
+        """Sets all bits of one of the blocks, so that it may contain every text."""
         bit = 1 << block
         self._bits = [bits | bit for bits in self._bits]
 
@@ -74,7 +77,7 @@ class Chunk:
 
 
 def places(text: bytes) -> list[BucketBits]:
-    """Returns where to look for a text; none for one of less than three bytes, which no bitmap knows.
+    """Returns the positions of a text's buckets; none for a text of less than three bytes.
 
     Adjacent trigrams correlate, so every third is tested first.
     """

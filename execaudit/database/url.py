@@ -1,4 +1,4 @@
-"""What `--db` names. Pure."""
+"""Read the value of `--db`. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _URL = r"([a-z][a-z0-9+.-]*)://(.*)"
 def database_path(text: str) -> Path:
     """Returns the SQLite file that a path, or a `sqlite:///` URL as SQLAlchemy writes it, names.
 
-    Raises ConfigError for other databases and for what names no file.
+    Raises ConfigError for other databases, and for a text that names no file.
     """
     url = re.fullmatch(_URL, text, re.DOTALL)
     if url is None:
@@ -22,7 +22,7 @@ def database_path(text: str) -> Path:
     elif url[1] == "sqlite" and url[2].startswith("/"):
         name = url[2][1:]
     else:
-        # Not the whole URL: it may have a password, and this may go to a log.
+        # Not the whole URL: it may contain a password, and the message may go to a log.
         raise ConfigError(
             f"cannot use the database {url[1]}://...",
             fix="this version keeps its history in SQLite; give a path, or sqlite:///PATH",

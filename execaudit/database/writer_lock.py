@@ -1,4 +1,4 @@
-"""One writer per database: a lock that dies with its process."""
+"""The lock that lets one process at a time write a database. The kernel releases it when the process ends."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_held(database: Path) -> bool:
 
 
 def is_readable(database: Path) -> bool:
-    """Says whether this user may read the lock's file, so that is_held() is sure; also if there is none."""
+    """Says whether this user may read the lock's file, or there is none: then is_held() is reliable."""
     path = _lock_file(database)
     return os.access(path, os.R_OK) or not path.exists()
 
@@ -75,7 +75,7 @@ def _is_listed(path: Path) -> bool:
 
 
 def _devices(handle: int) -> set[tuple[int, int]]:
-    """Returns the numbers of a file's device as stat and as its mount have them: of btrfs, they differ."""
+    """Returns the numbers of a file's device: that of stat, and that of its mount. On btrfs they differ."""
     device = os.fstat(handle).st_dev
     devices = {(os.major(device), os.minor(device))}
     about = Path(f"/proc/self/fdinfo/{handle}").read_text(encoding="ascii")
@@ -89,7 +89,7 @@ def _devices(handle: int) -> set[tuple[int, int]]:
 
 
 class WriterLock:
-    """Held from construction to release, or to the process's end."""
+    """Holds the lock from construction until release, or until the process ends."""
 
     def __init__(self, database: Path) -> None:
         """Raises StoreError when another process records there, naming its pid."""
@@ -142,5 +142,5 @@ class WriterLock:
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self) -> None:
-        """Lets the next writer in. The file stays: removing it would race with that one."""
+        """Releases the lock. The file stays: to remove it would race with the next writer."""
         os.close(self._fd)

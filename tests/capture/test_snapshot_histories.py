@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.capture.snapshot import Beginning, Roots, settle
+from execaudit.capture.snapshot import Beginning, Roots, find_present
 from tests.capture.processes import ATTACHED_NS, TICK_NS, TICKS, process
 from tests.histories import BOOT_ID, HOST
 
@@ -140,7 +140,7 @@ def test_any_history_has_its_roots(
     attached_ns = host.attached_ns or 0
 
     beginning = Beginning(HOST, BOOT_ID, lambda _: None, attached_ns, 0)
-    roots = Roots(settle(before, after, host.captured.values(), attached_ns, TICKS), beginning)
+    roots = Roots(find_present(before, after, host.captured.values(), attached_ns, TICKS), beginning)
     keys = {pid: roots.key_of(pid) for pid in host.named}
     rows = [*roots.events(), *roots.take_referred()]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from execaudit.capture.snapshot import Beginning, Roots, Settled
+from execaudit.capture.snapshot import Beginning, Present, Roots
 from execaudit.enums import Kind, Truncated
 from execaudit.event import ExecEvent, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
@@ -26,10 +26,12 @@ def thread(pid: int, ppid: int = 2, comm: bytes = b"kworker/0:1") -> Running:
 KTHREADD = thread(2, 0, b"kthreadd")
 
 
-def make_roots(running: Iterable[Running], lazy: Iterable[Running] = (), loader: int | None = None) -> Roots:
+def make_roots(
+    running: Iterable[Running], possible: Iterable[Running] = (), loader: int | None = None
+) -> Roots:
     """Returns the rows of these."""
     beginning = Beginning(HOST, BOOT_ID, {1000: "ann", 1: "bob"}.get, ATTACHED_NS, WALL_OFFSET_NS)
-    return Roots(Settled(list(running), looks(*lazy)), beginning, loader=loader)
+    return Roots(Present(list(running), looks(*possible)), beginning, loader=loader)
 
 
 def key(pid: int) -> ExecKey:
@@ -122,7 +124,7 @@ def test_nobody_is_asked_for_a_name_before_the_rows_are() -> None:
     """The thread that asks would keep the privileges of a recorder that only begins."""
     asked: list[int] = []
     beginning = Beginning(HOST, BOOT_ID, asked.append, ATTACHED_NS, WALL_OFFSET_NS)
-    roots = Roots(Settled([process(7, uid=1000)], {}), beginning)
+    roots = Roots(Present([process(7, uid=1000)], {}), beginning)
     before = [*asked]
     roots.events()
 
@@ -209,7 +211,7 @@ def test_nobody_at_all_is_no_error() -> None:
     assert (roots.events(), roots.take_referred()) == ([], [])
 
 
-def test_a_lazy_row_comes_when_it_is_named() -> None:
+def test_a_possible_row_comes_when_it_is_named() -> None:
     """Once, however often; one that is not named never."""
     roots = make_roots([later(1, 0)], [process(7), process(8)])
     assert pids(roots.events()) == [1]
@@ -222,10 +224,10 @@ def test_a_lazy_row_comes_when_it_is_named() -> None:
     assert roots.take_referred() == []
 
 
-def test_a_lazy_row_brings_its_parents() -> None:
+def test_a_possible_row_brings_its_parents() -> None:
     """They ran when it was read, and come before it; one that is there already does not come again."""
-    lazy = [process(6, 7), process(7, 8), process(8, 1), process(9, 8), process(10, 1)]
-    roots = make_roots([later(1, 0)], lazy)
+    possible = [process(6, 7), process(7, 8), process(8, 1), process(9, 8), process(10, 1)]
+    roots = make_roots([later(1, 0)], possible)
 
     roots.key_of(8)
     roots.key_of(6)
@@ -236,7 +238,7 @@ def test_a_lazy_row_brings_its_parents() -> None:
     assert event.parent == key(8)
 
 
-def test_a_row_brings_its_lazy_parents() -> None:
+def test_a_row_brings_its_possible_parents() -> None:
     """What had just ended still led to what ran."""
     roots = make_roots([later(7, 6), later(1, 0)], [process(6, 5), process(5, 1), process(4, 1)])
 

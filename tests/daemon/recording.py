@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from execaudit.capture.assembler import Assembler, Machine
-from execaudit.capture.snapshot import Beginning, Roots, Settled
+from execaudit.capture.snapshot import Beginning, Present, Roots
 from execaudit.capture.start import Begun
 from execaudit.daemon.recorder import Recorder, Totals
 from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
@@ -80,7 +80,7 @@ def record(
         assert isinstance(source, FakeSource)
         should_stop = source.emptied.is_set
     if roots is None:
-        roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
+        roots = Roots(Present([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
     assembler = Assembler(Machine("host", BOOT, lambda uid: f"u{uid}", roots.key_of))
     begun = Begun(begun_with or [], roots, clock.wall_ns(), clock.wall_ns(), stopped_ns)
     return Recorder(source, assembler, sinks, host="host", begun=begun).run(should_stop)

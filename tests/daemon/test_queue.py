@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from execaudit.capture.assembler import Assembler, Machine
-from execaudit.capture.snapshot import Beginning, Roots, Settled
+from execaudit.capture.snapshot import Beginning, Present, Roots
 from execaudit.capture.start import Begun
 from execaudit.daemon import recorder
 from execaudit.daemon.recorder import Recorder, Totals
@@ -99,7 +99,7 @@ def test_a_host_at_rest_is_looked_at_less_often() -> None:
 
 def test_the_most_that_was_queued_is_known() -> None:
     """Also when all of it has long been decoded: who looks now and then sees no queue."""
-    roots = Roots(Settled([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
+    roots = Roots(Present([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
     first_ = exec_record(1)
     begun = Begun([first_], roots, clock.wall_ns(), clock.wall_ns())
     source = FakeSource([])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from execaudit.capture.snapshot import Beginning, Roots, Settled
+from execaudit.capture.snapshot import Beginning, Present, Roots
 from execaudit.daemon import recorder
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.recorder import Totals
@@ -52,7 +52,7 @@ def running(pid: int, ppid: int) -> Running:
 def test_what_ran_before_comes_first_and_what_is_named_later_follows() -> None:
     """Rows of running programs reach the sinks; of one that may have ended, when it is named."""
     sink = KeepingSink()
-    settled = Settled([running(70, 1)], {71: running(71, 70), 72: running(72, 70)})
+    settled = Present([running(70, 1)], {71: running(71, 70), 72: running(72, 70)})
     roots = Roots(settled, Beginning("host", BOOT, lambda uid: f"u{uid}", 5, 0))
     child = first(EXEC, Head(9, 80, 80, flags=LAST), Facts(parent=(0, 71)), b"")
     end = ended(Head(boot_ns=11, pid=80), (9, 80), 256)

@@ -16,7 +16,7 @@ import pytest
 from execaudit.capture import loader
 from execaudit.capture.probe import Probe
 from execaudit.capture.probe_options import ProbeOptions
-from execaudit.capture.recursion_misses import Misses, shown
+from execaudit.capture.recursion_misses import Misses, from_proc
 from execaudit.capture.wire import decode, is_exit
 from execaudit.errors import ProbeError
 from execaudit.system import shipped
@@ -80,12 +80,12 @@ def test_what_the_kernel_left_out_is_counted(tmp_path: Path) -> None:
     assert after - before >= 5
     assert Misses(descriptors[:2]).read() == recursing.read()
     # What is read where bpf() is refused.
-    assert [shown(program) for program in descriptors[:2]] == [recursing.read(), 0]
+    assert [from_proc(program) for program in descriptors[:2]] == [recursing.read(), 0]
     for descriptor in descriptors[:2]:
         os.close(descriptor)
     assert recursing.read() is None
     with Path(os.devnull).open("rb") as other:
-        assert shown(other.fileno()) is None
+        assert from_proc(other.fileno()) is None
 
 
 def test_the_probe_says_what_was_left_out() -> None:
