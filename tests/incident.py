@@ -1,6 +1,7 @@
 """The incident of docs/recipes.md: one night of a web server, the same each time it is made.
 
-`python -m tests.incident FILE` makes the history that the page asks.
+`python -m tests.incident FILE` makes the history that the page asks. The file has more than 400 lines
+because it is one story: a reader can follow the night from the first line to the last.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 
 from tests.live.lineage import IDENTITY, by_id, identity_of, identity_seen
 from tests.live.recording import recording, text
+from tests.truth.guise_setup import NOBODY, Guises
 from tests.truth.guises import (
     AFTER_FAILURE,
     BELOW_CONTAINER,
@@ -20,9 +21,7 @@ from tests.truth.guises import (
     IN_USER_NAMESPACE,
     LOGGED_IN,
     NO_NAME,
-    NOBODY,
     ODD_NAME,
-    Guises,
 )
 from tests.truth.starts import MISC, SCRIPT
 

@@ -14,7 +14,8 @@ import pytest
 from tests.live.lineage import by_id, end_of, execs_of, identity_of, identity_seen
 from tests.live.recording import argv_of, recording
 from tests.truth.acts import Playing
-from tests.truth.guises import LOGGED_IN, NOBODY, ODD_NAME, Guises
+from tests.truth.guise_setup import NOBODY, Guises
+from tests.truth.guises import LOGGED_IN, ODD_NAME
 from tests.truth.processes import await_true, children_of, sleeps, state_of, threads_of, who_is
 
 if TYPE_CHECKING:

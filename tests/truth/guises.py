@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -10,14 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.truth.acts import Play, play
+from tests.truth.guise_setup import AS_NOBODY, NOBODY, Guises
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from tests.truth.acts import Word
-    from tests.truth.programs import Programs
-
-NOBODY = 65534
 LOGGED_IN = NOBODY
 NO_NAME = 54_321
 """A uid that has no user."""
@@ -26,80 +22,7 @@ CONTAINER = "0123456789abcdef" * 4
 FAILED = "/nonexistent/execaudit-guise"
 _ODD_GROUP = b"caf\xe9 (\x1b) x"
 _NET_RAW = "cap_net_raw"
-_AS_NOBODY = ("become", str(NOBODY), str(NOBODY))
 _LOGIN = Path("/proc/self/loginuid")
-
-
-class Guises:
-    """The programs, a folder, and one on each kind of mount that it takes."""
-
-    def __init__(self, programs: Programs, folder: Path) -> None:
-        self.programs = programs
-        self.folder = folder
-        self.nosuid = folder / "nosuid"
-        self.suid = folder / "suid"
-        """Where files give privileges, as those of /tmp need not."""
-        self.unified = folder / "unified"
-        self.pids: Path | None = folder / "pids"
-        """Where the pids controller's groups are; None: they are the unified hierarchy's."""
-        self.group_name = f"execaudit-test-{os.getpid()}"
-        """Of the cgroup that all others are in."""
-
-    @contextlib.contextmanager
-    def mounted(self) -> Iterator[None]:
-        """Mounts what the guises need, and leaves nothing behind."""
-        with contextlib.ExitStack() as undo:
-            for folder, *how in (
-                (self.nosuid, "tmpfs", "-o", "nosuid,mode=755"),
-                (self.suid, "tmpfs", "-o", "suid,mode=755"),
-                (self.unified, "cgroup2"),
-            ):
-                undo.enter_context(_mount(folder, how))
-            if _has_own_hierarchy("pids"):
-                assert self.pids
-                undo.enter_context(_mount(self.pids, ["cgroup", "-o", "pids"]))
-            else:
-                self.pids = None
-            undo.callback(self._remove_groups)
-            yield
-
-    def _remove_groups(self) -> None:
-        for root in filter(None, (self.unified, self.pids)):
-            # The deepest first.
-            for folder in sorted(root.glob(f"{self.group_name}/**"), reverse=True):
-                folder.rmdir()
-
-    def group(self, root: Path, *parts: str) -> Path:
-        """Makes a cgroup."""
-        path = Path(root, self.group_name, *parts)
-        path.mkdir(parents=True)
-        return path
-
-    def copy(self, name: str, mode: int = 0o755, folder: Path | None = None) -> Path:
-        """Returns a program of its own that says who it is."""
-        path = Path(shutil.copy(self.programs.introspect, (folder or self.folder) / name))
-        path.chmod(mode)
-        return path
-
-    def setid(self, name: str, mode: int, owner: int = 0) -> Path:
-        """Returns such a program with this owner, group and mode."""
-        path = self.copy(name, folder=self.suid)
-        os.chown(path, owner, owner)
-        path.chmod(mode)
-        return path
-
-    def acts(self, *words: Word) -> Play:
-        """Has a process act."""
-        return play(self.programs.acts, *words)
-
-    def as_nobody(self, program: Path) -> Play:
-        """Starts a program as a user without privileges."""
-        return self.acts(*_AS_NOBODY, "exec", program)
-
-    def in_groups(self, *groups: Path) -> Play:
-        """Starts the program in cgroups."""
-        joins = [word for group in groups for word in ("write", group / "cgroup.procs", "0")]
-        return self.acts(*joins, "fork", "[", "exec", self.programs.introspect, "]")
 
 
 class Guise(NamedTuple):
@@ -110,25 +33,6 @@ class Guise(NamedTuple):
     privileged: str | None = None
     interpreter: str | None = None
     """Of a script, `{}` being the program that says who it is."""
-
-
-@contextlib.contextmanager
-def _mount(folder: Path, how: Sequence[str]) -> Iterator[None]:
-    folder.mkdir()
-    subprocess.run(["mount", "-t", *how, "none", folder], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
-
-
-def _has_own_hierarchy(controller: str) -> bool:
-    """Says whether a controller is used as in cgroup v1, or can be."""
-    hierarchies = dict(line.split()[:2] for line in Path("/proc/cgroups").read_text().splitlines()[1:])
-    with contextlib.suppress(FileNotFoundError):
-        if controller in Path("/sys/fs/cgroup/cgroup.controllers").read_text().split():
-            return False
-    return controller in hierarchies
 
 
 # ---- users
@@ -247,7 +151,7 @@ def _below_container(guises: Guises, name: str) -> Play:
 
 def _in_user_namespace(guises: Guises, name: str) -> Play:
     unshare = shutil.which("unshare") or ""
-    return guises.acts(*_AS_NOBODY, "exec", unshare, "--user", "--map-root-user", guises.copy(name))
+    return guises.acts(*AS_NOBODY, "exec", unshare, "--user", "--map-root-user", guises.copy(name))
 
 
 # ---- privileges
@@ -276,7 +180,7 @@ def _setuid_twice(guises: Guises, name: str) -> Play:
     """The second file gives nothing: its caller is root already, by its effective id."""
     first = Path(shutil.copy(guises.programs.acts, guises.suid / f"{name}-first"))
     first.chmod(0o4755)
-    return guises.acts(*_AS_NOBODY, "exec", first, "exec", guises.setid(name, 0o4755))
+    return guises.acts(*AS_NOBODY, "exec", first, "exec", guises.setid(name, 0o4755))
 
 
 def _lowered_root(program: Path) -> Play:
@@ -293,7 +197,7 @@ def _setuid_from_lowered_root(guises: Guises, name: str) -> Play:
 
 
 def _setuid_without_new_privileges(guises: Guises, name: str) -> Play:
-    return guises.acts(*_AS_NOBODY, "no-new-privileges", "exec", guises.setid(name, 0o4755))
+    return guises.acts(*AS_NOBODY, "no-new-privileges", "exec", guises.setid(name, 0o4755))
 
 
 def _setuid_on_nosuid(guises: Guises, name: str) -> Play:
@@ -324,11 +228,11 @@ def _with_capability_twice(guises: Guises, name: str) -> Play:
     """The second file gives what its caller is permitted already."""
     first = Path(shutil.copy(guises.programs.acts, guises.suid / f"{name}-first"))
     subprocess.run(["setcap", f"{_NET_RAW}=ep", first], check=True)
-    return guises.acts(*_AS_NOBODY, "exec", first, "exec", _capable(guises, name, "ep"))
+    return guises.acts(*AS_NOBODY, "exec", first, "exec", _capable(guises, name, "ep"))
 
 
 def _with_capability_without_new_privileges(guises: Guises, name: str) -> Play:
-    return guises.acts(*_AS_NOBODY, "no-new-privileges", "exec", _capable(guises, name, "ep"))
+    return guises.acts(*AS_NOBODY, "no-new-privileges", "exec", _capable(guises, name, "ep"))
 
 
 def _with_capability_as_root(guises: Guises, name: str) -> Play:
@@ -403,7 +307,7 @@ def _after_failure(guises: Guises, name: str) -> Play:
     ours, theirs = os.openpty()
     acts = (
         "write", _LOGIN, str(LOGGED_IN), "write", group / "cgroup.procs", "0", "name", "parent",
-        "fork", "[", *_AS_NOBODY, "fail", FAILED, name, "exec", guises.copy(name), "]",
+        "fork", "[", *AS_NOBODY, "fail", FAILED, name, "exec", guises.copy(name), "]",
     )  # fmt: skip
     try:
         return play("setsid", "--ctty", "--wait", guises.programs.acts, *acts, stdin=theirs)
