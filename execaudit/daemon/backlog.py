@@ -74,6 +74,8 @@ class _Waiting:
         self.shares: dict[int | None, int] | None = None
         """None: not weighed yet."""
         self.lost = Lost()
+        self.lost_until_ns = from_ns
+        """When the last exec of these was. `seen_ns` can be earlier: not all until then need be finished."""
         self.told: Finished | None = None
         """What first() returned. It may be being written, so it is not changed."""
 
@@ -125,7 +127,8 @@ class Backlog:
         if head.told is None:
             batch, lost = head.batch, head.lost
             if lost:
-                gaps = lost.gaps(batch.host or self._host, GapReason.STORE_FULL, head.from_ns, batch.seen_ns)
+                until_ns = max(batch.seen_ns, head.lost_until_ns)
+                gaps = lost.gaps(batch.host or self._host, GapReason.STORE_FULL, head.from_ns, until_ns)
                 batch = batch._replace(gaps=[*batch.gaps, *gaps])
             head.told = batch
         return head.told
@@ -210,6 +213,7 @@ class Backlog:
         seen_ns = max(last.batch.seen_ns, entry.batch.seen_ns)
         last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns)
         last.lost.add(entry.lost)
+        last.lost_until_ns = max(last.lost_until_ns, entry.lost_until_ns)
         self._hold(last)
         return True
 
@@ -220,6 +224,7 @@ def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
     kept, dropped = _divided(batch.events, lambda event: account_of(event) not in accounts)
     exits = [] if None in accounts else batch.exits
     entry.lost.count(dropped, len(batch.exits) - len(exits))
+    entry.lost_until_ns = max((entry.lost_until_ns, *(event.time_ns for event in dropped)))
     entry.batch = batch._replace(events=kept, exits=exits)
 
 

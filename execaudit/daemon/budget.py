@@ -97,7 +97,9 @@ class Budget:
         if self._lost and (pressure is None or self._monotonic() >= self._next_gap):
             self._next_gap = self._monotonic() + _JOINED_SECONDS
             gaps += self.take_gaps()
-        admitted = batch._replace(events=events, exits=exits, gaps=gaps)
+        # What is in no gap yet is not finished: if the recorder is killed, the next one's gap begins there.
+        seen_ns = min(batch.seen_ns, self._lost_ns[0]) if self._lost else batch.seen_ns
+        admitted = batch._replace(events=events, exits=exits, gaps=gaps, seen_ns=seen_ns)
         self._charge(admitted)
         return admitted
 

@@ -12,12 +12,12 @@ from execaudit.daemon.backlog import Backlog, Finished
 from execaudit.daemon.losses import joined, neighbours_joined
 from execaudit.enums import GapReason, Kind
 from execaudit.event import Gap, Nanoseconds
-from tests.histories import HOST, changed, make_event, make_exit, make_gap
+from tests.histories import HOST, at, changed, make_event, make_exit, make_gap
 
 if TYPE_CHECKING:
     from execaudit.event import ExecEvent
 
-EVENT = make_event(b"a", pid=1)
+EVENT = make_event(b"a", pid=1, time_ns=Nanoseconds(0))
 ACCOUNTS = (0, 1000, 1001)
 
 
@@ -94,6 +94,20 @@ def test_each_exec_is_written_once_or_counted(acts: list[Finished | str], most_b
     assert sum(gap.count or 0 for gap in others) == 3 * sum(len(batch.gaps) for batch in given_)
     whole = [batch for batch in out if any(batch is each for each in given_)]
     assert whole == [batch for batch in given_ if any(batch is each for each in whole)]
+
+
+def test_a_gap_covers_what_was_dropped() -> None:
+    """Also when the batch is said to be finished until an earlier moment: gaps of others are held back."""
+    backlog = Backlog(HOST, 10)
+    backlog.add(Finished([make_event()], [], [], at(10)))
+    late = [make_event(seconds=each, account=7) for each in (21, 12, 25)]
+    backlog.add(Finished(late, [], [], at(11)))
+    backlog.first()
+    backlog.written()
+    batch = backlog.first()
+
+    assert batch is not None
+    assert [(at(10), at(25), 3)] == [(gap.from_ns, gap.to_ns, gap.count) for gap in batch.gaps]
 
 
 def test_one_users_lines_do_not_cost_others_theirs() -> None:

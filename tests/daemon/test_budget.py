@@ -72,6 +72,22 @@ def test_the_account_that_took_most_is_refused_first() -> None:
     assert {65_534} == {event.account for event in budget.admit(both, 0.1).events}
 
 
+def test_what_was_refused_is_not_finished_before_its_gap() -> None:
+    """A recorder may be killed: the gap of the next one begins where all is stored or in a gap."""
+    steady = _Steady()
+    budget = Budget(HOST, monotonic=steady)
+    budget.admit(batch_of(5, 500, 1000), None)
+
+    def seen_after(first: int) -> float:
+        batch = batch_of(5, 3, 1000, first)._replace(seen_ns=at(first + 100))
+        admitted = budget.admit(batch._replace(exits=[]), 0.0)
+        return (admitted.seen_ns - at(0)) / 10**9
+
+    assert [600, 510, 510] == [seen_after(first) for first in (500, 510, 520)]
+    steady.seconds = 60
+    assert [700, 610] == [seen_after(first) for first in (600, 610)]
+
+
 def test_ends_of_what_was_refused_are_counted_with_it() -> None:
     """They would be rows as well."""
     budget = Budget(HOST)
