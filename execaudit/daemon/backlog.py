@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 
-# Bytes of Python's memory for an event without its arguments, and for the end of a program. Measured with
-# tracemalloc over the tests' storm, without texts that many execs share.
+# Bytes of Python's memory for an event without its arguments and paths, and for the end of a program.
+# Measured with tracemalloc over the tests' storm, without texts that many execs share.
 _EVENT_BYTES = 1000
 _EXIT_BYTES = 400
 # So many gaps that wait are kept apart; more are joined.
@@ -37,28 +37,55 @@ class _Finished(NamedTuple):
     """The host's name then; None: as before."""
 
 
+class Weight(NamedTuple):
+    """What the execs of an account have in a batch."""
+
+    execs: int
+    argv_bytes: int
+    """Of command lines."""
+    shared_bytes: int
+    """Of their paths. What several execs share counts once."""
+    path_bytes: int
+    """Of these paths too, but counted for each exec."""
+
+
 class Finished(_Finished):
     """What the recorder has finished since the last batch."""
 
     @cached_property
-    def weights(self) -> dict[int | None, tuple[int, int]]:
-        """How many execs each account has here, and how many bytes of command lines.
+    def weights(self) -> dict[int | None, Weight]:
+        """What the execs of each account have here.
 
         Computed once for all who ask: the budget of accounts, and the backlog of each sink.
         """
-        weights: dict[int | None, tuple[int, int]] = {}
+        sums: dict[int | None, list[int]] = {}
+        # By identity: equal launches are mostly the same object, and to compare them takes longer.
+        lengths: dict[int, int] = {}
         for event in self.events:
-            account = account_of(event)
-            execs, argv_bytes = weights.get(account, (0, 0))
-            weights[account] = execs + 1, argv_bytes + len(event.argv or b"")
-        return weights
+            launch, origin, account = event.launch, event.origin, account_of(event)
+            of_account = sums.get(account)
+            if of_account is None:
+                of_account = sums[account] = [0, 0, 0, 0]
+            texts, more = lengths.get(id(launch)), lengths.get(id(origin))
+            if texts is None:
+                texts = lengths[id(launch)] = _length_of(
+                    launch.filename, launch.exe, launch.cwd, launch.interpreter, launch.root
+                )
+                of_account[2] += texts
+            if more is None:
+                more = lengths[id(origin)] = _length_of(origin.cgroup)
+                of_account[2] += more
+            of_account[0] += 1
+            of_account[1] += len(event.argv or b"")
+            of_account[3] += texts + more
+        return {account: Weight._make(each) for account, each in sums.items()}
 
     @cached_property
     def shares(self) -> dict[int | None, int]:
         """About how many bytes of memory the execs of each account take; ends and gaps are nobody's."""
         shares = {
-            account: execs * _EVENT_BYTES + argv_bytes
-            for account, (execs, argv_bytes) in self.weights.items()
+            account: execs * _EVENT_BYTES + argv_bytes + shared_bytes
+            for account, (execs, argv_bytes, shared_bytes, _) in self.weights.items()
         }
         if self.gaps or self.exits:
             rest = _EVENT_BYTES * len(self.gaps) + _EXIT_BYTES * len(self.exits)
@@ -216,6 +243,10 @@ class Backlog:
         last.lost_until_ns = max(last.lost_until_ns, entry.lost_until_ns)
         self._hold(last)
         return True
+
+
+def _length_of(*paths: bytes | None) -> int:
+    return sum([len(path) for path in paths if path])
 
 
 def _strip(entry: _Waiting, accounts: set[int | None]) -> None:

@@ -39,16 +39,18 @@ class Stored(NamedTuple):
     """What a sink stores of an exec."""
 
     exec_bytes: int
-    """About how much it takes beside its arguments."""
+    """About how much it takes beside its arguments and paths."""
     argv_times: int
     """How often its arguments are there."""
+    shares_paths: bool
+    """Whether equal paths of several execs are there once."""
     has_end: bool
     """Whether its end is stored, too."""
 
 
-HISTORY = Stored(150, 1, has_end=True)
+HISTORY = Stored(150, 1, shares_paths=True, has_end=True)
 """With its indexes and its end."""
-JSON_LOG = Stored(1000, 2, has_end=False)
+JSON_LOG = Stored(1000, 2, shares_paths=False, has_end=False)
 """Before it is compressed. The arguments are in `argv` and in `command`."""
 
 
@@ -173,8 +175,8 @@ class Budget:
         return sum(self._taken(batch).values())
 
     def _taken(self, batch: Finished) -> dict[int | None, int]:
-        exec_bytes, times, _ = self._stored
+        exec_bytes, times, shares_paths, _ = self._stored
         return {
-            account: execs * exec_bytes + argv_bytes * times
-            for account, (execs, argv_bytes) in batch.weights.items()
+            account: execs * exec_bytes + argv_bytes * times + (shared_bytes if shares_paths else path_bytes)
+            for account, (execs, argv_bytes, shared_bytes, path_bytes) in batch.weights.items()
         }

@@ -77,10 +77,8 @@ class Retention:
         """Returns what is to be stored of a batch: all of it, unless the history is at its limit."""
         pressure = self._pressure
         # One batch can be larger than the room that is left.
-        if (
-            pressure is None
-            and sum(argv_bytes for _, argv_bytes in batch.weights.values()) > self._room_bytes
-        ):
+        size = sum(weight.argv_bytes + weight.shared_bytes for weight in batch.weights.values())
+        if pressure is None and size > self._room_bytes:
             pressure = 0.0
         return self._budget.admit(batch, pressure, self._room_bytes)
 

@@ -96,6 +96,17 @@ def test_each_exec_is_written_once_or_counted(acts: list[Finished | str], most_b
     assert whole == [batch for batch in given_ if any(batch is each for each in whole)]
 
 
+def test_long_paths_are_weighed() -> None:
+    """A user who asks for programs by paths of 4 KB holds no more than others. Equal ones count once."""
+    one = Finished([make_event(filename=b"/x" * 2000)], [], [], Nanoseconds(1))
+    same = Finished([*one.events] * 10, [], [], Nanoseconds(1))
+    other = Finished([make_event(filename=b"/%d" % n * 1000) for n in range(10)], [], [], Nanoseconds(1))
+
+    assert 4000 < weight(one) < 6000
+    assert weight(same) < 10 * 1000 + 5000
+    assert 30_000 < weight(other)
+
+
 def test_a_gap_covers_what_was_dropped() -> None:
     """Also when the batch is said to be finished until an earlier moment: gaps of others are held back."""
     backlog = Backlog(HOST, 10)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from execaudit.daemon import retention
 from execaudit.daemon.backlog import Finished
-from execaudit.daemon.budget import Budget
+from execaudit.daemon.budget import HISTORY, JSON_LOG, Budget, Stored
 from execaudit.daemon.retention import Retention
 from execaudit.database import files
-from execaudit.enums import Ended, GapReason
+from execaudit.enums import Ended, GapReason, Kind
 from execaudit.event import End, ExecEvent, Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
@@ -22,8 +24,6 @@ from tests.histories import BOOT_ID, HOST, at, begin_run, make_event, make_exit,
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 class _Steady:
@@ -70,6 +70,36 @@ def test_the_account_that_took_most_is_refused_first() -> None:
     steady.seconds = 2 * HOUR
     both = Finished([*batch_of(65_534, 2, 10).events, *batch_of(1000, 9, 10).events], [], [], at(0))
     assert {65_534} == {event.account for event in budget.admit(both, 0.1).events}
+
+
+@pytest.mark.parametrize("stored_as", [HISTORY, JSON_LOG])
+def test_who_takes_most_with_long_paths_is_refused_first(stored_as: Stored) -> None:
+    """He asks for programs that are not there, by paths of 4 KB; she has arguments of 500 bytes."""
+    budget = Budget(HOST, stored_as)
+
+    def batch(first: int) -> Finished:
+        his = [
+            make_event(
+                seconds=n, account=65_534, kind=Kind.FAILED, errno=2, filename=b"/%d" % n * 800, cwd=b"/%d" % n * 80
+            )
+            for n in range(first, first + 20)
+        ]  # fmt: skip
+        hers = [make_event(b"x" * 500, b"%d" % n, seconds=n, account=1000) for n in range(first, first + 30)]
+        return Finished([*his, *hers], [], [], at(first + 100))
+
+    budget.admit(batch(0), None)
+    assert {1000} == {event.account for event in budget.admit(batch(100), 0.0).events}
+
+
+def test_paths_that_many_execs_share_are_charged_once_in_a_batch() -> None:
+    """In the history they are stored once; a line of the JSON log has them each time."""
+    shared = make_event(filename=b"/" + b"x" * 3999, account=7)
+    batch = Finished([shared._replace(pid=n) for n in range(10)], [], [], at(0))
+    one = Finished([shared], [], [], at(0))
+    once, ten = Budget(HOST).taken_by(one), Budget(HOST).taken_by(batch)
+    assert 4000 < once < 4500
+    assert once + 9 * HISTORY.exec_bytes + 9 * len(shared.argv) == ten
+    assert 10 * Budget(HOST, JSON_LOG).taken_by(one) == Budget(HOST, JSON_LOG).taken_by(batch)
 
 
 def test_what_was_refused_is_not_finished_before_its_gap() -> None:
