@@ -10,11 +10,10 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -22,17 +21,12 @@ from alembic.script import ScriptDirectory
 
 from execaudit.database import schema
 from execaudit.database.revision import REVISION
-from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
 from execaudit.errors import StoreError
-from execaudit.event import End, ExitEvent, Hole, Nanoseconds
-from execaudit.exec_id import ExecKey
-from execaudit.query import find
 from execaudit.query.connection import open_history, revision_of
-from execaudit.query.find import Filter, Found
 from execaudit.store import migrate
 from execaudit.store.writer import Store
 from execaudit.system import shipped
-from tests.histories import at, begin_run, changed, make_event, make_gap, make_history
+from tests.histories import make_event, make_gap, make_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,80 +188,6 @@ def test_a_new_history_gets_the_whole_chain_or_nothing(
     assert revision_of(path) == REVISION
 
 
-# What execaudit 0.1 wrote: an exec with all that it knew, a cut and failed one, a gap, two runs.
-_FIRST_HISTORY = """
-INSERT INTO run VALUES (1, '11111111-2222-4333-8444-555555555555', 'web1', '0', 1, 2);
-INSERT INTO run VALUES (2, '11111111-2222-4333-8444-555555555555', 'web1', '0', 3, NULL);
-INSERT INTO clock VALUES (1, 1, 1000);
-INSERT INTO clock VALUES (2, 2, 1000);
-INSERT INTO comm VALUES (1, x'6c73');
-INSERT INTO path VALUES (1, x'2f62696e2f6c73');
-INSERT INTO path VALUES (2, x'2f');
-INSERT INTO argv VALUES (1, x'6c7300');
-INSERT INTO user VALUES (1, x'726f6f74');
-INSERT INTO exec VALUES (1, 1005, 1, 0, 7, 7, 6, 0, 0, 0, 1, 1, 1, 1, 2, 1, NULL, NULL);
-INSERT INTO exec VALUES (2, 1006, 1, 1, 7, 8, 6, 0, 0, 0, NULL, 1, 1, 1, 2, 1, 2, 0);
-INSERT INTO argv_cut VALUES (2, 9, NULL, '[[3, null]]');
-INSERT INTO seg VALUES (1, 2, 1005, 1006);
-INSERT INTO gap VALUES (1, 1, 1005, 1010, 'ring_full', 4);
-UPDATE meta SET value = x'33' WHERE key = 'next_id';
-"""
-
-
-def made_by(revision: str, path: Path, content: str) -> Path:
-    """Makes a history as a version had it, by the migrations up to there. Returns its path."""
-    config = Config()
-    config.set_main_option("script_location", str(shipped.folder("migrations")))
-    engine = sa.create_engine(f"sqlite:///{path}")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    engine.dispose()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(content)
-    return path
-
-
-@pytest.fixture
-def first_history(tmp_path: Path) -> Path:
-    """A history as the first schema had it."""
-    return made_by("0001", tmp_path / "first.db", _FIRST_HISTORY)
-
-
-def test_the_first_histories_are_kept(first_history: Path) -> None:
-    """After the migration each exec and gap is as it was; what it did not know is unknown."""
-    assert "0001" == revision_of(first_history)
-    Store(first_history).close()
-
-    program = make_event(
-        b"ls", time_ns=Nanoseconds(1005), boot_ns=5, pid=7, ppid=6, comm=b"ls",
-        filename=b"/bin/ls", exe=b"/bin/ls", end=End(Ended.UNKNOWN),
-    )  # fmt: skip
-    failed = changed(program,
-        kind=Kind.FAILED, time_ns=Nanoseconds(1006), boot_ns=Nanoseconds(6), tid=8, user=None, errno=2,
-        argc=9, argv_bytes=None, holes=(Hole(3, None),), truncated=Truncated.LIMIT, end=None,
-    )  # fmt: skip
-    with open_history(first_history) as connection:
-        found = [Found(1, program, None), Found(2, failed, None)]
-        assert found == list(find.find(connection, Filter()))
-        assert [GapReason.RING_FULL] == [gap.reason for gap in find.gaps(connection, Filter())]
-        assert [(4, 0)] == [(gap.count, gap.exits) for gap in find.gaps(connection, Filter())]
-        assert 1 == find.locate(connection, program.key)
-
-
-def test_the_first_histories_go_on(first_history: Path) -> None:
-    """What was recorded by the first version can have children and an end."""
-    parent = ExecKey(0x1111111, 5, 7)
-    with Store(first_history) as opened:
-        begin_run(opened)
-        opened.append([make_event(b"a", parent=parent)], (), [ExitEvent(parent, at(1), Nanoseconds(9), 7, 0)])
-
-    with open_history(first_history) as connection:
-        assert [3] == [found.number for found in find.find(connection, Filter(under=(1,)))]
-        (first,) = find.fetch(connection, [1])
-        assert End(Ended.EXITED, code=0, duration_ns=4) == first.event.end
-
-
 def test_revisions_sort_as_they_run() -> None:
     """Readers compare them as texts to tell older from newer."""
     chain = [each.revision for each in ScriptDirectory(str(shipped.folder("migrations"))).walk_revisions()]
@@ -284,144 +204,3 @@ def test_each_history_has_an_identity_of_its_own(tmp_path: Path) -> None:
             identities.add(connection.execute("SELECT value FROM meta WHERE key = 'stream_id'").fetchone()[0])
 
     assert [16, 16] == [len(identity) for identity in identities]
-
-
-# What was there before launches: execs with all that was known of them, in a row of its own each.
-_THIRD_HISTORY = """
-INSERT INTO run VALUES (1, '11111111-2222-4333-8444-555555555555', 'web1', '0', 1, 2, 2);
-INSERT INTO clock VALUES (1, 1, 1000);
-INSERT INTO comm VALUES (1, x'6c73');
-INSERT INTO comm VALUES (2, x'7368');
-INSERT INTO path VALUES (1, x'2f62696e2f6c73');
-INSERT INTO path VALUES (2, x'2f');
-INSERT INTO path VALUES (3, x'2f62696e2f7368');
-INSERT INTO argv VALUES (1, x'6c7300');
-INSERT INTO user VALUES (1, x'726f6f74');
-INSERT INTO origin VALUES (1, 1000, 3, 1, x'7074732f33', 2);
-INSERT INTO image VALUES (1, 7, 8388609, 1, 1, 3);
-WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 50)
-INSERT INTO exec SELECT id, 2000 + id, 1, 0, 100 + id, 100 + id - (id % 5 = 0), 99, 33, 34, 35, 1, 1, 1, 1 + id % 2, 2, 1,
-    NULL, NULL, iif(id > 1, id - 1, NULL), 2, iif(id % 3 = 0, NULL, 1), 1 FROM n;
-INSERT INTO exec VALUES (51, 2051, 1, 1, 7, 8, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1, 2, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO exit SELECT id, 500, 256, NULL FROM exec WHERE id % 4 = 1 AND id < 51;
-INSERT INTO exit SELECT id, 1, NULL, id + 1 FROM exec WHERE id % 4 = 2 AND id < 50;
-INSERT INTO seg VALUES (1, 51, 2001, 2051);
-UPDATE meta SET value = x'3532' WHERE key = 'next_id';
-"""
-
-
-@pytest.fixture
-def third_history(tmp_path: Path) -> Path:
-    """A history as it was before launches."""
-    return made_by("0003", tmp_path / "third.db", _THIRD_HISTORY)
-
-
-def third_event(number: int) -> Found:
-    """Returns what the third history says of an exec."""
-    if number == 51:
-        nothing: dict[str, Any] = dict.fromkeys(
-            ("ppid", "uid", "euid", "gid", "user", "comm", "filename", "exe", "cwd")
-        )
-        failed = make_event(
-            b"ls", kind=Kind.FAILED, time_ns=Nanoseconds(2051), boot_ns=1051, pid=7, **nothing
-        )
-        return Found(51, failed._replace(tid=8, errno=2), None)
-    key = ExecKey(0x1111111, 1000 + number, 100 + number)
-    before = key._replace(boot_ns=key.boot_ns - 1, task=key.task - 1)
-    after = key._replace(boot_ns=key.boot_ns + 1, task=key.task + 1)
-    ends = {
-        1: End(Ended.EXITED, code=1, duration_ns=500),
-        2: End(Ended.REPLACED, duration_ns=1, replaced_by=after),
-    }
-    event = make_event(
-        b"ls", time_ns=Nanoseconds(2000 + number), boot_ns=Nanoseconds(1000 + number), pid=100 + number,
-        ppid=99, uid=33, euid=34, gid=35, comm=b"ls", filename=b"/bin/ls", exe=[b"/bin/ls", b"/"][number % 2],
-        parent_comm=b"sh", inode=7, device=8388609, nlink=1, privileged=Gained.SETUID, interpreter=b"/bin/sh",
-        parent=None if number == 1 else before, replaces=number % 4 == 3,
-        end=ends.get(number % 4 if number < 50 else 0, End(Ended.UNKNOWN)),
-    )  # fmt: skip
-    if number % 5 == 0:
-        event = event._replace(tid=event.pid - 1)
-    if number % 3:
-        event = changed(event, auid=1000, session=3, login_user="root", tty=b"pts/3", cgroup=b"/")
-    return Found(number, event, None if number == 1 else number - 1)
-
-
-def found_in(path: Path) -> list[Found]:
-    """Returns all execs of a history."""
-    with open_history(path) as connection:
-        return list(find.find(connection, Filter()))
-
-
-def test_histories_without_launches_are_kept(third_history: Path) -> None:
-    """Each exec is as it was, with its end, wherever that stands now; what is the same stands there once."""
-    Store(third_history).close()
-
-    assert [third_event(number) for number in range(1, 52)] == found_in(third_history)
-    with closing(sqlite3.connect(third_history)) as connection:
-        assert (2, 0) == connection.execute(
-            "SELECT (SELECT count(*) FROM launch), (SELECT count(*) FROM exit)"
-        ).fetchone()
-
-
-@pytest.mark.parametrize("chunks", [1, 2, 5])
-def test_a_killed_migration_goes_on_where_it_was(
-    third_history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunks: int
-) -> None:
-    """After kill -9 the history is the old one, and the next start copies only what is left."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(shipped.folder("migrations"), folder)
-    (file,) = (folder / "versions").glob("0004_*.py")
-    text = file.read_text().replace("_CHUNK = 20_000", "_CHUNK = 10")
-    point = 'history.execute("BEGIN IMMEDIATE")'
-    assert 1 == text.count(point)
-    file.write_text(text.replace(point, f"{point}\n        _kill({chunks}, done)") + _KILL)
-    with monkeypatch.context() as patched:
-        patched.setattr(shipped, "folder", lambda _name: folder)
-        with pytest.raises(StoreError, match=r"was killed by SIGKILL: start again, it goes on where it was$"):
-            Store(third_history)
-    assert "0003" == revision_of(third_history)
-    with closing(sqlite3.connect(third_history)) as connection:
-        assert (chunks * 10,) == connection.execute("SELECT max(id) FROM exec_new").fetchone()
-        assert (51,) == connection.execute("SELECT count(*) FROM exec").fetchone()
-
-    Store(third_history).close()
-    assert [third_event(number) for number in range(1, 52)] == found_in(third_history)
-    assert ["ok"] == rows_of(third_history, "PRAGMA integrity_check")
-
-
-_KILL = """
-
-def _kill(chunks, done):
-    import os
-    if done >= (chunks - 1) * 10:
-        os.kill(os.getpid(), 9)
-"""
-
-
-def rows_of(path: Path, sql: str) -> list[object]:
-    """Returns the first column of what SQLite itself finds."""
-    with closing(sqlite3.connect(path)) as connection:
-        return [row[0] for row in connection.execute(sql)]
-
-
-def test_a_long_migration_says_how_far_it_is(third_history: Path) -> None:
-    """On standard error, though a child migrates; the result comes after it."""
-    program = "from execaudit.cli import main; from execaudit.cli.run import progress; progress._QUIET_SECONDS = -1; progress._LINE_SECONDS = -1; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "--config", "/dev/null", "--db", third_history, "db", "upgrade"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-
-    said = [line.partition(": ")[2] for line in done.stderr.splitlines() if line.startswith("upgrading")]
-    assert said[0] == "copying execs, 51 of 51 (100 %)"
-    assert said[1:] == [f"making indexes, {n} of 3 ({100 * n // 3} %)" for n in range(3)]
-
-
-def test_what_takes_a_second_says_nothing(third_history: Path) -> None:
-    """Most migrations are done before anybody wonders."""
-    done = subprocess.run(
-        [sys.executable, "-m", "execaudit", "--config", "/dev/null", "--db", third_history, "db", "upgrade"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "upgrading" not in done.stderr
