@@ -20,7 +20,7 @@ from execaudit.enums import Kind
 from execaudit.escaping import exact, is_visible
 from execaudit.event import ExecEvent, ExitEvent
 from execaudit.output import json_lines, table
-from execaudit.output.csv_pages import CsvRows
+from execaudit.output.csv_pages import CsvPages
 from execaudit.output.json_lines import json_line
 from execaudit.output.record import FIELDS, to_record
 from execaudit.output.timecolumn import TimeColumn
@@ -191,7 +191,7 @@ def test_every_value_comes_through_exactly(batch: tuple[list[Sent], list[tuple[i
             store.append(execs, (), [event for event in events if isinstance(event, ExitEvent)])
         with open_history(path) as connection:
             found = [each.event for each in find.find(connection, Filter())]
-            pages = [CsvRows(raw=True).text(*page) for page in find.pages(connection, Filter(), keys=True)]
+            pages = [CsvPages(raw=True).text(*page) for page in find.pages(connection, Filter(), keys=True)]
 
     stored = {event.key for event in execs if event.kind is not Kind.FAILED}
     replaced = {event.parent: event for event in execs if event.replaces and event.parent in stored}

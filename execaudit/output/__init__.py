@@ -1,1 +1,1 @@
-"""From events to what people and programs read: the record, JSON, CSV, tables, trees."""
+"""Write events for people and programs: the record, JSON, CSV, tables and trees."""

@@ -1,4 +1,4 @@
-"""What a cell shows in the tables, trees and counts for people. Pure."""
+"""Texts for the cells of tables, trees and counts. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ UNKNOWN = "-"
 
 
 def user_text(name: str | None, uid: int | None) -> str:
-    """Returns a user's name, safe to show; without a name the uid."""
+    """Returns a user's name, safe to show; if there is none, the uid."""
     if name is not None:
         return printable(name)
     return UNKNOWN if uid is None else str(uid)

@@ -1,6 +1,6 @@
-"""An exec's record as a line of CSV, straight from the event. Pure.
+"""Write an exec's record as a line of CSV, straight from the event. Pure.
 
-What the csv module makes of the record of `to_record`, at a tenth of the price: an export has millions.
+The csv module would make the same of `to_record`, in ten times as long, and an export has millions of lines.
 Unless `raw`, texts are safe to show, and no cell is a formula to a spreadsheet.
 """
 
@@ -25,27 +25,28 @@ if TYPE_CHECKING:
     from execaudit.event import End, ExecEvent, Hole
     from execaudit.fields import Field
 
-# What makes a spreadsheet run a cell (OWASP, "CSV Injection"; the last four are the wide forms
-# of the first four), and the guard itself, so that stripping one apostrophe gives the text back.
+# A spreadsheet may run a cell that begins with one of these (OWASP, "CSV Injection"; the last four are wide
+# forms of the first four). The apostrophe is here because it is put before them: so whoever removes one
+# apostrophe gets the text back.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _BETWEEN = '"",""'
 _SPECIAL = re.compile(r'[,"\r\n]').search
 _REMEMBERED = 4096
-# A longer command line is hardly the same twice.
+# A longer command line rarely comes twice.
 _SHORT = 1024
 _encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 HEADER = ",".join(record.FIELDS)
 NO_END = ",,,,"
-"""The cells of how a program ended, when it did not."""
+"""The cells of the end of a program that has none."""
 
 
 def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:
-    r"""Yields a header line, then a record per exec, quoted as in RFC 4180 and ended by `\n`.
+    r"""Yields a header line, then a line for each exec, quoted as in RFC 4180 and ended by `\n`.
 
-    Unknown is an empty cell; argv and argv_missing are JSON. Unless `raw`, texts are safe to
-    show and no cell is a formula to a spreadsheet: one that could be, or that starts with an
-    apostrophe, has an apostrophe put before it. With `raw` texts are exact.
+    The cell of an unknown value is empty; argv and argv_missing are JSON. Unless `raw`, texts are safe to
+    show and no cell is a formula to a spreadsheet: a text that could be one, or that starts with an
+    apostrophe, gets an apostrophe before it. With `raw`, texts are exact.
     """
     yield HEADER + "\n"
     line = CsvLines(raw=raw).line
@@ -54,7 +55,7 @@ def csv_text(events: Iterable[ExecEvent], *, raw: bool) -> Iterator[str]:
 
 
 def gaps_csv(records: Iterable[Mapping[str, object]], *, raw: bool) -> Iterator[str]:
-    """Yields a header line, then a line per record of a gap, as csv_text does for execs."""
+    """Yields a header line, then a line for each record of a gap, as csv_text does for execs."""
     yield ",".join(record.GAP_FIELDS) + "\n"
     line = CsvLines(raw=raw).cells
     for gap in records:
@@ -62,7 +63,7 @@ def gaps_csv(records: Iterable[Mapping[str, object]], *, raw: bool) -> Iterator[
 
 
 class CsvLines:
-    """Makes lines, and remembers what execs have in common."""
+    """Makes lines, and remembers the texts that many execs share."""
 
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
@@ -102,7 +103,7 @@ class CsvLines:
         return _quoted("'" + shown if shown.startswith(_FORMULA) else shown)
 
     def _cell(self, field: Field, value: object) -> str:
-        """Returns the cell of a field, from what it has in the event."""
+        """Returns the cell of a field, from its value in the event."""
         shown = record.value_of(field, value)
         if shown is None:
             return ""

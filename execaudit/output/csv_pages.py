@@ -1,7 +1,7 @@
-"""Pages of rows as CSV, column by column: what CsvLines makes of their events, in a third of the time. Pure.
+"""Write pages of rows as CSV, column by column, without making events. Pure.
 
-An export has millions of rows. Most of a line is the same in many of them, and is kept as text by the number
-that the row has for it; no event is made of the rest.
+The text is the same as that of CsvLines, in a third of the time: an export has millions of rows. Most cells
+are the same in many rows. They are made once, and found by the id that the row has for them.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     _Numbers = Sequence[int]
     _Maybe = Sequence["int | None"]
 
-# What one page has comes on top.
+# Limits of what is remembered; one page may exceed them.
 _MOST_SHARED = 8000
 _MOST_IDS = 20_000
 _LINES_BYTES = 4 * 1024 * 1024
-# Of Python, for each of these.
+# The memory that Python needs for each line besides its text.
 _LINE_BYTES = 300
 _FAILED = KINDS.index(Kind.FAILED)
 _RUNNING, _UNKNOWN = (f"{how.value}{NO_END}" for how in (Ended.RUNNING, Ended.UNKNOWN))
 
 
-class CsvRows:
-    """Makes pages, and remembers what rows have in common."""
+class CsvPages:
+    """Makes pages, and remembers the texts that many rows share."""
 
     def __init__(self, *, raw: bool) -> None:
         self._cells = CsvLines(raw=raw)
@@ -50,9 +50,9 @@ class CsvRows:
         self._statuses: dict[int, str] = {}
 
     def text(self, page: Sequence[tuple[Any, ...]], known: Known, recording: Recording) -> str:
-        """Returns the lines of rows of COLUMNS, of which there is one at least, with their line ends.
+        """Returns the lines, with line ends, of at least one row of COLUMNS whose ids were looked up.
 
-        Their keys were looked up. Raises LookupError, TypeError or ValueError for a row that makes no sense.
+        Raises LookupError, TypeError or ValueError for a row that makes no sense.
         """
         (
             numbers, times, clocks, kinds, pids, tids, ppids, launches, origins, argvs, errnos, truncations, parents,
@@ -86,7 +86,7 @@ class CsvRows:
         )
 
     def _own_ids(self, page: Sequence[tuple[Any, ...]], known: Known) -> list[str]:
-        """Returns the ids of rows, and keeps them: what comes next descends from them."""
+        """Returns the exec ids of rows, and keeps them, because they are the parents of rows to come."""
         boots = {clock: (boot_prefix(it.boot_id), it.offset_ns) for clock, it in known.clocks.items()}
         ids = []
         for row in page:
@@ -96,12 +96,12 @@ class CsvRows:
             ids.append(encode_id((boot, time_ns - offset_ns, task)))
         if len(self._ids) > _MOST_IDS:
             self._ids = {None: ""}
-        # Others name an exec by its pid; the id of a failed one has the thread.
+        # Only for relatives: a failed exec is nobody's parent.
         self._ids.update((row[0], own) for row, own in zip(page, ids, strict=True) if row[3] != _FAILED)
         return ids
 
     def _add_ids(self, numbers: Iterable[int | None], clocks: _Numbers, known: Known) -> None:
-        """Adds the ids of the relatives of rows; nothing, if they are not in the history."""
+        """Adds the exec ids of relatives; an empty text for a relative that is not in the history."""
         ids = self._ids
         for number, clock in zip(numbers, clocks, strict=True):
             if number not in ids:
@@ -152,12 +152,12 @@ class CsvRows:
         return found
 
     def _ends(self, page: Sequence[tuple[Any, ...]], known: Known, recording: Recording) -> list[str]:
-        """Returns the cells of how programs ended."""
+        """Returns the cells from ended to replaced_by."""
         ends = []
         later, statuses, clocks = known.ends, self._statuses, known.clocks
         for number, time_ns, clock, kind, *_, duration_ns, status, replaced_by in page:
             if duration_ns is None and number in later:
-                duration_ns, status, replaced_by = later[number]  # noqa: PLW2901  # as if it stood in the row
+                duration_ns, status, replaced_by = later[number]  # noqa: PLW2901  # as if the row had them
             if duration_ns is None:
                 if kind == _FAILED:
                     ends.append(NO_END)

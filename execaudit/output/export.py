@@ -1,4 +1,4 @@
-"""Write large answers as encoded text, in this process or in several at once."""
+"""Write large answers as encoded text, in this process or in several child processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from execaudit.output.csv_lines import HEADER
-from execaudit.output.csv_pages import CsvRows
+from execaudit.output.csv_pages import CsvPages
 from execaudit.output.format import Format
 from execaudit.output.json_lines import jsonl
 from execaudit.query import find
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
     from execaudit.query.find import Page
 
-# The text of so many execs fits into a child's pipe, so that no child waits for another. Where a filter
-# leaves few of them, a part has more.
+# The text of so many execs fits into a child's pipe, so no child waits for another. If there is a filter, few
+# of the execs match, so a part has more.
 _PART, _SPARSE_PART = PAGE_ROWS, 10 * PAGE_ROWS
-# With fewer execs several processes gain nothing.
+# For fewer execs, several processes are not faster.
 _LARGE = 50_000
 _MOST_CHILDREN = 4
-# Of each child: what it reads comes in order.
+# A child needs a small cache, because it reads in order.
 _CACHE = "PRAGMA cache_size = -16384"
 
 
-def blocks(  # noqa: PLR0913  # where from, what, and how
+def blocks(  # noqa: PLR0913  # each argument is one part of a request
     path: Path, connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool, encoding: str
 ) -> Generator[Block, None, None]:
-    """Yields the text of all that is wanted, in CSV or JSON lines, and of how many execs it is.
+    """Yields the text of all execs that are wanted, as CSV or JSON lines, with the number of execs.
 
-    The connection is one to the history at the path. Raises FilterError, StoreError.
+    `connection` is open to the history at `path`. Raises FilterError, StoreError.
     """
     if fmt is Format.CSV:
         yield Block(0, f"{HEADER}\n".encode(encoding))
     maker = _Maker(fmt, raw=raw, encoding=encoding)
     after = None
-    # The descendants and the command lines that a filter asks for are looked up once, by one connection.
+    # One connection looks up the descendants or the command lines of a filter, so children would not help.
     if not (wanted.reverse or wanted.under or wanted.args):
         spans = list(find.parts(connection, wanted))
         children = min(len(os.sched_getaffinity(0)), _MOST_CHILDREN)
@@ -60,12 +60,12 @@ def blocks(  # noqa: PLR0913  # where from, what, and how
 
 
 class _Maker:
-    """Makes text of pages."""
+    """Makes the text of pages."""
 
     def __init__(self, fmt: Format, *, raw: bool, encoding: str) -> None:
         self.keys = fmt is Format.CSV
-        """Whether it needs no more of relatives than their keys."""
-        self._csv = CsvRows(raw=raw) if fmt is Format.CSV else None
+        """Of relatives, the keys are enough: no events are made."""
+        self._csv = CsvPages(raw=raw) if fmt is Format.CSV else None
         self._encoding = encoding
 
     def block(self, page: Page) -> Block:
@@ -81,10 +81,10 @@ class _Maker:
 def _side_by_side(
     path: Path, wanted: Filter, spans: Sequence[Span], maker: _Maker, children: int
 ) -> Iterator[Block]:
-    """Yields the text of what is wanted of spans, of which each child makes every second part, or third."""
+    """Divides spans into parts, and yields their text in order. N children make every N-th part each."""
 
     def work(parts: Sequence[Span]) -> Iterator[Iterator[Block]]:
-        gc.disable()  # rows make no cycles, and looking for them takes an eighth of the time
+        gc.disable()  # rows make no cycles, and to look for cycles takes an eighth of the time
         with open_history(path) as connection:
             connection.execute(_CACHE)
             reader = find.PartReader(connection, wanted, keys=maker.keys)

@@ -1,4 +1,4 @@
-"""How the answer to a query can be written: words for options, which need nothing else to be imported."""
+"""The formats of an answer. A module of its own, so that the options need not import the writers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Format(str, Enum):
-    """How a query's answer is written."""
+    """The format of a query's answer."""
 
     TABLE = "table"
     JSONL = "jsonl"

@@ -1,7 +1,7 @@
-"""An exec's record as a line of JSON, straight from the event. Pure.
+"""Write an exec's record as a line of JSON, straight from the event. Pure.
 
-The text that the record of `to_record` has as JSON, at a fraction of the price: the recorder
-writes one per exec. What many execs have in common is put into words once, and remembered.
+The text is the JSON of `to_record`, in a fraction of the time, because the recorder writes one for each exec.
+Texts that many execs share are made once, and remembered.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from execaudit.fields import Field
 
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
-# Of each of these a host has few at a time; the largest have a few paths of 4 KB.
+# How many launches, and how many origins, are remembered. A host uses few at a time. One may have several
+# paths of 4 KB.
 _REMEMBERED = 256
 _SHORT = 1024
 _REMEMBERED_OF_HISTORY = 4096
@@ -33,34 +34,36 @@ _encode = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def jsonl(events: Iterable[ExecEvent]) -> Iterator[str]:
-    """Yields a line of JSON per exec: ASCII without controls, so a terminal is safe from it."""
+    """Yields a line of JSON for each exec: ASCII without control characters, so it is safe to show."""
     line = JsonLines(_REMEMBERED_OF_HISTORY, arguments=True).line
     for event in events:
         yield line(event) + "\n"
 
 
 def json_text(value: object) -> str:
-    """Returns a value as compact JSON, ASCII without controls: a terminal is safe from it."""
+    """Returns a value as compact JSON: ASCII without control characters, so it is safe to show."""
     return _encode(value)
 
 
 class JsonLines:
-    """Makes lines, and remembers what execs have in common."""
+    """Makes lines, and remembers the texts that many execs share."""
 
     def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
-        """`remembered` of each kind; with `arguments` short command lines too, which a history has again."""
+        """Remembers so many texts of each kind; with `arguments`, those of short command lines too."""
         shared = SharedFields(_member, remembered)
         self._launch, self._origin = shared.launch, shared.origin
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
 
     def line(self, event: ExecEvent) -> str:
-        """Returns the record of one exec: ASCII without controls, no line end."""
+        """Returns the record of one exec: ASCII without control characters, without a line end."""
+        # The exec's own fields are written by hand, here and for CSV: a loop over the table of fields takes a
+        # tenth longer for each line. Tests compare the result with to_record, which is made from the table.
         (
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
             launch, origin, parent, _, end, _,
         ) = event  # fmt: skip
         shared = self._launch(launch) + self._origin(origin)
-        # A long one is hardly the same twice.
+        # A long command line rarely comes twice.
         arguments = self._arguments if len(argv) <= _SHORT else _arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
@@ -84,7 +87,7 @@ def _number(value: int | None) -> str:
 
 
 def _arguments(argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
-    """Returns the values of argv, command and argv_missing, and what goes to the end of the record."""
+    """Returns the values of argv, command and argv_missing, and the end of the record (argv_base64)."""
     if not holes and record.is_plain(argv):
         plain = argv[:-1].decode("ascii")
         return f'["{plain.replace(chr(0), _BETWEEN)}"]', f'"{plain.replace(chr(0), " ")}"', "null", ""
@@ -108,7 +111,7 @@ def _where(host: str, boot_id: str, kind: Kind) -> str:
 
 
 def _member(field: Field, value: object) -> str:
-    """Returns the name and the value of a field, from what it has in the event."""
+    """Returns the name and the value of a field, from its value in the event."""
     shown = record.value_of(field, value)
     if shown is None:
         return f'"{field.name}":null'
@@ -125,4 +128,4 @@ def _end(end: End) -> str:
 
 
 json_line = JsonLines().line
-"""As the recorder has it, whose memory counts."""
+"""For the recorder: it remembers little, to save memory."""

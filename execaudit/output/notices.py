@@ -1,4 +1,4 @@
-"""One line for people about what is not in an answer: gaps, silence, what was pruned. Pure."""
+"""Lines for people about execs that are missing in an answer: gaps, silence and pruning. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from execaudit.event import Nanoseconds
     from execaudit.query.recorders import Silence
 
-# Times are shown in milliseconds; an end is rounded up.
+# Times are shown in milliseconds; the end of a range is rounded up.
 _ROUND_UP_NS = 999_999
 
 
@@ -25,10 +25,7 @@ def missing_line(missed: Gap | Silence, zone: tzinfo | None) -> str:
 
 
 def gap_line(gap: Gap, zone: tzinfo | None) -> str:
-    """Returns one line about what was missed, without a line end.
-
-    Its times are rounded outward to milliseconds.
-    """
+    """Returns one line about a gap, without a line end. The start is rounded down, the end is rounded up."""
     start = zone_text(gap.from_ns, zone)
     end = zone_text(gap.to_ns + _ROUND_UP_NS, zone)
     if gap.reason is GapReason.CLOCK:
@@ -45,7 +42,7 @@ def gap_line(gap: Gap, zone: tzinfo | None) -> str:
 
 
 def pruned_line(execs: int, until_ns: Nanoseconds, at_ns: Nanoseconds, zone: tzinfo | None) -> str:
-    """Returns one line about what was deleted on purpose, without a line end."""
+    """Returns one line about execs that were deleted on purpose, without a line end."""
     until, at = zone_text(until_ns + _ROUND_UP_NS, zone), zone_text(at_ns, zone)
     return f"pruned: {execs} {'exec' if execs == 1 else 'execs'} from before {until} deleted, last at {at}"
 

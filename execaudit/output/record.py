@@ -1,4 +1,4 @@
-"""The flat record of an exec, as the JSON log, the exports and the documentation have it. Pure."""
+"""The flat record of an exec: the names and values of the JSON log, the exports and docs/record.md. Pure."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ if TYPE_CHECKING:
     from execaudit.fields import Field
 
 FIELDS = tuple(field.name for field in fields.FIELDS)
-"""The names of all columns; of these only argv_base64 may be absent from a record."""
+"""The names of all fields. A record has all of them, except that argv_base64 may be absent."""
 GAP_FIELDS = tuple(field.name for field in fields.GAP_FIELDS)
 """The keys of gap_record()."""
 
-# Of the numbers with two names, the one that strace and the manual pages of execve show.
+# Two numbers have two names each. These are the names that strace and the manual page of execve use.
 _ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
 
 PRIVILEGED = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
 """The words for each Gained."""
 is_plain = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
-"""Says whether argv has arguments, none that a shell or JSON quotes, and no setting as the first."""
+"""Says whether argv has arguments, no argument needs quotes in a shell or JSON, and the first has no `=`."""
 _MINOR_BITS = 20
 shared_id = lru_cache(maxsize=4096)(encode_id)
-"""encode_id, of what comes again: many execs share a parent, and an id is dear."""
+"""encode_id with a memory, for parents: many execs share one, and to make an id is slow."""
 
 
 class Missing(NamedTuple):
-    """Bytes of a command line that are not there."""
+    """Bytes that are missing in a command line."""
 
     before: int
     """Index of the part that follows them; the number of parts if none does."""
     size: int | None
-    """How many; None when that cannot be known."""
+    """How many bytes; None when that cannot be known."""
 
 
 class Arguments(NamedTuple):
-    """A captured command line, taken apart."""
+    """The parts of a captured command line."""
 
     parts: tuple[bytes, ...]
-    """Arguments; those beside something missing may be only a part of one."""
+    """The arguments. Beside missing bytes, a part may be only the beginning or the end of an argument."""
     missing: tuple[Missing, ...]
-    """In order, no index twice."""
+    """In order; no index comes twice."""
 
 
 def split_argv(argv: bytes, holes: tuple[Hole, ...]) -> Arguments:
-    """Returns the arguments of captured bytes, each of them ended by a NUL or by a hole.
+    """Returns the arguments of captured bytes. A NUL or a hole ends each argument.
 
-    What stands on two sides of a hole is never joined. A NUL right after a hole ends an
-    argument of which nothing is there: it makes no part, though it may have been an empty one.
+    Bytes on the two sides of a hole are never joined. A NUL right after a hole ends an argument of which no
+    byte was captured: it makes no part, although it may have been an empty argument.
     """
     if not holes:
         return Arguments(tuple(_ended(argv)), ())
@@ -80,13 +80,13 @@ def split_argv(argv: bytes, holes: tuple[Hole, ...]) -> Arguments:
 
 
 def command_line(arguments: Arguments) -> str:
-    """Returns the arguments as bash would take them, safe to show, on one line.
+    """Returns the arguments as one line that bash reads back, safe to show.
 
-    What is missing is marked: `[...123 bytes missing...]`. No argument can look like
-    that, because shell_quote puts one with a bracket into quotes.
+    Missing bytes are marked: `[...123 bytes missing...]`. No argument can look like this, because shell_quote
+    puts an argument with a bracket into quotes.
     """
     words = shell_words(arguments.parts)
-    # Bare, it would look like a setting of the environment, and be one when pasted.
+    # Without quotes bash would set an environment variable instead of running a program of this name.
     if words and "=" in words[0] and words[0][0] not in "'$":
         words[0] = f"'{words[0]}'"
     for before, size in reversed(arguments.missing):
@@ -96,8 +96,8 @@ def command_line(arguments: Arguments) -> str:
 
 def decoded(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
     """Returns the parts as text, and whether all of them are valid UTF-8."""
-    # In one go, because this is done for every exec. The NULs keep the parts apart: bytes
-    # on the two sides of a hole may be valid together and not alone.
+    # All at once, because that is faster. The NULs keep the parts apart: bytes on the two sides of a hole may
+    # be valid UTF-8 together but not alone.
     try:
         return (b"\0".join(parts).decode().split("\0") if parts else []), True
     except UnicodeDecodeError:
@@ -110,7 +110,7 @@ def errno_name(number: int) -> str:
 
 
 class _ShownArguments(NamedTuple):
-    """The fields that are made of argv and holes."""
+    """The fields that are computed from argv and holes."""
 
     argv: list[str]
     command: str
@@ -130,9 +130,9 @@ def _shown_arguments(argv: bytes, holes: tuple[Hole, ...]) -> _ShownArguments:
 
 
 def to_record(event: ExecEvent) -> dict[str, object]:
-    """Returns the record of one exec: FIELDS in order, values that JSON can carry, exact.
+    """Returns the record of one exec: FIELDS in order, with exact values that JSON can represent.
 
-    Has argv_base64 only when some part of argv is not valid UTF-8.
+    It has argv_base64 only if some part of argv is not valid UTF-8.
     """
     parts = {
         Part.EXEC: event,
@@ -150,7 +150,7 @@ def to_record(event: ExecEvent) -> dict[str, object]:
 
 
 def value_of(field: Field, value: Any) -> object:  # noqa: ANN401  # the table says what it is
-    """Returns what a record has for a value of the event."""
+    """Returns the value in the record for a value in the event."""
     if value is None:
         return None
     show = _SHOWN.get(field.form)
@@ -164,17 +164,17 @@ def base64_text(raw: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def device_text(device: int) -> str:
-    """Returns a device number as lsblk and mountinfo have it: `8:1`."""
+    """Returns a device number as lsblk and mountinfo show it: `8:1`."""
     return f"{device >> _MINOR_BITS}:{device & (1 << _MINOR_BITS) - 1}"
 
 
 def gap_record(gap: Gap) -> dict[str, object]:
-    """Returns the record of a gap; its kind tells it from an exec's."""
+    """Returns the record of a gap. Its `kind` distinguishes it from the record of an exec."""
     return {field.name: value_of(field, getattr(gap, field.source)) for field in fields.GAP_FIELDS}
 
 
 def _ended(segment: bytes) -> list[bytes]:
-    """Returns the arguments of bytes without a hole; the end of the bytes ends the last one."""
+    """Returns the arguments in bytes without a hole. The last one need not have a NUL."""
     parts = segment.split(b"\0")
     if not parts[-1]:
         parts.pop()
@@ -200,4 +200,4 @@ _SHOWN: dict[Form, Callable[[Any], object]] = {
     Form.ID: encode_id,
     Form.CONTAINER: container_id,
 }
-"""Turns the value in the event into the value in the record, where the two differ."""
+"""By form, functions that turn a value in the event into the value in the record, if the two differ."""

@@ -1,7 +1,7 @@
-"""The fields that many execs share, as texts that are made once: by the table of fields. Pure.
+"""Make the texts of the fields that many execs share once, from the table of fields. Pure.
 
-What a launch has and what an origin has stand in turns in a record. So each of them is remembered as
-its texts, one for each unbroken run of its fields, and a line puts the runs in order.
+In a record, fields of the launch and of the origin alternate. So for each launch, and for each origin, there
+is one text for each run of adjacent fields, and a line puts the texts of the runs in order.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ _LAUNCH_RUNS, _ORIGIN_RUNS = (
 
 
 def _in_order(fields: Iterable[Field]) -> Callable[[_Texts], _Texts]:
-    """Returns what takes the texts of these fields' runs, in their order, from those of launch and origin."""
+    """Returns a function that takes the texts of all runs, and returns those of these fields, in order."""
     runs = [*_LAUNCH_RUNS, *_ORIGIN_RUNS]
     places = [runs.index([*each]) for _, each in groupby(fields, key=lambda field: field.part)]
     if len(places) > 1:
-        return itemgetter(*places)  # no other way is as fast
+        return itemgetter(*places)  # the fastest way
     return lambda texts: (texts[places[0]],)
 
 
-# All but cgroup and container_id stand before the arguments.
+# In a record, all of them but cgroup and container_id are before the arguments.
 _SHARED = [field for field in FIELDS if field.part in (Part.LAUNCH, Part.ORIGIN)]
 _ARGV_AT = next(number for number, field in enumerate(FIELDS) if field.part is Part.ARGUMENTS)
 before_arguments = _in_order(field for field in _SHARED if field in FIELDS[:_ARGV_AT])
-"""Takes the texts of launch and origin; returns those that stand before argv."""
+"""Takes the texts of a launch and an origin. Returns those of the fields before argv, in order."""
 after_arguments = _in_order(field for field in _SHARED if field in FIELDS[_ARGV_AT:])
-"""The same for what stands after errno."""
+"""The same for the fields after errno."""
 
 
 class SharedFields:
     """Makes texts of launches and origins, and remembers them."""
 
     def __init__(self, text: Callable[[Field, object], str], remembered: int) -> None:
-        """`text` makes that of one field and what it has in the event; `remembered` of each are kept."""
+        """`text` makes the text of one field and its value; `remembered` launches and origins are kept."""
         self._text = text
         self.launch = lru_cache(remembered)(self._launch)
         """Returns the texts of a launch's runs."""

@@ -1,4 +1,4 @@
-"""One line for an exec: how it ended in words, and its line in a tree. Pure."""
+"""Write one line for an exec: in a tree, among relatives, and how it ended in words. Pure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from execaudit.output.timecolumn import TimeColumn
 
 _MILLISECOND, _SECOND = 1_000_000, 1_000_000_000
-_FEW = 10  # milliseconds: below, their thousandths matter
+_FEW = 10  # milliseconds; below this, three decimals are shown
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _DATE, _TIME = len("2026-11-22"), len("2026-11-22 14:05:07.123")
 _USER = 8
-# The mark, user, pid, duration and status, each with a space, and what may stand before the time.
+# The mark, `<`, user, pid, duration and status, with the spaces between them.
 _BESIDE_TIME = 2 + 1 + 1 + (_USER + 1) + (7 + 1) + (8 + 1) + (8 + 1)
-# What a line has for drawing and command, however narrow the terminal is.
+# The columns for drawing and command on the narrowest terminal.
 _NARROWEST = 20
 _LEAD = 3
 _DEEPEST, _SHALLOWEST = 50, 4
@@ -41,33 +41,33 @@ class Role(Enum):
     """Why an exec is in a drawing; the value is its mark."""
 
     MATCH = "*"
-    """It was asked for."""
+    """It matches the filters."""
     CONTEXT = "."
-    """It led to what was asked for."""
+    """It is an ancestor of a match."""
     BELOW = " "
-    """It descends from what was asked for."""
+    """It is a descendant of a match."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How lines are written."""
+    """How to write lines."""
 
     glyphs: Glyphs = BOX
     width: int | None = None
     """Columns of the terminal; None: nothing is cut."""
     colour: bool = False
     zone: tzinfo | None = None
-    """None is the system's."""
+    """None: the system's time zone."""
     times: TimeColumn | None = None
-    """Names the zone in the header, and says where its offset changes; None: neither."""
+    """Names the zone in the header, and shows where its offset changes; None: neither."""
     day: str | None = None
-    """Times of this day, `2026-11-22`, are written without it, and of other days it alone."""
+    """For an exec of this day, `2026-11-22`, only the time is written; for others, only the day."""
     marked: bool = False
-    """Whether a mark tells each exec's role."""
+    """Each line has the mark of the exec's role."""
 
     @property
     def most_columns(self) -> int:
-        """How many columns of a drawing leave the command half of its room."""
+        """How many levels of a drawing may be shown, so that half of the room is left for the command."""
         if self.width is None:
             return _DEEPEST
         time = _TIME if self.day is None else _TIME - _DATE - 1
@@ -76,7 +76,7 @@ class Style:
 
 
 def tree_header(style: Style) -> str:
-    """Returns the line above tree_line's, without a line end; the day stands for TIME."""
+    """Returns the header for tree_line, without a line end. The day takes the place of TIME."""
     mark = "  " if style.marked else ""
     width = _TIME if style.day is None else _TIME - _DATE - 1
     zone = "" if style.times is None else f" {style.times.zone_name}"
@@ -89,8 +89,8 @@ def tree_header(style: Style) -> str:
 def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
     """Returns an exec's line in a tree, safe to show, without a line end.
 
-    `<` before the time: it ran already then. A line wider than the terminal is cut; so is a
-    long user name always, because what follows it must stand in line.
+    `<` before the time: the program ran already at that time. A line that is wider than the terminal is cut.
+    A long user name is always cut, because the columns after it must be aligned.
     """
     mark = f"{role.value} " if style.marked else ""
     duration = None if event.end is None else event.end.duration_ns
@@ -115,9 +115,9 @@ def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
 
 
 def kin_line(event: ExecEvent, lead: str, style: Style) -> str:
-    """Returns an exec's line among relatives: its id, time, pid, end and command.
+    """Returns an exec's line among its relatives: id, time, pid, end and command.
 
-    Safe to show, without a line end; cut where the terminal ends.
+    It is safe to show, cut at the width of the terminal, and has no line end.
     """
     before = f"{event.id}  {_time(event, style)} {event.pid:>7} {short_outcome(event):<8} "
     room = None if style.width is None else max(_NARROWEST, style.width - len(before))
@@ -162,7 +162,7 @@ def short_outcome(event: ExecEvent) -> str:
 
 
 def duration_text(duration_ns: int) -> str:
-    """Returns a length of time, cut to what matters: `0.123 ms`, `45.6 ms`, `1.234 s`, `2m05s`, `3h07m`."""
+    """Returns a length of time, cut to few digits: `0.123 ms`, `45.6 ms`, `1.234 s`, `2m05s`, `3h07m`."""
     milliseconds, microseconds = duration_ns // _MILLISECOND, duration_ns // 1000 % 1000
     if milliseconds < _FEW:
         return f"{milliseconds}.{microseconds:03d} ms"
@@ -179,7 +179,7 @@ def duration_text(duration_ns: int) -> str:
 
 
 def local_text(time_ns: int, zone: tzinfo | None) -> str:
-    """Returns a moment as people read it, with its zone: `2026-11-22 14:05:07.123 +0100`."""
+    """Returns a moment for people, with the offset of its zone: `2026-11-22 14:05:07.123 +0100`."""
     moment = datetime.fromtimestamp(time_ns // _SECOND, timezone.utc).astimezone(zone)
     return f"{zone_text(time_ns, zone)} {moment:%z}"
 
@@ -215,11 +215,11 @@ def _signal(number: int | None) -> str:
 
 
 def _command(event: ExecEvent, lead: str, room: int | None, mark: str) -> str:
-    """Returns the drawing and the command, safe to show, in so many columns."""
+    """Returns the drawing and the command, safe to show, in at most `room` columns."""
     arguments = split_argv(event.argv, event.holes)
     text = command_line(arguments)
     if not text and event.launch.comm is not None:
-        # As ps has those without arguments. Nothing else can look like it: brackets are quoted.
+        # ps shows processes without arguments like this. No argument can look like it: brackets are quoted.
         text = f"[{printable(event.launch.comm)}]"
     if (
         event.kind is Kind.FAILED

@@ -1,4 +1,4 @@
-"""Events as a table for people. Pure."""
+"""Write events as a table for people. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROW = f"{{:<23}} {{:>7}} {{:>7}} {{:<{_WHO}}} {{:<7}} {{:<{_EXE}}} {{}}"
 
 
 def table(events: Iterable[ExecEvent], column: TimeColumn) -> Iterator[str]:
-    """Yields a header line, then a line per exec."""
+    """Yields a header line, then a line for each exec."""
     yield table_header(column) + "\n"
     for event in events:
         yield table_row(event, column) + "\n"
@@ -50,7 +50,7 @@ def table_row(event: ExecEvent, column: TimeColumn) -> str:
         UNKNOWN if event.ppid is None else event.ppid,
         padded(user_text(event.launch.user, event.launch.uid), _WHO),
         _result(event),
-        # Quoted, because a path with spaces could pass for an EXE and a COMMAND.
+        # Quoted, because a path with a space would look like an EXE and a COMMAND.
         padded(UNKNOWN if exe is None else shell_quote(exe), _EXE),
         command,
     )

@@ -1,4 +1,4 @@
-"""The column of times in a table: its head names the zone, and a row its offset where that changes."""
+"""The column of times in a table: the header shows the zone's offset, and so does a row where it changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
 _SECOND = 1_000_000_000
-# Zones change their offset at such moments of UTC (of the last fifty years, at least).
+# Zones change their offset only at multiples of this in UTC (in the last fifty years, at least).
 _STEP_SECONDS = 900
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -21,17 +21,17 @@ class TimeColumn:
     """Writes times of a zone, in the order of the rows; None is the system's zone."""
 
     def __init__(self, zone: tzinfo | None, *, now_ns: int) -> None:
-        """The head has the offset that holds now."""
+        """The header has the present offset."""
         self._zone = zone
         self.zone_name = offset_text(now_ns, zone)
         self._shown = self.zone_name
 
     def text(self, time_ns: int) -> str:
-        """Returns a time, to milliseconds, with its offset if the time before had another."""
+        """Returns a time, to milliseconds, with its offset if the previous time had another one."""
         return zone_text(time_ns, self._zone) + self.suffix(time_ns)
 
     def suffix(self, time_ns: int) -> str:
-        """Returns what the zone's name adds to a time: nothing, where the time before has the same offset."""
+        """Returns the offset to write after a time; nothing if the previous time had the same offset."""
         offset = offset_text(time_ns, self._zone)
         if offset == self._shown:
             return ""
@@ -40,7 +40,7 @@ class TimeColumn:
 
 
 def offset_text(time_ns: int, zone: tzinfo | None) -> str:
-    """Returns how far a zone is before UTC at a moment: `+01:00`; or `UTC`."""
+    """Returns the offset of a zone from UTC at a moment: `+01:00`, or `UTC`."""
     return _offset(time_ns // _SECOND // _STEP_SECONDS, zone)
 
 

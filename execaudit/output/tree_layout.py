@@ -1,8 +1,8 @@
-"""Where each exec stands in a drawing of a forest, and the lines that lead to it. Pure.
+"""Lay out a forest of execs: the order of the lines, and the drawing at the beginning of each. Pure.
 
-A column of the drawing is a process. What it starts is one column to the right, in order of
-recording; the program that it went on with, by another exec, is in the same column behind an
-arrow, after all that the program before has started:
+A process has one column of the drawing. Programs that it starts are one column to the right, in the order of
+recording. If it executes another program, that is in the same column behind an arrow, after everything that
+the previous program started:
 
     make
     ├─ sh -c 'gcc x.c'
@@ -26,19 +26,20 @@ _NONE = -1
 
 
 class Glyphs(NamedTuple):
-    """What a drawing is made of; all but the last two are equally wide."""
+    """The pieces of a drawing. All but the last two have the same width."""
 
     bar: str
-    """Passes by: more of that process's children come below."""
+    """The process of this column has more children below."""
     blank: str
     child: str
     last: str
     """The last child."""
     onward: str
-    """The same process goes on, and its parent has more children below."""
+    """The same process executes another program, and its parent has more children below."""
     onward_last: str
-    """The same process goes on, and its parent has no more."""
+    """The same process executes another program, and its parent has no more children."""
     onward_root: str
+    """The same process executes another program, and is a root."""
     cut: str
     """Something is left out here."""
 
@@ -48,7 +49,7 @@ ASCII = Glyphs("|  ", "   ", "|- ", "`- ", "|> ", " > ", "> ", "...")
 
 
 def glyphs_for(encoding: str) -> Glyphs:
-    """Returns what can be written in an encoding."""
+    """Returns the glyphs that an encoding can represent."""
     try:
         "".join(BOX).encode(encoding)
     except (UnicodeEncodeError, LookupError):
@@ -61,16 +62,16 @@ class TreeRow(NamedTuple):
 
     number: int
     depth: int
-    """How many of its ancestors are in the drawing, and above it."""
+    """How many of its ancestors are in the drawing."""
     lead: str
-    """What stands before it on its line."""
+    """The drawing at the beginning of its line."""
 
 
 class Forest:
-    """Execs, each below its parent if that is among them; 20 bytes of memory for each."""
+    """Execs, each below its parent if that is one of them. Each takes 20 bytes of memory."""
 
     def __init__(self, kin: Iterable[Kin], *, reverse: bool = False) -> None:
-        """Takes them in ascending order of their numbers; with `reverse` they are drawn newest first."""
+        """Takes execs in ascending order of their numbers. With `reverse`, the newest is drawn first."""
         self._numbers = array("q")
         parents = array("i")
         onward = bytearray()
@@ -80,12 +81,12 @@ class Forest:
             parents.append(place)
             onward.append(replaces and place != _NONE)
         count = len(parents)
-        # First child, next program and next sibling of each; the child of _NONE, which is the
-        # last item of an array too, is the first root.
+        # The first child, the next program and the next sibling of each exec. _NONE is also the index of the
+        # last item of an array: there, `_children` has the first root.
         self._children = array("i", [_NONE]) * (count + 1)
         self._programs = array("i", [_NONE]) * (count + 1)
         self._siblings = array("i", [_NONE]) * (count + 1)
-        # Each goes before those that were there.
+        # Each exec is inserted before its siblings.
         for place in range(count) if reverse else range(count - 1, -1, -1):
             firsts = self._programs if onward[place] else self._children
             self._siblings[place] = firsts[parents[place]]
@@ -103,12 +104,12 @@ class Forest:
     def walk(self, glyphs: Glyphs = BOX, *, most: int = 50) -> Iterator[TreeRow]:
         """Yields each exec once, in the order of the drawing.
 
-        No more than `most` columns lead to one, so that a deep drawing is no larger than its
-        execs. Further to the right, a lead begins with how many are left out.
+        A lead has at most `most` columns, so a deep drawing does not grow with the square of its execs. If
+        there are more, the lead begins with the number of columns that are left out.
         """
-        # Entry 0 is never looked at: roots have nothing before them.
+        # Nothing reads entry 0: roots have no lead.
         bars = [""]
-        # What comes next, from the last to the first; as long as a branch, not as it is wide.
+        # The execs to draw next, the last one first. It grows with the depth of a branch, not with its width.
         stack = [(self._children[_NONE], 0, 0, False)]
         while stack:
             place, depth, column, replaces = stack.pop()
@@ -137,7 +138,7 @@ def _lead(glyphs: Glyphs, bars: list[str], column: int, most: int, *, replaces: 
         own = glyphs.child if more else glyphs.last
     if column <= most:
         return "".join(bars[1:column]) + own
-    # In steps, so that the lines of neighbours stay below each other.
+    # In steps, so that adjacent lines stay aligned.
     step = max(1, most // 2)
     hidden = -(-(column - most) // step) * step
     return f"{glyphs.cut}{hidden} " + "".join(bars[hidden + 1 : column]) + own

@@ -139,7 +139,7 @@ def test_two_processes_share_a_large_answer(history: Path, monkeypatch: pytest.M
     monkeypatch.setattr(export, "_LARGE", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
     monkeypatch.setattr(export, "_PART", 7)
-    monkeypatch.setattr(csv_pages.CsvRows, "text", lambda *_args, **_options: f"{os.getpid()}\n")
+    monkeypatch.setattr(csv_pages.CsvPages, "text", lambda *_args, **_options: f"{os.getpid()}\n")
     with open_history(history) as connection:
         blocks = export.blocks(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
         pids = {block.text for block in blocks if block.items}
