@@ -10,7 +10,7 @@ from collections import deque
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.daemon.losses import Lost, account_of, joined, neighbours_joined
+from execaudit.daemon.losses import Lost, account_of, joined, neighbours_joined, time_of
 from execaudit.enums import GapReason, Kind
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class Backlog:
 
 
 def _length_of(*paths: bytes | None) -> int:
-    return sum([len(path) for path in paths if path])
+    return sum([len(path) for path in paths if type(path) is bytes])  # a bad event may have others
 
 
 def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
@@ -255,7 +255,7 @@ def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
     kept, dropped = _divided(batch.events, lambda event: account_of(event) not in accounts)
     exits = [] if None in accounts else batch.exits
     entry.lost.count(dropped, len(batch.exits) - len(exits))
-    entry.lost_until_ns = max((entry.lost_until_ns, *(event.time_ns for event in dropped)))
+    entry.lost_until_ns = max((entry.lost_until_ns, *(time_of(event, entry.from_ns) for event in dropped)))
     entry.batch = batch._replace(events=kept, exits=exits)
 
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.daemon.losses import Lost, account_of
+from execaudit.daemon.losses import Lost, account_of, time_of
 from execaudit.enums import GapReason, Kind
 from execaudit.event import ExitEvent, Nanoseconds
 
@@ -89,12 +89,12 @@ class Budget:
             # What a refused exec replaced has ended with it.
             is_first = event.replaces and self._is_stored(event.parent)
             if account in refused and event.kind is not Kind.SNAPSHOT:
-                self._refuse(event, account)
+                self._refuse(event, account, time_of(event, batch.seen_ns))
                 if is_first and event.parent is not None:
                     replaced.append(ExitEvent(event.parent, event.time_ns, event.boot_ns, event.pid, None))
             else:
                 events.append(event)
-        exits = [*replaced, *(end for end in batch.exits if not self._is_of_refused(end))]
+        exits = [*replaced, *(end for end in batch.exits if not self._is_of_refused(end, batch.seen_ns))]
         gaps = list(batch.gaps)
         if self._lost and (pressure is None or self._monotonic() >= self._next_gap):
             self._next_gap = self._monotonic() + _JOINED_SECONDS
@@ -145,8 +145,8 @@ class Budget:
                 left -= wanted[account]
         return refused
 
-    def _refuse(self, event: ExecEvent, account: int | None) -> None:
-        self._note(account, event.time_ns, execs=1)
+    def _refuse(self, event: ExecEvent, account: int | None, time_ns: Nanoseconds) -> None:
+        self._note(account, time_ns, execs=1)
         if self._stored.has_end and event.kind is not Kind.FAILED:
             self._refused[event.boot_ns, event.pid] = account
             if len(self._refused) > _MOST_REFUSED:
@@ -158,11 +158,11 @@ class Budget:
             replaced is not None and self._refused.pop((replaced.boot_ns, replaced.task), _STORED) is _STORED
         )
 
-    def _is_of_refused(self, end: ExitEvent) -> bool:
+    def _is_of_refused(self, end: ExitEvent, seen_ns: Nanoseconds) -> bool:
         key = (end.exec.boot_ns, end.exec.task)
         if key not in self._refused:
             return False
-        self._note(self._refused.pop(key), end.time_ns, exits=1)
+        self._note(self._refused.pop(key), time_of(end, seen_ns), exits=1)
         return True
 
     def _note(self, account: int | None, time_ns: Nanoseconds, *, execs: int = 0, exits: int = 0) -> None:

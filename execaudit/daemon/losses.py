@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from execaudit.enums import GapReason
-    from execaudit.event import ExecEvent, Nanoseconds
+    from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
 
 # So many accounts get a gap of their own, and the rest share one: a flood by many users must not fill the
 # history with gaps.
 MOST_NAMED = 8
+# In 2116.
+_LAST_NS = 2**62
 
 Counts = tuple[int, int]
 """Execs, and ends of programs."""
@@ -25,6 +27,11 @@ Counts = tuple[int, int]
 def account_of(event: ExecEvent) -> int | None:
     """Returns the uid that an exec is charged to; None: not known."""
     return event.launch.uid if event.account is None else event.account
+
+
+def time_of(event: ExecEvent | ExitEvent, otherwise: Nanoseconds) -> Nanoseconds:
+    """Returns when an event was. Of a bad one, whose time a gap cannot have, the other time."""
+    return event.time_ns if 0 <= event.time_ns <= _LAST_NS else otherwise
 
 
 def gaps_by_account(

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 from execaudit.daemon import left_out
-from execaudit.daemon.backlog import Finished
+from execaudit.daemon.backlog import Backlog, Finished
+from execaudit.daemon.budget import Budget
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.losses import MOST_NAMED
 from execaudit.daemon.sinks.database import DatabaseSink
@@ -80,6 +81,26 @@ def test_the_history_has_all_others(tmp_path: Path, fields: dict[str, Any]) -> N
     (line,) = [line for line in said if line["event"] == "left_out"]
     assert "database" == line["sink"]
     assert line["reason"]
+
+
+@pytest.mark.parametrize("fields", UNSTORABLE + UNSPEAKABLE, ids=repr)
+def test_where_it_is_only_counted_the_gap_can_be_stored(tmp_path: Path, fields: dict[str, Any]) -> None:
+    """At the limit of a history, and where memory is full."""
+    path = tmp_path / "h.db"
+    budget, backlog = Budget(HOST), Backlog(HOST, 10)
+    batches = [budget.admit(batch_of([bad(fields)]), 1.0)]
+    for batch in batch_of(GOOD[:1]), batch_of([bad(fields)]):
+        backlog.add(batch)
+    while (first := backlog.first()) is not None:
+        batches.append(first)
+        backlog.written()
+    with Store(path) as store:
+        begin_run(store)
+        for batch in batches:
+            store.append(batch.events, batch.gaps, batch.exits, seen_ns=batch.seen_ns)
+
+    pids, gaps = stored(path)
+    assert ([GOOD[0].pid], [(1000, 1)] * 2) == (pids, [(gap.uid, gap.count) for gap in gaps])
 
 
 def test_many_are_a_few_gaps(tmp_path: Path) -> None:
