@@ -59,14 +59,17 @@ class LeftOut:
         self._seen_ns: Nanoseconds | None = None
 
     def gaps(self, omitted: Sequence[Omitted], seen_ns: Nanoseconds) -> list[Gap]:
-        """Returns the gaps for what was left out of the batch that ends at `seen_ns` (wall clock)."""
+        """Returns the gaps for what was left out of the batch that ends at `seen_ns` (wall clock).
+
+        The end of what an exec replaced is missing with it.
+        """
         if not omitted:
             return []
         host = self._host or next(each.event.host for each in omitted if isinstance(each.event, ExecEvent))
         lost = Lost()
         for event, _ in omitted:
             if isinstance(event, ExecEvent):
-                lost.note(_account(event), execs=1)
+                lost.note(_account(event), execs=1, exits=int(bool(event.replaces)))
             else:
                 lost.note(None, exits=1)
         return lost.gaps(

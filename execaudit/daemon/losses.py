@@ -81,9 +81,13 @@ class Lost:
         return total(self._counts.values())[0]
 
     def count(self, events: Iterable[ExecEvent], exits: int = 0) -> None:
-        """Counts these execs, and so many ends. A program that ran already when recording began adds 0."""
+        """Counts these execs, and so many ends. A program that ran already when recording began adds 0.
+
+        The end of what an exec replaced is missing with it.
+        """
         for event in events:
-            self.note(account_of(event), execs=int(event.kind is not Kind.SNAPSHOT))
+            is_exec = event.kind is not Kind.SNAPSHOT
+            self.note(account_of(event), execs=int(is_exec), exits=int(event.replaces))
         if exits:
             self.note(None, exits=exits)
 

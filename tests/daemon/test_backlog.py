@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import given
@@ -10,11 +11,17 @@ from hypothesis import strategies as st
 
 from execaudit.daemon.backlog import Backlog, Finished
 from execaudit.daemon.losses import joined, neighbours_joined
-from execaudit.enums import GapReason, Kind
-from execaudit.event import Gap, Nanoseconds
-from tests.histories import HOST, at, changed, make_event, make_exit, make_gap
+from execaudit.enums import Ended, GapReason, Kind
+from execaudit.event import End, Gap, Nanoseconds
+from execaudit.query import find
+from execaudit.query.connection import open_history
+from execaudit.query.filter import Filter
+from execaudit.store.writer import Store
+from tests.histories import HOST, at, begin_run, changed, make_event, make_exit, make_gap
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from execaudit.event import ExecEvent
 
 EVENT = make_event(b"a", pid=1, time_ns=Nanoseconds(0))
@@ -94,6 +101,27 @@ def test_each_exec_is_written_once_or_counted(acts: list[Finished | str], most_b
     assert sum(gap.count or 0 for gap in others) == 3 * sum(len(batch.gaps) for batch in given_)
     whole = [batch for batch in out if any(batch is each for each in given_)]
     assert whole == [batch for batch in given_ if any(batch is each for each in whole)]
+
+
+def test_the_end_of_what_a_dropped_exec_replaced_is_missing_too(tmp_path: Path) -> None:
+    """The history has no end of that program. It does not count as running, because the gap says so."""
+    line = [make_event(seconds=n, pid=9, account=7) for n in range(3)]
+    line[1:] = [event._replace(parent=before.key, replaces=True) for before, event in pairwise(line)]
+    backlog = Backlog(HOST, 10)
+    for event in line:
+        backlog.add(Finished([event], [], [], event.time_ns))
+    with Store(tmp_path / "h.db") as store:
+        begin_run(store)
+        gaps: list[Gap] = []
+        while (batch := backlog.first()) is not None:
+            store.append(batch.events, batch.gaps, batch.exits)
+            gaps += batch.gaps
+            backlog.written()
+        with open_history(tmp_path / "h.db") as connection:
+            ends = [each.event.end for each in find.find(connection, Filter())]
+
+    assert [(7, 2, 2)] == [(gap.uid, gap.count, gap.exits) for gap in gaps]
+    assert [End(Ended.UNKNOWN)] == ends
 
 
 def test_long_paths_are_weighed() -> None:
