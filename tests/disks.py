@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+_CHECKOUT = Path(__file__).parents[1]
 
 
 @contextlib.contextmanager
@@ -24,3 +27,15 @@ def small_disk(place: Path, size: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+def run_on_small_disk(folder: Path, size: str, program: str) -> subprocess.CompletedProcess[str]:
+    """Runs a program of Python with the folder, which is a file system of this size for it alone."""
+    script = 'mount -t tmpfs -o "size=$4" none "$1" && exec "$2" -c "$3" "$1"'
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", folder, sys.executable, program, size],
+        cwd=_CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

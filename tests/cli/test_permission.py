@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def make_old(history: Path, path: Path) -> None:
+    """Makes a history that must be migrated."""
+    shutil.copyfile(history, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+
+
 @pytest.mark.parametrize(
     ("typed", "status", "said"),
     [
@@ -37,11 +44,7 @@ def test_without_permission(typed: str, status: int, said: str, public_folder: P
     shutil.copyfile(history, public_folder / "history.db")
     (public_folder / "history.db").chmod(0o640)
     shutil.copyfile(history, public_folder / "readable.db")
-    with (
-        contextlib.closing(sqlite3.connect(shutil.copyfile(history, public_folder / "old.db"))) as connection,
-        connection,
-    ):
-        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+    make_old(history, public_folder / "old.db")
     (public_folder / "closed").mkdir(mode=0o700)
     (public_folder / "closed.toml").touch(0o600)
     before = snapshot(public_folder)
@@ -76,11 +79,7 @@ def test_a_reader_needs_no_permission_to_write(public_folder: Path, history: Pat
 def test_on_a_read_only_disk(typed: str, status: int, said: str, public_folder: Path, history: Path) -> None:
     """What only reads works there; what writes says why it cannot."""
     shutil.copyfile(history, public_folder / "history.db")
-    with (
-        contextlib.closing(sqlite3.connect(shutil.copyfile(history, public_folder / "old.db"))) as connection,
-        connection,
-    ):
-        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+    make_old(history, public_folder / "old.db")
     script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && exec "$@"'
     before = ("unshare", "--mount", "sh", "-c", script, str(public_folder), *EXECAUDIT)
     done = execaudit(*shlex.split(typed), before=before)

@@ -35,7 +35,6 @@ HOSTILE = {
     "quotes": b"a\"b'c,d;e\tf",
     "every-byte": bytes(range(1, 256)),
 }
-LINE_END = {"\n", "\r\n"}
 
 
 def unsafe(shown: bytes) -> list[str]:

@@ -11,6 +11,7 @@ from execaudit.capture.assembler import Assembler, Machine
 from execaudit.capture.snapshot import Beginning, Present, Roots
 from execaudit.capture.start import Begun
 from execaudit.daemon.recorder import Recorder, Totals
+from execaudit.daemon.sinks.sink import Sink
 from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 from execaudit.store.writer import Run, Store
 from execaudit.system import clock
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.daemon.backlog import Finished
-    from execaudit.daemon.sinks.sink import Sink
 
 BOOT = "dd0b22f0-c730-46c7-8272-c5ebd89a5692"
 
 
-class KeepingSink:
+class KeepingSink(Sink):
     """Keeps all in memory; can be made to wait, or to fail."""
 
     name = "memory"
@@ -51,20 +51,6 @@ class KeepingSink:
         self.gaps += batch.gaps
         self.exits += batch.exits
         self.seen_ns.append(batch.seen_ns)
-
-    def waits(self) -> bool:
-        """It keeps all at once."""
-        return False
-
-    def is_busy(self) -> bool:
-        """It needs no call."""
-        return False
-
-    def finish(self) -> None:
-        """All is kept."""
-
-    def close(self) -> None:
-        """Nothing to free."""
 
 
 def record(

@@ -5,10 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,13 +15,14 @@ from execaudit.daemon import log_limit, old_logs
 from execaudit.daemon.log_file import LogFile, Rotation
 from execaudit.errors import ExecauditError
 from execaudit.times import utc_text
+from tests.disks import run_on_small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from execaudit.event import Nanoseconds
 
-CHECKOUT = Path(__file__).parents[2]
 DAY_NS: Nanoseconds = 86_400 * 10**9  # type: ignore[assignment]  # it is some
 
 
@@ -186,21 +184,13 @@ print(whole, (folder / "x.jsonl").read_bytes() == batch * (written + 1), written
 
 def test_a_full_disk_takes_whole_batches_or_none(tmp_path: Path) -> None:
     """What a failed write has left is taken back, so that it does not come twice."""
-    script = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, _FILLER],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_on_small_disk(tmp_path, "1m", _FILLER)
 
     assert ["No space left on device", "True True True"] == done.stdout.splitlines(), done.stderr
 
 
 def test_a_log_that_was_truncated_in_place_gets_no_nuls(tmp_path: Path) -> None:
     """As `: > log` and logrotate's copytruncate do it, before a disk that is full."""
-    script = 'mount -t tmpfs -o size=1m none "$1" && exec "$2" -c "$3" "$1"'
     program = """
 import sys
 from pathlib import Path
@@ -220,13 +210,7 @@ print(path.read_bytes())
 log.write(b"after\\n")
 print(path.read_bytes())
 """
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, program],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_on_small_disk(tmp_path, "1m", program)
 
     assert ["No space left on device", "b''", r"b'after\n'"] == done.stdout.splitlines(), done.stderr
 

@@ -11,6 +11,7 @@ import pytest
 
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.sinks import threaded
+from execaudit.daemon.sinks.sink import Sink
 from execaudit.daemon.sinks.threaded import ThreadedSink
 from execaudit.enums import GapReason
 from execaudit.errors import ExecauditError
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 PATIENCE = 60
 
 
-class StuckSink:
+class StuckSink(Sink):
     """Writes nothing until it may."""
 
     name = "stuck"
@@ -43,17 +44,6 @@ class StuckSink:
         assert self.may_write.wait(PATIENCE)
         self.events += batch.events
         self.gaps += batch.gaps
-
-    def waits(self) -> bool:
-        """It does not say so."""
-        return False
-
-    def is_busy(self) -> bool:
-        """It needs no call."""
-        return False
-
-    def finish(self) -> None:
-        """All is written."""
 
     def close(self) -> None:
         """Notes it."""

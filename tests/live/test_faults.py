@@ -17,8 +17,6 @@ from tests.live.recording import recording
 if TYPE_CHECKING:
     from pathlib import Path
 
-_DAY = 86_400
-
 
 def test_lock_of_another_program_is_waited_for(tmp_path: Path, load: Load) -> None:
     """For as long as it is held, everything waits in memory."""

@@ -22,33 +22,16 @@ from execaudit.output.notices import gap_line
 from execaudit.output.record import FIELDS, to_record
 from execaudit.output.table import table, table_header, table_row
 from execaudit.output.timecolumn import TimeColumn
-from tests.histories import changed, exec_of
+from tests.histories import changed, make_event
 
 UTC = timezone.utc
-EVENT = exec_of(
-    kind=Kind.EXEC,
-    host="web-1",
-    boot_id="8f6a1c2e-1111-4222-8333-444455556666",
-    time_ns=Nanoseconds(1_795_356_307_123_456_789),
-    boot_ns=Nanoseconds(4_200_000_000_001),
-    pid=4242,
-    tid=4242,
-    ppid=4200,
-    uid=1000,
-    euid=1000,
-    gid=1000,
-    user="alice",
-    comm=b"ls",
-    filename=b"/bin/ls",
-    exe=b"/usr/bin/ls",
-    cwd=b"/root",
-    argv=b"ls\0-l\0my file\0",
-    argc=3,
-    argv_bytes=14,
-    holes=(),
-    truncated=None,
-    errno=None,
-)
+EVENT = make_event(
+    b"ls", b"-l", b"my file",
+    host="web-1", boot_id="8f6a1c2e-1111-4222-8333-444455556666",
+    time_ns=Nanoseconds(1_795_356_307_123_456_789), boot_ns=Nanoseconds(4_200_000_000_001),
+    ppid=4200, uid=1000, euid=1000, gid=1000, user="alice",
+    comm=b"ls", filename=b"/bin/ls", exe=b"/usr/bin/ls", cwd=b"/root",
+)  # fmt: skip
 SNAPSHOT = changed(EVENT, kind=Kind.SNAPSHOT, filename=None)
 FAILED = changed(
     EVENT,

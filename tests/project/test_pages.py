@@ -10,26 +10,15 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.incident import recorded
-from tests.recipes import OTHERS, PAGE, Asker, asker, examples
+from tests.recipes import OTHERS, PAGE, Asker, examples
 from tools.picture import PICTURE, SHOWN, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
-
-
-@pytest.fixture(scope="module")
-def page_asker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
-    """The history that the pages ask, and its recorder."""
-    with asker(tmp_path_factory.mktemp("incident")) as of:
-        yield of
 
 
 @pytest.mark.parametrize("page", OTHERS, ids=lambda page: page.stem)

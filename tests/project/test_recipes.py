@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.recipes import PAGE, Asker, Recipe, asker, recipes
+from tests.recipes import PAGE, Asker, Recipe, recipes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _RECIPES = recipes(PAGE.read_text(encoding="utf-8"))
 _FEWEST = 15
-
-
-@pytest.fixture(scope="module")
-def page_asker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
-    """The history of the page, and its recorder."""
-    with asker(tmp_path_factory.mktemp("incident")) as of:
-        yield of
 
 
 @pytest.mark.parametrize("recipe", _RECIPES, ids=lambda recipe: recipe.title)

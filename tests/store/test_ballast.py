@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from execaudit.daemon.backlog import Finished
@@ -12,15 +9,17 @@ from execaudit.daemon.sinks.database import DatabaseSink
 from execaudit.errors import FullStoreError
 from execaudit.event import Nanoseconds
 from execaudit.store.ballast import Ballast
+from tests.disks import run_on_small_disk
 from tests.histories import HOST, make_event
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from execaudit.daemon.retention import Retention
     from execaudit.store.writer import Store
 
-CHECKOUT = Path(__file__).parents[2]
 BATCH = Finished([make_event(b"a", pid=1)], [], [], Nanoseconds(1))
 
 _FULL = """
@@ -57,14 +56,7 @@ with Store(folder / "h.db") as store:
 
 def test_events_do_not_eat_it_and_the_end_has_it(tmp_path: Path) -> None:
     """On a full disk it stays, however often writing is tried; at the end what waits fits into it."""
-    script = 'mount -t tmpfs -o size=80m none "$1" && exec "$2" -c "$3" "$1"'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, _FULL],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_on_small_disk(tmp_path, "80m", _FULL)
 
     assert ["True 4194304", "False False"] == [
         line for line in done.stdout.splitlines() if line.startswith(("True", "False"))

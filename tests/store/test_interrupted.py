@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.disks import run_on_small_disk
 from tests.histories import make_event
 from tests.store.recording import recording_to, rows, stored
 
@@ -84,14 +85,7 @@ with Store(path) as opened:
 
 def test_a_full_disk_is_said_in_one_line_and_costs_nothing_stored(tmp_path: Path) -> None:
     """When no room is left, committed execs stay, and the same batch is stored once there is some."""
-    script = 'mount -t tmpfs -o size=2m none "$1" && exec "$2" -c "$3" "$1"'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, "sh", tmp_path, sys.executable, _FILLER],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_on_small_disk(tmp_path, "2m", _FILLER)
     error, full, *more = done.stdout.splitlines()
 
     assert not done.stderr

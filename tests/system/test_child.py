@@ -95,61 +95,54 @@ def test_a_child_that_is_killed(output: Path) -> None:
         from_child(work, output)
 
 
-# In a process that has no other thread: the kernel might give the signal to that one.
+# A process that has no other thread: the kernel might give the signal to that one.
 _INTERRUPTED = """
-import os, signal, sys
+import ctypes, functools, os, signal, sys, time
 from pathlib import Path
 from execaudit.system.child import from_child
 signal.signal(signal.SIGINT, signal.default_int_handler)
-def work():
-    os.kill(os.getppid(), signal.SIGINT)
-    signal.pause()
+WORK
 try:
     from_child(work, Path(sys.argv[1]))
 except KeyboardInterrupt:
     print("interrupted", Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 """
+_BY_THE_CHILD = """
+def work():
+    os.kill(os.getppid(), signal.SIGINT)
+    signal.pause()
+"""
+# The signal comes before the call of the system returns: both are C, so nothing of Python's is between.
+_AT_THE_FORK = """
+interrupt = functools.partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT)
+os.register_at_fork(after_in_parent=interrupt)
+def work():
+    time.sleep(20)
+"""
+
+
+def run_interrupted(work: str, output: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a parent that is interrupted while its child works, and says which children it has then."""
+    return subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED.replace("WORK", work), output],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_parent_that_is_interrupted(output: Path) -> None:
     """It does not leave the child behind."""
-    done = subprocess.run(
-        [sys.executable, "-c", _INTERRUPTED, output],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_interrupted(_BY_THE_CHILD, output)
 
     assert "interrupted []\n" == done.stdout, done.stderr
 
 
-# The signal comes before the call of the system returns: both are C, so nothing of Python's is between.
-_INTERRUPTED_AT_ONCE = """
-import ctypes, functools, os, signal, sys, time
-from pathlib import Path
-from execaudit.system.child import from_child
-signal.signal(signal.SIGINT, signal.default_int_handler)
-interrupt = functools.partial(ctypes.CDLL(None).kill, os.getpid(), signal.SIGINT)
-os.register_at_fork(after_in_parent=interrupt)
-try:
-    from_child(lambda: time.sleep(20), Path(sys.argv[1]))
-except KeyboardInterrupt:
-    print("interrupted", Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
-"""
-
-
 def test_a_parent_that_is_interrupted_at_the_fork(output: Path) -> None:
     """Not even then, when it does not know of the child yet."""
-    done = subprocess.run(
-        [sys.executable, "-c", _INTERRUPTED_AT_ONCE, output],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_interrupted(_AT_THE_FORK, output)
 
     assert "interrupted []\n" == done.stdout, done.stderr
 

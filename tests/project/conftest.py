@@ -1,0 +1,19 @@
+"""What the tests of pages share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.recipes import Asker, asker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def page_asker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
+    """The history that the pages ask, and its recorder."""
+    with asker(tmp_path_factory.mktemp("incident")) as of:
+        yield of
