@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,10 @@ from hypothesis import strategies as st
 
 from execaudit.enums import Kind, Truncated
 from execaudit.errors import FilterError
-from execaudit.event import Hole, Nanoseconds
+from execaudit.event import Hole
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter, Found, UserMatch
-from execaudit.query.statements import Span, newest_statement, statement
+from execaudit.query.find import Filter, Found
 from execaudit.store.writer import Store
 from tests.examples import examples
 from tests.histories import at, begin_run, make_event, make_gap, make_history
@@ -111,40 +109,6 @@ def test_reading_goes_on_after_a_number(
         expected = reference([event for event in whole if event in follows], replace(wanted, under=()))
 
         assert expected == found(connection, wanted, after)
-
-
-def test_values_are_bound() -> None:
-    """The text of a statement has none of the values that were asked for, its parameters have all."""
-    number, name = 987_654_321, "zqx"
-    word, glob = name.encode(), b"*zqx?"
-    wanted = Filter(
-        since_ns=Nanoseconds(number),
-        until_ns=Nanoseconds(number + 1),
-        pids=(number + 2,),
-        ppids=(number + 3,),
-        comms=(word, glob),
-        exes=(glob,),
-        filenames=(glob,),
-        cwds=(b"zqx*",),
-        args=(word, b"zqx y"),
-        args_regex=(b"zqx$",),
-        users=(UserMatch(name, number + 4), UserMatch(None, number + 5)),
-        login_users=(UserMatch(name, number + 4), UserMatch(None, number + 5)),
-        ttys=(word,),
-        cgroups=(glob, b"zqx*"),
-        containers=(name,),
-        hosts=("zqx.example",),
-    )
-    for sql, parameters in (
-        statement(wanted, Span(number + 6, number + 7), most=number + 8),
-        newest_statement(wanted, Span(number + 6, number + 7), number + 8),
-    ):
-        assert not re.search(r"zqx|98765432|['\"]", sql)
-        assert set(re.findall(r":(p\d+)", sql)) == set(parameters)
-        for value in (
-            word, glob, b"zqx*", b"zqx y", b"zqx$", name, "zqx.example", *range(number, number + 6)
-        ):  # fmt: skip
-            assert value in parameters.values()
 
 
 def test_between_pages_the_writer_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

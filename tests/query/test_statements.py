@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.event import Nanoseconds
 from execaudit.query import find, lineage, stats
 from execaudit.query.connection import open_history
-from execaudit.query.filter import Filter
+from execaudit.query.filter import Filter, UserMatch
+from execaudit.query.statements import Span, newest_statement, statement
 from tests.examples import examples
 from tests.families import make_family
 from tests.query.filter_model import histories, stored, wanted_filters
@@ -124,3 +127,37 @@ def test_sqlalchemy_gives_the_same_rows(
         with open_history(path) as direct, through_text(path) as other:
             for wanted in asked:
                 assert answers(direct, wanted) == answers(other, wanted)
+
+
+def test_values_are_bound() -> None:
+    """The text of a statement has none of the values that were asked for, its parameters have all."""
+    number, name = 987_654_321, "zqx"
+    word, glob = name.encode(), b"*zqx?"
+    wanted = Filter(
+        since_ns=Nanoseconds(number),
+        until_ns=Nanoseconds(number + 1),
+        pids=(number + 2,),
+        ppids=(number + 3,),
+        comms=(word, glob),
+        exes=(glob,),
+        filenames=(glob,),
+        cwds=(b"zqx*",),
+        args=(word, b"zqx y"),
+        args_regex=(b"zqx$",),
+        users=(UserMatch(name, number + 4), UserMatch(None, number + 5)),
+        login_users=(UserMatch(name, number + 4), UserMatch(None, number + 5)),
+        ttys=(word,),
+        cgroups=(glob, b"zqx*"),
+        containers=(name,),
+        hosts=("zqx.example",),
+    )
+    for sql, parameters in (
+        statement(wanted, Span(number + 6, number + 7), most=number + 8),
+        newest_statement(wanted, Span(number + 6, number + 7), number + 8),
+    ):
+        assert not re.search(r"zqx|98765432|['\"]", sql)
+        assert set(re.findall(r":(p\d+)", sql)) == set(parameters)
+        for value in (
+            word, glob, b"zqx*", b"zqx y", b"zqx$", name, "zqx.example", *range(number, number + 6)
+        ):  # fmt: skip
+            assert value in parameters.values()
