@@ -22,7 +22,7 @@ from bench import history, questions
 from execaudit.event import Nanoseconds
 from execaudit.query import find, summary
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Run, Store
 from execaudit.system import clock
 

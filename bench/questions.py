@@ -27,7 +27,7 @@ from bench import auditlog, history
 from execaudit.event import Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter, UserMatch
+from execaudit.query.filter import Filter, UserMatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

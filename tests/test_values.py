@@ -26,7 +26,7 @@ from execaudit.output.record import FIELDS, to_record
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Run, Store
 from tests.examples import examples
 from tests.wirebytes import EXEC, FAILED, LAST, UNKNOWN, Facts, Head, ended, first

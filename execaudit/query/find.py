@@ -6,13 +6,11 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execaudit.database import files
-from execaudit.database import id_lookup as exec_keys
+from execaudit.database import files, id_lookup
 from execaudit.enums import GapReason
 from execaudit.event import Gap
 from execaudit.query import lookups, recorders
 from execaudit.query.argv_search import Search
-from execaudit.query.filter import Filter, UserMatch
 from execaudit.query.lookups import Resolver
 from execaudit.query.rows import Found, Known, Recording
 from execaudit.query.sql_functions import add_functions
@@ -36,15 +34,8 @@ if TYPE_CHECKING:
 
     from execaudit.errors import DamagedStoreError
     from execaudit.exec_id import ExecKey
+    from execaudit.query.filter import Filter
 
-__all__ = [
-    "Filter", "Found", "UserMatch",
-    "count", "fetch", "find", "gaps", "last_number", "locate", "one_moment", "parts", "prepare",
-]  # fmt: skip
-
-# A page is one short read transaction: a long one would keep the writer's WAL from being
-# reused (124 MB against 5 MB for one slow export).
-_PAGE_ROWS = PAGE_ROWS
 _PAGE_BYTES = 16 * 1024 * 1024
 # So many of the newest are looked at before all others are.
 _NEAR = 20_000
@@ -176,10 +167,10 @@ def _strides(span: Span, *, backward: bool) -> Generator[Span, int, None]:
             part = Span(low, min(high, low + width - 1), lines)
             low = part.high + 1
         found = yield part
-        if found < _PAGE_ROWS // 4:
+        if found < PAGE_ROWS // 4:
             width *= 4
-        elif found > _PAGE_ROWS:
-            width = max(width // 4, _PAGE_ROWS)
+        elif found > PAGE_ROWS:
+            width = max(width // 4, PAGE_ROWS)
 
 
 def _oldest(connection: sqlite3.Connection, wanted: Filter, whole: Span, search: Search, limit: int) -> int:
@@ -216,7 +207,7 @@ def _read(
     while part is not None:
         found = 0
         while part.low <= part.high:
-            most = _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
+            most = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
             recording = _recording(connection)
             page, whole = _page(connection, statement(wanted, part, most=most), resolver)
             if page:
@@ -241,8 +232,8 @@ def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]
     recording = _recording(connection)
     by_number: dict[int, Found] = {}
     resolver = Resolver(connection)
-    for start in range(0, len(numbers), _PAGE_ROWS):
-        left: Sequence[int] = numbers[start : start + _PAGE_ROWS]
+    for start in range(0, len(numbers), PAGE_ROWS):
+        left: Sequence[int] = numbers[start : start + PAGE_ROWS]
         while left:
             page, _ = _page(connection, numbers_statement(left), resolver)
             by_number.update(
@@ -256,8 +247,8 @@ def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]
 
 def locate(connection: sqlite3.Connection, key: ExecKey) -> int | None:
     """Returns the number of the exec with this id, or None if it is not in the history."""
-    for sql in (exec_keys.FIND_EXEC, exec_keys.FIND_FAILED):
-        row = connection.execute(sql, exec_keys.parameters(key)).fetchone()
+    for sql in (id_lookup.FIND_EXEC, id_lookup.FIND_FAILED):
+        row = connection.execute(sql, id_lookup.parameters(key)).fetchone()
         if row is not None:
             return int(row[0])
     return None
@@ -299,7 +290,7 @@ def _damaged(what: str) -> DamagedStoreError:
 
 @contextlib.contextmanager
 def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """Has all statements of the body see one state of the history. To be short: see _PAGE_ROWS."""
+    """Has all statements of the body see one state of the history. To be short: see PAGE_ROWS."""
     if connection.in_transaction:
         yield
         return

@@ -25,7 +25,7 @@ from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 from execaudit.exec_id import ExecKey
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store import argv_index
 from execaudit.store.inserts import Inserts
 from execaudit.store.writer import Store

@@ -19,7 +19,7 @@ from execaudit.errors import StoreError
 from execaudit.output import json_lines
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.system import clock
 from execaudit.system.procfs import Running
 from tests.daemon.recording import BOOT, KeepingSink, numbers, opened_store, record

@@ -22,7 +22,7 @@ from execaudit.event import End, Nanoseconds
 from execaudit.output.record import gap_record, to_record
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Store
 from tests.histories import HOST, begin_run, make_event, make_exit, make_gap
 

@@ -71,7 +71,7 @@ def test_rows_become_what_their_events_become(
     path = tmp_path_factory.mktemp("history") / "history.db"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(inserts, "BATCH_EVENTS", 4)
-        patched.setattr(find, "_PAGE_ROWS", 3)
+        patched.setattr(find, "PAGE_ROWS", 3)
         if forgetful:
             for module, name in (
                 (csv_pages, "_MOST_SHARED"), (csv_pages, "_MOST_IDS"), (csv_pages, "_LINES_BYTES"),

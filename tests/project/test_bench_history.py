@@ -14,7 +14,8 @@ from bench.history import Making
 from execaudit.enums import Kind
 from execaudit.event import ExecEvent
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter, count, find
+from execaudit.query.filter import Filter
+from execaudit.query.find import count, find
 from execaudit.query.summary import summary
 
 if TYPE_CHECKING:

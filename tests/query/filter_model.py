@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from execaudit.enums import Kind
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter, UserMatch
+from execaudit.query.filter import Filter, UserMatch
 from execaudit.store import inserts, interning
 from execaudit.store.writer import Store
 from tests.events import Batch, events, lineages, with_ends

@@ -21,7 +21,7 @@ from execaudit.errors import DamagedStoreError, StoreError
 from execaudit.event import Hole
 from execaudit.query import find, summary
 from execaudit.query.connection import open_history, revision_of
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from tests.examples import examples
 from tests.histories import make_event, make_gap, make_history
 from tests.nobody import as_nobody, public_folder

@@ -13,7 +13,7 @@ from execaudit.errors import DamagedStoreError
 from execaudit.event import Hole
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from tests.histories import make_event, make_gap, make_history
 from tests.query.filter_model import found
 

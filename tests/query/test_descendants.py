@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Store
 from tests.events import Batch, with_ends
 from tests.examples import examples

@@ -13,7 +13,7 @@ from execaudit.errors import StoreError
 from execaudit.event import End, Gap
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Store
 from tests.histories import at, begin_run, make_event, make_exit, make_gap
 from tests.nobody import as_nobody, public_folder

@@ -16,7 +16,8 @@ from execaudit.errors import FilterError
 from execaudit.event import Hole
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter, Found
+from execaudit.query.filter import Filter
+from execaudit.query.rows import Found
 from execaudit.store.writer import Store
 from tests.examples import examples
 from tests.histories import at, begin_run, make_event, make_gap, make_history
@@ -86,7 +87,7 @@ def test_pages_do_not_show(
         for wanted in asked:
             whole = list(find.find(connection, wanted))
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(find, "_PAGE_ROWS", rows)
+                patched.setattr(find, "PAGE_ROWS", rows)
                 patched.setattr(find, "_PAGE_BYTES", size)
                 patched.setattr(find, "_NEAR", rows)
                 patched.setattr(find, "_COUNTED", rows)
@@ -113,7 +114,7 @@ def test_reading_goes_on_after_a_number(
 
 def test_between_pages_the_writer_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While an answer is read slowly, the writer's log can be emptied, and later execs are found."""
-    monkeypatch.setattr(find, "_PAGE_ROWS", 2)
+    monkeypatch.setattr(find, "PAGE_ROWS", 2)
     path = tmp_path / "history.db"
     with Store(path) as opened, contextlib.closing(sqlite3.connect(path)) as checkpointer:
         begin_run(opened)
@@ -206,7 +207,7 @@ def test_more_execs_are_fetched_than_a_statement_takes(
     history: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many are asked for, all come, each as often as it was asked for."""
-    monkeypatch.setattr(find, "_PAGE_ROWS", 3)
+    monkeypatch.setattr(find, "PAGE_ROWS", 3)
     numbers = [7, 3, 1000, 7, 5000, 1, 2]
 
     assert [7, 3, 1000, 7, 1, 2] == [each.number for each in find.fetch(history, numbers)]

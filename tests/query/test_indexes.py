@@ -8,7 +8,7 @@ import pytest
 
 from execaudit.database import id_lookup
 from execaudit.query import find
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.query.statements import Span, descendants_statement, statement
 from tests.histories import at, make_event
 from tests.query.filter_model import found

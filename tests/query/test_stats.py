@@ -20,6 +20,7 @@ from tests.query.filter_model import alone, filter_of, histories, reference, sto
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from execaudit.query.filter import Filter
     from tests.events import Batch
 
 _SECOND = 1_000_000_000
@@ -36,7 +37,7 @@ _NOW = 40 * _SECOND
 def test_it_counts_what_a_query_finds(
     tmp_path_factory: pytest.TempPathFactory,
     batches: list[Batch],
-    asked: list[find.Filter],
+    asked: list[Filter],
     top: int,
     part: int,
 ) -> None:

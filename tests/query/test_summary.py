@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from execaudit.exec_id import ExecKey
 from execaudit.query import find, summary
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from tests.histories import at, make_event, make_exit, make_gap, make_history
 from tests.query.filter_model import found
 

@@ -9,7 +9,7 @@ import pytest
 from execaudit.errors import FilterError
 from execaudit.query import users
 from execaudit.query.connection import open_history
-from execaudit.query.find import UserMatch
+from execaudit.query.filter import UserMatch
 from tests.histories import make_event, make_history
 
 if TYPE_CHECKING:

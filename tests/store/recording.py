@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from execaudit.enums import Gained
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Store
 from tests.histories import begin_run, make_event
 

@@ -11,7 +11,7 @@ from execaudit.enums import Ended, Kind
 from execaudit.event import End
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from tests.histories import SECOND, at, make_event, make_exit
 from tests.store.recording import ENDS, child_of, execute, recording_to, rows, stored
 

@@ -19,7 +19,7 @@ from execaudit.fields import FIELDS
 from execaudit.output.record import to_record
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Store
 from tests.events import Batch, events, lineages, texts
 from tests.examples import examples

@@ -21,7 +21,8 @@ from execaudit.event import End, ExitEvent, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey
 from execaudit.query import find
 from execaudit.query.connection import open_history, revision_of
-from execaudit.query.find import Filter, Found
+from execaudit.query.filter import Filter
+from execaudit.query.rows import Found
 from execaudit.store.writer import Store
 from execaudit.system import shipped
 from tests.histories import at, begin_run, changed, make_event

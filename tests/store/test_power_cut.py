@@ -17,7 +17,7 @@ import pytest
 
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

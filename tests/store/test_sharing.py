@@ -12,7 +12,7 @@ import pytest
 from execaudit.errors import StoreError
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store.writer import Store
 from tests.histories import make_event
 from tests.nobody import as_nobody, public_folder

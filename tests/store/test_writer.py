@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from execaudit.event import ExecEvent, Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
-from execaudit.query.find import Filter
+from execaudit.query.filter import Filter
 from execaudit.store import inserts
 from execaudit.store.writer import Run, Store
 from tests.events import events

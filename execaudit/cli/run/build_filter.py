@@ -12,13 +12,13 @@ from execaudit.errors import ExecauditError, FilterError
 from execaudit.escaping import printable
 from execaudit.exec_id import encode_id
 from execaudit.query import find, globs, users
+from execaudit.query.filter import Filter
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from execaudit.exec_id import ExecKey
-    from execaudit.query.find import Filter
 
 _MOST = 2**63 - 1  # what SQLite can count
 
@@ -45,7 +45,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         here = _here() if any(path[:1] == b"." for path in paths) else b"/"
         return tuple(glob for path in paths for glob in of(path, here=here, real=os.path.realpath))
 
-    return find.Filter(
+    return Filter(
         since_ns=since,
         until_ns=until,
         pids=values["pids"],

@@ -13,6 +13,7 @@ from execaudit.database.revision import schema_revision
 from execaudit.escaping import printable
 from execaudit.output.json_lines import json_text
 from execaudit.query import find, recorders, summary
+from execaudit.query.filter import Filter
 from execaudit.store import limits
 from execaudit.system import clock
 from execaudit.times import utc_text
@@ -40,9 +41,7 @@ def _facts(state: State) -> tuple[dict[str, object], list[Missed]]:
     kept = limits.effective(path, upkeep(state.settings()).limits)
     with state.history() as connection:
         found, gone = summary.summary(connection), summary.pruned(connection)
-        silent = recorders.silences(
-            connection, (), find.gaps(connection, find.Filter()), now_ns=clock.wall_ns()
-        )
+        silent = recorders.silences(connection, (), find.gaps(connection, Filter()), now_ns=clock.wall_ns())
         facts: dict[str, object] = {
             "path": str(path),
             "schema": schema_revision(connection),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from execaudit.query.find import Filter
+    from execaudit.query.filter import Filter
 
 Missed = Gap | Silence
 

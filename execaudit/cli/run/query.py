@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from execaudit.cli.run.missing import Missed
     from execaudit.event import ExecEvent
-    from execaudit.query.find import Filter
+    from execaudit.query.filter import Filter
 
 _FOLLOW_SECONDS = 0.2
 # An exec is in the history within a second of happening: --follow waits so long after --until.

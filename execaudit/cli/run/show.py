@@ -16,6 +16,7 @@ from execaudit.output import summary_line, tree_layout
 from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.record import to_record
 from execaudit.query import find, lineage
+from execaudit.query.filter import Filter
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from execaudit.event import ExecEvent
     from execaudit.exec_id import ExecKey
+    from execaudit.query.rows import Found
 
 _SIBLINGS = 5
 """On each side."""
@@ -65,7 +67,7 @@ class _Relatives:
             self.more_children = None if count == _COUNTED else count - most
         self.siblings = lineage.siblings(connection, number, most=_SIBLINGS)
 
-    def read(self, numbers: Sequence[int]) -> Iterator[find.Found]:
+    def read(self, numbers: Sequence[int]) -> Iterator[Found]:
         """Yields the execs of these numbers, a few in memory at a time."""
         for start in range(0, len(numbers), _PAGE):
             yield from find.fetch(self._connection, numbers[start : start + _PAGE])
@@ -92,7 +94,7 @@ def _warn(connection: sqlite3.Connection, event: ExecEvent) -> None:
         return
     duration = None if event.end is None else event.end.duration_ns
     until = None if duration is None else Nanoseconds(event.time_ns + duration)
-    warn(connection, find.Filter(since_ns=event.time_ns, until_ns=until, hosts=(event.host,)))
+    warn(connection, Filter(since_ns=event.time_ns, until_ns=until, hosts=(event.host,)))
 
 
 def _json(found: _Relatives) -> Iterator[str]:

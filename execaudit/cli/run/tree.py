@@ -18,6 +18,7 @@ from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.summary_line import Role
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, lineage
+from execaudit.query.filter import Filter
 from execaudit.system import clock
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _asked(connection: sqlite3.Connection, values: Mapping[str, Any]) -> _Asked:
         matches = {number_of(connection, key) for key in values["ids"]}
         return _with_descendants(connection, array("q", sorted(matches)), wanted)
     if wanted.pids:
-        of_pid = find.Filter(
+        of_pid = Filter(
             since_ns=wanted.since_ns, until_ns=wanted.until_ns, pids=wanted.pids, hosts=wanted.hosts
         )
         asked = bounded(connection, of_pid)
@@ -82,19 +83,19 @@ def _asked(connection: sqlite3.Connection, values: Mapping[str, Any]) -> _Asked:
 
 
 def _with_descendants(
-    connection: sqlite3.Connection, matches: array[int], wanted: find.Filter, asked: Bounded | None = None
+    connection: sqlite3.Connection, matches: array[int], wanted: Filter, asked: Bounded | None = None
 ) -> _Asked:
     drawn = lineage.descendants(connection, matches, newest=wanted.limit)
     ends = find.fetch(connection, [*matches[:1], *drawn[-1:]])
-    span = find.Filter(since_ns=wanted.since_ns, until_ns=wanted.until_ns, hosts=wanted.hosts)
+    span = Filter(since_ns=wanted.since_ns, until_ns=wanted.until_ns, hosts=wanted.hosts)
     if ends:
         first, last = ends[0].event, ends[-1].event
         until = Nanoseconds(last.time_ns + 1)
-        span = find.Filter(since_ns=first.time_ns, until_ns=until, hosts=(first.host, last.host))
+        span = Filter(since_ns=first.time_ns, until_ns=until, hosts=(first.host, last.host))
     return _Asked(matches, drawn, warn(connection, span), asked)
 
 
-def _numbers(connection: sqlite3.Connection, wanted: find.Filter) -> array[int]:
+def _numbers(connection: sqlite3.Connection, wanted: Filter) -> array[int]:
     return array("q", (found.number for found in find.find(connection, wanted)))
 
 
