@@ -112,7 +112,7 @@ class Bench:
                 before = machine.cpu_seconds(*running.pids)
                 storm = self.blow()
                 if running.pids:
-                    _settle(running)
+                    _wait_until_idle(running)
                     process_us = (machine.cpu_seconds(*running.pids) - before) / _EXECS * 1e6
                 call_ns = float(subprocess.check_output([self._getppid, str(_BATCHES), str(_CALLS)]))
                 if running.has_programs:
@@ -120,7 +120,7 @@ class Bench:
                         self.blow()
                         bpf_us = self._programs.seconds(ours) / _EXECS * 1e6
                     started += _EXECS
-                    _settle(running)
+                    _wait_until_idle(running)
                 if running.pids:
                     memory = machine.memory(running.pids[0])
             sizes = {kind: file.stat().st_size / started for kind, file in running.kept.items()}
@@ -138,8 +138,8 @@ class Bench:
             )
 
 
-def _settle(running: Running) -> None:
-    """Waits until a recorder has done what it has to: what is in its queue is its cost as well."""
+def _wait_until_idle(running: Running) -> None:
+    """Waits until a recorder has nothing left to do: to empty its queue is a part of its cost."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     before = -1.0
     while (now := machine.cpu_seconds(*running.pids)) > before + 0.02:

@@ -1,8 +1,17 @@
-"""Enumerations: the fixed sets of words in the record of an exec or a gap. Types only."""
+"""The fixed sets of words in the record of an exec or a gap. Pure."""
 
 from __future__ import annotations
 
+import errno
 from enum import Enum, IntFlag
+
+# Two numbers have two names each. These are the names that strace and the manual page of execve use.
+ERRNO_NAMES = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+
+
+def errno_name(number: int) -> str:
+    """Returns the name of a positive error number: `ENOENT`, or `E524` if it has none."""
+    return ERRNO_NAMES.get(number) or f"E{number}"
 
 
 class Kind(str, Enum):
@@ -57,6 +66,10 @@ class Gained(IntFlag):
 
     # Enum's own is written in Python, and takes as long as hashing the rest of an event.
     __hash__ = int.__hash__
+
+
+GAINED_WORDS = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
+"""The words in the record for each Gained."""
 
 
 class Ended(str, Enum):

@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 # Crockford's base 32: no i, l, o, u. Ids sort as their numbers do, and a double click selects a whole id.
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_VALUES = {char: value for value, char in enumerate(_ALPHABET)}
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES = {char: value for value, char in enumerate(ALPHABET)}
 # An id is made for each exec. Two letters at a time take half the time.
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 # 28 bits of the boot id, 60 of the boot clock (36 years), 22 of the task: PID_MAX_LIMIT
 # is 2**22. Ids of two hosts collide only if all three agree.
 _BOOT_BITS, _TIME_BITS, _TASK_BITS = 28, 60, 22

@@ -7,11 +7,10 @@ process. This process sees mounts that others make later.
 from __future__ import annotations
 
 import ctypes
-import os
 
 from execaudit.capture.probe_options import TRACEFS
+from execaudit.system.libc import LIBC, check
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
 # include/uapi/linux/sched.h and mount.h
 _CLONE_NEWNS = 0x00020000
 _NOSUID, _NODEV, _NOEXEC, _REC, _SLAVE = 2, 4, 8, 0x4000, 1 << 19
@@ -25,7 +24,7 @@ def mount_if_missing() -> bool:
     if not _is_missing():
         return False
     try:
-        _check(_LIBC.unshare(_CLONE_NEWNS))
+        check(LIBC.unshare(_CLONE_NEWNS))
         # Before the mount, which would otherwise be made outside too. It fails if / is not a mount (chroot).
         _mount(None, "/", None, _REC | _SLAVE)
         _mount("tracefs", str(TRACEFS[0]), "tracefs", _NOSUID | _NODEV | _NOEXEC)
@@ -43,10 +42,4 @@ def _is_missing() -> bool:
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int) -> None:
     names = (None if name is None else name.encode() for name in (source, target, kind))
-    _check(_LIBC.mount(*names, ctypes.c_ulong(flags), None))
-
-
-def _check(result: int) -> None:
-    if result:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    check(LIBC.mount(*names, ctypes.c_ulong(flags), None))

@@ -9,11 +9,10 @@ needs SQLite 3.37 with its JSON functions. A column takes time only if a stateme
 
 from __future__ import annotations
 
-import errno
-
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.database.field_columns import column_of, dictionary_of
-from execaudit.enums import Ended, Gained, Kind
+from execaudit.enums import ERRNO_NAMES, GAINED_WORDS, Ended, Kind
+from execaudit.exec_id import ALPHABET
 from execaudit.fields import FIELDS, Field, Form, Part
 
 ABSENT = frozenset({"argv_base64"})
@@ -21,7 +20,6 @@ ABSENT = frozenset({"argv_base64"})
 # Letters of the scripts that most names are written in. `command` escapes all other characters; the record
 # shows some of them as they are.
 _VISIBLE = " -~¡-¬®-ͷΑ-ΡΣ-ϿЀ-ԯぁ-ゖァ-ヺ一-鿼가-힣"  # ends of ranges
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 # UTF-8 of more than a byte, in hexadecimal digits.
 _MORE = "[89AB]?"
@@ -80,7 +78,7 @@ def _id(boot_ns: str, task: str) -> str:
         "(t << 2) | (p >> 20)",
         *(f"p >> {shift}" for shift in range(15, -1, -5)),
     ]
-    letters = " || ".join(f"substr('{_ALPHABET}', 1 + (({number}) & 31), 1)" for number in numbers)
+    letters = " || ".join(f"substr('{ALPHABET}', 1 + (({number}) & 31), 1)" for number in numbers)
     return f"(SELECT {letters} FROM (SELECT {boot} AS b, {boot_ns} AS t, {task} AS p))"
 
 
@@ -169,9 +167,6 @@ _DURATION, _STATUS, _REPLACED_BY = (
     f"CASE WHEN e.duration_ns IS NULL THEN x.{column} ELSE e.{column} END"
     for column in ("duration_ns", "status", "replaced_by")
 )
-# The same as in output.record, which this room must not import.
-_ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
-_GAINED = {bits: ",".join(str(one.name).lower() for one in Gained if one & bits) for bits in range(1, 8)}
 _OWN = {
     "id": _id(
         "e.ts - k.offset_ns", f"CASE WHEN e.kind = {_FAILED} THEN coalesce(e.tid, e.pid) ELSE e.pid END"
@@ -190,7 +185,7 @@ _OWN = {
     "command": _command(),
     "truncated": _named("e.truncated", {code: why.value for code, why in enumerate(TRUNCATIONS) if why}),
     "argv_missing": _argv_missing(),
-    "errno": f"CASE WHEN e.errno IS NOT NULL THEN {_named('e.errno', _ERRNO, chr(39) + 'E' + chr(39) + ' || e.errno')} END",
+    "errno": f"CASE WHEN e.errno IS NOT NULL THEN {_named('e.errno', ERRNO_NAMES, chr(39) + 'E' + chr(39) + ' || e.errno')} END",
     "container_id": _container("cgroup.v"),
     "ended": (
         f"CASE WHEN {_DURATION} IS NOT NULL THEN CASE WHEN {_STATUS} IS NULL THEN '{Ended.REPLACED.value}'"
@@ -213,7 +208,7 @@ def _shared(field: Field) -> str:
     return {
         Form.UNSIGNED_64: f"CASE WHEN {column} IS NOT NULL THEN printf('%llu', {column}) END",
         Form.DEVICE: f"({column} >> 20) || ':' || ({column} & 1048575)",
-        Form.GAINED: _named(column, _GAINED),
+        Form.GAINED: _named(column, {bits: words for bits, words in enumerate(GAINED_WORDS) if words}),
         Form.BYTES: _utf8(column),
     }.get(field.form, column)
 

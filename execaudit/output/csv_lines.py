@@ -11,6 +11,7 @@ from functools import lru_cache
 from json import JSONEncoder
 from typing import TYPE_CHECKING
 
+from execaudit.enums import errno_name
 from execaudit.escaping import printable
 from execaudit.exec_id import encode_id
 from execaudit.fields import Type
@@ -86,7 +87,7 @@ class CsvLines:
             f"{self._where(host, boot_id, kind)},{pid},{tid},{'' if ppid is None else ppid},"
             f"{','.join(before_arguments(shared))},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
             f"{command},{'' if truncated is None else truncated.value},{missing},"
-            f"{'' if errno is None else record.errno_name(errno)},{','.join(after_arguments(shared))},{NO_END if end is None else _end(end)},{encoded}"
+            f"{'' if errno is None else errno_name(errno)},{','.join(after_arguments(shared))},{NO_END if end is None else _end(end)},{encoded}"
         )
 
     def cells(self, values: Iterable[object]) -> str:

@@ -10,11 +10,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
-from execaudit.enums import Ended, Kind
+from execaudit.enums import Ended, Kind, errno_name
 from execaudit.event import Hole
 from execaudit.exec_id import boot_prefix, encode_id
 from execaudit.output.csv_lines import NO_END, CsvLines
-from execaudit.output.record import errno_name
 from execaudit.output.shared_fields import after_arguments, before_arguments
 from execaudit.query.rows import to_end
 from execaudit.times import utc_text

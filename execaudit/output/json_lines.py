@@ -11,6 +11,7 @@ from json import JSONEncoder
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING
 
+from execaudit.enums import errno_name
 from execaudit.exec_id import encode_id
 from execaudit.fields import Type
 from execaudit.output import record
@@ -73,7 +74,7 @@ class JsonLines:
             f'"argv":{words},"argc":{"null" if argc is None else argc},'
             f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
             f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
-            f'"errno":{"null" if errno is None else quoted(record.errno_name(errno))},'
+            f'"errno":{"null" if errno is None else quoted(errno_name(errno))},'
             f"{','.join(after_arguments(shared))},{_NO_END if end is None else _end(end)}{encoded}}}"
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from base64 import b64encode
 from functools import lru_cache
@@ -10,7 +9,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit import fields
-from execaudit.enums import Gained
+from execaudit.enums import GAINED_WORDS, errno_name
 from execaudit.escaping import exact, shell_words
 from execaudit.exec_id import encode_id
 from execaudit.fields import Form, Part
@@ -28,11 +27,6 @@ FIELDS = tuple(field.name for field in fields.FIELDS)
 GAP_FIELDS = tuple(field.name for field in fields.GAP_FIELDS)
 """The keys of gap_record()."""
 
-# Two numbers have two names each. These are the names that strace and the manual page of execve use.
-_ERRNO = {**errno.errorcode, errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
-
-PRIVILEGED = [",".join(str(one.name).lower() for one in Gained if one & bits) or None for bits in range(8)]
-"""The words for each Gained."""
 is_plain = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
 """Says whether argv has arguments, no argument needs quotes in a shell or JSON, and the first has no `=`."""
 _MINOR_BITS = 20
@@ -102,11 +96,6 @@ def decoded(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
         return (b"\0".join(parts).decode().split("\0") if parts else []), True
     except UnicodeDecodeError:
         return [exact(part) for part in parts], False
-
-
-def errno_name(number: int) -> str:
-    """Returns the name of a positive error number: `ENOENT`, or `E524` if it has none."""
-    return _ERRNO.get(number) or f"E{number}"
 
 
 class _ShownArguments(NamedTuple):
@@ -193,7 +182,7 @@ _SHOWN: dict[Form, Callable[[Any], object]] = {
     Form.PATH: exact,
     Form.BYTES: exact,
     Form.WORD: attrgetter("value"),
-    Form.GAINED: PRIVILEGED.__getitem__,
+    Form.GAINED: GAINED_WORDS.__getitem__,
     Form.DEVICE: device_text,
     Form.ERRNO: errno_name,
     Form.TIME: utc_text,

@@ -8,11 +8,11 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from execaudit.enums import Ended, Kind
+from execaudit.enums import Ended, Kind, errno_name
 from execaudit.escaping import printable, shell_quote
 from execaudit.exec_id import encode_id
 from execaudit.output.cells import UNKNOWN, user_text
-from execaudit.output.record import command_line, errno_name, split_argv
+from execaudit.output.record import command_line, split_argv
 from execaudit.output.tree_layout import BOX, Glyphs
 from execaudit.output.widths import columns, cut, padded
 from execaudit.times import zone_text

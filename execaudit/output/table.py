@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from execaudit.enums import Kind
+from execaudit.enums import Kind, errno_name
 from execaudit.escaping import shell_quote
 from execaudit.output.cells import UNKNOWN, user_text
-from execaudit.output.record import command_line, errno_name, split_argv
+from execaudit.output.record import command_line, split_argv
 from execaudit.output.widths import padded
 
 if TYPE_CHECKING:

@@ -144,7 +144,7 @@ class Inserts:
         connection = self._connection
         for table in self._tables:
             table.flush(connection)
-        self._execs.settle()
+        self._execs.evict()
         # exec_driver_sql, not insert(): half the CPU for a row, measured.
         connection.exec_driver_sql(_INSERT_EXEC, rows)
         if cuts:
@@ -228,7 +228,7 @@ class Inserts:
                     strays.append((self._clock(time_ns - boot_ns), time_ns, pid, duration, status))
             elif number:
                 rows.append((number, *end))
-        self._execs.settle()
+        self._execs.evict()
         if rows:
             self._connection.exec_driver_sql(_INSERT_EXIT, rows)
         if strays:

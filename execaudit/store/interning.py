@@ -54,8 +54,8 @@ class Recent(Generic[_Value]):
     def _remember(self, value: _Value, number: int) -> None:
         self.known[value] = number
 
-    def settle(self) -> None:
-        """Forgets, if there is too much. Called between batches, so that a batch finds its own values."""
+    def evict(self) -> None:
+        """Forgets old values if there are too many. Not within a batch, which must find its own values."""
         if len(self.known) * self._entry_bytes + self._text_bytes >= self._most_bytes / 2:
             self._older, self.known, self._text_bytes = self.known, {}, 0
 
@@ -143,7 +143,7 @@ class Interned(Recent[_Value]):
         if self._new:
             connection.exec_driver_sql(self._insert, self._new)
             self._new = []
-        self.settle()
+        self.evict()
 
 
 class Texts(Interned[bytes]):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.errors import ExecauditError
+from execaudit.system.libc import LIBC, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,6 @@ _SET_KEEPCAPS, _CAPBSET_DROP, _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _AMBIENT_CLEAR = 
 # _LINUX_CAPABILITY_VERSION_3: two sets of 32 bits, each effective, permitted, inheritable.
 _VERSION_3 = 0x20080522
 _HEADER, _DATA = struct.Struct("=Ii"), struct.Struct("=6I")
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Owner(NamedTuple):
@@ -140,14 +140,10 @@ def _last_capability() -> int:
 
 
 def _prctl(option: int, value: int) -> None:
-    if _LIBC.prctl(option, ctypes.c_ulong(value), *(ctypes.c_ulong(0) for _ in range(3))):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    check(LIBC.prctl(option, ctypes.c_ulong(value), *(ctypes.c_ulong(0) for _ in range(3))))
 
 
 def _capset(*, effective: int, permitted: int) -> None:
     low = 0xFFFFFFFF
     data = _DATA.pack(effective & low, permitted & low, 0, effective >> 32, permitted >> 32, 0)
-    if _LIBC.capset(_HEADER.pack(_VERSION_3, 0), data):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    check(LIBC.capset(_HEADER.pack(_VERSION_3, 0), data))

@@ -52,8 +52,8 @@ def running(pid: int, ppid: int) -> Running:
 def test_what_ran_before_comes_first_and_what_is_named_later_follows() -> None:
     """Rows of running programs reach the sinks; of one that may have ended, when it is named."""
     sink = KeepingSink()
-    settled = Present([running(70, 1)], {71: running(71, 70), 72: running(72, 70)})
-    roots = Roots(settled, Beginning("host", BOOT, lambda uid: f"u{uid}", 5, 0))
+    found = Present([running(70, 1)], {71: running(71, 70), 72: running(72, 70)})
+    roots = Roots(found, Beginning("host", BOOT, lambda uid: f"u{uid}", 5, 0))
     child = first(EXEC, Head(9, 80, 80, flags=LAST), Facts(parent=(0, 71)), b"")
     end = ended(Head(boot_ns=11, pid=80), (9, 80), 256)
     totals = record(FakeSource([[child, end]]), sink, roots=roots)

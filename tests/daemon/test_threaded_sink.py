@@ -92,7 +92,7 @@ def test_a_stop_leaves_a_stuck_sink_behind_and_says_what_it_lacks(monkeypatch: p
     shell.accept(batch(1))
     assert sink.entered.wait(PATIENCE)
     shell.accept(batch(2))
-    with pytest.raises(ExecauditError, match=r"^the stuck did not take .*: 2 execs are not in it; see"):
+    with pytest.raises(ExecauditError, match=r"^the stuck did not take .*: 2 execs are not in it: see"):
         shell.finish()
     shell.close()
     assert not sink.is_closed

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
+from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated, errno_name
 from execaudit.event import End, Gap, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey, encode_id
 from execaudit.output.record import (
@@ -17,7 +17,6 @@ from execaudit.output.record import (
     Arguments,
     Missing,
     command_line,
-    errno_name,
     gap_record,
     split_argv,
     to_record,

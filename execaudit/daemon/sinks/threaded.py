@@ -64,7 +64,8 @@ class ThreadedSink(Sink):
         if not self._end():
             raise ExecauditError(
                 f"the {self.name} did not take what waited within {FINISH_SECONDS:.0f} seconds: "
-                f"{self._backlog.execs()} execs are not in it; see what its reader or its disk does"
+                f"{self._backlog.execs()} execs are not in it",
+                fix="see what its reader or its disk does",
             )
         if self._failure is not None:
             raise self._failure
@@ -135,8 +136,9 @@ class ThreadedSink(Sink):
             log.error("sink_waits", sink=self.name, reason=str(exc))
         with self._changed:
             if self._finishing:
+                what, fix = (exc.what, exc.fix) if isinstance(exc, ExecauditError) else (str(exc), None)
                 self._failure = ExecauditError(
-                    f"{exc} ({self._backlog.execs()} execs are not in the {self.name})"
+                    f"{what} ({self._backlog.execs()} execs are not in the {self.name})", fix=fix
                 )
                 return False
             self._changed.wait_for(lambda: self._finishing, _RETRY_SECONDS)
