@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 # Rows that one transaction deletes or looks at; each takes some tens of milliseconds.
 _DELETED, _MARKED, _SWEPT, _PAGES = 1000, 20_000, 2000, 1000
 _SWEPT_BYTES = 8_000_000
+# Numbers that are kept in one piece.
+_PIECE = 256
+# Of a chunk of an index: when less of its execs or lines is left, they are searched without it.
+_THIN_PART = 64
 # Which rows of a dictionary a row of another table needs; the columns stand in the order of _REFERS.
 # In two rounds: what only a row of the first needs that goes, goes as well.
 _ROUNDS = (
@@ -170,8 +174,38 @@ def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
         )
 
 
+class _Numbers:
+    """A set of row numbers: a byte for each, in pieces.
+
+    Rows that stay for long have low numbers. Those of newer rows may be a thousand million higher.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: dict[int, bytearray] = {}
+
+    def add(self, number: int) -> None:
+        """Adds one."""
+        at, offset = divmod(number, _PIECE)
+        piece = self._pieces.get(at)
+        if piece is None:
+            piece = self._pieces[at] = bytearray(_PIECE)
+        piece[offset] = 1
+
+    def __contains__(self, number: int) -> bool:
+        piece = self._pieces.get(number // _PIECE)
+        return piece is not None and piece[number % _PIECE] == 1
+
+    def has_all(self, low: int, high: int) -> bool:
+        """Says whether all numbers from `low` to `high` are in it."""
+        for at in range(low // _PIECE, high // _PIECE + 1):
+            piece, first = self._pieces.get(at), at * _PIECE
+            if piece is None or 0 in piece[max(low - first, 0) : high - first + 1]:
+                return False
+        return True
+
+
 class _Marks:
-    """Which rows of the dictionaries are needed: a byte for each number."""
+    """Which rows of the dictionaries are needed."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -180,7 +214,7 @@ class _Marks:
             table: connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] or 0  # noqa: S608  # ours
             for table in _TABLES
         }
-        self.needed = {table: bytearray(last + 1) for table, last in self.last.items()}
+        self.needed = {table: _Numbers() for table in _TABLES}
         self._seen = dict.fromkeys(_REFERS, 0)
 
     def step(self, tables: tuple[str, ...]) -> bool:
@@ -194,12 +228,14 @@ class _Marks:
             f"SELECT id, {columns} FROM {table} WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608  # ours
             (self._seen[table], _MARKED),
         ).fetchall()
-        marks = [self.needed[into] for _, into in _REFERS[table]]
-        for number, *values in rows:
-            for mark, value in zip(marks, values, strict=True):
-                if value is not None and value < len(mark):
-                    mark[value] = 1
-            self._seen[table] = number
+        for at, (_, into) in enumerate(_REFERS[table], 1):
+            add = self.needed[into].add
+            # The same numbers come again and again.
+            for value in {row[at] for row in rows}:
+                if value is not None:
+                    add(value)
+        if rows:
+            self._seen[table] = rows[-1][0]
         return len(rows) == _MARKED
 
 
@@ -216,19 +252,29 @@ def _sweep(connection: sqlite3.Connection) -> Iterator[None]:
 def _sweep_table(
     connection: sqlite3.Connection, table: str, marks: _Marks, sources: tuple[str, ...]
 ) -> Iterator[None]:
-    needed = marks.needed[table]
-    last = marks.last[table]
+    needed, last = marks.needed[table], marks.last[table]
+    first_from = f"SELECT min(id) FROM {table} WHERE id >= ?"  # noqa: S608  # ours
+    some = f"SELECT id FROM {table} WHERE id BETWEEN ? AND ?"  # noqa: S608  # ours
     low = 1
     while low <= last:
         high = min(low + _SWEPT - 1, last)
-        if 0 in memoryview(needed)[low : high + 1]:
-            if table == "argv":
-                high = _few_bytes(connection, low, high)
+        if needed.has_all(low, high):
+            low = high + 1
+            continue
+        first = connection.execute(first_from, (low,)).fetchone()[0]
+        if first is None or first > high:
+            low = last + 1 if first is None else first
+            continue
+        if table == "argv":
+            high = _few_bytes(connection, low, high)
+        if any(number not in needed for (number,) in connection.execute(some, (low, high)).fetchall()):
             with transaction(connection):
                 # Execs that the recorder has written since: it may have used old numbers that it remembers.
                 while marks.step(sources):
                     pass
-                gone = [(number,) for number in range(low, high + 1) if not needed[number]]
+                gone = [
+                    row for row in connection.execute(some, (low, high)).fetchall() if row[0] not in needed
+                ]
                 if table == "argv":
                     connection.executemany("DELETE FROM long_argv WHERE argv_id = ?", gone)
                 if table == "argv" and gone[-1:] == [(last,)]:
@@ -236,7 +282,7 @@ def _sweep_table(
                     connection.execute("UPDATE argv SET v = x'' WHERE id = ?", gone.pop())
                 connection.executemany(f"DELETE FROM {table} WHERE id = ?", gone)  # noqa: S608  # ours
                 raise_generation(connection)
-            yield
+        yield
         low = high + 1
 
 
@@ -254,20 +300,28 @@ def _few_bytes(connection: sqlite3.Connection, low: int, high: int) -> int:
 
 
 def _sweep_index(connection: sqlite3.Connection) -> Iterator[None]:
-    """Deletes the index of chunks of which nothing is left."""
+    """Deletes the index of chunks of which little is left: it takes more room than these rows."""
     for index, table, size, rows in (
         ("argv_used", "exec", CHUNK_EXECS, 1),
         ("argv_grams", "argv", CHUNK_LINES, CHUNK_ROWS),
     ):
-        ends = f"SELECT (SELECT min(id) FROM {index}), (SELECT max(id) FROM {index})"  # noqa: S608  # ours
-        first, last = connection.execute(ends).fetchone()
-        for chunk in () if first is None else range(first // rows, last // rows + 1):
-            ids = (chunk * size, (chunk + 1) * size)
-            left = connection.execute(f"SELECT 1 FROM {table} WHERE id >= ? AND id < ? LIMIT 1", ids)  # noqa: S608  # ours
-            if left.fetchone() is None:
+        enough = max(size // _THIN_PART, 1)
+        first_from = f"SELECT min(id) FROM {index} WHERE id >= ?"  # noqa: S608  # ours
+        left = (
+            f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE id >= ? AND id < ?"  # noqa: S608  # ours
+            f" LIMIT {enough})"
+        )
+        chunk = 0
+        while (first := connection.execute(first_from, (chunk * rows,)).fetchone()[0]) is not None:
+            chunk = first // rows
+            if (
+                connection.execute(left, (chunk * size, (chunk + 1) * size)).fetchone()[0]
+                < size // _THIN_PART
+            ):
                 with transaction(connection):
                     connection.execute(
                         f"DELETE FROM {index} WHERE id >= ? AND id < ?",  # noqa: S608  # ours
                         (chunk * rows, (chunk + 1) * rows),
                     )
                 yield
+            chunk += 1

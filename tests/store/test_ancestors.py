@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
+from execaudit.database.trigram_bitmap import CHUNK_LINES
 from execaudit.enums import Ended, Kind
 from execaudit.event import End, ExecEvent, Nanoseconds
 from execaudit.query import find
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MOST = Limits(max_age_ns=Nanoseconds(1), max_bytes=1_000_000)
+INDEXES = ("argv_grams", "argv_used")
 _HE, _SHE = 65_534, 1000
 
 
@@ -196,6 +199,60 @@ def test_all_users_together_have_a_share(path: Path) -> None:
     pruned(path, _MOST, lambda _pid: 0)
 
     assert 500 < len(left(path)) < 1100
+
+
+def test_a_pruning_costs_what_is_there_not_what_ever_was(path: Path) -> None:
+    """Between a program that runs and the rest there were ten million lines and launches."""
+    since, ever = 2, 10**7
+    with Store(path) as store:
+        begin_run(store)
+        runs = make_event(b"runs", pid=1, cwd=b"/runs", comm=b"runs")
+        store.append([runs])
+        store.append(
+            [make_event(b"%d" % n, seconds=1, pid=n + 2, cwd=b"/%d" % n, parent=runs.key) for n in range(50)],
+            [],
+            [make_exit(make_event(seconds=1, pid=n + 2).key, 2) for n in range(50)],
+        )
+    with opened(path) as connection:
+        for table in ("argv", "launch"):
+            connection.execute(f"UPDATE {table} SET id = id + {ever} WHERE id >= {since}")
+            connection.execute(
+                f"UPDATE exec SET {table}_id = {table}_id + {ever} WHERE {table}_id >= {since}"
+            )
+        now = now_at(9000)._replace(started_of={1: 0}.get)
+        plan = prune_plan.plan(connection, Limits(max_age_ns=Nanoseconds(1)), now)
+        assert plan is not None
+        tracemalloc.start()
+        try:
+            steps = len(list(prune.prune(connection, plan, now)))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert [1] == left(path)
+    assert {0} == set(unused(path).values())
+    assert steps < 50
+    assert peak < 10**7
+
+
+def test_a_few_lines_that_stay_do_not_keep_the_index_of_all(path: Path) -> None:
+    """A user's programs that run, each among thousands of lines; they are found without the index."""
+    count, every = 3 * CHUNK_LINES, 3000
+    events = [make_event(b"<%d>" % n, seconds=n / 1000, pid=n + 10) for n in range(count)]
+    runs = events[::every]
+    stored(path, events, [event for event in events if event not in runs])
+    with Store(path) as store:
+        while store.index():
+            pass
+    pruned(path, Limits(max_age_ns=Nanoseconds(1)))
+
+    with open_history(path) as connection:
+        assert [runs[2].key] == [
+            each.event.key for each in find.find(connection, Filter(args=(runs[2].argv.rstrip(b"\0"),)))
+        ]
+        indexes = [connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in INDEXES]
+    assert [0, 0] == indexes
+    assert len(runs) == len(left(path))
 
 
 def test_a_boot_that_is_over_runs_nothing(path: Path) -> None:
