@@ -2,11 +2,11 @@
 
 BIN = .venv/bin
 PYTEST = env -u EXECAUDIT_DB $(BIN)/python -m pytest -q
-# What the caller has set for another Python must not lead this one out of .venv.
+# Variables that the caller set for another Python must not lead this one out of .venv.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME PYTHONUSERBASE PYTHONSTARTUP PYTHONSAFEPATH
 export PYTHONNOUSERSITE = 1
 
-# Where `make install` puts things; DESTDIR stands before all of it.
+# Where `make install` puts files; DESTDIR comes before all paths.
 PREFIX = /usr/local
 DESTDIR =
 
@@ -14,18 +14,18 @@ DESTDIR =
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
-	@echo 'sudo make install  put the program, its service, man pages and completions in their places below PREFIX'
-	@echo 'sudo make uninstall  take them away; what was recorded stays'
+	@echo 'sudo make install  install the program, its service, man pages and completions below PREFIX'
+	@echo 'sudo make uninstall  remove them; the history stays'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
-	@echo '     make fuzz     try the property tests with ten times as many examples, others each time; EXAMPLES=200 is shorter'
-	@echo 'sudo make bench    measure what recording costs here, and asking, beside its peers: takes long'
-	@echo 'sudo make bench-quick  a storm and a small history, once'
-	@echo 'sudo make bench-large  ten million execs: asked and pruned beside a writer, migrated and killed; takes long'
-	@echo 'sudo make soak     an hour of mixed load: nothing lost, nothing grows; SOAK_SECONDS=300 is shorter'
-	@echo 'sudo make faults   100 recorders killed under load, and one stopped for 30 s: nothing lost unsaid'
-	@echo '     make setup    install what is missing, and no more'
-	@echo '     make lint     style and types alone'
+	@echo '     make fuzz     run the property tests with ten times as many examples, new ones each time; EXAMPLES=200 is shorter'
+	@echo 'sudo make bench    measure what recording and queries cost here, and what other programs cost: takes long'
+	@echo 'sudo make bench-quick  the same with one round and a small history'
+	@echo 'sudo make bench-large  ten million execs: query and prune while a writer runs, migrate, kill; takes long'
+	@echo 'sudo make soak     an hour of mixed load: nothing is lost, nothing grows; SOAK_SECONDS=300 is shorter'
+	@echo 'sudo make faults   kill 100 recorders under load, and stop one for 30 s: every loss is counted'
+	@echo '     make setup    install what is missing, and do nothing else'
+	@echo '     make lint     check style and types only'
 	@echo '     make format   reformat the Python'
 	@echo '     make pages    write the pages of docs/ that are made from the program, and the outputs in recipes'
 	@echo '     make picture  draw the terminal of the README again'
@@ -47,8 +47,8 @@ install:
 uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh uninstall
 
-# The tests come last: their closing line is the result. First those that do not mind what else runs here,
-# two at a time; then those that have the kernel to themselves, because they count what happens on it.
+# The tests come last, so that their last line is the result. First run tests that may share the machine, two at
+# a time. Then run those that need it for themselves, because they count what happens on the kernel.
 ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system database capture store query output daemon cli)
 BESIDE = $(addprefix tests/live/test_, clock_step.py large_inode.py own_tracefs.py privileges.py record_cli.py \
 	record_command.py renaming.py seen_from_outside.py stopping.py) \
@@ -63,17 +63,17 @@ else
 	@$(PYTEST) tests/live tests/systemd tests/hostile $(addprefix --ignore=, $(BESIDE))
 endif
 
-# The marker is given by hypothesis; see tests/conftest.py. What fails says with which line it fails again.
+# Hypothesis sets the marker; see tests/conftest.py. A failing test prints the line that makes it fail again.
 EXAMPLES = 1000
 fuzz: setup
 	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis $(ROOMS) $(ARGS)
 
-# Each kernel in a virtual machine; EXECAUDIT_TEST_KERNELS="6.1 6.12" leaves the others out.
+# Each kernel runs in a virtual machine. EXECAUDIT_TEST_KERNELS="6.1 6.12" chooses some.
 test-kernels:
 	@tools/setup.sh test-kernels
 	@$(BIN)/python -m pytest -q tests/kernels $(ARGS)
 
-# What it compares with is the user's to install; see bench/subjects.py.
+# The user installs the programs to compare with; see bench/subjects.py.
 bench:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.storm
@@ -94,7 +94,7 @@ soak:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.soak
 
-# `make test` kills three, and stops one for as long as it takes.
+# `make test` runs the same tests, but kills three recorders, and stops one only as long as needed.
 faults:
 	@tools/setup.sh test
 	@EXECAUDIT_TEST_KILLS=100 EXECAUDIT_TEST_STOPPED=30 $(PYTEST) --durations=2 \
@@ -111,7 +111,7 @@ format: setup
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-# Tests say when one of them is stale. Look at what changed before you commit it.
+# A test fails if a page is stale. Look at the changes before you commit them.
 pages: setup
 	@$(BIN)/python -m tools.commands_page docs/commands.md
 	@$(BIN)/python -m tools.record_page docs/record.md
@@ -124,7 +124,7 @@ picture:
 	@tools/setup.sh docs
 	@$(BIN)/python -m tools.picture
 
-# The builder checks links and anchors between pages; check_pages.py what it leaves out.
+# The builder checks links and anchors between pages; check_pages.py checks the rest.
 docs:
 	@tools/setup.sh docs
 	@$(BIN)/python tools/check_pages.py

@@ -1,7 +1,7 @@
 """Check links, anchors and the navigation of the pages: `check_pages.py [CHECKOUT]`.
 
-Covers what the site's builder does not: README.md and its like, pages that the navigation leaves out
-and those that it names in vain. Needs nothing but Python, so that `make test` can run it.
+The site's builder does not check README.md, CONTRIBUTING.md and CHANGELOG.md, nor pages that are missing in
+the navigation or in docs/. This does. It needs nothing but Python, so `make test` can run it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _bad_links(checkout: Path) -> Iterator[str]:
         name = page.relative_to(checkout)
         for link in _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8"))):
             if re.match(r"\w+:", link):
-                continue  # another site's
+                continue  # a link to another site
             path, _, anchor = link.partition("#")
             target = page.parent / path if path else page
             if not target.exists():

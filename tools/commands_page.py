@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # A command that has this option takes the filters.
 _OF_FILTERS = "--since TIME"
-# What stands at the end of a help text: the default, the environment, the range of a number.
+# The end of a help text: the default, the environment variable, the range of a number.
 _LIMITS = re.compile(r"(.*?)  \[(.*)\]", re.DOTALL)
 _RANGE = re.compile(r"(?:(\d+)<=)?x([<>])=(\d+)")
 _DESCRIBED = re.compile(r"default: \((.*)\)")
@@ -70,7 +70,7 @@ class _Option(NamedTuple):
 
 
 class _Command(NamedTuple):
-    """A command, and what calls it."""
+    """A command, its context and its options."""
 
     command: click.Command
     context: click.Context
@@ -129,7 +129,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[_Option
 
 
 def _limits(text: str) -> str:
-    """Returns what click puts into brackets, in words."""
+    """Returns in words what click writes in brackets."""
     parts = text.replace("]  [", "; ").split("; ")
     return "; ".join(_DESCRIBED.sub(r"default: \1", _RANGE.sub(_range, part)) for part in parts)
 

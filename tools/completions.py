@@ -1,4 +1,4 @@
-"""Write what bash, zsh and fish need to complete execaudit's commands: `completions.py FOLDER`."""
+"""Write the scripts with which bash, zsh and fish complete execaudit's commands: `completions.py FOLDER`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 from execaudit.cli import cli
 
-# As each shell looks for it.
+# The file name that each shell looks for.
 NAMES = {"bash": "execaudit", "zsh": "_execaudit", "fish": "execaudit.fish"}
 
 
@@ -21,7 +21,7 @@ def main(folder: Path) -> None:
             sys.exit(f"completions: this click knows no {shell}")
         path = folder / shell / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The shell asks the program; click takes the variable for that.
+        # The script calls the program with this environment variable, which click reads.
         text = kind(cli, {}, "execaudit", "_EXECAUDIT_COMPLETE").source()
         path.write_text(text + "\n", encoding="utf-8")
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Put execaudit in its places, or take it away: `tools/install.sh install` or `uninstall` (see the
-# Makefile). PREFIX and DESTDIR as everywhere; says what it does, and nothing when there is nothing to do.
+# Install execaudit, or remove it: `tools/install.sh install` or `uninstall` (see the Makefile). PREFIX and
+# DESTDIR have their usual meaning. Says what it does, and nothing when there is nothing to do.
 set -eu
 
 PREFIX=${PREFIX:-/usr/local}
@@ -16,7 +16,7 @@ fail() {
 purpose=${1-}
 case $purpose in install | uninstall) ;; *) fail 'usage: tools/install.sh install|uninstall' ;; esac
 case $PREFIX in /*) ;; *) fail "PREFIX must be an absolute path, not $PREFIX" ;; esac
-# It stands in a unit, in a script and in a sed command.
+# It is written into a unit, a script and a sed command.
 case $PREFIX in *[!A-Za-z0-9/._+-]*) fail "PREFIX may have letters, digits and /._+- only, not $PREFIX" ;; esac
 case $DESTDIR in '' | /*) ;; *) fail "DESTDIR must be an absolute path, not $DESTDIR" ;; esac
 [ -n "$DESTDIR" ] || [ "$(id -u)" -eq 0 ] || fail "this needs root: run \`sudo make $purpose\`, or set DESTDIR"
@@ -24,7 +24,7 @@ CDPATH='' cd -- "$(dirname -- "$0")/.."
 . tools/environment.sh
 umask 022
 
-# systemd looks for what is installed below these two, and in /etc whatever the prefix.
+# systemd reads files below these two prefixes, and in /etc.
 case $PREFIX in
 /usr | /usr/local) units=$PREFIX/lib/systemd/system users=$PREFIX/lib/sysusers.d files=$PREFIX/lib/tmpfiles.d ;;
 *) units=/etc/systemd/system users=/etc/sysusers.d files=/etc/tmpfiles.d ;;
@@ -48,7 +48,7 @@ put() { # FILE TO MODE
 	changed="$changed $2"
 }
 
-# Where each file goes: `FILE TO MODE`, a line each. What is made is below $scratch.
+# Where each file goes: `FILE TO MODE`, a line each. Files that make_files writes are below $scratch.
 list() {
 	echo "$scratch/execaudit $PREFIX/bin/execaudit 755"
 	echo "$scratch/execaudit.service $units/execaudit.service 644"
@@ -60,7 +60,7 @@ list() {
 	echo "$scratch/fish/execaudit.fish $share/fish/vendor_completions.d/execaudit.fish 644"
 }
 
-# The program finds its packages by itself, and takes no hint of where others may be.
+# The program imports from $library first. Python's -I ignores the environment and the working directory.
 make_files() {
 	cat >"$scratch/execaudit" <<-END
 		#!$PYTHON -I
@@ -74,13 +74,13 @@ make_files() {
 	sed "s|/usr/local/bin/|$PREFIX/bin/|" execaudit.service >"$scratch/execaudit.service"
 	mkdir "$scratch/man"
 	.venv/bin/python tools/completions.py "$scratch"
-	# The day of the last change, not of today: the pages are those of these commands.
+	# The date of a page is the day of the last change of the code, not today.
 	day=$(find execaudit tools -name '*.py' -printf '%Ts\n' | sort -n | tail -n 1)
 	SOURCE_DATE_EPOCH=$day .venv/bin/python tools/manpages.py "$scratch/man"
 }
 
-# With all that it needs but BCC, which is the distribution's: so neither pip nor an update of the
-# distribution's packages changes what the recorder runs on.
+# With all packages that it needs but BCC, which comes from the distribution. So neither pip nor an update of
+# the distribution's other packages changes what the recorder uses.
 install_library() {
 	made_of=$({
 		"$PYTHON" -V
@@ -115,20 +115,20 @@ install_all() {
 	while read -r file to mode; do
 		put "$file" "$to" "$mode"
 	done <"$scratch/list"
-	# Settings are the administrator's from the first day on.
+	# The administrator owns the settings: an installed file is never replaced.
 	[ -e "$DESTDIR$config" ] || put packaging/config.toml "$config" 644
 	is_live || return 0
-	# Both do nothing where everything is as it should be.
+	# Both change nothing if everything is as it should be.
 	if command -v systemd-sysusers >/dev/null; then
 		systemd-sysusers "$users/execaudit.conf"
 		systemd-tmpfiles --create "$files/execaudit.conf"
 	else
-		say 'there is no systemd here: make the user execaudit, and run `execaudit record` in your own way'
+		say 'there is no systemd here: make the user execaudit, and start `execaudit record` in another way'
 	fi
 	[ -n "$changed" ] && has_systemd || return 0
 	systemctl daemon-reload
 	if systemctl --quiet is-active execaudit.service; then
-		say 'the service still runs what was there before: run `systemctl restart execaudit`'
+		say 'the service still runs the old version: run `systemctl restart execaudit`'
 	else
 		say 'to record from now on: `systemctl enable --now execaudit`'
 	fi
@@ -140,7 +140,7 @@ remove() {
 	rm -rf "$DESTDIR${1:?}"
 }
 
-# DESTDIR may be empty, paths are not: `remove` is never asked for less than /etc/... or $PREFIX/...
+# DESTDIR may be empty, but paths are not: `remove` never gets a shorter path than /etc/... or $PREFIX/...
 uninstall_all() {
 	if has_systemd && systemctl --quiet cat execaudit.service >/dev/null 2>&1; then
 		systemctl --quiet disable --now execaudit.service

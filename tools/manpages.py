@@ -1,8 +1,7 @@
 """Write man pages for execaudit and each of its commands: `manpages.py FOLDER`.
 
-Made of what the commands say of themselves, so that there is nothing to keep in step. The packages
-that do this (click-man) find the commands of a group only once they are imported, and ours are
-imported when they are called.
+The pages are made from the help of the commands, so they always agree with it. click-man does the same, but
+it finds only commands that are imported, and execaudit imports a command when it is called.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _FILES = {
     DEFAULT_DATABASE: "The history.",
     DEFAULT_CONFIG: "Settings: the names of the options, in TOML.",
 }
-_COLUMNS = 72  # of the source; mandoc complains above 80
+_COLUMNS = 72  # of the source: mandoc warns about lines above 80
 _ENVIRONMENT = {"EXECAUDIT_DB": "The history, where --db is not given."}
 
 
@@ -81,7 +80,7 @@ def _page(
         yield text(" ".join(paragraph.split()))
     if subcommands:
         yield ".SH COMMANDS"
-        # What stands in bold is found with the pager, and is the name of a page.
+        # In bold is the whole command, so that a search in the pager finds it.
         yield from _list({inner.command_path: _brief(_help(each)) for each, inner in subcommands})
     yield ".SH OPTIONS"
     yield from _list(dict(_options(command, context)))
@@ -127,12 +126,12 @@ def text(words: str) -> str:
 
 
 def escaped(words: str) -> str:
-    """Returns text in which nothing means anything to roff; hyphens can be copied to a shell."""
+    """Returns text without any character that is special to roff. Hyphens can be copied to a shell."""
     return words.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq")
 
 
 def _day() -> str:
-    """Returns the day, of today or of SOURCE_DATE_EPOCH (reproducible-builds.org)."""
+    """Returns the day of SOURCE_DATE_EPOCH (reproducible-builds.org), or else today."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     zone = dt.timezone.utc
     day = dt.datetime.fromtimestamp(int(epoch), zone) if epoch else dt.datetime.now(zone)
@@ -140,7 +139,7 @@ def _day() -> str:
 
 
 def main(folder: Path) -> None:
-    """Writes the pages into a folder that is there."""
+    """Writes the pages into an existing folder."""
     for name, page in pages():
         (folder / f"{name}.1").write_text(page, encoding="utf-8")
 

@@ -1,7 +1,6 @@
 """Draw the terminal of the README: `make picture` writes docs/images/terminal.svg anew.
 
-The commands are run here, on the history of tests/incident.py; a test compares their output with the
-picture.
+This runs the commands on the history of tests/incident.py. A test compares their output with the picture.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ def main() -> None:
             console.print(Text.from_ansi(f"\033[1m$ {words}\033[0m"))
             console.print(Text.from_ansi(output))
     drawn = console.export_svg(title="web1", unique_id="terminal")
-    # Its fonts would be fetched from another site; the reader has one of his own.
+    # Without this, the reader's browser would fetch fonts from another site.
     picture = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
     PICTURE.write_text(re.sub(r"[ \t]+$", "", picture, flags=re.MULTILINE), encoding="utf-8")
 
 
 def shown(**env: str) -> list[tuple[str, str]]:
-    """Returns each command, and what it shows on a terminal, its talk included."""
+    """Returns each command, and its output on a terminal, standard error included."""
     with tempfile.TemporaryDirectory() as folder, recorded(Path(folder) / "execaudit.db") as store:
-        store.append((), seen_ns=clock.wall_ns())  # as a recorder does each minute
+        store.append((), seen_ns=clock.wall_ns())  # a recorder does this each minute
         env = {"COLUMNS": str(_COLUMNS), "EXECAUDIT_DB": f"{folder}/execaudit.db", **env}
         return [
             (words, on_terminal(*shlex.split(words)[1:], env=env, stderr=True).out.decode())

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Install what this checkout needs: `tools/setup.sh setup`, `record`, `install`, `docs`,
 # `test` or `test-kernels` (see the Makefile).
-# Says what it installs; silent and quick when nothing is missing. No kernel headers: the few
-# that BCC needs are in bpf/include.
+# Says what it installs; says nothing, and is quick, when nothing is missing. Kernel headers are not
+# installed: bpf/include has the few that BCC needs.
 set -eu
 
 purpose=${1-}
@@ -25,11 +25,12 @@ extra='[dev]'
 case $purpose in
 setup | docs | test | test-kernels)
 	[ "$purpose" != docs ] || extra='[dev,docs]'
-	# strace says what was started, gcc makes the programs that start things, sudo starts some of
-	# them, systemd has what reads the unit and runs it, and man reads the manual; mkfs.ext4 and mount
-	# make small disks, and setcap programs with capabilities. The recipes of the documentation use jq and sqlite3.
+	# The tests use these: strace shows which programs were started, gcc compiles the programs that start
+	# others, sudo starts some of them, systemd checks and runs the unit, man shows the man pages; mkfs.ext4
+	# and mount make small disks, and setcap makes programs with capabilities. The recipes in docs/ use jq and
+	# sqlite3.
 	packages="$packages strace gcc libc6-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3"
-	# What makes and runs virtual machines, with the keys of all of Debian's releases.
+	# These make and run virtual machines, and have the keys of all releases of Debian.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"
 	;;
@@ -40,7 +41,7 @@ record | install)
 	fail 'usage: tools/setup.sh setup|record|install|docs|test|test-kernels'
 	;;
 esac
-# A package is built by nobody in particular; tools/install.sh says what needs root.
+# Any user may build a package. tools/install.sh checks what needs root.
 case $purpose in
 setup | install | docs) ;;
 *) is_root || fail "the probe needs root: run \`sudo make $purpose\`" ;;
@@ -48,7 +49,7 @@ esac
 
 install_packages() {
 	command -v dpkg-query >/dev/null ||
-		fail "this is for Debian and Ubuntu: install what they call $packages, then see README.md"
+		fail "this works on Debian and Ubuntu only: install what they call $packages, then see README.md"
 	missing=
 	for package in $packages; do
 		# shellcheck disable=SC2016  # dpkg's variable, not the shell's
@@ -61,15 +62,15 @@ install_packages() {
 	is_root || fail "only root may install packages: run \`sudo apt-get install$missing\`, or \`sudo make setup\`"
 	say "installing$missing"
 	export DEBIAN_FRONTEND=noninteractive
-	# A machine that has just started may still be updating itself: wait for its lock.
+	# A machine that has just started may still be updating itself: wait for the lock.
 	apt="apt-get -qq -o DPkg::Lock::Timeout=120"
-	$apt update || say 'apt-get update failed; going on with the lists that are there'
+	$apt update || say 'apt-get update failed; using the old package lists'
 	# shellcheck disable=SC2086  # lists of words
 	$apt install --yes --no-install-recommends $missing >/dev/null
 }
 
 is_ours() {
-	# pip comes last: without it venv was interrupted. With another path in it, .venv was moved.
+	# venv makes pip last: if it is missing, venv was interrupted. If it has another path, .venv was moved.
 	[ -x .venv/bin/python ] && grep -qsF "$here/.venv/bin/" .venv/bin/pip &&
 		grep -qsx "home = ${PYTHON%/*}" .venv/pyvenv.cfg &&
 		grep -qsx "version = $version" .venv/pyvenv.cfg &&
@@ -79,17 +80,17 @@ is_ours() {
 install_execaudit() {
 	version=$("$PYTHON" -V)
 	version=${version#Python }
-	# The checkout's path too: the editable install and the scripts in bin/ name it.
+	# With the checkout's path, because the editable install and the scripts in bin/ contain it.
 	wanted="$here $version $(cat pyproject.toml tools/setup.sh | cksum)"
 	stamp=.venv/setup-stamp
 	if is_ours && [ -e "$stamp" ]; then
 		case $(cat "$stamp") in
 		"$wanted $extra" | "$wanted [dev,docs]") return 0 ;;
-		# What serves the tests serves the recorder, but builds no site.
+		# [dev] is enough for the tests and the recorder, but not to build the site.
 		"$wanted [dev]") [ "$extra" = '[dev,docs]' ] || return 0 ;;
 		esac
 	fi
-	[ ! -e .venv ] || [ -w .venv ] || fail '.venv is another user'\''s: run `sudo make setup`'
+	[ ! -e .venv ] || [ -w .venv ] || fail '.venv belongs to another user: run `sudo make setup`'
 	if ! is_ours; then
 		say "making .venv with $PYTHON"
 		"$PYTHON" -m venv --clear --system-site-packages .venv
