@@ -307,17 +307,11 @@ def _sweep_index(connection: sqlite3.Connection) -> Iterator[None]:
     ):
         enough = max(size // _THIN_PART, 1)
         first_from = f"SELECT min(id) FROM {index} WHERE id >= ?"  # noqa: S608  # ours
-        left = (
-            f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE id >= ? AND id < ?"  # noqa: S608  # ours
-            f" LIMIT {enough})"
-        )
+        left = f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE id >= ? AND id < ? LIMIT {enough})"  # noqa: S608  # ours
         chunk = 0
         while (first := connection.execute(first_from, (chunk * rows,)).fetchone()[0]) is not None:
             chunk = first // rows
-            if (
-                connection.execute(left, (chunk * size, (chunk + 1) * size)).fetchone()[0]
-                < size // _THIN_PART
-            ):
+            if connection.execute(left, (chunk * size, (chunk + 1) * size)).fetchone()[0] < enough:
                 with transaction(connection):
                     connection.execute(
                         f"DELETE FROM {index} WHERE id >= ? AND id < ?",  # noqa: S608  # ours
