@@ -66,25 +66,34 @@ class OldLogs:
         return min((self.files - _MOST_FILES) / _MARGIN_FILES, 1.0)
 
     def shrink(self, path: Path, most_bytes: int, min_age_ns: int) -> None:
-        """Removes the oldest until the rest is so small, none with younger lines. Raises OSError."""
+        """Removes the oldest until the rest is so small, none with younger lines.
+
+        Raises OSError if one cannot be removed, after all others that may go.
+        """
         old = sorted(_found(path))
         # The wall clock may have been stepped: what is far in the future is not young.
         now_ns = time.time_ns()
         self.bytes, self.files = sum(each.bytes for each in old), len(old)
-        is_crowded = self.is_crowded
+        is_crowded, failure = self.is_crowded, None
         for each in old:
             if not self._are_too_much(most_bytes):
                 break
             if abs(now_ns - each.modified_ns) >= min_age_ns:
-                self.remove(each.path)
-                self.bytes, self.files = self.bytes - each.bytes, self.files - 1
+                try:
+                    self.remove(each.path)
+                except OSError as exc:
+                    failure = exc
+                else:
+                    self.bytes, self.files = self.bytes - each.bytes, self.files - 1
         self.is_crowded = self._are_too_much(most_bytes)
         if self.is_crowded and not is_crowded:
             log.warning(
                 "log_limit_not_kept", path=printable(str(path)), files=self.files, bytes=self.bytes,
-                reason="the old logs have too much, and are too young to be removed",
+                reason="the old logs have too much, and are too young to be removed, or cannot be",
                 todo="raise max_total in [json_log]; until then the execs of accounts that take most are only counted",
             )  # fmt: skip
+        if failure is not None:
+            raise failure
 
     def _are_too_much(self, most_bytes: int) -> bool:
         return self.bytes > most_bytes or self.files > _MOST_FILES

@@ -293,6 +293,26 @@ def test_logs_with_young_lines_are_not_removed(path: Path, log: LogFile) -> None
     assert (None, 5) == (log.room().pressure, len(list(path.parent.glob("x.jsonl.*"))))
 
 
+def test_what_cannot_be_removed_keeps_nothing_else(path: Path, log: LogFile) -> None:
+    """Folders have the names of the oldest logs: others go. What is left is too much."""
+    for number in (8, 9):
+        path.with_name(f"x.jsonl.{number}").mkdir()
+        os.utime(path.with_name(f"x.jsonl.{number}"), (1, 1))
+    old = path.with_name("x.jsonl.7")
+    old.write_bytes(bytes(1000))
+    os.utime(old, (2, 2))
+    log.rotation = Rotation(max_bytes=500, max_total=4000, compress=False)
+    with capture_logs() as said:
+        log.write(b"z" * 499 + b"\n")
+        log.prepare()
+
+    assert ["old_logs_not_removed"] == [
+        each["event"] for each in said if each["event"] != "log_limit_not_kept"
+    ][:1]
+    assert not old.exists()
+    assert log.room().pressure is not None
+
+
 def test_too_many_logs_are_too_much(log: LogFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever their size: each is renamed for each new one."""
     monkeypatch.setattr(old_logs, "_MOST_FILES", 10)
