@@ -51,8 +51,11 @@ _ROWS = (
     " (SELECT replaced_by FROM exit WHERE exec_id = exec.id))"
     " FROM exec WHERE id BETWEEN :low AND :high ORDER BY id DESC"
 )
-# Parents of what stays: of higher numbers, by the index.
-_NEEDED = "SELECT parent_id FROM exec WHERE parent_id BETWEEN :low AND :high AND id > :high"
+# Parents of what stays: one child of a higher number is enough, of the millions that a parent may have.
+_NEEDED = (
+    "SELECT id FROM exec AS parent WHERE id BETWEEN :low AND :high"
+    " AND EXISTS (SELECT 1 FROM exec WHERE parent_id = parent.id AND id > :high)"
+)
 # Its process runs something else by now, of which the history knows. Only the newest execs of that pid are
 # looked at: a process may have been refused millions of times. If all of these failed, it counts as running.
 _LOOKED_AT = 1000

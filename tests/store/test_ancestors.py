@@ -139,20 +139,32 @@ def test_a_process_that_is_refused_again_and_again_holds_no_pruning(path: Path) 
         make_event(seconds=1 + n / 1000, pid=7, uid=_HE, kind=Kind.FAILED, errno=2) for n in range(20_000)
     ]
     stored(path, [first, *refused])
+    assert steps_to_choose(path) < 50
+
+
+def test_a_parent_of_many_holds_no_pruning(path: Path) -> None:
+    """Whether one of its children stays is all that is asked for."""
+    parent = make_event(b"parent", pid=7)
+    stored(path, [parent, *(make_event(seconds=n, pid=10 + n, parent=parent.key) for n in range(1, 20_000))])
+
+    assert steps_to_choose(path) < 50
+
+
+def steps_to_choose(path: Path) -> int:
+    """Returns how many thousand instructions it takes to find that the first exec stays."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
     with opened(path) as connection:
-        choice = ancestors.Choice(
-            connection, Plan(1, Nanoseconds(0), "size"), now_at(9000)._replace(started_of={7: 0}.get), None
-        )
-        steps = 0
-
-        def count() -> int:
-            nonlocal steps
-            steps += 1
-            return 0
-
+        now = now_at(9000)._replace(started_of={7: 0}.get)
+        choice = ancestors.Choice(connection, Plan(1, Nanoseconds(0), "size"), now, None)
         connection.set_progress_handler(count, 1000)
         assert [1] == choice.choose(1, 1).stays
-    assert steps < 50
+    return steps
 
 
 def test_a_pruning_does_not_forget_that_ends_were_missed(path: Path) -> None:
