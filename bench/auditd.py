@@ -1,10 +1,9 @@
-"""auditd with one rule for execs, started for a while beside whatever configuration the host has.
+"""Run auditd with one rule for execs for a while, without changing the host's configuration.
 
-Audit is the host's: it has one daemon, one set of rules, one switch. So it is left alone
-where it is in use, and what was changed is put back. One thing cannot be: once audit was
-switched on, the kernel takes each later process through its slow path at every system call
-until the host is booted again, audit on or off (audit_ever_enabled, kernel/audit.c). That is
-seen as 200 ns a call, so it is for the user to ask for.
+A host has one audit daemon, one set of rules and one switch. So this does nothing where audit is in use, and
+it undoes its changes. One change cannot be undone: after audit was switched on once, each new process takes
+the kernel's slow path at every system call until the next boot, even if audit is off again
+(audit_ever_enabled, kernel/audit.c). That costs 200 ns a call, so the user must ask for it.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _DAEMON, _CONTROL = (shutil.which(name, path=_PATH) for name in ("auditd", "auditctl"))
 WISH = "BENCH_AUDITD"
-"""Set to 1 by those who want it, see above."""
-# New processes are then as they were before audit was ever switched on.
+"""The user sets this environment variable to 1 to compare with auditd, see above."""
+# With this rule, audit ignores new processes, as before it was ever switched on.
 _ASIDE = ("never,task",)
 _RULE = ("always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-k", "execaudit-bench")
-# What Debian's own rules set; the kernel's default of 64 records would be lost at once.
+# Debian's own rules set this. With the kernel's default of 64 records, most would be lost.
 _BACKLOG = "8192"
-# As Debian's, but for where it is, and that one file holds a whole run.
+# Debian's settings, with other paths, and a log that is large enough for a whole run.
 _SETTINGS = """\
 local_events = yes
 write_logs = yes
@@ -57,7 +56,7 @@ _PATIENCE_SECONDS = 10
 
 
 def why_not() -> str | None:
-    """Returns why auditd is left out, with what to do; None when it can be started."""
+    """Returns why auditd cannot be started, with the next step; None if it can."""
     if os.environ.get(WISH) != "1":
         return f"set {WISH}=1 where it is all right that system calls are slower until the next boot"
     if _DAEMON is None or _CONTROL is None:
@@ -78,7 +77,7 @@ def _control(*arguments: str) -> str:
 
 
 def status() -> dict[str, int]:
-    """Returns the kernel's audit state, its numbers by name; empty where there is none."""
+    """Returns the numbers of the kernel's audit state by name; empty if the kernel has no audit."""
     words = (line.split() for line in _control("-s").splitlines())
     return {line[0]: int(line[1]) for line in words if len(line) == 2 and line[1].isdigit()}  # noqa: PLR2004
 
@@ -90,7 +89,7 @@ def rules() -> str:
 
 @contextlib.contextmanager
 def set_aside() -> Iterator[None]:
-    """Keeps audit away from what the body starts, but for what is in `auditing`."""
+    """Has audit ignore all processes that the body starts, except within `auditing`."""
     _control("-a", *_ASIDE)
     try:
         yield
@@ -100,7 +99,7 @@ def set_aside() -> Iterator[None]:
 
 @contextlib.contextmanager
 def auditing(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Runs auditd with a rule for execs, in `set_aside`. Yields its pid and its log; puts everything back."""
+    """Runs auditd with a rule for execs, within `set_aside`. Yields its pid and log; undoes its changes."""
     settings, plugins, log = folder / "auditd", folder / "plugins", folder / "audit.log"
     settings.mkdir()
     plugins.mkdir()

@@ -1,4 +1,4 @@
-"""Execs as auditd writes them, for the programs that search its logs."""
+"""Write execs as auditd logs them, for the programs that search audit logs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from execaudit.event import ExecEvent
 
 _UNSET = 2**32 - 1
-# What auditd quotes as it is: no space, no quote, no control, and ASCII.
+# Bytes that auditd writes in quotes: ASCII without spaces, quotes and control characters. It writes other
+# texts in hexadecimal.
 _PLAIN = frozenset(range(0x21, 0x7F)) - {0x22}
-# Of one record: MAX_EXECVE_AUDIT_LEN and MAX_PROCTITLE_AUDIT_LEN of kernel/auditsc.c and audit.h.
+# Limits of one record: MAX_EXECVE_AUDIT_LEN and MAX_PROCTITLE_AUDIT_LEN in kernel/auditsc.c and audit.h.
 _EXECVE_BYTES, _PROCTITLE_BYTES = 7500, 128
 
 
@@ -35,7 +36,7 @@ def write(path: Path, making: Making) -> None:
 def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
     """Yields the records of one exec, as auditd 3 logs them with a rule for execve.
 
-    A failed one has no EXECVE record, as the kernel writes none. No argument is longer than a record.
+    A failed exec has no EXECVE record, because the kernel writes none. No argument is longer than a record.
     """
     at = b"msg=audit(%d.%03d:%d)" % (*divmod(event.time_ns // 1_000_000, 1000), serial)
     uid = event.launch.uid or 0
@@ -68,7 +69,7 @@ def records(event: ExecEvent, serial: int) -> Iterator[bytes]:
 
 
 def _arguments(arguments: list[bytes]) -> Iterator[bytes]:
-    """Yields what each EXECVE record of a command line says; long ones have several."""
+    """Yields the content of each EXECVE record of a command line; a long one has several."""
     record = [b" argc=%d" % len(arguments)]
     size = len(record[0])
     for number, argument in enumerate(arguments):

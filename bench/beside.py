@@ -1,6 +1,7 @@
-"""Questions and pruning beside a writer that stores 2000 execs a second: who waits for whom, and how long.
+"""Measure how queries, an export and pruning and a writer of 2000 execs a second slow each other down.
 
-`python -m bench.beside 10000000`, on a copy of a history of bench.history. It takes a quarter of an hour.
+`python -m bench.beside 10000000` works on a copy of a history of bench.history. It takes a quarter of an
+hour.
 """
 
 from __future__ import annotations
@@ -38,18 +39,18 @@ _SHARE = 0.2
 
 
 class Fed(NamedTuple):
-    """What a writer saw."""
+    """What a writer stored, and how long it took."""
 
     execs: int
     longest_ms: float
-    """Of all its transactions."""
+    """The longest of its transactions."""
     p99_ms: float
     wal: int
-    """Bytes of the WAL, at most."""
+    """The largest size of the WAL, in bytes."""
 
 
 def feed(path: Path) -> None:
-    """Stores execs until standard input is closed, then says what it saw."""
+    """Stores execs until standard input is closed, then prints a Fed as JSON."""
     closed = threading.Event()
 
     def wait() -> None:
@@ -89,12 +90,12 @@ def feed(path: Path) -> None:
 
 
 def _share(values: list[float], share: float) -> float:
-    """Returns the value that this share of them does not exceed."""
+    """Returns a percentile: this share of the values is not larger."""
     return sorted(values)[math.ceil(share * len(values)) - 1]
 
 
 def beside_writer(path: Path, work: Callable[[], None]) -> Fed:
-    """Does some work while execs are stored."""
+    """Calls `work` while another process stores execs. Returns what that process measured."""
     writer = subprocess.Popen(
         [sys.executable, "-m", "bench.beside", "--feed", str(path)],
         stdin=subprocess.PIPE,
@@ -115,7 +116,7 @@ def _count(path: Path) -> int:
 
 
 def ask_beside(path: Path, known: Known) -> None:
-    """Prints what the questions take when nobody writes, and when somebody does and two ask."""
+    """Prints how long queries take without a writer, and how long with a writer and two readers."""
     asked = [q for q in questions.questions(known) if q.words and 0 < q.limit_ms <= 500]  # noqa: PLR2004  # no exports
     commands = [[_COMMAND, "--db", str(path), *question.words] for question in asked]
     idle = [questions.ask(command).seconds for _ in range(_IDLE_ROUNDS) for command in commands]
@@ -155,7 +156,7 @@ def ask_beside(path: Path, known: Known) -> None:
 
 
 def export_beside(path: Path) -> None:
-    """Prints what a long export does to a writer."""
+    """Prints how long a writer waits because of a long export."""
     begun = time.monotonic()
     fed = beside_writer(path, lambda: _run(["export", "--limit", "1000000", "-o", f"{path}.csv"], path))
     Path(f"{path}.csv").unlink()
@@ -170,7 +171,7 @@ def _run(words: list[str], path: Path) -> None:
 
 
 def prune_beside(path: Path, known: Known) -> None:
-    """Prints what pruning the oldest fifth does to a writer."""
+    """Prints how long a writer waits because the oldest fifth is pruned."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         cut = connection.execute("SELECT ts FROM exec WHERE id = ?", (int(known.execs * _SHARE),)).fetchone()[
             0
@@ -192,7 +193,7 @@ def prune_beside(path: Path, known: Known) -> None:
 
 
 def main(execs: int) -> None:
-    """Does all of it on a copy."""
+    """Measures all of it, on a copy."""
     kept, known, _ = history.known(execs, print)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         path = Path(folder) / "copy.db"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * getppid BATCHES CALLS: what the cheapest system call takes, in nanoseconds: the least of
- * BATCHES means over CALLS calls, because what disturbs a batch only adds to it.
+ * getppid BATCHES CALLS: prints how many nanoseconds the cheapest system call takes. It is the
+ * least mean of BATCHES batches of CALLS calls, because a disturbance only makes a batch slower.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

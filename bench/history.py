@@ -1,7 +1,7 @@
-"""Make a month of a busy host's history, as much like a real one as is known: see `Making` for the mix.
+"""Make a history of a month on a busy host, as realistic as is known: see `Making` for the mix.
 
-Seeded: the same number of execs is the same history. Written by the recorder's own writer, index
-included, whose CPU time is taken; the making of events is not counted.
+The random numbers are seeded: the same number of execs gives the same history. The recorder's own writer
+stores it, with the index. Its CPU time is measured, without the time to make the events.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from execaudit.store.writer import Run, Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Another number, other histories: whoever changes what is made raises it.
+# Raise this after each change of the histories that are made.
 _VERSION = 5
 FOLDER = Path(__file__).parent.parent / ".cache" / "histories"
 
@@ -46,9 +46,9 @@ _COMPILERS = (
     b"/usr/bin/x86_64-linux-gnu-gcc-12",
 )
 RARE = b"needle-7f3a9c1e"
-"""Is in eleven command lines, all over the history."""
+"""A text that eleven command lines have, spread over the history."""
 _RARE_TIMES = 11
-# Shares; what is drawn below the first is a common line, above the last it fails.
+# Bounds for a random number: below the first, the exec has a common line; above the last, it fails.
 _COMMON, _OWN_FOLDER, _COMPILES, _FAILS = 0.8, 0.83, 0.95, 0.97
 _OPENS = 0.03
 _BURST = 0.9
@@ -56,44 +56,44 @@ _SHELLS = 40
 # Shells in shells: a session, make, its jobs, their scripts.
 _DEEPEST = 10
 _LAST_PID = 2**22 - 1
-# By the sixth of the time.
+# How far the clock was stepped, by the sixth of the time.
 _STEPS_NS = {2: 3600 * _SECOND, 4: _SECOND // 2}
 _BY_DAY, _LONG_NAMES = range(8, 18), range(2)
-# A line of 100 KB in each hundred thousand execs, one of 1.2 MB in each half million: 4 bytes of each exec.
+# One line of 100 KB in a hundred thousand execs, and one of 1.2 MB in half a million: 4 bytes for each exec.
 _LONG_EVERY, _LONG_AT = 100_000, 5
 _LONGEST_EVERY, _LONGEST_AT = 500_000, 400_005
 _new = tuple.__new__
 
 
 class Known(NamedTuple):
-    """What to ask a history for."""
+    """Facts of a history that queries need."""
 
     execs: int
     end_ns: int
     """Wall clock, right after the last exec."""
     pid: int
-    """Of an exec of the last days."""
+    """The pid of an exec of the last days."""
     exec_id: str
-    """That exec's."""
+    """The id of that exec."""
     family_id: str
     """An exec that has 10 000 descendants, or a tenth of the history if that is less."""
     family: int
 
 
 class Ingest(NamedTuple):
-    """What the writer took for some execs."""
+    """How long the writer took for a tenth of the execs."""
 
     execs: int
-    """Until then."""
+    """How many were stored by then."""
     cpu_us: float
-    """Of CPU, for each of the last ones."""
+    """CPU time for each exec of this tenth."""
     wall_s: float
     bytes: int
-    """The database's size then."""
+    """The size of the database by then."""
 
 
 class _Boot:
-    """Who runs, from a boot to the next."""
+    """The processes that run, from one boot to the next."""
 
     def __init__(self, boot_id: str, booted_ns: int) -> None:
         self.id, self.booted_ns = boot_id, booted_ns
@@ -106,11 +106,11 @@ class _Boot:
         self._sub: ExecKey | None = None
 
     def lineage(self, number: int, *, in_family: bool, opens: bool) -> tuple[int, ExecKey | None, bool]:
-        """Returns the next exec's pid, its parent, and whether it replaces that."""
+        """Returns the next exec's pid, its parent, and whether it replaces its parent."""
         self._pid = self._pid + 1 if self._pid < _LAST_PID else 300
         if in_family:
             return self._pid, self._sub if number % 5 else self._family, False
-        # A shell that runs in as many others as it gets is followed by one of a daemon.
+        # A daemon starts the next shell when shells are nested as deep as they get.
         ends = self._depths[number % _SHELLS] == 0
         if opens or (ends and (number % 10 == 0 or number % 33 == 0)):
             return self._pid, self._daemons[number % len(self._daemons)], False
@@ -120,7 +120,7 @@ class _Boot:
         return self._pid, parent, False
 
     def ran(self, number: int, key: ExecKey, *, replaced: bool, in_family: bool) -> None:
-        """Takes an exec that did not fail for what starts others, at times."""
+        """Makes some of the successful execs the parents of later ones."""
         if in_family:
             if self._family is None:
                 self._family = self._sub = key
@@ -136,12 +136,12 @@ class _Boot:
 class Making:
     """Makes the events of a history, in the order of recording, in batches of the recorder's size.
 
-    80 % of the command lines are one of 20 000, by Zipf's law (1.1); each with a user, one or two
-    directories and where it comes from. 20 % are unique: compilers' with temporary names, run ids, a few
-    of up to 1.2 MB. 0.2 % are not UTF-8. 3 % of the execs are in a directory of their own. 3 % fail. Of the
-    others 95 % end, most at once. Three boots; the clock is stepped twice. Parents are shells, daemons, and
-    one build with all its descendants. `parent_comm` is not the name in the parent's own record, as it would
-    be, but belongs to the command line.
+    80 % of the execs have one of 20 000 command lines, by Zipf's law (1.1); each line has a user, one or two
+    directories, and one or two origins. 20 % are unique: compilers with temporary names, run ids, and a few
+    lines of up to 1.2 MB. 0.2 % are not UTF-8. 3 % of the execs are in a directory of their own. 3 % fail. Of
+    the others 95 % end, most of them soon. There are three boots, and the clock is stepped twice. Parents are
+    shells, daemons, and one build with all its descendants. `parent_comm` depends on the command line; it is
+    not the name in the parent's own record, as it would be in a real history.
     """
 
     def __init__(self, execs: int) -> None:
@@ -222,7 +222,7 @@ class Making:
         made, now = 0, _START_NS
         for hour, weight in enumerate(until):
             now = max(now, _START_NS + hour * 3600 * _SECOND)
-            # Counted from the start, so that no fraction is lost and there are as many as were asked for.
+            # Counted from the start, so that no fraction is lost and the total is exact.
             count = round(self.execs * weight / until[-1]) - made
             made += count
             pause = 3600 * _SECOND / max(count, 1) / (1 - _BURST)
@@ -255,7 +255,7 @@ class Making:
             self.end_ns = event.time_ns + 1
             if len(events) == _BATCH:
                 yield boot.id, events, exits
-                # Those that ran longer are known a batch later.
+                # Programs that run longer end in the next batch.
                 events, exits, late = [], late, []
         if events:
             yield boot.id, events, exits
@@ -298,7 +298,7 @@ class Making:
         return event
 
     def _stepped_ns(self, number: int) -> int:
-        """The clock is an hour ahead for a sixth of the time, and half a second for another."""
+        """Returns how far ahead the clock is: an hour for a sixth of the time, half a second for another."""
         return _STEPS_NS.get(number * 6 // self.execs, 0)
 
     def _unique(self, number: int, chance: float) -> tuple[bytes, Launch, Origin]:
@@ -326,23 +326,23 @@ class Making:
 
 
 def hash_of(text: bytes) -> int:
-    """Returns a number that a text always has."""
+    """Returns a number that is always the same for a text, unlike hash()."""
     return int.from_bytes(text[-6:], "little") % 10_000_000
 
 
 def path_of(execs: int) -> Path:
-    """Returns where the history of so many execs is kept."""
+    """Returns the path of the history of so many execs."""
     return FOLDER / f"{execs}-{_VERSION}-{REVISION}.db"
 
 
 def known(execs: int, say: Callable[[str], object]) -> tuple[Path, Known, list[Ingest]]:
-    """Returns a history of so many execs, what to ask it for, and what writing it took; made once."""
+    """Returns a history of so many execs, its facts, and how long it took to write. It is made only once."""
     path = path_of(execs)
     facts = path.with_suffix(".json")
     if not facts.exists():
         say(f"making a history of {execs} execs in {path.parent}: once, it is kept")
         path.parent.mkdir(parents=True, exist_ok=True)
-        # What is half made, or of another version: nobody asks it any more, and the largest has gigabytes.
+        # Remove those that are half made or of another version: nothing uses them, and some have gigabytes.
         for old in path.parent.glob(f"{execs}-*"):
             old.unlink()
         found, ingest = write(path, execs, say)

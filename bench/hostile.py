@@ -1,4 +1,4 @@
-"""A hostile user beside a load: what tests/hostile does to the recorder, again and again."""
+"""A hostile user during the soak test: runs the programs of tests/hostile again and again."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _REST_SECONDS = 5.0
 
 
 class Hostile:
-    """A user without privileges: floods, chains, huge arguments, and inodes above 2^63."""
+    """A user without privileges, who makes floods, chains, huge arguments, and inodes above 2^63."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes a folder that everybody can enter."""
+        """Takes a folder that all users can enter."""
         self.rounds = 0
         self.failures: list[str] = []
-        """What did not go as it should, for reasons of its own."""
+        """Why a program of this user could not be run; that is no fault of the recorder."""
         self._attacker = Attacker(folder)
         self._over = threading.Event()
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Does rounds of everything while the body runs."""
+        """Runs round after round while the body runs."""
         thread = threading.Thread(target=self._work)
         thread.start()
         try:
@@ -56,13 +56,13 @@ class Hostile:
         user.run(program("orphans"), *_ORPHANS, noop, word)
         user.run(program("seccomp"), "errno", noop, word, status=1)
         user.run(*AS_ROOT_OF_HIS_OWN, *user.script("overlay.sh"), noop, word)
-        # The last of the chain lives while the others are at work.
+        # The last program of the chain lives during the pause between two rounds.
         with user.staying(program("chain"), *_CHAIN, word):
             self._over.wait(_REST_SECONDS)
 
 
 def public(folder: Path) -> Path:
-    """Returns a folder below that one that every user can enter, as he then can that one."""
+    """Lets every user enter a folder. Returns a new folder in it that every user can enter, too."""
     folder.chmod(0o755)
     below = folder / "hostile"
     below.mkdir()

@@ -1,4 +1,4 @@
-"""What the machine says of processes and BPF programs: CPU time, memory, descriptors."""
+"""Read the CPU time, memory and descriptors of processes, and the run time of BPF programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RUN_TIME = 0  # BPF_STATS_RUN_TIME
 
 
 def cpu_seconds(*pids: int) -> float:
-    """Returns the CPU time that processes took, in user space and in the kernel; in steps of a tick."""
+    """Returns the CPU time of processes, in user space and in the kernel, in steps of a tick."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(") ")[2].split()
@@ -27,16 +27,16 @@ def cpu_seconds(*pids: int) -> float:
 
 
 class Memory(NamedTuple):
-    """What is resident of a process, in bytes."""
+    """The resident memory of a process, in bytes."""
 
     resident: int
-    """VmRSS: with files, libraries and the ring that it has mapped."""
+    """VmRSS: all of it, with the files, libraries and ring that the process has mapped."""
     anonymous: int
-    """RssAnon: its own."""
+    """RssAnon: the memory that belongs to this process only."""
 
 
 def memory(pid: int) -> Memory:
-    """Returns what is resident of a process. Raises OSError when it has ended."""
+    """Returns the resident memory of a process. Raises OSError when it has ended."""
     sizes = {}
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines():
         name, _, value = line.partition(":")
@@ -51,10 +51,10 @@ def descriptors(pid: int) -> int:
 
 
 def pids_named(name: str) -> list[int]:
-    """Returns the processes and kernel threads of that name."""
+    """Returns the pids of the processes and kernel threads with this name."""
     found = []
     for file in Path("/proc").glob("[0-9]*/comm"):
-        with contextlib.suppress(OSError):  # it has ended since
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             if file.read_text(encoding="utf-8", errors="replace").rstrip("\n") == name:
                 found.append(int(file.parent.name))
     return found
@@ -68,14 +68,14 @@ class Programs:
         self._lib = load_libbpf()
 
     def ids(self) -> set[int]:
-        """Returns what is loaded."""
+        """Returns the ids of all loaded programs."""
         number, found = ctypes.c_uint32(0), set()
         while self._lib.bpf_prog_get_next_id(number, ctypes.byref(number)) == 0:
             found.add(number.value)
         return found
 
     def seconds(self, ids: set[int]) -> float:
-        """Returns how long these programs ran, while it was counted; nothing of those that are gone."""
+        """Returns how long these programs ran within `counted`; 0 for those that are no longer loaded."""
         total_ns = 0
         for number in ids:
             handle = self._lib.bpf_prog_get_fd_by_id(number)
@@ -90,13 +90,13 @@ class Programs:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[None]:
-        """Has the kernel count run times in the body, which costs each run some 30 ns.
+        """Has the kernel measure run times while the body runs, which costs each run about 30 ns.
 
-        Not kernel.bpf_stats_enabled: this ends with its descriptor, however this process ends.
+        This does not use kernel.bpf_stats_enabled, which would stay on if this process were killed.
         """
         handle = self._lib.bpf_enable_stats(_RUN_TIME)
         if handle < 0:
-            raise OSError(ctypes.get_errno(), "the kernel does not count what BPF programs take")
+            raise OSError(ctypes.get_errno(), "the kernel does not measure the run time of BPF programs")
         try:
             yield
         finally:

@@ -1,8 +1,8 @@
-"""What an answer costs: the whole command as a user types it, in a cold process, on histories of each size.
+"""Measure how long queries take: the whole command, in a new process, on histories of several sizes.
 
-`python -m bench.questions 100000 1000000 10000000`, which `make bench` runs; the histories are made
-once and kept. Beside it, what others take for the same execs: audit logs, JSON lines, and the bare SQL.
-All is warm: the files are read once before.
+`make bench` runs `python -m bench.questions 100000 1000000 10000000`. The histories are made once and kept.
+The same execs are also searched with other programs: in audit logs, in JSON lines, and with SQL alone. All
+files are read once before, so they are in the page cache.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
     from bench.history import Ingest, Known
 
-# Debian keeps ausearch where only root looks.
+# On Debian, ausearch is in a folder that only root has in PATH.
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 _COMMAND = str(Path(sys.executable).parent / "execaudit")
 _ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 _SECOND = 1_000_000_000
 _HOUR, _DAY = 3600, 86400
-# Of these the peers search the logs: a gigabyte of them for a million.
+# The largest history whose logs the peers search: for a million execs, the log has a gigabyte.
 _LOGGED = 1_000_000
 _EXPORTED = 1_000_000
-# What took so long in all is not asked again.
+# A command is not repeated after all its runs took so long.
 _LONG_SECONDS = 15
 _LOOK_SECONDS = 0.05
 _SHELL = shutil.which("sqlite3", path=_PATH)
@@ -54,29 +54,29 @@ _PYTHON = [
 
 
 class Question(NamedTuple):
-    """What is asked."""
+    """One command that is measured."""
 
     name: str
     words: list[str]
     limit_ms: int
     wanted: Filter | None = None
-    """The same for the floor: None, if SQL alone cannot say it."""
+    """The same as a filter, to run its SQL alone; None if SQL alone cannot answer it."""
     environment: dict[str, str] | None = None
-    """What the shell says when it completes a word."""
+    """The variables that the shell sets to complete a word."""
 
 
 class Answer(NamedTuple):
-    """What it took."""
+    """The measures of one command."""
 
     seconds: float
     found: int
-    """Lines; or, if they were told apart by a mark, how often that was there."""
+    """How many marks the output has; the usual mark is the end of a line."""
     resident: int
-    """Bytes, at most; 0 if it was too short to look."""
+    """The most resident memory, in bytes; 0 if the command was too short to measure it."""
 
 
 def questions(known: Known) -> list[Question]:
-    """Returns what is asked of a history."""
+    """Returns the questions for a history."""
 
     def since(seconds: int) -> list[str]:
         at = known.end_ns - seconds * _SECOND
@@ -121,9 +121,9 @@ def ask(  # noqa: PLR0913  # each a way to ask
     fine: tuple[int, ...] = (0,),
     environment: dict[str, str] | None = None,
 ) -> Answer:
-    """Runs a command so often, or less often if it takes long. Returns the median time.
+    """Runs a command `rounds` times, or less often if it takes long. Returns the median time.
 
-    With it what the last run wrote and took. A status that is not fine ends the benchmark.
+    `found` and `resident` are those of the last run. A status that is not in `fine` ends the benchmark.
     """
     times = []
     with (
@@ -154,21 +154,21 @@ def ask(  # noqa: PLR0913  # each a way to ask
             if sum(times) > _LONG_SECONDS:
                 break
         written.seek(0)
-        # No mark is longer than a line, and none has a line's end but as its last byte.
+        # A mark is never split between two lines, so each line can be counted alone.
         found = sum(line.count(mark) for line in written)
     return Answer(statistics.median(times), found, resident)
 
 
 def _most_resident(pid: int) -> int:
-    """Waits until a program ends, and returns how many bytes of it were resident at most.
+    """Waits until a program ends. Returns its largest resident memory, in bytes.
 
-    From /proc, because getrusage has in it what this process had when it started the other.
+    It reads /proc, because getrusage includes the memory of this process at the fork.
     """
     resident = 0
     ended = os.pidfd_open(pid)
     try:
         while not select.select([ended], [], [], _LOOK_SECONDS)[0]:
-            with contextlib.suppress(OSError, StopIteration):  # it ends just now
+            with contextlib.suppress(OSError, StopIteration):  # the program is just ending
                 status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
                 resident = next(
                     int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")
@@ -183,7 +183,7 @@ def _say(text: str) -> None:
 
 
 def table(title: str, rows: list[list[str]]) -> None:
-    """Prints rows, of which the first is the header, for people and for a README."""
+    """Prints rows as a Markdown table; the first row is the header."""
     _say(f"\n{title}\n")
     for number, row in enumerate(rows):
         _say(f"| {' | '.join(row)} |")
@@ -192,7 +192,7 @@ def table(title: str, rows: list[list[str]]) -> None:
 
 
 def ask_all(histories: dict[int, tuple[Path, Known, list[Ingest]]]) -> None:
-    """Prints what each question takes, on each history, and whether it is as fast as it has to be."""
+    """Prints how long each question takes on each history, and whether that is within its limit."""
     sizes = list(histories)
     rows = [["question", "at most", *(f"{size:,} execs" for size in sizes), "growth", "lines", "met"]]
     for number in range(len(questions(histories[sizes[0]][1]))):
@@ -219,7 +219,7 @@ def ask_all(histories: dict[int, tuple[Path, Known, list[Ingest]]]) -> None:
 
 
 def sizes(path: Path, execs: int) -> None:
-    """Prints the bytes for each exec, by table and index."""
+    """Prints the bytes on the disk for each exec, by table and index."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         found = connection.execute(
             "SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC"
@@ -234,15 +234,15 @@ def sizes(path: Path, execs: int) -> None:
 
 
 def floors(path: Path, known: Known) -> None:
-    """Prints what the bare SQL takes in SQLite's shell, and a `cat` of as many bytes as were read."""
+    """Prints how long the SQL alone takes in SQLite's shell, and how long a `cat` of as many bytes."""
     rows = [["question", "execaudit", "its SQL in " + ("`sqlite3`" if _SHELL else "Python"), "ratio",
              "bytes read", "`cat` of as many", "ratio"]]  # fmt: skip
     for question in questions(known):
         if question.wanted is None:
             continue
         statements, touched = _read(path, question.wanted)
-        if ":p0" in statements:  # Before Python 3.11 the values are not in what is traced.
-            _say("The floor is left out: Python 3.11 is needed to know it")
+        if ":p0" in statements:  # before Python 3.11, the traced statements lack the values
+            _say("The floor is left out: it needs Python 3.11")
             return
         bare = [_SHELL, "-readonly", str(path)] if _SHELL else [*_PYTHON, str(path)]
         ours = ask([_COMMAND, "--db", str(path), *question.words], rounds=_ROUNDS).seconds
@@ -283,7 +283,7 @@ def _ms(seconds: float) -> str:
 
 
 def _made(path: Path, make: Callable[[Path], object]) -> Path:
-    """Returns the file, made if it is not there; never a half of it."""
+    """Returns the file. Makes it if it does not exist; a half-made file never has this name."""
     if not path.exists():
         _say(f"writing {path.name}: once, it is kept")
         new = path.with_name(f"{path.name}.new")
@@ -293,7 +293,7 @@ def _made(path: Path, make: Callable[[Path], object]) -> Path:
 
 
 def peers(path: Path, known: Known) -> None:
-    """Prints what others take to search the same execs."""
+    """Prints how long other programs take to search the same execs."""
     log = _made(path.with_suffix(".audit.log"), lambda new: auditlog.write(new, history.Making(known.execs)))
     lines = _made(
         path.with_suffix(".jsonl"),
@@ -330,7 +330,8 @@ def peers(path: Path, known: Known) -> None:
             if program is None:
                 missing.add(command[0])
                 continue
-            # Of ausearch's six lines for each exec, one. 1 means that nothing was found.
+            # Count one of the six lines that ausearch prints for an exec. Status 1 means that nothing was
+            # found.
             mark = b"type=SYSCALL" if command[0] == "ausearch" else b"\n"
             theirs = ask([program, *command[1:]], rounds=_ROUNDS, mark=mark, fine=(0, 1))
             rows.append(
@@ -361,14 +362,14 @@ def _machine() -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Makes what is missing, and asks."""
+    """Makes the histories that are missing, and measures."""
     today = dt.datetime.now(dt.timezone.utc).date()
     words = shlex.join(["python", "-m", "bench.questions", *arguments])
     _say(f"{today}: {words}, on {_machine()}")
     asked = [int(argument) for argument in arguments] or [100_000, 1_000_000, 10_000_000]
     histories = {size: history.known(size, _say) for size in asked}
     for path, _, _ in histories.values():
-        # Warm: as on a host that was asked before.
+        # Into the page cache, as after an earlier query.
         ask(["cat", str(path)])
     ask_all(histories)
     path, known, _ = histories[asked[-1]]

@@ -1,16 +1,15 @@
-"""An hour of mixed load under one recorder: nothing is lost unsaid, and nothing grows.
+"""Run an hour of mixed load under one recorder: every loss must be counted, and nothing may grow.
 
-`sudo make soak`; SOAK_SECONDS=300 for five minutes. The load goes in turns: bursts of execs,
-long command lines, programs that nobody has run before, execs that fail, and rests; beside it
-somebody queries the history all the time, and a hostile user makes noise (bench/hostile.py). The
-exit status is 1 when
+`sudo make soak`; SOAK_SECONDS=300 for five minutes. The load runs in turns: bursts of execs, long command
+lines, new programs, execs that fail, and pauses. At the same time one reader queries the history, and a
+hostile user makes noise (bench/hostile.py). The exit status is 1 when
 
-- an exec of the load is not in the history, or not in the JSON log, or is there twice, or has no
-  end that is known or counted by a gap;
-- the history is larger than its limit and a quarter;
-- the recorder's memory, resident or own, has a median in the last third of the time that is
-  more than 3 % above that of the middle third; or more descriptors are open in the last third;
-- the memory is more than what the README promises;
+- an exec of the load is missing in the history or in the JSON log, or is there twice, or its end is neither
+  known nor counted in a gap;
+- the history is larger than its limit by more than a quarter;
+- the recorder's memory, resident or anonymous, has a median in the last third of the time that is more than
+  3 % above that of the middle third; or more descriptors are open in the last third;
+- the recorder takes more memory than the README says;
 - a query fails, or the recorder does not stop in order.
 """
 
@@ -42,14 +41,14 @@ _CHECKOUT = Path(__file__).parents[1]
 _TRUTH = _CHECKOUT / "tests" / "truth"
 _MOST_GROWTH = 0.03
 _MOST_RESIDENT = 60_000_000
-# Of the history: more than the load takes in an hour, and less than the hostile user would.
+# The limit of the history: more than the load takes in an hour, and less than the hostile user would take.
 _LIMIT = 1_500_000_000
-# The recorder goes so far beyond it before it refuses execs of the user who takes least.
+# The history may exceed the limit by this before the recorder refuses execs of the user who has least.
 _MOST_OF_LIMIT = 1.25
 _WAL_BYTES = 100_000_000
 _SAMPLE_SECONDS = 1.0
 _READY_SECONDS = 60.0
-# One turn; two jobs each start so many, one after the other.
+# The execs of one turn. For bursts and long lines, each of two jobs starts so many, one after the other.
 _BURST, _LONG, _PADDING, _NEW, _FAILED = 2000, 3, 200, 100, 300
 _REST_SECONDS = 4.0
 
@@ -63,23 +62,23 @@ class Sample(NamedTuple):
     database: int
     """With its write-ahead log."""
     queued: int
-    """Records that waited to be decoded: the most until the metrics were written, which is each 15 s."""
+    """The most bytes of records that waited for the decoder, by the metrics, which are written each 15 s."""
 
 
 @dataclass
 class Truth:
-    """What the load did."""
+    """How many execs the load made."""
 
     started: Counter[str] = field(default_factory=Counter)
-    """Execs by the label that all of them have in their arguments."""
+    """Execs by the label in their arguments."""
     failed: Counter[str] = field(default_factory=Counter)
 
 
 class Load:
-    """What is started, in turns."""
+    """Starts programs, in turns."""
 
     def __init__(self, folder: Path) -> None:
-        # In every command line of the load, and in no other.
+        # Every command line of the load has this text, and no other has it.
         self.mark = f"soak{os.getpid()}x"
         self.truth = Truth()
         self._folder = folder
@@ -89,7 +88,7 @@ class Load:
         self._labels = 0
 
     def turn(self) -> None:
-        """Everything once."""
+        """Does everything once."""
         self._start(_BURST)
         time.sleep(_REST_SECONDS)
         self._start(_LONG, padding=_PADDING)
@@ -112,14 +111,14 @@ class Load:
             sys.exit("the load could not be started")
 
     def _start_new(self, count: int) -> None:
-        """Programs, folders and names that are new to the recorder."""
+        """Starts programs whose files, folders and names are new to the recorder."""
         label = self._label()
         for number in range(count):
             folder = self._folder / f"{label}-{number}"
             folder.mkdir()
             program = folder / f"new{label[-6:]}{number}"
-            # Not by this process: a fork for one of its other threads has what it writes open for a moment,
-            # and a file that is open for writing cannot be executed (ETXTBSY).
+            # Another process copies it: a fork by one of our other threads would have the file open for a
+            # moment, and a file that is open for writing cannot be executed (ETXTBSY).
             subprocess.run(["cp", self._noop, program.name], cwd=folder, check=True)
             subprocess.run(["noop", f"{label}-{number}"], executable=program, cwd=folder, check=True)
             shutil.rmtree(folder)
@@ -134,13 +133,13 @@ class Load:
 
 
 class Recorder:
-    """The recorder, and a thread that looks at it."""
+    """The recorder, and a thread that takes samples of it."""
 
     def __init__(self, folder: Path) -> None:
         self.database, self.log = folder / "history.db", folder / "log.jsonl"
         self.samples: list[Sample] = []
         self._said, self._config, self._metrics = folder / "said", folder / "config.toml", folder / "x.prom"
-        # The log is read as one file in the end.
+        # No rotation, because the log is read as one file at the end.
         self._config.write_text(
             f"[metrics]\ntextfile = '{self._metrics}'\n"
             f"[retention]\nmax_size = '{_LIMIT}'\n[json_log]\nmax_size = '1TB'\nkeep = 1\n",
@@ -176,7 +175,7 @@ class Recorder:
                 process.wait()
 
     def said(self) -> str:
-        """Returns the recorder's talk."""
+        """Returns the recorder's messages."""
         return self._said.read_text(encoding="utf-8", errors="replace")
 
     def _sample(self, pid: int) -> None:
@@ -184,7 +183,7 @@ class Recorder:
             try:
                 memory, descriptors = machine.memory(pid), machine.descriptors(pid)
             except (OSError, KeyError):
-                return  # it has ended: whoever waits for it says so
+                return  # it has ended; recording() reports that
             files = (self.database, self.database.with_name(f"{self.database.name}-wal"))
             size = sum(file.stat().st_size for file in files if file.exists())
             self.samples.append(Sample(*memory, descriptors, size, self._queued()))
@@ -198,7 +197,7 @@ class Recorder:
 
 
 class Reader:
-    """Somebody who asks all the time."""
+    """A reader who queries all the time."""
 
     _QUESTIONS = (
         ("--since", "1min", "--limit", "100"),
@@ -215,7 +214,7 @@ class Reader:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Asks while the body runs."""
+        """Queries while the body runs."""
         thread = threading.Thread(target=self._ask)
         thread.start()
         try:
@@ -242,7 +241,7 @@ def _execaudit(database: Path, *arguments: str, config: Path = Path(os.devnull))
 
 
 class Kept(NamedTuple):
-    """What is of the load, by label."""
+    """How many execs of the load were recorded, by label."""
 
     started: Counter[str]
     failed: Counter[str]
@@ -252,7 +251,7 @@ class Kept(NamedTuple):
 
 
 def _kept(lines: Iterator[str], mark: str) -> Kept:
-    """Returns what records say of the load: the programs that it started, and not those that start them."""
+    """Counts the execs of the load in records. Programs that only start them are not counted."""
     started: Counter[str] = Counter()
     failed: Counter[str] = Counter()
     seen: set[str] = set()
@@ -292,7 +291,7 @@ def _missing(truth: Truth, kept: Kept) -> int:
 
 
 def _losses(truth: Truth, recorder: Recorder, mark: str) -> list[str]:
-    """Returns what was lost and is not accounted for."""
+    """Returns a line for each kind of loss that no gap counts."""
     command = _execaudit(recorder.database, "db", "info", "--format", "json")
     facts = json.loads(subprocess.check_output(command, cwd=_CHECKOUT))
     history = _history(recorder, mark)
@@ -313,7 +312,7 @@ def _losses(truth: Truth, recorder: Recorder, mark: str) -> list[str]:
 
 
 def _unsteady(samples: list[Sample]) -> list[str]:
-    """Returns what grew, or is too much."""
+    """Returns a line for each measure that grew or is too large."""
     found = []
     for name in ("resident", "anonymous"):
         values = [getattr(sample, name) for sample in samples]

@@ -1,8 +1,8 @@
-"""Where a recorder's CPU time goes: one storm's records through each stage, one after the other.
+"""Measure the CPU time of each stage of a recorder, with the records of one storm.
 
-`python -m bench.stages`, as root; `make bench` runs it. Each stage alone and in batches as the
-recorder has them, the best of some rounds: what is more in a storm is that recorder and storm
-share two processors and their caches.
+`python -m bench.stages`, as root; `make bench` runs it. Each stage runs alone, with batches of the recorder's
+size, and the best of some rounds counts. In a real storm the stages take longer, because recorder and storm
+share the processors and their caches.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _assembled(records: list[bytes]) -> tuple[list[ExecEvent], list[ExitEvent]]:
 
 
 def _stored(folder: Path, execs: list[ExecEvent], exits: list[ExitEvent]) -> float:
-    """Returns the CPU seconds of the fastest round; each round's command lines are new, as a storm's are."""
+    """Returns the CPU seconds of the fastest round. Each round has new command lines, as a storm has."""
     path, best = folder / "stages.db", float("inf")
     with Store(path) as store:
         store.begin_run(Run(boot_id=clock.boot_id(), host="bench", version="0", started_ns=clock.wall_ns()))

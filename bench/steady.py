@@ -1,4 +1,4 @@
-"""Whether a measure stays where it is, once it has got there. Pure."""
+"""Tell whether a measure grows after its first third. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def thirds(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def growth(values: Sequence[float]) -> float:
-    """Returns by what part the last third's median is above that of the middle third.
+    """Returns how much larger the median of the last third is than that of the middle third, as a share.
 
-    What is filled in the first third, such as a bounded cache, is no growth; what grows all the
-    time is, a tenth in an hour as in a minute.
+    A bounded cache fills in the first third, so it does not count. Steady growth counts, in an hour as in a
+    minute.
     """
     _, middle, last = thirds(values)
     return last / middle - 1

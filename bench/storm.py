@@ -1,8 +1,8 @@
-"""What recording costs: an exec storm with no recorder, with execaudit, and with its peers.
+"""Measure what recording costs: a storm of execs with no recorder, with execaudit, and with its peers.
 
-`sudo make bench`; BENCH_ROUNDS=1 for a quick look. Each round runs all of them, one after
-the other, so that a noisy machine is noisy for all; the table has medians, and ratios to the
-storm that nobody records. A peer that is not installed is left out, and said to be.
+`sudo make bench`; BENCH_ROUNDS=1 is quicker. Each round runs all recorders one after the other, so that a
+noisy machine affects all of them. The table has medians, and ratios to the storm without a recorder. A line
+on standard error names each peer that is not installed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TRUTH = _CHECKOUT / "tests" / "truth"
 _JOBS, _EACH = 2, 10_000
 _EXECS = _JOBS * _EACH
 _BATCHES, _CALLS = 20, 100_000
-# A recorder that has used no CPU for so long has nothing left to do.
+# A recorder that has used almost no CPU for so long has nothing left to do.
 _QUIET_SECONDS, _PATIENCE_SECONDS = 1.0, 120.0
 _NONE = "no recorder"
 
@@ -42,7 +42,7 @@ class Storm(NamedTuple):
 
     seconds: float
     cpu_seconds: float
-    """CPU time of the programs that it started and of what started them, the kernel's in them included."""
+    """CPU time of the programs that it started and of those that started them, in the kernel too."""
 
 
 class Measured(NamedTuple):
@@ -51,28 +51,28 @@ class Measured(NamedTuple):
     rate: float
     """Execs a second."""
     programs_us: float
-    """CPU of the storm itself: what is more than with no recorder, the hooks added."""
+    """CPU time of the storm itself. The difference to no recorder is the cost of the hooks."""
     process_us: float | None
-    """CPU of the recorder."""
+    """CPU time of the recorder."""
     bpf_us: float | None
-    """Run time of its BPF programs, of a storm of its own: counting it takes time."""
+    """Run time of its BPF programs. It has a storm of its own, because measuring it takes time."""
     memory: machine.Memory | None
     bytes: dict[str, float]
-    """On the disk for each exec, by kind."""
+    """Bytes on the disk for each exec, by kind."""
     lost: int | None
-    """Execs of the storms that are not in what it wrote."""
+    """Execs of the storms that the recorder did not write."""
     declared: int | None
-    """Execs that it says it lost."""
+    """Execs that the recorder says it lost."""
     call_ns: float
-    """A getppid()."""
+    """How long a getppid() takes."""
 
 
 class Bench:
-    """The programs, and one round of one recorder after the other."""
+    """Compiles the programs, and measures one recorder at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # A name of its own: others may have storms, too.
+        # A name of its own, because another storm may run on this machine.
         self._name = f"noop{os.getpid()}"
         self._storm, self._noop, self._getppid = (folder / name for name in ("storm", self._name, "getppid"))
         bare = ("-nostdlib", "-static")
@@ -159,7 +159,7 @@ def _cell(value: float | None, form: str) -> str:
 
 
 def _row(name: str, rounds: list[Measured], none: list[Measured]) -> str:
-    """Returns a row of the table. Ratios and differences are of a round, so that its noise is in both."""
+    """Returns a row of the table. Ratios and differences are within a round, so both sides had its noise."""
     pairs = list(zip(rounds, none, strict=True))
     is_none = rounds is none
     memory = [each.memory for each in rounds if each.memory]

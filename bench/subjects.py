@@ -1,4 +1,4 @@
-"""The recorders that are compared: how each is started, what it wrote, what it says it lost."""
+"""The recorders that are compared: how to start each, what it wrote, and what it says it lost."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Running:
     """A recorder that has said that it is ready."""
 
     pids: tuple[int, ...] = ()
-    """Its processes, and what of the kernel's threads works for it alone; the first is the recorder."""
+    """Its processes, and kernel threads that work only for it; the first is the recorder."""
     has_programs: bool = False
     """It records with BPF programs."""
     kept: dict[str, Path] = field(default_factory=dict)
-    """What it wrote, by kind; whole when it has stopped."""
+    """The files that it wrote, by kind. They are complete when it has stopped."""
     recorded: Callable[[str], int] | None = None
-    """When it has stopped: how many execs of a program are in all of what it wrote."""
+    """To be called after it has stopped: returns how many execs of a program are in each of its files."""
     declared: Callable[[], int | None] = lambda: None
-    """When it has stopped: how many execs it says it lost; None if it does not say."""
+    """To be called after it has stopped: returns how many execs it says it lost; None if it does not say."""
 
 
 @contextlib.contextmanager
@@ -49,14 +49,14 @@ def nothing(_folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def _started(command: list[str], said: Path, ready: str) -> Iterator[int]:
-    """Yields the pid of a recorder that has said that it is ready; it is stopped in order at the end."""
+    """Yields the pid of a recorder that has said that it is ready, and stops it at the end."""
     with said.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, cwd=_CHECKOUT, stdout=output, stderr=output)
         try:
             while ready not in said.read_text(encoding="utf-8", errors="replace"):
                 if process.poll() is not None:
                     sys.exit(f"{command[0]} ended: {said.read_text(encoding='utf-8', errors='replace')}")
-                # The peer's header stays in a buffer until enough execs have followed it.
+                # execsnoop's header stays in a buffer until enough execs have filled it.
                 subprocess.run(["true"], check=True)
                 time.sleep(0.05)
             yield process.pid
@@ -66,7 +66,7 @@ def _started(command: list[str], said: Path, ready: str) -> Iterator[int]:
 
 
 def execaudit(*options: str) -> Callable[[Path], contextlib.AbstractContextManager[Running]]:
-    """Returns what starts our recorder, into SQLite and a JSON log."""
+    """Returns a function that starts execaudit with a database and a JSON log."""
 
     @contextlib.contextmanager
     def start(folder: Path) -> Iterator[Running]:
@@ -103,7 +103,7 @@ def execaudit(*options: str) -> Callable[[Path], contextlib.AbstractContextManag
 
 @contextlib.contextmanager
 def execsnoop(folder: Path) -> Iterator[Running]:
-    """libbpf-tools' execsnoop into a file; it keeps no history, and does not count what it lost."""
+    """Runs execsnoop of libbpf-tools, with its output in a file. It does not count its losses."""
     said = folder / "said"
     with _started([_EXECSNOOP or ""], said, "PCOMM") as pid:
         yield Running(
@@ -116,7 +116,7 @@ def execsnoop(folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def audited(folder: Path) -> Iterator[Running]:
-    """The audit daemon with one rule for execs; of each it writes five or six records."""
+    """Runs the audit daemon with one rule for execs. It writes five or six records for each exec."""
     lost_before = auditd.status()["lost"]
     with auditd.auditing(folder) as (pid, log):
         yield Running(
@@ -133,7 +133,7 @@ def _lines_with(file: Path, *texts: str) -> int:
 
 
 def installed() -> tuple[dict[str, Callable[[Path], contextlib.AbstractContextManager[Running]]], list[str]]:
-    """Returns what can be compared here, and a line for each that cannot."""
+    """Returns the recorders that can be compared here, and a line for each that cannot."""
     subjects: dict[str, Callable[[Path], contextlib.AbstractContextManager[Running]]] = {
         "no recorder": nothing,
         "execaudit": execaudit(),

@@ -1,7 +1,7 @@
-"""A history of the schema before the last large change is migrated, and killed with SIGKILL again and again.
+"""Migrate a large history from the schema before the last large change, and kill the migration several times.
 
-`python -m bench.upgrade 10000000`: makes one of a history of bench.history, upgrades it, and compares each
-exec with what it was made of. For ten million that takes a quarter of an hour, and 6 GB of room meanwhile.
+`python -m bench.upgrade 10000000` makes such a history from one of bench.history, upgrades it, and compares
+each exec with the original. For ten million this takes a quarter of an hour, and 6 GB of disk meanwhile.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _EVERYTHING = (
 
 
 def make_old(new: Path, old: Path) -> None:
-    """Writes what a history has into one of the schema before."""
+    """Writes the content of a history into a new one of the older schema."""
     engine = sa.create_engine(f"sqlite:///{old}")
     with engine.begin() as connection:
         config = Config()
@@ -72,7 +72,7 @@ def make_old(new: Path, old: Path) -> None:
 
 
 def upgrade(path: Path, seconds: float | None) -> int:
-    """Runs `db upgrade`, killed after so many seconds. Returns its status."""
+    """Runs `db upgrade`, and kills it after so many seconds. Returns its status."""
     process = subprocess.Popen([_COMMAND, "--db", str(path), "db", "upgrade"])
     with contextlib.suppress(subprocess.TimeoutExpired):
         return process.wait(seconds)
@@ -87,7 +87,7 @@ def _copied(path: Path) -> int:
 
 
 def differences(one: Path, other: Path) -> int:
-    """Returns how many execs are not the same in two histories whose dictionaries are."""
+    """Returns how many execs differ between two histories that have the same dictionaries."""
     with (
         contextlib.closing(sqlite3.connect(one)) as left,
         contextlib.closing(sqlite3.connect(other)) as right,
@@ -99,7 +99,7 @@ def differences(one: Path, other: Path) -> int:
 
 
 def main(execs: int) -> None:
-    """Makes it, kills it, and says how it went."""
+    """Makes a history of the older schema, migrates it, and prints what happened."""
     kept, _, _ = history.known(execs, print)
     with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
         path = Path(folder) / "old.db"

@@ -1,4 +1,4 @@
-"""Run execaudit in a process of its own, as a user does: piped, on a terminal, as nobody."""
+"""Run execaudit in a process of its own, as a user does: with pipes, on a terminal, as the user nobody."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-# Settings of this machine must not reach into the tests; what a test gives comes after it.
+# Settings of this machine must not affect the tests. A --config of a test comes later and wins.
 EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
-# In a mount namespace without tracefs, of which what is mounted there by one process is seen by the others.
+# Runs a command in a mount namespace without tracefs. Mounts that one process makes there propagate to
+# others.
 UNMOUNTED = (
     "unshare", "--mount", "sh", "-ec",
     (
@@ -33,7 +34,7 @@ UNMOUNTED = (
 )  # fmt: skip
 NOBODY = 65534
 PATIENCE = float(os.environ.get("EXECAUDIT_TEST_PATIENCE", "60"))
-"""Seconds after which a command hangs; none takes nearly as long. An emulated machine wants more."""
+"""After so many seconds, a command is taken to hang. An emulated machine needs more."""
 
 
 class Finished(NamedTuple):
@@ -48,7 +49,7 @@ class Finished(NamedTuple):
         return [row for row in map(json.loads, self.out.splitlines()) if row.get("kind") != "gap"]
 
     def gaps(self) -> list[dict[str, Any]]:
-        """Returns what JSON lines of its output say is missing."""
+        """Returns the gaps of the JSON lines of its output."""
         return [row for row in map(json.loads, self.out.splitlines()) if row.get("kind") == "gap"]
 
     def pids(self) -> list[int]:
@@ -56,7 +57,7 @@ class Finished(NamedTuple):
         return [row["pid"] for row in self.rows()]
 
     def failed_in_one_line(self) -> bool:
-        """Says whether all it said is one line on stderr, and no traceback."""
+        """Says whether its only output is one line on stderr, which is no traceback."""
         text = self.err.decode()
         return (
             not self.out
@@ -80,9 +81,10 @@ def execaudit(
     silence: bool = False,
     **streams: Any,  # noqa: ANN401  # Popen's
 ) -> Finished:
-    """Runs one command to its end; its output is no terminal.
+    """Runs one command to its end, with pipes for its output.
 
-    Without `silence`, what it says of any history that nobody writes just now is left out: see audible().
+    Without `silence`, stderr lacks the lines that every history without a running recorder has: see
+    audible().
     """
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     done = subprocess.run(
@@ -98,7 +100,7 @@ def execaudit(
 
 
 def audible(said: bytes) -> bytes:
-    """Returns stderr without the lines on who records, and until when the answer is complete."""
+    """Returns stderr without the lines about a missing recorder, and until when the answer is complete."""
     usual = (
         b"gap: nobody has recorded since ",
         b"gap: the recorder has not written since ",
@@ -126,12 +128,12 @@ def running(
     before: Sequence[str] = EXECAUDIT,
     **streams: Any,  # noqa: ANN401  # Popen's
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts a command, and ends it with the body if it has not ended by itself."""
+    """Starts a command, and kills it after the body if it has not ended by itself."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(
         [*before, *arguments],
         env=environment(env or {}),
-        bufsize=0,  # line_of must see what is there
+        bufsize=0,  # with a buffer, line_of would not see what was already read
         **{**pipes, **streams},
     )
     with process:
@@ -164,14 +166,14 @@ class Terminal:
         self._written = b""
 
     def await_text(self, text: bytes) -> None:
-        """Returns when a text was written."""
+        """Waits until a text was written."""
         while text not in self._written:
             self._written += self._next()
 
     def read(self) -> bytes:
-        """Returns all that was written, once nobody else has it open."""
+        """Waits until no other process has the terminal open. Returns everything that was written."""
         os.close(self.theirs)
-        with contextlib.suppress(OSError):  # how Linux says that nobody has it open
+        with contextlib.suppress(OSError):  # EIO: no other process has it open
             while chunk := self._next():
                 self._written += chunk
         os.close(self._ours)
@@ -185,7 +187,7 @@ class Terminal:
 def on_terminal(
     *arguments: str | Path, env: Mapping[str, str] | None = None, stderr: bool = False
 ) -> Finished:
-    """Runs one command whose output is a terminal; with `stderr` its talk goes there too."""
+    """Runs one command whose output is a terminal; with `stderr`, its standard error is one too."""
     terminal = Terminal()
     talk = terminal.theirs if stderr else subprocess.PIPE
     with running(*arguments, env=env, stdout=terminal.theirs, stderr=talk) as process:
@@ -199,7 +201,7 @@ def recorder(
     *arguments: str | Path,
     **more: Any,  # noqa: ANN401  # those of running
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Starts a recorder, and goes on when it records; what it said before that must be nothing."""
+    """Starts a recorder, and yields when it records. Its first message must be `recording`."""
     with running(*arguments, **more) as process:
         first = line_of(process.stderr)
         assert b'"event": "recording"' in first, first
@@ -207,14 +209,14 @@ def recorder(
 
 
 def found(database: Path, *filters: str | Path) -> list[dict[str, Any]]:
-    """Returns what a query finds."""
+    """Returns the execs that a query finds."""
     done = execaudit("--db", database, "query", *filters)
     assert done.status == 0, done.err
     return done.rows()
 
 
 def await_found(database: Path, *filters: str | Path) -> list[dict[str, Any]]:
-    """Returns what a query finds, as soon as it finds something."""
+    """Repeats a query until it finds execs, and returns them."""
     deadline = time.monotonic() + PATIENCE
     while not (rows := found(database, *filters)):
         assert time.monotonic() < deadline, "nothing is found"
@@ -222,7 +224,7 @@ def await_found(database: Path, *filters: str | Path) -> list[dict[str, Any]]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
-    """Returns the mode of everything below a folder, and the sum of its content or target."""
+    """Returns, for everything below a folder, its mode and a hash of its content or link target."""
     state = {}
     for path in sorted(folder.rglob("*")):
         content = b""
@@ -236,5 +238,5 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def legible(case: object) -> str | None:
-    """Returns a name for a parametrised case that can be read and is not long."""
+    """Returns a short and readable name for a parametrised case."""
     return ascii(case)[1:-1][:60] if isinstance(case, str) else None

@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Settings and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.installing import make
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What the caller hands down, and what is started here would inherit: signals that are ignored (nohup and a
-# shell's background) or blocked, and an umask that keeps others out of what tests make for them.
+# Undo what the caller of pytest may have set, because programs that tests start would inherit it: ignored
+# signals (nohup, a shell's background job), blocked signals, and a umask that keeps other users out.
 signal.pthread_sigmask(signal.SIG_SETMASK, [])
 for _number in signal.valid_signals() - {
     signal.SIGPIPE,
     signal.SIGXFSZ,
-}:  # Python's own to ignore, not its children's
+}:  # Python ignores these itself, but not for its children
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,12 +33,13 @@ if sys.version_info < (3, 13):
 with contextlib.suppress(ImportError):  # the guests of tests/kernels run no such tests
     from hypothesis import HealthCheck, settings
 
-    # How long an example takes says more of the machine than of the code: bench/ measures.
+    # No time limits, because time depends on the machine. bench/ measures it.
     timeless = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    # The same examples each time: who changed nothing gets the same answer. Of 100 that a test is said to
-    # have 60 are tried here, because all of them take more than the suite's quarter of an hour.
+    # The same examples each time, so that the same code gets the same result. Only 60 of 100 examples are
+    # tried, because all of them would take longer than the suite's quarter of an hour.
     settings.register_profile("execaudit", timeless, derandomize=True, max_examples=60)
-    # `make fuzz`: others each time. What fails is kept in .hypothesis, and tried first the next time.
+    # `make fuzz` tries new examples each time. A failing one is kept in .hypothesis, and tried first next
+    # time.
     settings.register_profile(
         "fuzz", timeless, max_examples=int(os.environ.get("EXECAUDIT_TEST_EXAMPLES", "1000")), print_blob=True
     )
@@ -47,7 +48,7 @@ with contextlib.suppress(ImportError):  # the guests of tests/kernels run no suc
 
 @pytest.fixture(scope="session")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make install` makes, below a folder; not to be changed."""
+    """Returns a folder with everything that `make install` installs. Tests must not change it."""
     folder = tmp_path_factory.mktemp("staged")
     make("install", folder)
     return folder

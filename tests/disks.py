@@ -1,4 +1,4 @@
-"""Small file systems that are really full when they are full."""
+"""Small file systems, to test real full disks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHECKOUT = Path(__file__).parents[1]
 
 @contextlib.contextmanager
 def small_disk(place: Path, size: int) -> Iterator[Path]:
-    """Mounts an ext4 of so many bytes, in a file of this folder, while the body runs. Returns where it is."""
+    """Mounts an ext4 file system of `size` bytes while the body runs, and yields its folder."""
     image, folder = place / "image", place / "disk"
     folder.mkdir()
     with image.open("wb") as file:
@@ -30,7 +30,7 @@ def small_disk(place: Path, size: int) -> Iterator[Path]:
 
 
 def run_on_small_disk(folder: Path, size: str, program: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program of Python with the folder, which is a file system of this size for it alone."""
+    """Runs Python code with the folder as its argument; for this code, it is a file system of this size."""
     script = 'mount -t tmpfs -o "size=$4" none "$1" && exec "$2" -c "$3" "$1"'
     return subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", folder, sys.executable, program, size],

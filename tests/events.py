@@ -1,4 +1,4 @@
-"""Hypothesis draws execs: any that the recorder can make, or of a few values, so that they meet."""
+"""Hypothesis strategies for execs: all that the recorder can make, or few values, so that some are equal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST_PID = 2**22 - 1
 _NO_NULS = {"min_size": 0, "max_size": 12}
 
 texts = st.binary(**_NO_NULS).map(lambda raw: raw.replace(b"\0", b""))
-"""What the kernel gives as a C string."""
+"""The texts that the kernel gives as C strings."""
 numbers = st.integers(0, 2**32 - 1)
 tasks = st.integers(0, LAST_PID)
 users = st.none() | texts.map(exact)
@@ -27,7 +27,7 @@ users = st.none() | texts.map(exact)
 
 @st.composite
 def holes(draw: st.DrawFn, captured: int) -> tuple[Hole, ...]:
-    """Draws what is missing of a command line of which so many bytes were captured."""
+    """Draws the holes of a command line of which so many bytes were captured."""
     places = sorted(draw(st.sets(st.integers(0, captured), max_size=3)))
     return tuple(Hole(at, draw(st.none() | st.integers(1, 2**32 - 1))) for at in places)
 
@@ -47,7 +47,7 @@ def events(  # noqa: PLR0913  # each a kind of value
     users: st.SearchStrategy[str | None] = users,
     cgroups: st.SearchStrategy[bytes] = texts,
 ) -> ExecEvent:
-    """Draws an exec of the host and boot, without a parent; what may be unknown sometimes is."""
+    """Draws an exec of the host and boot, without a parent. Fields that may be unknown sometimes are."""
     kind = draw(st.sampled_from(Kind))
     truncated = draw(st.none() | st.sampled_from(Truncated))
     words = draw(st.lists(arguments, max_size=4))
@@ -101,7 +101,7 @@ def events(  # noqa: PLR0913  # each a kind of value
 
 
 class Batch(NamedTuple):
-    """What one run stores."""
+    """The events that one run stores."""
 
     host: str
     events: list[ExecEvent]
@@ -110,9 +110,9 @@ class Batch(NamedTuple):
 
 @st.composite
 def lineages(draw: st.DrawFn, events_of: dict[str, st.SearchStrategy[ExecEvent]]) -> list[Batch]:
-    """Draws batches of a boot, each of a host, whose execs descend from earlier ones and end, in any order.
+    """Draws batches of one boot, each for one host. Execs descend from earlier ones, and end, in any order.
 
-    Boot clocks are those of the batches' places: 0 to 4, 5 to 9 and so on.
+    Execs of the first batch have boot clocks from 0 to 4, those of the second from 5 to 9, and so on.
     """
     batches: list[Batch] = []
     alive: list[ExecEvent] = []
@@ -147,7 +147,7 @@ def lineages(draw: st.DrawFn, events_of: dict[str, st.SearchStrategy[ExecEvent]]
 
 
 def with_ends(batches: list[Batch], otherwise: Ended = Ended.UNKNOWN) -> list[ExecEvent]:
-    """Returns the execs of batches in the order of their rows, with their ends, as they are read."""
+    """Returns the execs of batches with their ends, in the order of their rows, as a query returns them."""
     everything = [
         event for batch in batches for event in sorted(batch.events, key=lambda event: event.boot_ns)
     ]

@@ -1,4 +1,4 @@
-"""A kernel that does on purpose what the real one does seldom."""
+"""Fakes of the kernel, which do on purpose what the real one seldom does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def exec_record(number: int, *words: bytes) -> bytes:
-    """Returns the only record of exec `number`, which is its time, its pid and its first argument."""
+    """Returns the only record of an exec. `number` is its time, its pid and its first argument."""
     argv = b"".join(word + b"\0" for word in (b"%d" % number, *words))
     head = Head(boot_ns=number, tid=number, pid=number, total=len(argv), argc=1 + len(words), flags=LAST)
     facts = Facts(caller_tid=number, cut_from=len(argv), cut_to=len(argv))
@@ -21,7 +21,7 @@ def exec_record(number: int, *words: bytes) -> bytes:
 
 
 class FakeSource:
-    """A probe that gives out what it was told to: at each look one batch, and the losses so far."""
+    """A probe that returns given batches, one for each read, and given losses."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class FakeSource:
         self.detached = False
 
     def wait(self, timeout_s: float) -> None:
-        """Never waits while there is something; then as told."""
+        """Returns at once while there are batches or losses; then waits a moment."""
         if not self._batches and not self._losses and not self._lost_exits:
             self.emptied.set()
             threading.Event().wait(min(timeout_s, 0.01))
@@ -52,7 +52,7 @@ class FakeSource:
         return self._batches.pop(0) if self._batches else []
 
     def losses(self) -> Losses:
-        """Returns the counters; before each look some may have been lost."""
+        """Returns the counters, and adds the next given loss before."""
         if self._losses:
             self._lost += self._losses.pop(0)
         if self._lost_exits:
@@ -72,12 +72,12 @@ class FakeSource:
         return {}
 
     def detach(self) -> None:
-        """Notes it."""
+        """Remembers that it was called."""
         self.detached = True
 
 
 class FakeRing:
-    """A ring buffer of a fixed size: what does not fit is refused and counted, as the kernel's."""
+    """A ring buffer of a fixed size. It refuses and counts records that do not fit, as the kernel's does."""
 
     def __init__(self, capacity: int) -> None:
         self._room = capacity
@@ -87,7 +87,7 @@ class FakeRing:
         self.waits = 0
 
     def emit(self, record: bytes) -> None:
-        """An exec happens."""
+        """Sends a record."""
         with self._changed:
             if len(record) > self._room:
                 self.refused += 1
@@ -97,18 +97,18 @@ class FakeRing:
             self._changed.notify_all()
 
     def await_empty(self) -> bool:
-        """Returns when all was read, or says after a long time that it was not."""
+        """Waits until all records were read; returns False if that takes very long."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._records, 30)
 
     def wait(self, timeout_s: float) -> None:
-        """Waits for records; not at all while there are some."""
+        """Waits until there are records."""
         with self._changed:
             self.waits += 1
             self._changed.wait_for(lambda: self._records, timeout_s)
 
     def read(self) -> list[bytes]:
-        """Returns all, and has room again."""
+        """Returns all records, and frees their room."""
         with self._changed:
             records, self._records = self._records, []
             self._room += sum(map(len, records))
@@ -124,4 +124,4 @@ class FakeRing:
         return {}
 
     def detach(self) -> None:
-        """Nothing else to do: tests emit no more."""
+        """Does nothing: tests send no more records after this."""

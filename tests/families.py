@@ -1,4 +1,4 @@
-"""A small family: what ran already, a login, a build, and programs that go on with others."""
+"""A small history with lineage: programs that ran already, a login, a build, and replaced programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small histories, made by the real store, for the tests of what reads them."""
+"""Make small histories with the real store, for tests of readers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BOOTED_NS = (START - 1000) * SECOND
 
 
 def at(seconds: float) -> Nanoseconds:
-    """Returns the moment so many seconds after START."""
+    """Returns the moment that is so many seconds after START."""
     return Nanoseconds(START * SECOND + round(seconds * SECOND))
 
 
@@ -38,14 +38,14 @@ def now_at(seconds: float, boot_id: str = BOOT_ID) -> Now:
 
 
 def set_clock(patch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Lets the clocks say that moment."""
+    """Sets the clocks to that moment."""
     _, wall_ns, boot_ns, _ = now_at(seconds)
     patch.setattr("execaudit.system.clock.wall_ns", lambda: wall_ns)
     patch.setattr("execaudit.system.clock.boot_ns", lambda: boot_ns)
 
 
 def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
-    """Returns an ordinary exec of these arguments, but for what is overridden."""
+    """Returns an ordinary exec of these arguments, with some fields overridden."""
     argv = b"".join(argument + b"\0" for argument in arguments)
     time_ns = overrides.get("time_ns", at(seconds))
     plain: dict[str, Any] = {
@@ -76,7 +76,7 @@ def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecE
 
 
 def exec_of(**values: Any) -> ExecEvent:  # noqa: ANN401  # any field
-    """Returns an exec of these values, each by its own name wherever it stands in the event."""
+    """Returns an exec of these values, also those of its launch and origin, by their names."""
     launch, origin = (
         part(**{name: values.pop(name) for name in part._fields if name in values})
         for part in (Launch, Origin)

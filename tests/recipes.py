@@ -1,8 +1,8 @@
-"""The commands of docs/recipes.md and of other pages, and what they print about tests/incident.py.
+"""Run the commands of docs/recipes.md and of other pages on the history of tests/incident.py.
 
-`python -m tests.recipes` (`make pages`) writes the outputs of the pages anew: look at what changed
-before you commit it. In a block of ```console, a line that begins with `$ ` is a command for bash, up to
-the first line that does not end with a backslash; what follows is its output on a terminal of 110 columns.
+`python -m tests.recipes` (`make pages`) writes the outputs into the pages: look at the changes before you
+commit them. In a block of ```console, a command for bash begins with `$ ` and ends with the first line that
+does not end with a backslash. The next lines are its output on a terminal of 110 columns.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 CHECKOUT = Path(__file__).parent.parent
 PAGE = CHECKOUT / "docs/recipes.md"
 OTHERS = (CHECKOUT / "README.md", CHECKOUT / "docs/querying.md")
-"""Other pages with examples; what is in them is no recipe."""
+"""Other pages with examples, which are no recipes."""
 _COLUMNS = 110
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
-# How large a file is depends on the version of SQLite.
+# The size of a file depends on the version of SQLite.
 _SIZE = re.compile(r"\b(takes|has) \d+ bytes")
-# Of jq, which before 1.7.1 does not know NO_COLOR; what execaudit shows has no escape sequence in it.
+# Colours come from jq, which before 1.7.1 ignores NO_COLOR. The output of execaudit has no escape sequence.
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
 
@@ -72,13 +72,13 @@ def examples(text: str) -> list[Step]:
 
 
 class Asker:
-    """Runs commands where the page's history is the usual one."""
+    """Runs commands with the page's history as the default one."""
 
     def __init__(self, store: Store, history: Path, folder: Path) -> None:
-        """`folder` gets the command; it must be empty."""
+        """Writes a script named execaudit into `folder`, which must be empty."""
         self._store, self._history = store, history
         command = folder / "execaudit"
-        # Settings of this machine must not reach into the page.
+        # Settings of this machine must not affect the page.
         command.write_text(
             f'#!/bin/sh\nPYTHONPATH={CHECKOUT} exec {sys.executable} -m execaudit --config /dev/null "$@"\n'
         )
@@ -86,18 +86,18 @@ class Asker:
         self._environment = {
             "EXECAUDIT_DB": str(history),
             "LC_ALL": "C.UTF-8",
-            # The terminal has it too, but a caller's, as xdist sets it, would be believed first.
+            # The terminal has this width too, but a COLUMNS of the caller (xdist sets one) would win.
             "COLUMNS": str(_COLUMNS),
             "NO_COLOR": "1",
             "PATH": f"{folder}:{os.environ['PATH']}",
         }
 
     def ask(self, command: str, folder: Path) -> str:
-        """Returns what a command prints on a terminal, in a folder; its standard error first.
+        """Runs a command in a folder. Returns its output on a terminal, with standard error first.
 
-        A line that says how to go on comes last, as it does on a terminal.
+        The line `complete until` comes last, as it does on a terminal.
         """
-        self._store.append((), seen_ns=clock.wall_ns())  # as a recorder does each minute
+        self._store.append((), seen_ns=clock.wall_ns())  # a recorder does this each minute
         terminal = Terminal()
         fcntl.ioctl(terminal.theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, _COLUMNS, 0, 0))
         with (
@@ -123,7 +123,7 @@ class Asker:
 
 @contextlib.contextmanager
 def asker(folder: Path) -> Iterator[Asker]:
-    """Makes the page's history in an empty folder; its recorder goes on as long as the body runs."""
+    """Makes the page's history in an empty folder. Its recorder seems to run while the body runs."""
     history, commands = folder / "execaudit.db", folder / "bin"
     commands.mkdir()
     with recorded(history) as store:
@@ -131,7 +131,7 @@ def asker(folder: Path) -> Iterator[Asker]:
 
 
 def _rewrite(page: str) -> str:
-    """Returns the page with the outputs that its commands have."""
+    """Returns the page with the present outputs of its commands."""
     with tempfile.TemporaryDirectory() as made, asker(Path(made)) as of:
         parts = re.split(r"^(?=### )", page, flags=re.MULTILINE)
         for number, part in enumerate(parts):

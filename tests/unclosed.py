@@ -1,4 +1,4 @@
-"""Notice connections to SQLite that nobody closes, as Python itself does from 3.13 on."""
+"""Warn about connections to SQLite that nobody closes, as Python itself does from 3.13 on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import warnings
 from typing import Any
 
 _FACTORY = 5
-"""Where the class stands among connect's arguments."""
+"""The position of the connection's class in the arguments of connect()."""
 
 
 def watch() -> None:
-    """Has each connection that this process opens from now on watched."""
+    """Watches each connection that this process opens from now on."""
     connect = sqlite3.connect
 
     @functools.wraps(connect)
@@ -30,7 +30,7 @@ def watch() -> None:
         connection: sqlite3.Connection = connect(*arguments, **named)
         return connection
 
-    # SQLAlchemy takes it from the module in which it is defined.
+    # SQLAlchemy imports connect() from the module in which it is defined.
     for module in ("sqlite3", "sqlite3.dbapi2"):
         vars(sys.modules[module])["connect"] = watched
 

@@ -1,4 +1,4 @@
-"""A connection to a history that says how SQLite goes about what it is asked, and how much work that is."""
+"""A connection to a history that remembers SQLite's plans, and counts the instructions that it runs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-# Instructions of SQLite's machine between two looks at them: one in ten is exact enough.
+# SQLite calls the handler after so many instructions: counting by tens is exact enough.
 _GRAIN = 10
 _ALIASES = re.compile(r"\b([a-z_]+) AS ([a-z]+)\b").findall
 
 
 class Watched(Connection):
-    """Remembers the plan of each statement, and counts the instructions that they all took."""
+    """Remembers the plan of each statement, and counts the instructions of all statements."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401  # sqlite3's
         super().__init__(*arguments, **more)
         self.asked: dict[str, list[str]] = {}
-        """The plan of each statement since somebody cleared this; not of what makes tables and settings."""
+        """The plan of each statement since this was cleared, except those that make tables or settings."""
         self._plans: dict[str, list[str]] = {}
         self._ticks = 0
         self._watch(on=True)
@@ -34,7 +34,7 @@ class Watched(Connection):
         return self._ticks * _GRAIN
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:  # noqa: ANN401  # sqlite3's
-        """Does what a connection does; explains it before that."""
+        """Runs a statement; asks SQLite for its plan before that."""
         if sql.startswith(("SELECT", "WITH", "INSERT")):
             if sql not in self._plans:
                 self._watch(on=False)
@@ -46,7 +46,7 @@ class Watched(Connection):
         return super().execute(sql, parameters)
 
     def set_progress_handler(self, _handler: Callable[[], Any] | None, /, n: int) -> None:
-        """Leaves the handler as it is: a command has one too, and looks for Ctrl-C in it."""
+        """Keeps the handler of this class, because a command would set its own, to notice Ctrl-C."""
 
     def _watch(self, *, on: bool) -> None:
         super().set_progress_handler(self._tick if on else None, _GRAIN)

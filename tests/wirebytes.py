@@ -1,4 +1,4 @@
-"""Pack records as the probe does: the other direction of execaudit.wire, for tests."""
+"""Pack wire records as the probe does, for tests: the reverse of capture.wire."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST_ROOT = 8 << 24
 
 
 class Head(NamedTuple):
-    """struct ea_head, without the lengths that pack() knows itself."""
+    """struct ea_head, without the lengths, which are computed."""
 
     boot_ns: int = 1_000
     tid: int = 7
