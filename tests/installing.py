@@ -11,19 +11,19 @@ _SECONDS = 500  # it fetches packages
 
 
 def make(target: str, destination: Path, **settings: str) -> str:
-    """Returns what it says; fails when it does."""
+    """Returns the output of make; fails if make fails."""
     done = try_make(target, destination, **settings)
     assert done.returncode == 0, done.stderr
     return "".join(line for line in done.stderr.splitlines(keepends=True) if _is_ours(line))
 
 
 def try_make(target: str, destination: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Returns how it ended."""
+    """Returns the finished process."""
     variables = [f"{name}={value}" for name, value in {"DESTDIR": destination, **settings}.items()]
     return subprocess.run(
         ["make", "--no-print-directory", target, *variables],
         cwd=CHECKOUT,
-        # A make that runs the tests would hand its own settings down.
+        # A make that runs the tests would pass its own settings on.
         env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -34,5 +34,5 @@ def try_make(target: str, destination: Path, **settings: str) -> subprocess.Comp
 
 
 def _is_ours(line: str) -> bool:
-    """Says whether it is not pip's, which may complain of this machine's settings."""
+    """Says whether a line is not a warning of pip, which may complain about this machine's settings."""
     return not line.startswith(("WARNING:", "DEPRECATION:", "[notice]"))

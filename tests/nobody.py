@@ -1,4 +1,4 @@
-"""Act as the user nobody, without a program of its own: what is imported stays imported."""
+"""Call a function as the user nobody, in a fork: modules that are imported stay imported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 @contextmanager
 def public_folder() -> Iterator[Path]:
-    """A folder that every user can enter, which pytest's own are not, and only we can write."""
+    """A folder that every user can enter and only this one can write to; pytest's own cannot be entered."""
     folder = Path(tempfile.mkdtemp(prefix="execaudit-public-"))
     folder.chmod(0o755)
     try:
@@ -30,7 +30,7 @@ def public_folder() -> Iterator[Path]:
 
 
 def as_nobody(function: Callable[[], _T]) -> _T:
-    """Returns what the function returns, or raises what it raises, in a process of nobody."""
+    """Calls a function in a process of the user nobody. Returns its result, or raises its error."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -38,7 +38,7 @@ def as_nobody(function: Callable[[], _T]) -> _T:
             os.close(read_end)
             _answer(function, write_end)
         finally:
-            os._exit(0)  # the rest of the tests is the parent's
+            os._exit(0)  # only the parent goes on with the tests
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         answer = pipe.read()

@@ -1,4 +1,4 @@
-"""The program where every user can find it: the checkout may be in a folder that others cannot enter."""
+"""A copy of the program that every user can run: the checkout may be in a folder that others cannot enter."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CHECKOUT = Path(__file__).parent.parent
 
 
 def program() -> tuple[str, ...]:
-    """Returns the command, for any user."""
+    """Returns a command that any user can run."""
     return (*script("from execaudit.cli import main; main()"), "--config", os.devnull)
 
 
 def script(code: str) -> tuple[str, ...]:
-    """Returns the command that runs Python code which imports the program, for any user."""
+    """Returns a command that any user can run, for Python code that imports the program."""
     folder = _copied()
     if folder is None:
         return (sys.executable, "-c", code)
@@ -31,11 +31,11 @@ def script(code: str) -> tuple[str, ...]:
 
 @functools.cache
 def _copied() -> Path | None:
-    """Returns a folder with a copy of the program and of what it imports."""
+    """Returns a folder with a copy of the program and of the packages that it imports."""
     try:
         names = _needed("execaudit", set())
     except metadata.PackageNotFoundError:
-        # A guest of tests/kernels, where nothing is installed and everybody can read everything.
+        # In a guest of tests/kernels nothing is installed, and everybody can read everything.
         return None
     folder = Path(tempfile.mkdtemp(prefix="execaudit-program-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -48,7 +48,7 @@ def _copied() -> Path | None:
 
 
 def _needed(name: str, known: set[str]) -> set[str]:
-    """Returns the names of what a distribution needs, and what that needs."""
+    """Returns the names of all packages that a package needs, directly or not."""
     for requirement in metadata.requires(name) or ():
         needed = re.match(r"[\w.-]+", requirement)
         if needed is None or needed[0] in known or "extra ==" in requirement:
@@ -56,7 +56,7 @@ def _needed(name: str, known: set[str]) -> set[str]:
         try:
             metadata.distribution(needed[0])
         except metadata.PackageNotFoundError:
-            continue  # of another version of Python
+            continue  # only another version of Python needs it
         known.add(needed[0])
         _needed(needed[0], known)
     return known
@@ -71,7 +71,7 @@ def _copy(name: str, folder: Path) -> None:
 
 
 def _open(folder: Path) -> None:
-    """Lets everybody read what is in a folder, whatever the umask was that made it."""
+    """Lets everybody read the content of a folder, whatever the umask was when it was made."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,4 +1,4 @@
-"""The hostile user: nobody, with programs of his own."""
+"""The hostile user: nobody, with their own programs."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 _SOURCES = Path(__file__).parent / "programs"
 _TRUTH = Path(__file__).parents[1] / "truth"
-# Static: they run in a root and in a mount namespace that have nothing else.
+# Static, because they run in a root directory and a mount namespace with nothing else.
 _FLAGS = ("-static", "-O1", "-Wall")
 _BARE = ("-static", "-O1", "-nostdlib", "-ffreestanding")
 _ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
-# A user's own user namespace, in which he is root.
+# In a user namespace of the user's own, in which that user is root.
 AS_ROOT_OF_HIS_OWN = ("unshare", "--user", "--map-root-user", "--mount")
 
 
 class Attacker:
-    """Runs programs as nobody, each to its end or until the test is over."""
+    """Runs programs as nobody, each until it ends or the test is over."""
 
     def __init__(self, folder: Path) -> None:
         """Compiles all programs into a folder that every user can enter."""
         self.folder = folder
         self.own = folder / "own"
-        """A folder that is his."""
+        """A folder that belongs to the user."""
         for source in (*_SOURCES.glob("*.c"), _TRUTH / "storm.c"):
             _compile(source, folder / source.stem, _FLAGS)
         self.noop = folder / "noop"
         _compile(_TRUTH / "noop.c", self.noop, _BARE)
         self.hop32 = folder / "hop32"
-        """A 32-bit program that runs what it is given."""
+        """A 32-bit program that executes its arguments."""
         if platform.machine() == "x86_64":
             _compile(_TRUTH / "hop32.c", self.hop32, ("-m32", *_BARE))
         self.own.mkdir()
@@ -50,11 +50,11 @@ class Attacker:
         return str(self.folder / name)
 
     def script(self, name: str) -> list[str]:
-        """Returns the command that runs one of the scripts; he need not be able to read it."""
+        """Returns the command that runs one of the scripts, also if the user may not read it."""
         return ["sh", "-c", (_SOURCES / name).read_text(), name]
 
     def run(self, *command: str | bytes | Path, status: int = 0, user: int = NOBODY) -> str:
-        """Runs a command to its end, which is `status`; returns its output."""
+        """Runs a command, which must end with `status`. Returns its output."""
         with self.start(*command, user=user) as process:
             out, err = process.communicate(timeout=PATIENCE)
             assert process.returncode == status, (command, process.returncode, out, err)
@@ -67,7 +67,7 @@ class Attacker:
         user: int = NOBODY,
         groups: tuple[int, ...] = (),
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Starts a command, which ends with the body, and all that it has started with it."""
+        """Starts a command. Kills it after the body, with all processes that it started."""
         process = subprocess.Popen(
             command,
             user=user,
@@ -90,7 +90,7 @@ class Attacker:
 
     @contextlib.contextmanager
     def staying(self, *command: str | bytes | Path, user: int = NOBODY) -> Iterator[str]:
-        """Starts a command that says `there` when it is, and stays; gives what it said before."""
+        """Starts a command that prints `there` when it is ready, and stays. Yields the lines before that."""
         with self.start(*command, user=user) as process:
             said = ""
             while not said.endswith("there\n"):
@@ -101,7 +101,7 @@ class Attacker:
 
 
 def new_word() -> str:
-    """Returns a word by which a program is known."""
+    """Returns a word that no other command line has."""
     return f"hostile-{uuid.uuid4().hex}"
 
 

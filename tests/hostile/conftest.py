@@ -1,4 +1,4 @@
-"""An installation, an attacker, and a recorder for all who do not need one of their own."""
+"""Fixtures: an installation, an attacker, and a recorder that tests share if they need none of their own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def attacker(public: Path) -> Attacker:
-    """He has his programs."""
+    """An attacker whose programs are compiled."""
     folder = public / "attacker"
     folder.mkdir()
     return Attacker(folder)
@@ -40,13 +40,13 @@ def attacker(public: Path) -> Attacker:
 
 @pytest.fixture
 def honest(attacker: Attacker) -> Honest:
-    """Nothing has run yet."""
+    """Programs of root, none of which has run yet."""
     return Honest(attacker)
 
 
 @pytest.fixture(scope="session")
 def installed(public: Path, staged: Path) -> Installed:
-    """What `make install` makes."""
+    """The installed program."""
     folder = public / "installed"
     folder.mkdir()
     return Installed(staged, folder)
@@ -54,7 +54,7 @@ def installed(public: Path, staged: Path) -> Installed:
 
 @pytest.fixture(scope="session")
 def shared(public: Path, installed: Installed) -> Iterator[Service]:
-    """A service that records, with the settings that are shipped."""
+    """A service that records, with the default settings."""
     folder = public / "service"
     folder.mkdir()
     service = Service(installed, folder)
@@ -64,7 +64,7 @@ def shared(public: Path, installed: Installed) -> Iterator[Service]:
 
 @pytest.fixture
 def service(shared: Service) -> Iterator[Service]:
-    """The same, which must live before and after each test."""
+    """The same service, which must be alive before and after each test."""
     shared.must_live()
     yield shared
     shared.must_live()

@@ -1,4 +1,4 @@
-"""What others start meanwhile: each exec of it must be in the history, once."""
+"""Programs that another user starts during an attack: each exec must be in the history, once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Honest:
-    """Root's programs, known by a word."""
+    """Programs of root, which have a word in their arguments."""
 
     def __init__(self, attacker: Attacker) -> None:
         self.word = f"honest-{uuid.uuid4().hex}"
@@ -23,7 +23,7 @@ class Honest:
         self._counts: list[int] = []
 
     def run(self, count: int) -> None:
-        """Starts so many programs, one after the other."""
+        """Starts programs, one after the other."""
         self._counts.append(count)
         storm, noop = self._attacker.program("storm"), self._attacker.noop
         done = subprocess.run(
@@ -35,7 +35,7 @@ class Honest:
         assert done.stdout == b"%d\n" % count
 
     def await_stored(self, service: Service) -> None:
-        """Starts one more, and returns when it is in the history, and so what was captured before it."""
+        """Starts one more. Waits until it is in the history, and so all that was captured before it."""
         self.run(1)
         label = f"{self.word}-{len(self._counts)}-0"
         deadline = time.monotonic() + PATIENCE
@@ -45,7 +45,7 @@ class Honest:
             time.sleep(0.2)
 
     def missing(self, rows: list[dict[str, Any]]) -> set[str]:
-        """Returns those that rows do not have; none is there twice."""
+        """Returns those that are missing in rows; fails if one is there twice."""
         labels = [row["argv"][1] for row in rows if row["kind"] == "exec" and row["argv"][0] == "noop"]
         found = [label for label in labels if label.startswith(self.word)]
         assert len(set(found)) == len(found)
@@ -56,5 +56,5 @@ class Honest:
         } - set(found)
 
     def missing_in(self, service: Service) -> set[str]:
-        """Returns those that are not in the history."""
+        """Returns those that are missing in the history."""
         return self.missing(service.rows("--comm", "noop", "--args", self.word))

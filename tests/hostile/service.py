@@ -1,4 +1,4 @@
-"""The service as it is installed and as its unit starts it, in folders of its own."""
+"""Start the installed service as its unit does, with folders of its own."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _LIBRARY = Path("usr/local/lib/execaudit")
 _PROGRAM = Path("usr/local/bin/execaudit")
 _UNIT = Path("usr/local/lib/systemd/system/execaudit.service")
 _LOGS = "/var/log/execaudit"
-# The service's user: nobody else has that number.
+# The uid of the service's user: no other user has this number.
 _USER = 64_017
 GROUP = _USER
-"""Whose members may read the history."""
+"""The group whose members may read the history."""
 
 
 class Installed:
-    """What `make install` made, where the service's user can read it."""
+    """A copy of what `make install` installed, which the service's user can read."""
 
     def __init__(self, staged: Path, folder: Path) -> None:
-        """Copies it, because only root can enter the folder in which it was staged."""
+        """Copies it, because only root can enter the folder into which it was installed."""
         shutil.copytree(staged / _LIBRARY, folder / "library")
         self.program = folder / "execaudit"
         launcher = (staged / _PROGRAM).read_text().replace(f'"/{_LIBRARY}"', f'"{folder / "library"}"')
@@ -46,7 +46,7 @@ class Installed:
         self.unit = parser["Service"]
 
     def command(self, logs: Path, *options: str) -> list[str]:
-        """Returns what the unit starts, as the unit's user and with its capabilities."""
+        """Returns the command of the unit, run as the unit's user with its capabilities."""
         capabilities = ",".join(
             f"+{name.removeprefix('CAP_').lower()}" for name in self.unit["AmbientCapabilities"].split()
         )
@@ -63,7 +63,7 @@ class Service:
     """One history, and the recorder that writes it."""
 
     def __init__(self, installed: Installed, folder: Path, config: str = "") -> None:
-        """Makes the folders that systemd would make, below one that everybody can enter."""
+        """Makes the folders that systemd would make, below a folder that everybody can enter."""
         self._installed = installed
         self.folder = folder
         self.state, self.logs = folder / "state", folder / "logs"
@@ -80,7 +80,7 @@ class Service:
     def begin(
         self, *more: str, stdout: int | IO[bytes] = subprocess.DEVNULL, before: tuple[str, ...] = ()
     ) -> None:
-        """Starts it; `more` comes behind what the unit says."""
+        """Starts the recorder; `more` is added to the arguments of the unit."""
         options = ("--config", str(self.config), "--db", str(self.db))
         with self._talk.open("ab") as talk:
             self._process = subprocess.Popen(
@@ -94,7 +94,7 @@ class Service:
             )
 
     def await_said(self, event: str, times: int = 1) -> None:
-        """Returns when it has said something so often."""
+        """Waits until the recorder has printed a text so many times."""
         deadline = time.monotonic() + PATIENCE
         while self.said().count(f'"event": "{event}"') < times:
             self.must_live()
@@ -102,7 +102,7 @@ class Service:
             time.sleep(0.05)
 
     def await_logged(self, exec_id: str) -> None:
-        """Returns when an exec is in the JSON log."""
+        """Waits until an exec is in the JSON log."""
         deadline = time.monotonic() + PATIENCE
         while f'"{exec_id}"' not in self.json_log.read_text(errors="replace"):
             self.must_live()
@@ -126,39 +126,39 @@ class Service:
 
     @property
     def pid(self) -> int:
-        """Returns the recorder's."""
+        """Returns the recorder's pid."""
         assert self._process is not None
         return self._process.pid
 
     def must_live(self) -> None:
-        """Fails when it has ended."""
+        """Fails if the recorder has ended."""
         assert self._process is not None
         assert self._process.poll() is None, self.said()
 
     def stop(self) -> int:
-        """Stops it as systemd does, which would kill it after some time. Returns what it ended with."""
+        """Stops the recorder, and kills it after the same time as systemd would. Returns its exit status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=self.stop_seconds())
 
     def stop_seconds(self) -> float:
-        """Returns after how long systemd would kill it."""
+        """Returns after how many seconds systemd would kill it."""
         # systemd's own default; see DefaultTimeoutStopSec= in systemd-system.conf(5).
         return float(self._installed.unit.get("TimeoutStopSec", "90").removesuffix("s"))
 
     def wait(self) -> int:
-        """Returns what it ended with by itself."""
+        """Waits until the recorder ends by itself. Returns its exit status."""
         assert self._process is not None
         return self._process.wait(timeout=PATIENCE)
 
     def kill(self) -> None:
-        """Ends it, if it has not ended."""
+        """Kills the recorder if it has not ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def said(self) -> str:
-        """Returns its talk."""
+        """Returns the recorder's messages."""
         return self._talk.read_text(errors="replace") if self._talk.exists() else ""
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -175,7 +175,7 @@ class Service:
         )
 
     def shown(self, *arguments: str) -> str:
-        """Runs another command of the installed program on a terminal; returns all that reaches that."""
+        """Runs another command of the installed program on a terminal. Returns its whole output."""
         terminal = Terminal()
         program = (str(self._installed.program), "--config", os.devnull, "--db", str(self.db))
         with running(
@@ -190,7 +190,7 @@ class Service:
         return shown
 
     def logged(self) -> list[dict[str, Any]]:
-        """Returns what is in the JSON log and in its old logs; to be called when nothing is written."""
+        """Returns the content of the JSON log and of old logs. To be called while nothing is written."""
         contents = [
             gzip.decompress(each.read_bytes()) if each.suffix == ".gz" else each.read_bytes()
             for each in self.logs.glob(f"{self.json_log.name}*")
@@ -205,12 +205,12 @@ class Service:
         return [row for row in rows if row["kind"] != "gap"]
 
     def row(self, *filters: str) -> dict[str, Any]:
-        """Returns the one that a query finds."""
+        """Returns the only exec that a query finds."""
         rows = self.rows(*filters)
         assert len(rows) == 1, rows
         return rows[0]
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Returns what a statement finds in the history."""
+        """Returns the rows of a statement in the history."""
         with contextlib.closing(sqlite3.connect(f"file:{self.db}?mode=ro", uri=True)) as connection:
             return connection.execute(statement, values).fetchall()

@@ -1,4 +1,4 @@
-"""Debian's package archive, as this machine's apt reaches it: any release, beside the machine's own."""
+"""Get packages of any Debian release from the mirrors of this machine's apt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.kernels.cache import MakingFailed
 if TYPE_CHECKING:
     from pathlib import Path
 
-# The keys of all releases; each signs its own.
+# The keys of all releases; each release is signed with its own.
 _KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -35,7 +35,7 @@ def sources(codename: str) -> str:
 
 
 class Archive:
-    """The package lists of one release, in a folder of their own: the machine's are left alone."""
+    """The package lists of one release, in a folder of their own. The machine's lists do not change."""
 
     def __init__(self, codename: str, folder: Path) -> None:
         self._codename = codename
@@ -47,7 +47,7 @@ class Archive:
         self._run("apt-get", "-qq", "update")
 
     def kernel(self) -> str:
-        """Returns the package of the newest cloud kernel, whose name changes with each."""
+        """Returns the name of the package of the newest cloud kernel; each kernel has another name."""
         shown = self._run("apt-cache", "show", "--no-all-versions", "linux-image-cloud-amd64")
         depends = re.search(r"^Depends: (linux-image-\S+-cloud-amd64)\b", shown, re.MULTILINE)
         if not depends:
@@ -57,7 +57,7 @@ class Archive:
         return depends[1]
 
     def unpack(self, package: str) -> Path:
-        """Returns the files of a package, which is not installed."""
+        """Downloads a package and does not install it. Returns the folder with its files."""
         self._run("apt-get", "-qq", "download", package)
         (deb,) = self._folder.glob("*.deb")
         root = self._folder / "root"
@@ -67,7 +67,7 @@ class Archive:
     def _run(self, *command: str) -> str:
         settings = {
             "APT::Architecture": "amd64",
-            "APT::Sandbox::User": "root",  # apt's own user cannot enter everybody's checkout
+            "APT::Sandbox::User": "root",  # apt's own user may not be able to enter the checkout
             "Acquire::Languages": "none",
             "APT::Update::Error-Mode": "any",
             "Dir::Cache": self._folder / "cache",
@@ -83,7 +83,7 @@ class Archive:
         )
         if done.returncode:
             raise MakingFailed(
-                f"Debian's {self._codename} is not to be had from here; EXECAUDIT_TEST_KERNELS can leave it out:\n"
+                f"cannot get packages of Debian's {self._codename}; EXECAUDIT_TEST_KERNELS can leave it out:\n"
                 f"{done.stderr}"
             )
         return done.stdout

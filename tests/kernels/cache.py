@@ -1,4 +1,4 @@
-"""Keep what takes long to make until what it is made of changes."""
+"""Keep files that take long to make, until their inputs change."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ CACHE = CHECKOUT / ".cache/kernels"
 
 
 class MakingFailed(Exception):  # noqa: N818  # it says what happened
-    """Something cannot be made here; the message is for whoever started the tests."""
+    """Something cannot be made here; the message is for the person who started the tests."""
 
 
 def kept(name: str, inputs: object, make: Callable[[Path, Path], None]) -> Path:
-    """Returns the folder of that name, which `make` has filled, once for the same inputs.
+    """Returns the folder `name`. `make` fills it, once for the same inputs.
 
-    `make` also gets a folder that goes with it. The text of the module that has it is an input by itself.
+    `make` also gets a second folder, which is removed afterwards. The source of its module is an input as
+    well.
     """
     folder = CACHE / name
     code = Path(sys.modules[make.__module__].__file__ or "").read_bytes()
@@ -48,7 +49,7 @@ def kept(name: str, inputs: object, make: Callable[[Path, Path], None]) -> Path:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two runs in one checkout wait for each other."""
+    """Lets two runs in one checkout wait for each other."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

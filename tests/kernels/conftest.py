@@ -1,4 +1,4 @@
-"""Guests for the tests of this folder, and a line for each in pytest's summary."""
+"""Fixtures that run guests, and a line for each guest in pytest's summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.kernels.outcome import Outcome
 
 _SUMMARY = pytest.StashKey[list[str]]()
-# Of the tests within, and of the machine that they share with others.
+# Settings of the tests in a guest: it is slow, and shares the machine with others.
 _SETTINGS = {
     "EXECAUDIT_TEST_PATIENCE": "900",
     "EXECAUDIT_TEST_STORM_SHARE": "20",
@@ -34,12 +34,12 @@ class RunTests(Protocol):
     def __call__(
         self, series: str, arguments: Sequence[str], *, probe: str, cpus: int, seconds: float
     ) -> Outcome:
-        """Returns what it said."""
+        """Returns the result of pytest."""
 
 
 @pytest.fixture(scope="session")
 def run_tests(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> RunTests:
-    """Runs pytest in a guest, its recorders with one of the probes."""
+    """Returns a function that runs pytest in a guest, with one of the probes."""
 
     def run(series: str, arguments: Sequence[str], *, probe: str, cpus: int, seconds: float) -> Outcome:
         folder = tmp_path_factory.mktemp(f"linux-{series}-{probe}-")
@@ -62,7 +62,7 @@ def run_tests(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> Callable[[str, float], Answer]:
-    """Runs a shell script in a guest."""
+    """Returns a function that runs a shell script in a guest."""
 
     def run(script: str, seconds: float) -> Answer:
         job.write(script, tmp_path / "job.tar")
@@ -72,11 +72,11 @@ def run_script(tmp_path: Path) -> Callable[[str, float], Answer]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes room for what the guests say."""
+    """Makes a list for the lines of the summary."""
     config.stash[_SUMMARY] = []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says what ran on which kernel, and for how long."""
+    """Prints what ran on which kernel, and how long it took."""
     for line in config.stash[_SUMMARY]:
         terminalreporter.write_line(line)

@@ -1,4 +1,4 @@
-"""Run a guest to its end, and read its answer. A guest that does not answer has failed."""
+"""Run a guest until it ends, and read its answer. A guest without an answer has failed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _MEMORY_MB = 2048
 _ANSWER_BYTES = 256 << 20
 _TAIL = 6000  # of the console, in messages
-# To end at once, and loudly, when the kernel finds fault with itself; not to wait for nobody; and not
-# to take an emulated processor's slowness for a fault.
+# Options of the kernel: stop at once after an error, do not wait for input, and do not report the slowness of
+# an emulated processor as an error.
 _COMMAND_LINE = (
     "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic no_timer_check tsc=reliable nokaslr mitigations=off "
     "random.trust_cpu=on nosoftlockup rcupdate.rcu_cpu_stall_suppress=1"
@@ -27,17 +27,17 @@ _COMMAND_LINE = (
 
 
 class Answer(NamedTuple):
-    """What a guest said of its job."""
+    """The result of a guest's job."""
 
     folder: Path
-    """What the job left in /job/answer."""
+    """A copy of /job/answer, which the job filled."""
     release: str
     cpus: int
     status: int
     seconds: float
-    """Of this machine's time, from power on to power off."""
+    """How long it ran, from power on to power off, by this machine's clock."""
     cpu_seconds: float
-    """What it took of this machine's processors: other work does not count."""
+    """How much CPU time of this machine it took; other processes do not count."""
 
 
 class GuestFailed(Exception):  # noqa: N818  # it says what happened
@@ -45,7 +45,7 @@ class GuestFailed(Exception):  # noqa: N818  # it says what happened
 
 
 def run(kernel: Kernel, job: Path, folder: Path, *, cpus: int, seconds: float) -> Answer:
-    """Runs a guest for so long at most; what it says is in `folder` too, as `console`."""
+    """Runs a guest for at most `seconds`. The text of its console is in the file `console` of the folder."""
     disk, console = folder / "answer.tar", folder / "console"
     with disk.open("wb") as empty:
         empty.truncate(_ANSWER_BYTES)
@@ -67,8 +67,7 @@ def run(kernel: Kernel, job: Path, folder: Path, *, cpus: int, seconds: float) -
 def _command(kernel: Kernel, job: Path, answer: Path, cpus: int) -> list[str]:
     disks = (f"{root()},snapshot=on", f"{job},readonly=on", f"{answer}")
     return [
-        # Never with KVM, which QEMU would take where it seems to be there: what stands behind it on
-        # a rented machine may be anything.
+        # Never with KVM, which QEMU would use if it seems to be there: on a rented machine it may not work.
         "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max",
         "-smp", str(cpus), "-m", str(_MEMORY_MB),
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
@@ -78,14 +77,14 @@ def _command(kernel: Kernel, job: Path, answer: Path, cpus: int) -> list[str]:
 
 
 def _cpu_seconds() -> float:
-    """Returns what all children that have ended took."""
+    """Returns the CPU time of all children that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def _answer(disk: Path, folder: Path, console: Path, took: tuple[float, float]) -> Answer:
     try:
-        # "r:", because to one of the formats that it would try, zeros are an endless empty file.
+        # "r:", because tarfile would otherwise try formats in which zeros are an endless empty file.
         with tarfile.open(disk, "r:") as tar:
             tar.extractall(folder)
         texts = [(folder / name).read_text() for name in ("release", "cpus", "status")]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The second: makes the root usable, runs the job, writes down how it went, and turns the guest off.
+# The second program of a guest: prepares the root, runs the job, writes the result, and turns the guest off.
 set -eu
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 mkdir /dev/pts
@@ -21,6 +21,6 @@ nproc >/job/answer/cpus
 } 2>&1 | tee /job/answer/output
 tar -C /job/answer -cf /dev/vdc .
 sync
-# At once: there is no init to ask. QEMU ends instead of starting anew (-no-reboot).
+# Reboot at once, because there is no init that could do it. QEMU ends instead (-no-reboot).
 echo b >/proc/sysrq-trigger
 sleep 60

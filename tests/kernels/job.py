@@ -1,4 +1,4 @@
-"""What a guest is to do, as a tar on one of its disks."""
+"""Write the job of a guest, as a tar on one of its disks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROGRAMS = Path("/opt/programs")
 
 
 def write(script: str, to: Path) -> None:
-    """Writes a job that is a shell script, and no more."""
+    """Writes a job that is a shell script and nothing else."""
     with tempfile.TemporaryDirectory() as scratch:
         _write(script, Path(scratch), to)
 
@@ -55,7 +55,7 @@ def _copy_checkout(to: Path) -> None:
 
 
 def _build_programs(top: Path) -> None:
-    """Here, because the guest has no compiler; they are static, and know the guest's folder."""
+    """Compiles the programs here, because the guest has no compiler; they contain the guest's paths."""
     folder = top / _PROGRAMS.relative_to("/")
     folder.mkdir(parents=True)
     programs.build(folder, at=_PROGRAMS)
@@ -63,7 +63,7 @@ def _build_programs(top: Path) -> None:
 
 def _write(script: str, top: Path, to: Path) -> None:
     (top / "job").mkdir()
-    top.chmod(0o755)  # it becomes the guest's root folder, which everybody must be able to enter
+    top.chmod(0o755)  # it becomes the guest's root folder, which all users must be able to enter
     (top / "job/run").write_text(script)
     shutil.copy(_GUEST, top / "job/guest.sh")
     with tarfile.open(to, "w") as tar:

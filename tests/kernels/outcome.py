@@ -1,4 +1,4 @@
-"""Read what pytest said in a guest."""
+"""Read the report of pytest in a guest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.kernels.guest import Answer
 
 _PASSED = "passed"
-_SHOWN = 10  # failures; one mistake may have a thousand
+_SHOWN = 10  # failures; one mistake may cause a thousand
 _LONGEST = 3000
 
 
@@ -19,9 +19,9 @@ class Case(NamedTuple):
     """One test of a guest."""
 
     name: str
-    """As pytest shows it, without the folder: `test_starts::test_every_start_happened[5-MB]`."""
+    """The name that pytest shows, without the folder: `test_starts::test_every_start_happened[5-MB]`."""
     result: str
-    """`passed`, or what else: `failure`, `error`, `skipped`."""
+    """`passed`, `failure`, `error` or `skipped`."""
     text: str
     """Why it did not pass."""
 
@@ -33,11 +33,11 @@ class Outcome(NamedTuple):
     cases: list[Case]
 
     def passed(self) -> set[str]:
-        """Returns the names of those that did."""
+        """Returns the names of the tests that passed."""
         return {case.name for case in self.cases if case.result == _PASSED}
 
     def others(self) -> str:
-        """Returns which did not pass, and why, for people; empty when all did."""
+        """Returns a text about the tests that did not pass; empty if all passed."""
         found = [case for case in self.cases if case.result != _PASSED]
         texts = [f"{case.name}: {case.result}\n{case.text[-_LONGEST:]}" for case in found[:_SHOWN]]
         names = [case.name for case in found[_SHOWN:]]
@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 def read(answer: Answer) -> Outcome:
-    """Raises GuestFailed when pytest did not get as far as to say how its tests went."""
+    """Reads the report of pytest. Raises GuestFailed if there is none."""
     try:
         suites = ET.parse(answer.folder / "junit.xml").getroot()
     except (OSError, ET.ParseError) as error:

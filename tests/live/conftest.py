@@ -1,4 +1,4 @@
-"""One recorder for many starts: compiling the probe is what takes the time."""
+"""Fixtures for the live tests: many programs start under one recorder, because a start is slow."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ AT_RANDOM, COLD, FILTERED = "at-random", "cold-pages", "filtered-with-success"
 
 
 class History(NamedTuple):
-    """What was started and refused under one recorder, and what it recorded."""
+    """All programs that were started and refused under one recorder, and what it recorded."""
 
     recorded: Recorded
     rows: list[Row]
     logged: list[Row]
     span: tuple[str, str]
-    """The second before the first start, and that of the end, as records write times."""
+    """The second before the first start, and the second of the end, in the form of records."""
     starts: dict[str, list[Attempt]]
     refused: dict[str, Attempt]
     checks: list[Attempt]
     """Runs of check_only."""
     through_32_bits: int
-    """The pid of what was started so."""
+    """The pid of the program that a 32-bit program started."""
     refused_32_bits: int
-    """The pid of what was refused so."""
+    """The pid of the 32-bit program whose execs were refused."""
     by_start: dict[str, list[Row]]
     """Successful execs of witnesses."""
     by_pid: dict[int, list[Row]]
@@ -69,7 +69,7 @@ class History(NamedTuple):
 
 @pytest.fixture(scope="session")
 def public_folder() -> Iterator[Path]:
-    """A folder that other users can enter, which pytest's own are not."""
+    """A folder that other users can enter; they cannot enter pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="execaudit-live-"))
     folder.chmod(0o755)
     yield folder
@@ -85,13 +85,13 @@ def built(public_folder: Path) -> Programs:
 
 @pytest.fixture
 def load(built: Programs) -> Load:
-    """Nothing has run yet."""
+    """Programs, none of which has run yet."""
     return Load(built)
 
 
 @pytest.fixture(scope="session")
 def stage(built: Programs) -> Stage:
-    """Where starts happen."""
+    """The folder in which programs are started."""
     folder = built.folder / "stage"
     folder.mkdir()
     return Stage(built, folder)
@@ -99,7 +99,7 @@ def stage(built: Programs) -> Stage:
 
 @pytest.fixture(scope="session")
 def history(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> History:
-    """Everything started and refused once, under one recorder."""
+    """Starts everything once, under one recorder."""
     began = _utc_second()
     with recording(tmp_path_factory.mktemp("history")) as recorded:
         starts = {name: stage.run(start) for name, start in STARTS.items()}

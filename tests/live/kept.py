@@ -1,4 +1,4 @@
-"""What a recorder has written until now, in the history and in the log, and waiting for it."""
+"""Read, or wait for, what a recorder has written into the history and the JSON log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def await_logged(recorded: Recorded, label: str) -> None:
-    """Returns when the JSON log has an exec, rotated since or not."""
+    """Waits until the JSON log, or an old log, has an exec."""
     deadline = time.monotonic() + PATIENCE
     while not is_logged(recorded, label):
         assert time.monotonic() < deadline, recorded.stderr()
@@ -27,14 +27,14 @@ def await_logged(recorded: Recorded, label: str) -> None:
 
 
 def is_logged(recorded: Recorded, label: str) -> bool:
-    """Says whether a JSON log has an exec; it may be large, and not there yet."""
+    """Says whether a JSON log has an exec. The log may be large, or not exist yet."""
     with contextlib.suppress(FileNotFoundError), recorded.json_log.open("rb") as file:
         return any(f'"{label}"'.encode() in line for line in file)
     return False
 
 
 def await_stored(recorded: Recorded, label: str) -> None:
-    """Returns when the history has an exec, and so all before it."""
+    """Waits until the history has an exec, and so all execs before it."""
     deadline = time.monotonic() + PATIENCE
     while not is_stored(recorded, label):
         assert time.monotonic() < deadline, recorded.stderr()
@@ -63,22 +63,22 @@ def await_passed(recorded: Recorded, load: Load, is_there: Callable[[Recorded, s
 
 
 def lines_of(*logs: Path) -> list[Row]:
-    """Returns the lines of JSON logs; each is whole."""
+    """Returns the lines of JSON logs; fails if a line is not whole."""
     return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
 
 
 def counted(rows: list[Row], reason: str) -> int:
-    """Returns how many execs gaps of a reason count."""
+    """Returns how many execs are counted in gaps with a reason."""
     return sum(row["count"] or 0 for row in rows if row["kind"] == "gap" and row["reason"] == reason)
 
 
 def is_sound(database: Path) -> bool:
-    """Says whether SQLite finds nothing wrong."""
+    """Says whether SQLite's integrity check finds no error."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def ask_time(time_ns: int) -> str:
-    """Returns a moment as records have it."""
+    """Returns a moment as records show it."""
     second, fraction = divmod(time_ns, 10**9)
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{fraction:09d}Z"

@@ -1,4 +1,4 @@
-"""What the tests of lineage, identity and ends ask of recorded rows."""
+"""Functions on recorded rows, for the tests of lineage, identity and ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def by_id(rows: Iterable[Row]) -> dict[str, Row]:
 
 
 def execs_of(rows: Iterable[Row], program: Path, pid: int | None = None) -> list[Row]:
-    """Returns the successful execs of a program, in their order."""
+    """Returns the successful execs of a program, in order."""
     return [
         row
         for row in rows
@@ -35,12 +35,12 @@ def execs_of(rows: Iterable[Row], program: Path, pid: int | None = None) -> list
 
 
 def identity_of(row: Row) -> dict[str, object]:
-    """Returns who a record says that a program was."""
+    """Returns the identity of a program in its record."""
     return {key: row[key] for key in IDENTITY}
 
 
 def identity_seen(who: Who) -> dict[str, object]:
-    """Returns who a program was by its own account, as a record writes it."""
+    """Returns the identity that a program printed itself, in the form of a record."""
     auid, session = who.login
     return {
         "pid": who.pid,
@@ -63,12 +63,12 @@ def identity_seen(who: Who) -> dict[str, object]:
 
 
 def end_of(row: Row) -> tuple[object, object, object]:
-    """Returns how a record says that a program ended."""
+    """Returns the end of a program in its record."""
     return row["ended"], row["exit_code"], row["exit_signal"]
 
 
 def end_by_status(status: int) -> tuple[object, object, object]:
-    """Returns how a program ended for which wait returned this."""
+    """Returns the end of a program from the status that wait returned, in the form of a record."""
     if os.WIFEXITED(status):
         return "exited", os.WEXITSTATUS(status), None
     return "signaled", None, os.WTERMSIG(status)

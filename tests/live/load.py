@@ -1,4 +1,4 @@
-"""Programs that start one after the other, and what a recorder says and keeps of them."""
+"""Start programs one after the other, and compare them with what a recorder wrote."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class Load:
-    """Programs that start one after the other, each with its number."""
+    """Programs that start one after the other, each with a number."""
 
     def __init__(self, built: Programs) -> None:
         self._built = built
         self._counts: list[int] = []
 
     def blow(self, count: int, padding: int = 0) -> list[str]:
-        """Starts so many, to their end. Returns their labels."""
+        """Starts programs, and waits for their end. Returns their labels."""
         job = self.start(count, padding)
         assert job.communicate()[0] == b"%d\n" % count
         return _labels(len(self._counts), count)
 
     def start(self, count: int, padding: int = 0) -> subprocess.Popen[bytes]:
-        """Begins to start so many."""
+        """Begins to start programs, and does not wait."""
         self._counts.append(count)
         return subprocess.Popen(
             [self._built.storm, self._built.noop, str(count), f"job{len(self._counts)}", str(padding)],
@@ -38,7 +38,7 @@ class Load:
         )
 
     def missing(self, rows: list[Row]) -> set[str]:
-        """Returns which of them rows do not have; none is there twice."""
+        """Returns those that are missing in rows; fails if one is there twice."""
         there = [row["argv"][1] for row in rows if row.get("exe") == str(self._built.noop)]
         assert len(set(there)) == len(there)
         started = (_labels(job, count) for job, count in enumerate(self._counts, 1))
@@ -50,7 +50,7 @@ def _labels(job: int, count: int) -> list[str]:
 
 
 def await_said(recorded: Recorded, event: str, times: int = 1) -> None:
-    """Returns when the recorder has said something so often."""
+    """Waits until the recorder has printed a text so many times."""
     deadline = time.monotonic() + PATIENCE
     while recorded.stderr().count(f'"event": "{event}"') < times:
         assert time.monotonic() < deadline, recorded.stderr()
@@ -58,7 +58,7 @@ def await_said(recorded: Recorded, event: str, times: int = 1) -> None:
 
 
 def gaps_of(recorded: Recorded) -> list[Row]:
-    """Returns the gaps in the database, as the JSON log would have them."""
+    """Returns the gaps in the database, in the form of the JSON log."""
     with contextlib.closing(sqlite3.connect(recorded.db)) as connection:
         return [
             {"kind": "gap", "from": low, "to": high, "reason": reason, "count": count}

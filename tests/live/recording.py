@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _CHECKOUT = Path(__file__).parents[2]
-# This machine's settings must not reach into the tests.
+# This machine's settings must not affect the tests.
 _NO_SETTINGS = Path(os.devnull)
 _PROGRAM = (sys.executable, "-m", "execaudit", "--config")
 _EXECAUDIT = (*_PROGRAM, str(_NO_SETTINGS))
-# How execs are seen, where a machine offers more than one way; else the recorder's own choice.
+# The probe to use, if the caller of the tests chooses one; else the recorder chooses.
 PROBE = os.environ.get("EXECAUDIT_TEST_PROBE")
 
 
@@ -42,12 +42,12 @@ def execaudit(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def _env() -> dict[str, str]:
-    """Nor the user's."""
+    """Returns the environment without the user's settings."""
     return {name: value for name, value in os.environ.items() if not name.startswith("EXECAUDIT_")}
 
 
 class Recorded:
-    """What one run of the recorder left behind; complete when the recorder has stopped."""
+    """The output of one run of the recorder; complete when the recorder has stopped."""
 
     def __init__(self, folder: Path, config: Path = _NO_SETTINGS, talk: Path | None = None) -> None:
         self._config = config
@@ -57,9 +57,9 @@ class Recorded:
         self.moments_us: list[int] = []
         """CLOCK_BOOTTIME when the recorder was started, was ready, was told to stop, had stopped."""
         self.pid = 0
-        """The recorder's."""
+        """The recorder's pid."""
         self.status: int | None = None
-        """What the recorder ended with."""
+        """The exit status of the recorder."""
 
     def arguments(self, options: tuple[str, ...]) -> list[str]:
         """Returns the recorder's command line."""
@@ -70,15 +70,15 @@ class Recorded:
         ]  # fmt: skip
 
     def open_stderr(self) -> contextlib.AbstractContextManager[Any]:
-        """Returns the file that takes the recorder's stderr."""
+        """Returns the file into which the recorder's standard error goes."""
         return self._stderr.open("wb")
 
     def said(self) -> list[Row]:
-        """Returns the recorder's talk on stderr: JSON, because that is no terminal."""
+        """Returns the recorder's messages on standard error: JSON, because that is no terminal."""
         return [json.loads(text) for text in self._stderr.read_text().splitlines()]
 
     def has_said(self, event: str) -> bool:
-        """Says whether an event was among the talk; lines not yet whole do not count."""
+        """Says whether the recorder printed an event; a line that is not yet whole does not count."""
         return any(
             json.loads(text).get("event") == event
             for text in self._stderr.read_text().splitlines(keepends=True)
@@ -86,25 +86,25 @@ class Recorded:
         )
 
     def stderr(self) -> str:
-        """Returns the talk as it is, for messages."""
+        """Returns the recorder's standard error as text, for messages."""
         return self._stderr.read_text()
 
     def query(self, *filters: str) -> subprocess.CompletedProcess[str]:
-        """Asks the history."""
+        """Runs a query on the history."""
         return execaudit("--db", str(self.db), "query", "--format", "jsonl", *filters)
 
     def rows(self, *filters: str) -> list[Row]:
-        """Returns the execs of the whole history, or those that a query finds."""
+        """Returns all execs of the history, or those that a query finds."""
         answer = self.query(*filters)
         assert answer.returncode == 0, answer.stderr
         return [row for row in map(json.loads, answer.stdout.splitlines()) if row["kind"] != "gap"]
 
     def logged(self) -> list[Row]:
-        """Returns the JSON log: execs and gaps."""
+        """Returns the execs and gaps of the JSON log."""
         return [json.loads(text) for text in self.json_log.read_text().splitlines()]
 
     def gaps(self) -> list[Row]:
-        """Returns the gaps, of which the JSON log has lines too."""
+        """Returns the gaps of the JSON log."""
         return [row for row in self.logged() if row["kind"] == "gap"]
 
 
@@ -112,7 +112,7 @@ class Recorded:
 def recording(
     folder: Path, *options: str, config: Path = _NO_SETTINGS, talk: Path | None = None
 ) -> Iterator[Recorded]:
-    """Records while the body runs, from ready to SIGINT."""
+    """Starts a recorder, runs the body when it is ready, and stops it with SIGINT."""
     folder.mkdir(parents=True, exist_ok=True)
     recorded = Recorded(folder, config, talk)
     with recorded.open_stderr() as stderr:
@@ -144,7 +144,7 @@ def _await_ready(recorder: subprocess.Popen[bytes], recorded: Recorded) -> None:
 
 @contextlib.contextmanager
 def paused(recorded: Recorded) -> Iterator[None]:
-    """Keeps a recorder from doing anything while the body runs."""
+    """Stops all threads of a recorder (SIGSTOP) while the body runs."""
     os.kill(recorded.pid, signal.SIGSTOP)
     try:
         yield
@@ -153,18 +153,18 @@ def paused(recorded: Recorded) -> Iterator[None]:
 
 
 def argv_of(row: Row) -> bytes:
-    """Returns the captured bytes, each argument ended by a NUL; of a whole argv only."""
+    """Returns the captured bytes of a whole argv, each argument ended by a NUL."""
     if "argv_base64" in row:
         return base64.b64decode(row["argv_base64"], validate=True)
     return b"".join(argument.encode() + b"\0" for argument in row["argv"])
 
 
 def text(raw: bytes) -> str:
-    r"""Returns bytes as the record shows them: what is not UTF-8 as `\xNN`."""
+    r"""Returns bytes as the record shows them: a byte that is not UTF-8 as `\xNN`."""
     return raw.decode("utf-8", "backslashreplace")
 
 
 def without_end(row: Row) -> Row:
-    """Returns a record as the JSON log has it: written at the exec, when its end was to come."""
+    """Returns a record as the JSON log has it: without the end, because it is written at the exec."""
     ends = ("ended", "exit_code", "exit_signal", "duration_ns", "replaced_by")
     return {**row, **dict.fromkeys(ends)}

@@ -1,4 +1,4 @@
-"""What the tests of pages share."""
+"""A fixture for the tests of pages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def page_asker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
-    """The history that the pages ask, and its recorder."""
+    """The history on which the pages run their commands, and its recorder."""
     with asker(tmp_path_factory.mktemp("incident")) as of:
         yield of

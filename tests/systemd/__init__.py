@@ -1,1 +1,1 @@
-"""A real systemd, on this kernel: the program installed, its unit as shipped."""
+"""Tests with a real systemd on this kernel: the program is installed, and its unit is not changed."""

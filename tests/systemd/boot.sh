@@ -1,17 +1,17 @@
 #!/bin/sh
 # Becomes the machine's systemd: `boot.sh FOLDER STAGED CHECKOUT`, in mount, cgroup, pid, uts, ipc and net
-# namespaces of its own. FOLDER is empty, STAGED is what `make install DESTDIR=STAGED` made.
+# namespaces of its own. FOLDER is empty. STAGED was filled by `make install DESTDIR=STAGED`.
 set -eu
 folder=$1 staged=$2 checkout=$3
 
-# The host's own root, of which no byte is changed: what is written or removed here is in memory.
+# An overlay over the host's root, which does not change: everything that is written or removed is in memory.
 mount -t tmpfs -o mode=755 upper "$folder"
 mkdir "$folder/upper" "$folder/work" "$folder/root"
 root=$folder/root
 mount -t overlay overlay -o "lowerdir=/,upperdir=$folder/upper,workdir=$folder/work" "$root"
 cp -a "$staged"/* "$root"
 
-# Of what the host starts, nothing: some of it would change its kernel (sysctl, modules, AppArmor).
+# Start none of the host's services: some of them would change its kernel (sysctl, modules, AppArmor).
 for wants in "$root"/usr/lib/systemd/system/*.wants "$root"/etc/systemd/system/*.wants \
 	"$root"/usr/lib/systemd/system-generators "$root"/etc/systemd/system-generators; do
 	rm -rf "$wants"
@@ -21,11 +21,11 @@ mkdir -p "$wants"
 ln -s /usr/lib/systemd/system/systemd-journald.service "$wants"
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=volatile\nAudit=no\n' >"$root/etc/systemd/journald.conf.d/machine.conf"
-# What the host records, or may have recorded, is not this machine's.
+# This machine must not see the records of the host.
 rm -rf "$root/var/lib/execaudit" "$root/var/log/execaudit" "$root/var/log/journal"
 : >"$root/etc/machine-id"
 : >"$root/etc/fstab"
-# It may be on a disk of its own.
+# The checkout may be on another disk, which the overlay lacks.
 if [ ! -e "$root$checkout/Makefile" ]; then
 	mkdir -p "$root$checkout"
 	mount --bind "$checkout" "$root$checkout"
@@ -37,7 +37,7 @@ mount -o remount,bind,ro "$root/proc/sys"
 mount --rbind /sys "$root/sys"
 umount -l "$root/sys/fs/cgroup"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
-# Tells systemd, too, that devices are none of its business.
+# A read-only /sys also tells systemd not to manage devices.
 mount -o remount,bind,ro "$root/sys"
 mount -t tmpfs -o mode=755 dev "$root/dev"
 for device in null zero full random urandom tty; do

@@ -1,4 +1,4 @@
-"""One boot for all tests of this folder."""
+"""Fixtures: one booted machine for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def installed(staged: Path) -> Iterator[Machine]:
-    """A machine in which it is installed, and was never started."""
+    """A machine in which the service is installed, but not started."""
     with booted(staged) as machine:
-        # The files are there already: it makes the user, and the folders.
+        # The files are there already. This makes the user and the folders.
         machine.must("make", f"--directory={CHECKOUT}", "install")
         machine.must("useradd", "--no-create-home", "--groups=execaudit", "member")
         machine.must("useradd", "--no-create-home", "stranger")
@@ -27,6 +27,6 @@ def installed(staged: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(installed: Machine) -> Machine:
-    """A machine that records."""
+    """A machine whose service records."""
     installed.must("systemctl", "start", "execaudit")
     return installed

@@ -1,7 +1,7 @@
-"""A machine whose PID 1 is systemd: namespaces over this kernel, and over the host's own files.
+"""A machine whose PID 1 is systemd: namespaces on this kernel, and an overlay over the host's files.
 
-BPF is not in any namespace: what is recorded in it is the whole host, with the host's pids. So an
-exec that is meant is known by a word in its arguments.
+BPF has no namespaces, so its recorder records the whole host, with the host's pids. A test finds its own
+execs by a word in their arguments.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _NAMESPACES = ("--mount", "--cgroup", "--uts", "--ipc", "--net", "--pid")
 
 
 class Machine:
-    """It runs."""
+    """A running machine."""
 
     def __init__(self, init: int) -> None:
-        """Takes the pid of its systemd, as the host has it."""
+        """Takes the pid of its systemd in the host's pid namespace."""
         self._init = init
 
     def run(self, *command: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs a command in it, as root or as another user; returns how it ended."""
+        """Runs a command in it, as root or as another user. Returns the finished process."""
         as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
         return subprocess.run(
             ["nsenter", f"--target={self._init}", *_NAMESPACES, "--", *as_user, *command],
-            # Of the environment nothing: neither the tests' settings nor the virtual environment.
+            # A new environment, without the settings of the tests and the virtual environment.
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -54,17 +54,17 @@ class Machine:
         return done.stdout
 
     def journal(self, *filters: str) -> list[str]:
-        """Returns what the journal has of the service."""
+        """Returns the service's lines in the journal."""
         self.run("journalctl", "--sync")
         done = self.run("journalctl", "--unit=execaudit", "--output=cat", "--no-pager", "--quiet", *filters)
         return done.stdout.splitlines()
 
     def property(self, name: str) -> str:
-        """Returns what systemd says of the service."""
+        """Returns a property of the service."""
         return self.must("systemctl", "show", "--property", name, "--value", "execaudit").strip()
 
     def await_(self, what: Callable[[], bool]) -> None:
-        """Returns when it is so."""
+        """Waits until a condition is true."""
         end = time.monotonic() + 2 * PATIENCE
         while not what():
             assert time.monotonic() < end, self.journal()
@@ -73,15 +73,15 @@ class Machine:
 
 @contextlib.contextmanager
 def booted(staged: Path) -> Iterator[Machine]:
-    """A machine with what was installed into that folder; it is gone afterwards, and all that it wrote."""
+    """Boots a machine with the installed files of a folder. It and its files are removed after the body."""
     with _cgroups() as cgroups, tempfile.TemporaryDirectory(prefix="execaudit-machine-") as folder:
-        # Before there is a namespace of cgroups: its root is where the process is.
+        # Enter the cgroups before the cgroup namespace is made: then they are its root.
         join = 'while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
         unshare = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--propagation=private"]
         boot = [str(_BOOT), folder, str(staged), str(CHECKOUT)]
         command = ["sh", "-ec", join, "sh", *map(str, cgroups), "--"]
         process = subprocess.Popen(
-            # It does not outlive the tests, however they end.
+            # The kernel kills it when the tests end, however they end.
             [*command, "setpriv", "--pdeathsig=KILL", *unshare, *boot],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -91,11 +91,11 @@ def booted(staged: Path) -> Iterator[Machine]:
             try:
                 yield _up(process)
             finally:
-                process.kill()  # and with it its child, and with that all others
+                process.kill()  # its child is killed with it (--kill-child), and then all others
 
 
 def _up(process: subprocess.Popen[bytes]) -> Machine:
-    """Returns the machine when its systemd has started everything."""
+    """Waits until systemd has started everything. Returns the machine."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and process.poll() is None:
@@ -120,7 +120,7 @@ def _is_systemd(pid: int) -> bool:
 
 @contextlib.contextmanager
 def _cgroups() -> Iterator[list[Path]]:
-    """Cgroups for the machine alone, in the hierarchies that systemd looks at."""
+    """Makes cgroups for the machine, in the hierarchies that systemd uses."""
     tops = [_CGROUPS / name for name in ("unified", "systemd") if (_CGROUPS / name / "cgroup.procs").exists()]
     cgroups = [top / f"execaudit-test-{os.getpid()}" for top in tops or [_CGROUPS]]
     for cgroup in cgroups:
@@ -133,7 +133,7 @@ def _cgroups() -> Iterator[list[Path]]:
 
 
 def _remove(cgroup: Path) -> None:
-    """Its processes have been killed, but may still be about to be gone."""
+    """Removes a cgroup. Its processes have been killed, but some may not be gone yet."""
     end = time.monotonic() + PATIENCE
     while True:
         with contextlib.suppress(OSError):
