@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Measured with tracemalloc over the tests' storm, without texts that many execs share.
 _EVENT_BYTES = 1000
 _EXIT_BYTES = 400
+# The same for what a command line lacks; one can have 7900 such places. In a line of the JSON log each takes
+# half of this.
+_HOLE_BYTES = 100
 # So many gaps that wait are kept apart; more are joined.
 _MOST_GAPS = 100
 _ROOT = 0
@@ -42,7 +45,7 @@ class Weight(NamedTuple):
 
     execs: int
     argv_bytes: int
-    """Of command lines."""
+    """Of command lines, and of the places where they lack something."""
     shared_bytes: int
     """Of their paths. What several execs share counts once."""
     path_bytes: int
@@ -77,6 +80,8 @@ class Finished(_Finished):
                 of_account[2] += more
             of_account[0] += 1
             of_account[1] += len(event.argv or b"")
+            if event.holes:
+                of_account[1] += _HOLE_BYTES * len(event.holes)
             of_account[3] += texts + more
         return {account: Weight._make(each) for account, each in sums.items()}
 

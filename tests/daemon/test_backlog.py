@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from execaudit.daemon.backlog import Backlog, Finished
 from execaudit.daemon.losses import joined, neighbours_joined
-from execaudit.enums import Ended, GapReason, Kind
-from execaudit.event import End, Gap, Nanoseconds
+from execaudit.enums import Ended, GapReason, Kind, Truncated
+from execaudit.event import End, Gap, Hole, Nanoseconds
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
@@ -133,6 +133,14 @@ def test_long_paths_are_weighed() -> None:
     assert 4000 < weight(one) < 6000
     assert weight(same) < 10 * 1000 + 5000
     assert 30_000 < weight(other)
+
+
+def test_holes_are_weighed() -> None:
+    """A user can have an exec refused of which each second argument is nowhere: each hole takes memory."""
+    holes = tuple(Hole(2 * n, None) for n in range(5000))
+    event = make_event()._replace(argv=b"a\0" * 5000, holes=holes, truncated=Truncated.FAULT)
+
+    assert 500_000 < weight(Finished([event], [], [], Nanoseconds(1))) < 800_000
 
 
 def test_a_gap_covers_what_was_dropped() -> None:
