@@ -37,7 +37,9 @@ def _ring_bytes(_ctx: click.Context, _param: click.Parameter, value: int) -> int
     show_default=True,
     help="How execs are captured.",
 )
-@click.option("--no-failed", is_flag=True, help="Leave failed execs out, and every syscall 24 ns faster.")
+@click.option(
+    "--no-failed", is_flag=True, help="Do not record failed execs; each system call is 24 ns faster."
+)
 @click.option(
     "--max-argv",
     type=click.IntRange(min=0),

@@ -1,4 +1,4 @@
-"""Processes as scans of /proc have them, about the moment at which the hooks were attached."""
+"""Processes as scans of /proc find them, before and after the hooks are attached."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNTIL_ATTACHED = ATTACHED_NS // TICK_NS
 
 
 def process(pid: int, ppid: int = 1, *, started: int = OLD, **facts: Any) -> Running:  # noqa: ANN401  # any field
-    """Returns a process as it was read before the hooks were attached."""
+    """Returns a process as a scan before the attaching finds it."""
     fields: dict[str, Any] = {
         "kernel_thread": False,
         "read_from_ns": BEFORE_NS,
@@ -44,7 +44,7 @@ def process(pid: int, ppid: int = 1, *, started: int = OLD, **facts: Any) -> Run
 
 
 def later(pid: int, ppid: int = 1, **facts: Any) -> Running:  # noqa: ANN401  # any field
-    """Returns a process as it was read after the hooks were attached."""
+    """Returns a process as a scan after the attaching finds it."""
     return process(pid, ppid, **{"read_from_ns": AFTER_NS, "read_to_ns": AFTER_NS + MS, **facts})
 
 

@@ -1,4 +1,4 @@
-"""Execs as the probe sends them, in records of any size, and what an assembler makes of them."""
+"""Execs as the probe sends them, in records of any size, and the events that an assembler makes of them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Sent(NamedTuple):
     boot_ns: int
     tid: int
     argv: bytes
-    """Whole, as it was."""
+    """The whole command line."""
     records: tuple[bytes, ...]
     captured: bytes
-    """What the records carry of it."""
+    """The bytes of it that the records have."""
     truncated: Truncated | None
 
 
@@ -55,7 +55,7 @@ def split(argv: bytes, sizes: list[int]) -> list[bytes]:
 
 
 def successful(boot_ns: int, tid: int, words: list[bytes], sizes: list[int], keep: int | None) -> Sent:
-    """As bpf/exec.h sends it: totals in every record, a cut stated in the first."""
+    """Returns a successful exec as bpf/exec.h sends it: totals in every record, a cut in the first one."""
     argv = b"".join(word + b"\0" for word in words)
     cut_from = cut_to = len(argv)
     if keep is not None and len(argv) > keep:
@@ -87,7 +87,7 @@ def successful(boot_ns: int, tid: int, words: list[bytes], sizes: list[int], kee
 
 
 def refused(boot_ns: int, tid: int, words: list[bytes | None], sizes: list[int]) -> Sent:
-    """As bpf/failed.h sends it: totals in the last record; a word that is None cannot be read."""
+    """Returns a failed exec as bpf/failed.h sends it: totals in the last record. None: an unreadable word."""
     stream: list[tuple[bytes, int]] = [(b"", 0)]  # bytes of a record, its flags
     room = iter(sizes)
     left = next(room, 1 << 30)
@@ -164,7 +164,7 @@ def assemble(records: list[bytes], max_argv: int | None = None) -> list[ExecEven
 
 
 def is_right(event: ExecEvent, sent: Sent) -> bool:
-    """The event says exactly what was sent."""
+    """Says whether an event has exactly what was sent."""
     return (
         event.truncated is sent.truncated
         and event.argv == sent.captured
@@ -176,7 +176,7 @@ def is_right(event: ExecEvent, sent: Sent) -> bool:
 
 
 def is_honest(event: ExecEvent, sent: Sent) -> bool:
-    """A marked event has only bytes of its own exec, in order, at the places that it states."""
+    """Says whether an event marked `lost` has only its own exec's bytes, in order, at the right positions."""
     if event.truncated is not Truncated.LOST:
         return False
     rest = sent.captured

@@ -1,4 +1,4 @@
-"""Histories that the tests of the command line share, and only read."""
+"""Histories that the tests of the command line share, and do not change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONTAINER = "9ec3" * 16
 
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight execs, a second apart, told apart by pid; init led to two, one of which to a third; two gaps."""
+    """Eight execs with different pids, 1 s apart, and two gaps; init has two children and one grandchild."""
     init = make_event(
         b"/sbin/init", b"splash", seconds=0, pid=1, ppid=0, comm=b"systemd", exe=b"/usr/lib/systemd/systemd",
         kind=Kind.SNAPSHOT, cgroup=b"/init.scope",
@@ -63,7 +63,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def long_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """More than a pipe holds."""
+    """A history whose output is larger than a pipe."""
     events = (
         make_event(b"echo", b"%d" % number, seconds=number / 100, pid=1 + number) for number in range(MANY)
     )
@@ -72,7 +72,7 @@ def long_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that other users can enter, which pytest's own are not."""
+    """A folder that other users can enter; they cannot enter pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="execaudit-cli-"))
     folder.chmod(0o755)
     yield folder

@@ -1,4 +1,4 @@
-"""What the tests of the daemon share."""
+"""Fixtures for the tests of the daemon."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the history is."""
+    """The path of the history."""
     return tmp_path / "h.db"
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the recorder warns of, in order."""
+    """The names of the recorder's warnings, in order."""
     words: list[str] = []
     monkeypatch.setattr(retention.log, "warning", lambda word, **_: words.append(word))
     return words

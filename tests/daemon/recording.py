@@ -1,4 +1,4 @@
-"""A recorder runs on what a faked kernel gives out, and a sink keeps what it gets."""
+"""Run a recorder with a faked kernel, and a sink that keeps its batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BOOT = "dd0b22f0-c730-46c7-8272-c5ebd89a5692"
 
 
 class KeepingSink(Sink):
-    """Keeps all in memory; can be made to wait, or to fail."""
+    """A sink that keeps all batches in memory. A test can make it wait or fail."""
 
     name = "memory"
 
@@ -61,7 +61,7 @@ def record(
     roots: Roots | None = None,
     stopped_ns: Nanoseconds | None = None,
 ) -> Totals:
-    """Records until told to stop, or until a source that can be is empty."""
+    """Records until `should_stop` says so, or by default until the fake source is empty."""
     if should_stop is None:
         assert isinstance(source, FakeSource)
         should_stop = source.emptied.is_set
@@ -74,7 +74,7 @@ def record(
 
 @contextlib.contextmanager
 def started(source: FakeRing, *sinks: Sink) -> Iterator[Future[Totals]]:
-    """Records while the body runs; then the result is there."""
+    """Records while the body runs."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as executor:
         recording = executor.submit(record, source, *sinks, should_stop=stop.is_set)
@@ -85,13 +85,13 @@ def started(source: FakeRing, *sinks: Sink) -> Iterator[Future[Totals]]:
 
 
 def numbers(events: Iterable[ExecEvent]) -> list[int]:
-    """Returns the fake execs' numbers."""
+    """Returns the numbers of the fake execs."""
     return [event.pid for event in events]
 
 
 @contextlib.contextmanager
 def opened_store(path: Path) -> Iterator[Store]:
-    """A real history of a run."""
+    """Opens a real history and begins a run."""
     with Store(path) as store:
         store.begin_run(Run(boot_id=BOOT, host="host", version="0", started_ns=Nanoseconds(1)))
         yield store

@@ -1,4 +1,4 @@
-"""A history is filled, pruned as a recorder or a person does it, and looked at."""
+"""Fill a history, prune it as a recorder or a user does, and look at it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ HOUR = 3600
 
 
 def opened(path: Path) -> closing[sqlite3.Connection]:
-    """The database, in autocommit mode."""
+    """Opens the database, in autocommit mode."""
     return closing(sqlite3.connect(path, isolation_level=None))
 
 
 def ended(numbers: Iterable[int], *, text: bytes = b"", step: float = 1, **values: Any) -> list[ExecEvent]:  # noqa: ANN401  # any field
-    """Returns the execs of numbers, each its own pid, so many seconds after another."""
+    """Returns an exec for each number. The number is its pid; times are `step` seconds apart."""
     return [make_event(b"%d" % n, text, seconds=n * step, **{"pid": n, **values}) for n in numbers]
 
 
@@ -49,13 +49,13 @@ def pids(path: Path) -> list[int]:
 
 
 def prunings(path: Path) -> int:
-    """Returns how often it was pruned."""
+    """Returns how often the history was pruned."""
     with opened(path) as connection:
         return int(connection.execute("SELECT count(*) FROM pruned").fetchone()[0])
 
 
 def pruned(path: Path, wanted: Limits, seconds: float) -> None:
-    """Prunes at a moment, as a person does, until nothing more may go."""
+    """Prunes at a moment, as `db prune` does, until nothing more may be deleted."""
     with opened(path) as connection:
         now = now_at(seconds)
         while (plan := prune_plan.plan(connection, wanted, now)) is not None:
@@ -63,7 +63,7 @@ def pruned(path: Path, wanted: Limits, seconds: float) -> None:
 
 
 def worked(path: Path, wanted: Limits, turns: int = 20) -> Retention:
-    """Lets a recorder look so often, each time as if it were time to."""
+    """Has a recorder's retention check the history so many times, without waiting."""
     with Store(path) as store:
         begin_run(store)
         kept = Retention(path, BOOT_ID, wanted, host=HOST)
@@ -79,7 +79,7 @@ def days(number: float) -> Nanoseconds:
 
 
 def chain(count: int, size: int) -> list[ExecEvent]:
-    """Returns execs of one process, each of which replaced the one before."""
+    """Returns execs of one process; each replaced the previous one."""
     events: list[ExecEvent] = []
     for n in range(count):
         argv = b"head%d\0" % n + b"%d," % n * (size // 4) + b"\0tail%d\0" % n

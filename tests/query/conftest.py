@@ -1,4 +1,4 @@
-"""A history that several tests ask, and only read."""
+"""A history that several tests query, and do not change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A thousand execs, of which each tenth is an ls."""
+    """A thousand execs; each tenth is an ls."""
     names = [b"ls" if number % 10 == 0 else b"true" for number in range(1000)]
     made = [make_event(name, comm=name, pid=number, seconds=number) for number, name in enumerate(names)]
     make_history(tmp_path / "history.db", made)

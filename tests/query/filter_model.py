@@ -1,4 +1,4 @@
-"""Random histories and filters, and a plain model: what a filter finds, in slow and other words."""
+"""Random histories and filters, and a slow model in plain Python of what a filter finds."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _few = st.integers(0, 3)
 
 
 def similar_events(host: str) -> st.SearchStrategy[ExecEvent]:
-    """Returns a strategy for execs of few values."""
+    """Returns a strategy for execs with few different values."""
     return events(
         host=host,
         boot_clock=st.just(0),
@@ -110,7 +110,7 @@ alone = st.sampled_from(sorted(FIELDS)).flatmap(lambda name: FIELDS[name].map(la
 
 
 def filter_of(chosen: list[dict[str, Any]]) -> Filter:
-    """Returns the filter of some fields, of each the last."""
+    """Returns a filter with these fields; if a field comes twice, the last one counts."""
     return Filter(**{name: value for each in chosen for name, value in each.items()})
 
 
@@ -118,7 +118,7 @@ wanted_filters = st.lists(alone, max_size=3).map(filter_of)
 
 
 def reference(history: list[ExecEvent], wanted: Filter) -> list[ExecEvent]:
-    """Says the same as query.find, slowly and in other words."""
+    """Returns the same execs as query.find, computed in another way."""
     found = [event for event in history if is_wanted(event, wanted) and is_under(event, wanted, history)]
     if wanted.limit is not None:
         found = found[max(0, len(found) - wanted.limit) :]
@@ -126,7 +126,7 @@ def reference(history: list[ExecEvent], wanted: Filter) -> list[ExecEvent]:
 
 
 def is_under(event: ExecEvent, wanted: Filter, history: list[ExecEvent]) -> bool:
-    """Says whether an exec descends from one of those that are asked for, walking up."""
+    """Says whether an exec is a descendant of one of the wanted roots, by its parents."""
     if not wanted.under:
         return True
     roots = {history[number - 1].key for number in wanted.under if number <= len(history)}
@@ -138,7 +138,7 @@ def is_under(event: ExecEvent, wanted: Filter, history: list[ExecEvent]) -> bool
 
 
 def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
-    """Says whether an exec passes, but for the limit."""
+    """Says whether an exec passes the filter, apart from its limit."""
     line = searched_text(event)
     return all(
         (
@@ -170,7 +170,7 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
 
 
 def is_image(glob: bytes, event: ExecEvent) -> bool:
-    """Says whether an image is meant: outside of a chroot or inside, or as a failed exec asked for it."""
+    """Says whether a glob matches the image's path, its path inside a chroot, or a failed exec's filename."""
     paths = [event.launch.exe]
     if (
         event.launch.root is not None
@@ -186,13 +186,13 @@ def is_image(glob: bytes, event: ExecEvent) -> bool:
 
 
 def is_found(expression: bytes, line: bytes) -> bool:
-    """Says whether Python's own `re` finds it, in text."""
+    """Says whether Python's own `re` finds the expression in the decoded text."""
     text, searched = (raw.decode("utf-8", "surrogateescape") for raw in (expression, line))
     return re.search(text, searched, re.DOTALL) is not None
 
 
 def is_user(name: str | None, uid: int | None, match: UserMatch) -> bool:
-    """Says whether an exec was the user's."""
+    """Says whether an exec belongs to the user."""
     if match.name is None:
         return uid == match.uid
     if name is None:
@@ -209,7 +209,7 @@ def is_in(cgroup: bytes | None, text: str) -> bool:
 
 
 def searched_text(event: ExecEvent) -> bytes:
-    """Returns the command line as filters see it."""
+    """Returns the text in which filters search."""
     text = bytearray(event.argv)
     if text.endswith(b"\0") and len(text) not in {hole.at for hole in event.holes}:
         del text[-1]
@@ -220,7 +220,7 @@ def searched_text(event: ExecEvent) -> bytes:
 
 
 def glob_matches(glob: bytes, value: bytes | None) -> bool:
-    """Says whether a shell would match; a byte that is no UTF-8 is a character of its own."""
+    """Says whether a glob matches as in a shell; a byte that is not UTF-8 is one character."""
     return value is not None and _matches(
         glob.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")
     )
@@ -247,7 +247,7 @@ def _in_set(members: str, char: str) -> bool:
 
 
 class Stored(NamedTuple):
-    """A history and what is in it, in the order of recording."""
+    """A history and its events, in the order of recording."""
 
     connection: sqlite3.Connection
     events: list[ExecEvent]
@@ -255,7 +255,7 @@ class Stored(NamedTuple):
 
 @contextlib.contextmanager
 def stored(folder: Path, batches: list[Batch]) -> Iterator[Stored]:
-    """Stores batches, a run each, in a store that remembers little, and opens the history."""
+    """Stores batches, each in a run of its own, with a store that remembers little. Opens the history."""
     path = folder / "history.db"
     with pytest.MonkeyPatch.context() as patched, Store(path) as opened:
         patched.setattr(interning, "_MEGABYTE", 1000)
@@ -268,7 +268,7 @@ def stored(folder: Path, batches: list[Batch]) -> Iterator[Stored]:
 
 
 def in_batch(*events: ExecEvent) -> list[Batch]:
-    """Returns the batch that stores these."""
+    """Returns one batch with these events."""
     return [Batch("web1", list(events), [])]
 
 

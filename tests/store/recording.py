@@ -1,4 +1,4 @@
-"""A store is written, read as a user reads it, and looked at and changed behind its back."""
+"""Write a store, read it as a user does, and read or change the database directly."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ def recording_to(path: Path) -> Iterator[Store]:
 
 
 def stored(path: Path, after: int | None = None) -> list[ExecEvent]:
-    """Returns the execs of a history, read as a user does, as they were before they ended."""
+    """Returns the execs of a history, read as a user does, without their ends."""
     with open_history(path) as connection:
         return [found.event._replace(end=None) for found in find.find(connection, Filter(), after=after)]
 
 
 def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    """Returns what SQLite itself finds."""
+    """Returns the rows of a statement, run directly on the database."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return connection.execute(sql).fetchall()
 
 
 def execute(path: Path, *statements: str) -> None:
-    """Changes the database behind the store's back."""
+    """Changes the database directly; the store does not know of it."""
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         for sql in statements:
             connection.execute(sql)
 
 
 def files(path: Path) -> set[str]:
-    """Returns the names of the files in its folder."""
+    """Returns the names of the files in the folder of the history."""
     return {file.name for file in path.parent.iterdir()}
 
 
 def from_somewhere(seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
-    """Returns an exec of which everything is known but its parent."""
+    """Returns an exec with all fields known but the parent."""
     facts: dict[str, Any] = {
         "parent_comm": b"bash",
         "auid": 1000,
@@ -81,5 +81,5 @@ POISON = make_event(b"poison", pid=2**63)
 
 
 def child_of(parent: ExecEvent, seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
-    """Returns an exec that another one led to, of a process with the seconds as its pid."""
+    """Returns a child of an exec; its pid is the number of seconds."""
     return make_event(b"child", seconds=seconds, **{"pid": int(seconds), "parent": parent.key, **overrides})

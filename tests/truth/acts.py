@@ -1,4 +1,4 @@
-"""Have processes act as told, and read what they say: see acts.c and introspect.c."""
+"""Make processes follow instructions, and read what they print: see acts.c and introspect.c."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Word = str | bytes | Path
 
 
 class Said(NamedTuple):
-    """Something that a process did, and when."""
+    """An action of a process, and its time."""
 
     what: str
     """`main`, `execve`, `end` or `waited`."""
     pid: int
-    """Whose main, execve or end it was; of `waited` the child's."""
+    """The pid of the process; for `waited`, that of the child."""
     at_ns: int
     """CLOCK_BOOTTIME."""
     status: int
-    """What wait returned; of an `end` what it should return; else 0."""
+    """The status that wait returned; for `end`, the one that it should return; else 0."""
 
 
 class Who(NamedTuple):
-    """What a process says of itself."""
+    """What a process prints about itself."""
 
     pid: int
-    """As the host's /proc has it."""
+    """The pid in the host's /proc."""
     ppid: int
     parent_comm: bytes
     uid: int
@@ -71,7 +71,7 @@ class Who(NamedTuple):
 
     @property
     def login(self) -> tuple[int | None, int | None]:
-        """Its login uid and session; None: unset."""
+        """The login uid and session; None if they are not set."""
         return (
             None if self.auid == _UNSET else self.auid,
             None if self.session == _UNSET else self.session,
@@ -79,7 +79,7 @@ class Who(NamedTuple):
 
     @property
     def cgroup_path(self) -> str:
-        """The path in the unified hierarchy; where that is the root, in that of a controller."""
+        """The path in the unified hierarchy; if that is the root, the path in that of a controller."""
         paths = {}
         for line in self.cgroup.decode("utf-8", "backslashreplace").splitlines():
             _, controllers, path = line.split(":", 2)
@@ -89,21 +89,21 @@ class Who(NamedTuple):
 
 
 class Play(NamedTuple):
-    """All that was said from the start of a program to its end."""
+    """Everything that was printed from the start of a program to its end."""
 
     pid: int
-    """Of the first process."""
+    """The pid of the first process."""
     said: list[Said]
-    """In its order, but for the last: the end of the first process."""
+    """In order, except that the last one is the end of the first process."""
     who: list[Who]
 
     def status(self) -> int:
-        """Returns what the first process ended with, as wait has it."""
+        """Returns the status of the first process, as wait returns it."""
         return self.said[-1].status
 
 
 class Playing:
-    """A program that runs and says things on standard output: less than a pipe holds."""
+    """A running program that prints on standard output; less than a pipe holds."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Playing:
         return self._waited
 
     def end(self) -> Play:
-        """Waits for the end of all who can still say something."""
+        """Waits for the end of all processes that may still print something."""
         waited = self.wait()
         out, _ = self._child.communicate(timeout=_PATIENCE)
         said, who = _read(out)
@@ -140,7 +140,7 @@ def play(
     *command: Word,
     **how: Any,  # noqa: ANN401  # Popen's
 ) -> Play:
-    """Runs a program to its end."""
+    """Runs a program until it ends."""
     return Playing(command, **how).end()
 
 

@@ -1,4 +1,4 @@
-"""Keep processes being born and dying: see churn.c."""
+"""Keep starting processes that end soon: see churn.c."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE = 60
 
 
 class Born(NamedTuple):
-    """One exec: the Nth of a line of descent, led to by the one before."""
+    """One exec: number N of a line of descent; number N - 1 is its parent."""
 
     line: str
     n: int
@@ -27,7 +27,7 @@ class Born(NamedTuple):
 
 
 class Churning:
-    """What was born; complete when it has stopped."""
+    """The execs that were started; complete when it has stopped."""
 
     def __init__(self, programs: Programs, folder: Path) -> None:
         self._log, self._stop = folder / "churn.log", folder / "churn.stop"
@@ -35,19 +35,19 @@ class Churning:
             self._root = subprocess.Popen([programs.churn, self._stop, str(LINES)], stdout=out)
 
     def born(self) -> list[Born]:
-        """Returns all execs, each line's in their order."""
+        """Returns all execs; those of each line are in order."""
         fields = [text.split() for text in self._log.read_text().splitlines()]
         return sorted(Born(line, int(n), int(pid), int(at)) for line, n, pid, at in fields)
 
     def stop(self) -> None:
-        """Waits for the end of all."""
+        """Waits for the end of all processes."""
         self._stop.touch()
         self._root.wait(_PATIENCE)
 
 
 @contextlib.contextmanager
 def churning(programs: Programs, folder: Path) -> Iterator[Churning]:
-    """Has processes be born and die while the body runs."""
+    """Starts processes that end soon, while the body runs."""
     churn = Churning(programs, folder)
     try:
         yield churn

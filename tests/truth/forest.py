@@ -1,4 +1,4 @@
-"""Grow processes out of each other in every way: see forest.c."""
+"""Start processes from each other in every way: see forest.c."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROOTS = ("a", "b")
 NODES = sized(600)
 """Below each root."""
 BRIEF = sized(2500)
-"""Parents below each root that are gone before their child has started anything."""
+"""How many parents below each root end before their child has started a program."""
 EXECS = len(ROOTS) * (1 + NODES + 2 * BRIEF)
 _SEED = 20_261_122
 _PATIENCE = 300
 _PID_MAX = Path("/proc/sys/kernel/pid_max")
-_FIRST_PID = 300  # the kernel comes back to this one
+_FIRST_PID = 300  # after the largest pid, the kernel goes on with this one
 _ROOM = max(400, sized(1700))
 
 
@@ -33,25 +33,25 @@ class Node(NamedTuple):
     path: str
     pid: int
     ppid: int | None
-    """None: whoever was faster decided."""
+    """None: a race decided it."""
     tid: int | None
     """The thread that called execve; None: not known."""
     end: str
-    """`exit-N`, `signal-N` or `replaced`; of one that failed `failed`."""
+    """`exit-N`, `signal-N` or `replaced`; for a failed exec, `failed`."""
 
     @property
     def parent(self) -> str:
-        """The path of what led to it; empty for a root."""
+        """The path of its parent; empty for a root."""
         return self.path.rpartition(".")[0]
 
     @property
     def way(self) -> str:
-        """How it was started: the letter of forest.c; of a root its name."""
+        """How it was started: the letter in forest.c; for a root, its name."""
         return self.path.rpartition(".")[2][0]
 
 
 class Forest(NamedTuple):
-    """What has grown."""
+    """The processes of a forest."""
 
     roots: dict[str, int]
     """Their pids."""
@@ -60,7 +60,7 @@ class Forest(NamedTuple):
 
 
 def grow(programs: Programs, folder: Path) -> Forest:
-    """Grows it, to the end of the last process."""
+    """Starts the processes, and waits until the last one has ended."""
     log = folder / "forest.log"
     with log.open("ab") as out:
         roots = {
@@ -85,7 +85,7 @@ def _node(fields: list[str]) -> Node:
 
 @contextlib.contextmanager
 def scarce_pids() -> Iterator[None]:
-    """Leaves the host so few pids that each comes back soon, but enough for who else is here."""
+    """Gives the host so few pids that each is soon used again, but enough for the other processes."""
     kept = _PID_MAX.read_text()
     tasks = len(list(Path("/proc").glob("[0-9]*/task/[0-9]*")))
     _PID_MAX.write_text(str(_FIRST_PID + tasks + _ROOM))

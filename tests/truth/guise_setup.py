@@ -1,4 +1,4 @@
-"""What guises need: file systems, cgroups, and copies of a program that says who it is."""
+"""Set up guises: file systems, cgroups, and copies of a program that prints its identity."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ AS_NOBODY = ("become", str(NOBODY), str(NOBODY))
 
 
 class Guises:
-    """The programs, a folder, and one on each kind of mount that it takes."""
+    """The programs, a folder, and a folder on each kind of mount that is needed."""
 
     def __init__(self, programs: Programs, folder: Path) -> None:
         self.programs = programs
         self.folder = folder
         self.nosuid = folder / "nosuid"
         self.suid = folder / "suid"
-        """Where files give privileges, as those of /tmp need not."""
+        """A folder without nosuid, where files can give privileges; /tmp may be another."""
         self.unified = folder / "unified"
         self.pids: Path | None = folder / "pids"
-        """Where the pids controller's groups are; None: they are the unified hierarchy's."""
+        """The folder of the pids controller's cgroups; None: it is in the unified hierarchy."""
         self.group_name = f"execaudit-test-{os.getpid()}"
-        """Of the cgroup that all others are in."""
+        """The name of the cgroup that contains all others."""
 
     @contextlib.contextmanager
     def mounted(self) -> Iterator[None]:
-        """Mounts what the guises need, and leaves nothing behind."""
+        """Mounts the file systems of the guises while the body runs, and removes everything after it."""
         with contextlib.ExitStack() as undo:
             for folder, *how in (
                 (self.nosuid, "tmpfs", "-o", "nosuid,mode=755"),
@@ -67,20 +67,20 @@ class Guises:
         return path
 
     def copy(self, name: str, mode: int = 0o755, folder: Path | None = None) -> Path:
-        """Returns a program of its own that says who it is."""
+        """Returns a new copy of the program that prints its identity."""
         path = Path(shutil.copy(self.programs.introspect, (folder or self.folder) / name))
         path.chmod(mode)
         return path
 
     def setid(self, name: str, mode: int, owner: int = 0) -> Path:
-        """Returns such a program with this owner, group and mode."""
+        """Returns a new copy with this owner, group and mode."""
         path = self.copy(name, folder=self.suid)
         os.chown(path, owner, owner)
         path.chmod(mode)
         return path
 
     def acts(self, *words: Word) -> Play:
-        """Has a process act."""
+        """Makes a process follow instructions."""
         return play(self.programs.acts, *words)
 
     def as_nobody(self, program: Path) -> Play:

@@ -1,4 +1,4 @@
-"""Start a program that says who it is, in every guise. What is recorded of it is no matter here."""
+"""Start a program that prints its identity, in every guise. This module does not look at records."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LOGIN = Path("/proc/self/loginuid")
 
 
 class Guise(NamedTuple):
-    """One way to be started."""
+    """One way to start the program."""
 
     name: str
     run: Callable[[Guises, str], Play]
     privileged: str | None = None
     interpreter: str | None = None
-    """Of a script, `{}` being the program that says who it is."""
+    """The text of a script; `{}` is the program that prints its identity."""
 
 
 # ---- users
@@ -60,7 +60,7 @@ def _sudo(guises: Guises, name: str) -> Play:
 
 def _login(guises: Guises, name: str) -> Play:
     uid = str(NO_NAME if name == "login-without-name" else LOGGED_IN)
-    # Who started it has the login, not the program alone.
+    # The starter has the login too, not only the program.
     return guises.acts("write", _LOGIN, uid, "fork", "[", "exec", guises.copy(name), "]")
 
 
@@ -133,7 +133,7 @@ def _in_oddly_named_group(guises: Guises, name: str) -> Play:
 
 
 def _in_container(guises: Guises, name: str) -> Play:
-    """As a container engine starts a program: namespaces of its own, in a cgroup of its own."""
+    """Starts it as a container engine does: with new namespaces, in a new cgroup."""
     group = guises.group(guises.unified, name, "docker", CONTAINER)
     unshare = ("unshare", "--pid", "--fork", "--mount", "--uts", "--ipc", "--cgroup", "--mount-proc")
     return guises.acts(
@@ -143,7 +143,7 @@ def _in_container(guises: Guises, name: str) -> Play:
 
 
 def _below_container(guises: Guises, name: str) -> Play:
-    """In groups that whoever is root in a container may make."""
+    """Starts it in cgroups that root in a container may make."""
     part, times = BELOW_CONTAINER[name]
     groups = (part for _ in range(times))
     return guises.in_groups(guises.group(guises.unified, name, "docker", CONTAINER, *groups))
@@ -177,14 +177,14 @@ def _setuid_to_itself(guises: Guises, name: str) -> Play:
 
 
 def _setuid_twice(guises: Guises, name: str) -> Play:
-    """The second file gives nothing: its caller is root already, by its effective id."""
+    """Executes two files; the second gives nothing, because the caller's effective user is root already."""
     first = Path(shutil.copy(guises.programs.acts, guises.suid / f"{name}-first"))
     first.chmod(0o4755)
     return guises.acts(*AS_NOBODY, "exec", first, "exec", guises.setid(name, 0o4755))
 
 
 def _lowered_root(program: Path) -> Play:
-    """The caller's real user is root, its effective one is not."""
+    """Starts it from a caller whose real user is root and whose effective user is not."""
     return play("setpriv", f"--euid={NOBODY}", program)
 
 
@@ -225,7 +225,7 @@ def _with_capability_to_take(guises: Guises, name: str) -> Play:
 
 
 def _with_capability_twice(guises: Guises, name: str) -> Play:
-    """The second file gives what its caller is permitted already."""
+    """Executes two files; the second gives capabilities that its caller has in its permitted set."""
     first = Path(shutil.copy(guises.programs.acts, guises.suid / f"{name}-first"))
     subprocess.run(["setcap", f"{_NET_RAW}=ep", first], check=True)
     return guises.acts(*AS_NOBODY, "exec", first, "exec", _capable(guises, name, "ep"))
@@ -302,7 +302,7 @@ def _started_by_descriptor(file: int) -> Play:
 
 
 def _after_failure(guises: Guises, name: str) -> Play:
-    """An exec fails in a guise, and the next one does not."""
+    """Makes an exec fail in a guise, and the next one succeed."""
     group = guises.group(guises.unified, name)
     ours, theirs = os.openpty()
     acts = (
@@ -317,11 +317,11 @@ def _after_failure(guises: Guises, name: str) -> Play:
 
 
 FROM_LOWERED_ROOT = "setuid-from-lowered-root"
-"""What it gets, its real user had all the time: to the kernel that is nothing to be careful of."""
+"""Guises that give privileges which the real user had all the time, so the kernel does not set AT_SECURE."""
 AFTER_FAILURE = "after-failure"
 IN_CONTAINER = "in-container"
 BELOW_CONTAINER = {"in-long-groups": ("g" * 240, 6), "in-very-deep-groups": ("g", 100)}
-"""Names of cgroups, one in the other, that make a path longer, or deeper, than is recorded."""
+"""Names of nested cgroups whose path is longer, or deeper, than the record keeps."""
 IN_USER_NAMESPACE = "in-user-namespace"
 GUISES = {
     guise.name: guise

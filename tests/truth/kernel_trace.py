@@ -1,4 +1,4 @@
-"""The kernel's own trace of every exec, through tracefs: no BPF, no part of execaudit."""
+"""Read the kernel's own trace of every exec in tracefs, without BPF and without execaudit."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ class TracedExec(NamedTuple):
 
 
 class KernelTrace:
-    """A buffer of the kernel's tracing, separate from anybody else's."""
+    """An instance of the kernel's tracing, with a buffer of its own."""
 
     def __init__(self, instance: Path) -> None:
         self._instance = instance
 
     def write(self, name: str, text: str) -> None:
-        """Sets one of its controls."""
+        """Writes into one of its control files."""
         (self._instance / name).write_text(text)
 
     def lost(self) -> int:
-        """Returns how many events the kernel's trace itself lost: 0, or it is no truth."""
+        """Returns how many events the kernel's trace lost. If any, it cannot be the truth."""
         stats = [path.read_text() for path in self._instance.glob("per_cpu/cpu*/stats")]
         return sum(int(n) for text in stats for n in re.findall(r"(?:overrun|dropped events): (\d+)", text))
 
     def execs(self) -> list[TracedExec]:
-        """Returns what was traced so far."""
+        """Returns the lines that were traced so far."""
         return [TracedExec(_boot_us(match), match[3], int(match[4])) for match in self._found(_EXEC)]
 
     def refusals(self) -> list[int]:
-        """Returns when execs failed: CLOCK_BOOTTIME in microseconds."""
+        """Returns the times of failed execs: CLOCK_BOOTTIME in microseconds."""
         return [_boot_us(match) for match in self._found(_REFUSAL)]
 
     def _found(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
@@ -61,7 +61,7 @@ def _boot_us(match: re.Match[str]) -> int:
 
 @contextlib.contextmanager
 def all_execs() -> Iterator[KernelTrace]:
-    """Traces all execs of the host, successful and failed, for a while."""
+    """Traces all execs of the host, successful and failed, while the body runs."""
     instance = _INSTANCES / f"execaudit-test-{os.getpid()}"
     instance.mkdir()
     try:

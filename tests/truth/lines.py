@@ -1,4 +1,4 @@
-"""Command lines that something might stumble over. Each argument is ended by a NUL."""
+"""Command lines at the limits of probe and record. Each argument is ended by a NUL."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _RULER = b"".join(b"%07d " % at for at in range(0, 5_400_000, 8))
 
 
 def counting(length: int) -> bytes:
-    """Returns so many bytes that say where they stand: a piece out of place shows."""
+    """Returns bytes that contain their own positions, so that a piece in the wrong place is noticed."""
     return _RULER[:length]
 
 
@@ -87,7 +87,7 @@ SHORT: dict[str, bytes] = {
     "long-name": line(b"n" * 5000, b"one"),
     "looks-like-options": line(b"--", b"--db", b"-", b"--limit=0"),
 }
-"""Contents, each less than a record."""
+"""Unusual contents, each shorter than a record."""
 
 LONG: dict[str, bytes] = {
     "longest-argument": line(b"program", counting(_KERNEL_LONGEST - 1)),
@@ -98,11 +98,11 @@ LONG: dict[str, bytes] = {
     "5-MB": of_size(5_000_000),
     "55002-arguments": line(b"program", *(counting(90) for _ in range(55_001))),
     **{f"{at + off}-bytes": of_size(at + off) for at in BOUNDARIES for off in (-1, 0, 1)},
-    # Two bytes each, so that an argument begins, or a NUL stands, at each boundary.
+    # Two bytes each, so that at each boundary an argument begins, or there is a NUL.
     "a-letter-each": line(*[b"x"] * 30_000),
     "a-letter-each-shifted": line(b"", *[b"x"] * 30_000),
 }
-"""Sizes: more than a record, or nearly."""
+"""Sizes about that of a record, or larger."""
 
 
 def _around(size: int) -> list[int]:
@@ -120,15 +120,15 @@ REFUSED_SIZES: dict[str, bytes] = {
     "longest-argument": line(b"program", counting(_KERNEL_LONGEST - 1)),
     "1-MB": of_size(1_000_000),
 }
-"""Command lines of failed execs, at the seams of how the probe reads those."""
+"""Command lines of failed execs, at the boundaries of the probe's reads."""
 
 
 TOO_MANY = line(*[b"ab"] * 100_000)
-"""More than the probe walks."""
+"""More arguments than the probe reads."""
 
 
 def at_random(count: int, seed: int) -> list[bytes]:
-    """Returns command lines whose arguments have lengths near the seams, the same each time."""
+    """Returns command lines whose arguments have lengths near these boundaries, the same each time."""
     chance = random.Random(seed)  # not secret: it must repeat itself
     lengths = (0, 1, 2, 7, 100, 1000, *range(_PIECE - 3, _PIECE + 4), *range(2 * _PIECE - 2, 2 * _PIECE + 3))
     return [

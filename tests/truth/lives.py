@@ -1,4 +1,4 @@
-"""Programs that end in every way, and what their parents were told. What is recorded is no matter here."""
+"""Run programs that end in every way, and note what wait told their parents. No records are read here."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from tests.truth.programs import Programs
 
 ACTS = "{acts}"
-"""The program that acts, in a life."""
+"""The placeholder, in a life, for the program that follows instructions."""
 GO = "{go}"
-"""A file. Who waits for it can go on when the first process has ended."""
+"""The placeholder for a file. Processes that wait for it go on after the first process has ended."""
 
 KILLED = "killed-from-outside"
-# Each is what the first process is told.
+# Each life is the instructions for the first process.
 LIVES: dict[str, tuple[str, ...]] = {
     "exit-0": ("exit", "0"),
     "exit-1": ("exit", "1"),
@@ -56,19 +56,19 @@ LIVES: dict[str, tuple[str, ...]] = {
 
 
 class Image(NamedTuple):
-    """What one process ran from an exec to its end."""
+    """What one process ran, from an exec until the program's end."""
 
     pid: int
     status: int | None
-    """What its parent's wait returned; None: its process went on with the next image."""
+    """The status that its parent's wait returned; None: its process executed the next image."""
     shortest_ns: int
-    """From its first instruction to its last that we know of."""
+    """The time from its first known instruction to its last."""
     longest_ns: int | None
-    """From the call of execve to the return of wait; None: nobody told us."""
+    """The time from the call of execve to the return of wait; None: not known."""
 
 
 def live(programs: Programs, folder: Path, name: str) -> Play:
-    """Has the first process and all others of a life live."""
+    """Runs the first process of a life, and all that it starts."""
     go = folder / f"go-{name}"
     words = [{ACTS: str(programs.acts), GO: str(go)}.get(word, word) for word in LIVES[name]]
     playing = Playing([programs.acts, *words])
@@ -82,12 +82,12 @@ def live(programs: Programs, folder: Path, name: str) -> Play:
 
 
 def images(play: Play) -> list[Image]:
-    """Returns what was run, each process's in their order."""
+    """Returns all programs that were run; those of each process are in order."""
     return [image for pid in dict.fromkeys(one.pid for one in play.said) for image in _of_process(play, pid)]
 
 
 def _of_process(play: Play, pid: int) -> Iterator[Image]:
-    """Goes through what is said of one pid, which may be several processes, one after the other."""
+    """Yields the programs of one pid, which several processes may have had, one after the other."""
     lines = [one for one in play.said if one.pid == pid]
     bounds = [at for at, one in enumerate(lines) if one.what == "main"] + [len(lines)]
     for at, then in pairwise(bounds):

@@ -1,4 +1,4 @@
-"""What /proc says of processes that run: of those whose exec nobody saw."""
+"""Read /proc about running processes, for programs whose exec nobody saw."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNKNOWN = 0  # what only a process itself can tell
 
 
 def await_true(condition: Callable[[], object]) -> None:
-    """Returns when something has become true."""
+    """Waits until a condition is true."""
     deadline = time.monotonic() + _PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "it does not come true"
@@ -29,7 +29,7 @@ def await_true(condition: Callable[[], object]) -> None:
 
 
 def state_of(pid: int) -> str:
-    """Returns the letter of a process's state: `Z` is a zombie's, or that of a leader that has ended."""
+    """Returns the letter of a process's state: `Z` for a zombie, or for a leader that has ended."""
     return _stat(Path(f"/proc/{pid}"))[0]
 
 
@@ -39,18 +39,18 @@ def children_of(pid: int) -> list[int]:
 
 
 def threads_of(pid: int) -> list[int]:
-    """Returns a process's threads that have not gone, its leader even when that has ended."""
+    """Returns the threads of a process, with its leader even if that has ended."""
     return [int(folder.name) for folder in Path(f"/proc/{pid}/task").iterdir()]
 
 
 def sleeps(pid: int) -> bool:
-    """Says whether a process waits for a file to be there: what it was to do before is done."""
+    """Says whether a process waits for a file to appear, so has followed all instructions before."""
     # Not by wchan, which kernels from 4.14 to 5.15 do not know.
     return Path(f"/proc/{pid}/syscall").read_text().split()[0] in _SLEEPS
 
 
 def who_is(pid: int, tid: int | None = None) -> Who:
-    """Returns what a process would say of itself; `tid`: of a thread that runs, if the leader does not."""
+    """Returns what a process would print about itself. `tid` is a running thread, if the leader has ended."""
     folder = Path(f"/proc/{pid}")
     live = folder / f"task/{tid or pid}"
     status = dict(re.findall(r"^(\w+):\s*(.*)$", (live / "status").read_text(errors="replace"), re.MULTILINE))
@@ -94,7 +94,7 @@ def _comm(folder: Path) -> bytes:
 
 
 def _stat(folder: Path) -> list[str]:
-    """Returns the fields of stat from the third on: the second one is in brackets, and may hold anything."""
+    """Returns the fields of stat from the third on; the second is in brackets and may contain any byte."""
     try:
         text = (folder / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 READY_MADE = "EXECAUDIT_TEST_PROGRAMS"
-"""Names the folder of programs that were compiled elsewhere to run here: see tests/kernels."""
+"""The environment variable that names a folder with compiled programs: see tests/kernels."""
 
 _SOURCES = Path(__file__).parent
 _BARE = ("-nostdlib", "-ffreestanding", "-static", "-O1")
-# Static: they run in an empty root too, and from a memfd.
+# Static, because they also run in an empty root, and from a memfd.
 _ORDINARY = ("-static", "-pthread", "-O1", "-Wall")
 
 
 class Programs(NamedTuple):
-    """The compiled programs, and where the witness leaves its truths."""
+    """The compiled programs, and the folder into which the witness writes its truths."""
 
     folder: Path
     truths: Path
@@ -36,7 +36,7 @@ class Programs(NamedTuple):
     silentfs: Path
 
     def witness_named(self, name: str) -> Path:
-        """Returns a witness of its own: that name in the image's path says which start it was."""
+        """Returns a copy of the witness. The name in its path says which start it was."""
         path = self.folder / f"start-{name}"
         if not path.exists():
             path.hardlink_to(self.witness)
@@ -48,12 +48,12 @@ class Programs(NamedTuple):
 
 
 def ready_made(folder: Path) -> Programs:
-    """Returns what `build` has left in a folder."""
+    """Returns the programs that `build` has compiled into a folder."""
     return Programs(folder, *(folder / name for name in Programs._fields[1:]))
 
 
 def build_one(name: str, folder: Path) -> Path:
-    """Compiles one that needs none of the others."""
+    """Compiles one program that needs no other."""
     binary = folder / name
     subprocess.run(
         ["cc", *_ORDINARY, f'-DTRUTH_DIR="{folder}"', "-o", binary, _SOURCES / f"{name}.c"], check=True

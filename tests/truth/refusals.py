@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 _NOWHERE = Path("/nonexistent/execaudit-test")
 LINE = lines.line(b"program", b"one", b"", b"two words", b"\xff\x1b[2J")
-"""What most of them pass."""
+"""The arguments of most refusals."""
 AS_THE_PLACE = "the place's program"
 
 
 class Refusal(NamedTuple):
-    """One way to be refused, and what can be known of it."""
+    """One way to be refused, and what can be known about it."""
 
     name: str
     errno: str
@@ -31,17 +31,17 @@ class Refusal(NamedTuple):
     place: Callable[[Stage], Place] | None = None
     """By default a file that does not exist."""
     filename: str | None = AS_THE_PLACE
-    """As execve was given it; None: it could not be read."""
+    """The path that execve was given; None: it could not be read."""
     argv: bytes | None = None
-    """What can be captured; None: the whole line."""
+    """The arguments that can be captured; None: the whole line."""
     argc: int | None = -1
-    """-1: as in the line."""
+    """-1: the number of arguments in the line."""
     truncated: str | None = None
     status: int = 0
-    """What the caller ends with."""
+    """The exit status of the caller."""
 
     def run(self, stage: Stage) -> Attempt:
-        """Has it refused."""
+        """Makes the call, which must be refused."""
         place = self.place(stage) if self.place else Place(_NOWHERE)
         return stage.launch(self.method, self.line, place, refused=True)
 
@@ -125,7 +125,7 @@ def _as_nobody(_stage: Stage) -> Place:
 
 
 def _unmappable(stage: Stage) -> Place:
-    """A program that is found out when the old image is gone: a segment at no possible address."""
+    """A program that fails after the old image is gone, because a segment has an impossible address."""
     path = stage.programs.own_witness("unmappable")
     image = bytearray(path.read_bytes())
     (table,) = struct.unpack_from("<Q", image, 32)
@@ -141,7 +141,7 @@ def _unmappable(stage: Stage) -> Place:
 TOO_MANY = "more-than-is-walked"
 HALF = "half-readable-argument"
 PARTLY_KNOWN = (TOO_MANY, HALF)
-"""Whose captured argv depends on how the probe reads."""
+"""Refusals whose captured argv depends on how the probe reads."""
 _TOO_LONG = lines.line(b"program", lines.counting(131_072), b"end")
 _TOO_MUCH = lines.of_size(5_000_000) + lines.of_size(2_500_000)
 _AT_DIRFD = f"/dev/fd/{START_DIRFD}/not-there"
@@ -199,38 +199,38 @@ REFUSALS = {
 }  # fmt: skip
 
 NOWHERE_32_BITS = [str(_NOWHERE), "", "two words"]
-"""What a 32-bit program asks for, twice."""
+"""The refusal that a 32-bit program causes twice."""
 AT_RANDOM = lines.at_random(count=200, seed=20_261_122)
 
 
 def refuse_at_random(stage: Stage) -> Attempt:
-    """Has one process refused with each of AT_RANDOM, in their order."""
+    """Makes one process cause each refusal of AT_RANDOM, in order."""
     files = [str(stage.write_line(line)) for line in AT_RANDOM[1:]]
     return stage.launch("each", AT_RANDOM[0], Place(_NOWHERE, extra=",".join(files)), refused=True)
 
 
 def refuse_with_cold_pages(stage: Stage) -> Attempt:
-    """The kernel refuses before it has looked at the arguments, and nobody else has."""
+    """Causes a refusal before the kernel or any other program has read the arguments."""
     return stage.launch("cold-pages", LINE, Place(_NOWHERE), refused=True)
 
 
 def filter_with_success(stage: Stage) -> Attempt:
-    """A filter of system calls lets execve come back with 0, and nothing was run."""
+    """Makes a system call filter return 0 from execve although nothing was run."""
     return stage.launch("filter", LINE, Place(_NOWHERE, extra="0"), refused=True)
 
 
 def refuse_many(stage: Stage, count: int) -> Attempt:
-    """As many refusals as fast as one process can ask for them."""
+    """Causes many refusals, as fast as one process can."""
     return stage.launch("many", LINE, Place(_NOWHERE, extra=str(count)), refused=True)
 
 
 def refuse_32_bits(stage: Stage) -> int:
-    """A 32-bit program is refused by execve and by execveat; returns its pid."""
+    """Makes execve and execveat refuse a call of a 32-bit program. Returns its pid."""
     with subprocess.Popen([stage.programs.refused32, *NOWHERE_32_BITS]) as child:
         assert child.wait(timeout=10) == errno.ENOENT
     return child.pid
 
 
 def check_only(stage: Stage, program: Path) -> Attempt:
-    """Asks with AT_EXECVE_CHECK whether a program may be started: nothing is."""
+    """Asks with AT_EXECVE_CHECK whether a program may be started, which starts nothing."""
     return stage.launch("check", LINE, Place(program), refused=True)

@@ -1,4 +1,4 @@
-"""How much of everything there is: all of it here, less in a slow virtual machine."""
+"""Scale the number of execs in a test: all of them here, fewer in a slow virtual machine."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _PERCENT = int(os.environ.get("TRUTH_PERCENT", "100"))
 
 
 def sized(count: int) -> int:
-    """Returns as much of a count as this machine is to bear, and not nothing."""
+    """Returns the share of a count that suits this machine, at least one."""
     return max(1, count * _PERCENT // 100)

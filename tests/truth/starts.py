@@ -1,4 +1,4 @@
-"""Start the witness in every way there is. What is recorded of it is no matter of this module."""
+"""Start the witness in every way there is. This module does not look at records."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _CORE_PATTERN = Path("/proc/sys/kernel/core_pattern")
 
 
 class Attempt(NamedTuple):
-    """What became of one run of the launcher or of the refused."""
+    """The result of one run of the launcher, or of the program that is refused."""
 
     status: int
     pid: int
-    """Of the launcher."""
+    """The pid of the launcher."""
     program: Path
-    """What it was to start."""
+    """The file that it was to start."""
     tids: tuple[int, ...]
-    """The threads that called execve, in the order of their calls."""
+    """The tids of the threads that called execve, in the order of the calls."""
     errnos: tuple[int, ...]
-    """Of the calls that came back, in their order; 0: it did not fail."""
+    """The error numbers of the calls that returned, in order; 0: no error."""
 
 
 class Place(NamedTuple):
-    """Where and as whom a start happens."""
+    """The file, directory and user of a start."""
 
     program: Path
     extra: str | None = None
@@ -58,7 +58,7 @@ class Start(NamedTuple):
     times: int = 1
     place: Callable[[Stage, str], Place] | None = None
     verbatim: bool = True
-    """The witness must have seen exactly `line`; else the kernel, or a thread, changes it."""
+    """True: the witness must have seen exactly `line`. False: the kernel, or a thread, changes it."""
 
 
 class Stage:
@@ -69,12 +69,12 @@ class Stage:
         self.folder = folder
 
     def run(self, start: Start) -> list[Attempt]:
-        """Starts the witness, as often as the start says, and waits for it."""
+        """Starts the witness, as often as the start says, and waits until it ends."""
         place = start.place(self, start.name) if start.place else self.ordinary(start.name)
         return [self.launch(start.method, start.line, place) for _ in range(start.times)]
 
     def ordinary(self, name: str) -> Place:
-        """Returns the witness itself, nothing special."""
+        """Returns the place of the witness itself."""
         return Place(self.programs.witness_named(name))
 
     def write_line(self, line: bytes) -> Path:
@@ -84,7 +84,7 @@ class Stage:
         return path
 
     def launch(self, method: str, line: bytes, place: Place, *, refused: bool = False) -> Attempt:
-        """Runs the launcher, or the refused, to its end."""
+        """Runs the launcher, or the program that is refused, until it ends."""
         binary = self.programs.refused if refused else self.programs.launcher
         command = [str(binary), method, str(place.program), str(self.write_line(line))]
         if place.extra is not None:
@@ -132,7 +132,7 @@ def _in_root(stage: Stage, name: str) -> Place:
 
 
 def _with_long_paths(stage: Stage, name: str) -> Place:
-    """File name, image and working directory are as long as paths can be."""
+    """Uses a file name, an image and a working directory that are as long as paths can be."""
     room = _PATH_MAX - 1 - len(f"/start-{name}")
     path = str(stage.folder / name)
     while len(path) < room:
@@ -197,7 +197,7 @@ def _script(stage: Stage, name: str) -> Place:
 
 _SHORT = lines.SHORT["ordinary"]
 _LONG = lines.of_size(40_000)
-# The last argument is left alone, and the middle one, which is rewritten, spans records.
+# The middle argument, which is rewritten, spans several records. The last argument is not rewritten.
 _REWRITTEN = lines.line(b"program", lines.counting(50_000).replace(b"X", b"Y"), b"end")
 _REWRITTEN_SHORT = lines.line(b"program", b"short", b"end")
 _TORN_SHORT = lines.line(b"program", lines.counting(4000), b"end")
@@ -247,13 +247,13 @@ STARTS = {
 
 
 def start_as_core_helper(stage: Stage) -> None:
-    """Has the kernel itself start the witness: it pipes a core dump into it."""
+    """Makes the kernel itself start the witness, to pipe a core dump into it."""
     program = stage.programs.witness_named(CORE)
     truths = stage.programs.truths
     before = len(list(truths.iterdir()))
     with _core_pattern(f"|{program} %s two"):
         subprocess.run(["sh", "-c", "kill -SEGV $$"], check=False)
-        # Nobody waits for a helper.
+        # No process waits for a helper of the kernel.
         deadline = time.monotonic() + PATIENCE
         while len(list(truths.iterdir())) == before and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -270,7 +270,7 @@ def _core_pattern(pattern: str) -> Iterator[None]:
 
 
 def start_through_binfmt_misc(stage: Stage) -> None:
-    """Has a file started whose first bytes say that the witness is to run it."""
+    """Starts a file whose first bytes tell the kernel to run the witness for it."""
     program = stage.folder / "misc"
     program.write_bytes(_MAGIC)
     program.chmod(0o755)
@@ -280,7 +280,7 @@ def start_through_binfmt_misc(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def _registered(mountpoint: Path, interpreter: Path) -> Iterator[None]:
-    """Mounts the kernel's list of formats, which is one however often it is mounted, and adds one."""
+    """Mounts the kernel's list of formats, of which there is only one, and adds a format."""
     entry = f"execaudit-test-{os.getpid()}"
     mountpoint.mkdir()
     subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", mountpoint], check=True)
@@ -295,7 +295,7 @@ def _registered(mountpoint: Path, interpreter: Path) -> Iterator[None]:
 
 
 def start_through_32_bits(stage: Stage) -> int:
-    """A 32-bit program replaces itself by the witness; returns its pid."""
+    """Makes a 32-bit program replace itself with the witness. Returns its pid."""
     witness = stage.programs.witness_named(HOP32)
     with subprocess.Popen([stage.programs.hop32, witness, "", "two words"]) as child:
         child.wait(timeout=PATIENCE)

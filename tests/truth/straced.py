@@ -1,4 +1,4 @@
-"""Run a command under strace, and read which execs it saw."""
+"""Run a command under strace, and read the execs that strace saw."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Straced(NamedTuple):
     tid: int
     filename: bytes
     argv: tuple[bytes, ...]
-    """As the caller gave it: of a script, the script's."""
+    """The path that the caller gave; for a script, that of the script."""
     errno: str | None
 
 
 def run(command: list[str], *, cwd: Path, output: Path) -> list[Straced]:
-    """Runs a command to its successful end; returns its execs in their order."""
+    """Runs a command, which must succeed. Returns its execs in order."""
     with (output.with_suffix(".log")).open("wb") as log:
         subprocess.run([*_STRACE, "-o", output, *command], cwd=cwd, stdout=log, stderr=log, check=True)
     return [_decode(tid, call) for tid, call in _calls(output.read_bytes().splitlines())]
 
 
 def _calls(traced: list[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yields whole calls: strace breaks a call in two when another process comes between."""
+    """Yields whole calls: strace prints a call in two parts if another process is traced in between."""
     begun: dict[bytes, bytes] = {}
     for text in traced:
         if match := _BEGUN.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Read what the witness wrote: see witness.c."""
+"""Read the files that the witness wrote: see witness.c."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _FIELDS = 8
 
 
 class Witnessed(NamedTuple):
-    """How one program says that it was started. Texts are bytes, as the kernel has them."""
+    """How one program was started, by its own account. Texts are the kernel's bytes."""
 
     pid: int
-    """As the host sees it, from whichever pid namespace."""
+    """The pid in the host's pid namespace."""
     ppid: int
     uid: int
     euid: int
@@ -22,13 +22,13 @@ class Witnessed(NamedTuple):
     comm: bytes
     exe: bytes
     cwd: bytes
-    """Empty when it is longer than readlink can say."""
+    """Empty if it is longer than readlink can return."""
     argv: bytes
     """Its /proc/self/cmdline."""
 
 
 def start_of(exe: str) -> str | None:
-    """Returns which start an image's path tells of: `x` of `start-x`; None: it is no witness."""
+    """Returns the start that the path of an image names: `x` for `start-x`; None: it is not a witness."""
     name = exe.removesuffix(" (deleted)").rpartition("/")[2].removeprefix("memfd:")
     return name.removeprefix("start-") if name.startswith("start-") else None
 
