@@ -17,7 +17,7 @@ _KINDS = (ProbeKind.TRACEPOINT, ProbeKind.KPROBE)
 
 
 @dataclass(frozen=True)
-class Sight:
+class ProbeCoverage:
     """One probe: whether it can be used, and which execs it would record (none if it cannot be used)."""
 
     probe: str
@@ -48,13 +48,13 @@ _WORDS = {
 }
 
 
-def look(tracefs: Path, symbols: Path) -> list[Sight]:
+def look(tracefs: Path, symbols: Path) -> list[ProbeCoverage]:
     """Returns the coverage of each probe, from what tracefs and /proc/kallsyms say about the kernel."""
     automatic = _reason(ProbeOptions(), tracefs) is None and resolve(ProbeOptions(), tracefs).kind
-    return [_sight(kind, tracefs, symbols, automatic=kind is automatic) for kind in _KINDS]
+    return [_coverage(kind, tracefs, symbols, automatic=kind is automatic) for kind in _KINDS]
 
 
-def _sight(kind: ProbeKind, tracefs: Path, symbols: Path, *, automatic: bool) -> Sight:
+def _coverage(kind: ProbeKind, tracefs: Path, symbols: Path, *, automatic: bool) -> ProbeCoverage:
     reason, functions = _reason(ProbeOptions(kind), tracefs), set()
     uses_functions = kind is ProbeKind.KPROBE
     if uses_functions and reason is None:
@@ -64,7 +64,7 @@ def _sight(kind: ProbeKind, tracefs: Path, symbols: Path, *, automatic: bool) ->
             reason = exc.what
     usable = reason is None
     has_exec = (tracefs / "events" / SUCCESS).is_dir()
-    return Sight(
+    return ProbeCoverage(
         kind.value,
         usable,
         automatic and usable,
@@ -87,16 +87,18 @@ def _reason(options: ProbeOptions, tracefs: Path) -> str | None:
     return None
 
 
-def as_text(sights: Sequence[Sight]) -> Iterator[str]:
+def as_text(coverages: Sequence[ProbeCoverage]) -> Iterator[str]:
     """Yields a table for a person: a line for each thing, a column for each probe."""
     width = max(map(len, _WORDS.values()))
-    column = max(len(sight.probe) for sight in sights)
-    yield f"{'':<{width}}  " + "  ".join(f"{sight.probe:<{column}}" for sight in sights).rstrip()
+    column = max(len(coverage.probe) for coverage in coverages)
+    yield f"{'':<{width}}  " + "  ".join(f"{coverage.probe:<{column}}" for coverage in coverages).rstrip()
     for name, words in _WORDS.items():
-        cells = ("yes" if getattr(sight, name) else "no" if sight.usable else "-" for sight in sights)
+        cells = (
+            "yes" if getattr(coverage, name) else "no" if coverage.usable else "-" for coverage in coverages
+        )
         yield f"{words:<{width}}  " + "  ".join(f"{cell:<{column}}" for cell in cells).rstrip()
-    for sight in sights:
-        if sight.automatic:
-            yield f"`--probe auto` takes {sight.probe}"
-        if sight.reason is not None:
-            yield f"{sight.probe}: {sight.reason}"
+    for coverage in coverages:
+        if coverage.automatic:
+            yield f"`--probe auto` takes {coverage.probe}"
+        if coverage.reason is not None:
+            yield f"{coverage.probe}: {coverage.reason}"

@@ -21,7 +21,7 @@ from execaudit.system import privileges as required
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from execaudit.capture.coverage import Sight
+    from execaudit.capture.coverage import ProbeCoverage
 
 # The BPF ring buffer came with 5.8.
 _OLDEST_KERNEL = (5, 8)
@@ -208,12 +208,12 @@ def as_text(checks: Sequence[Check]) -> Iterator[str]:
             yield f"{'':<4}  {'':<{width}}  -> {printable(check.fix)}"
 
 
-def as_json(checks: Sequence[Check], sights: Sequence[Sight]) -> str:
-    """Returns a JSON object: `checks` with the fields of Check, `probes` with those of Sight."""
+def as_json(checks: Sequence[Check], coverages: Sequence[ProbeCoverage]) -> str:
+    """Returns a JSON object: `checks` with the fields of Check, `probes` with those of ProbeCoverage."""
     return json.dumps(
         {
             "checks": [dataclasses.asdict(check) for check in checks],
-            "probes": [dataclasses.asdict(sight) for sight in sights],
+            "probes": [dataclasses.asdict(coverage) for coverage in coverages],
         }
     )
 

@@ -30,18 +30,17 @@ def examine(path: Path, settings: Settings, *, as_json: bool) -> bool:
     checks = doctor.run(environment, lambda: _database(path))
     recorder = [_recorder(path)] if checks[-1].ok else []
     checks = [*checks, _limits(path, settings), *recorder]
-    folder = (
-        probe_options.tracefs()
-    )  # without tracefs, or permission to read it, there is no coverage to show
-    sights = [] if folder is None else coverage.look(folder, loader.KALLSYMS)
+    # Without tracefs, or permission to read it, nothing is known of what the probes would see.
+    folder = probe_options.tracefs()
+    coverages = [] if folder is None else coverage.look(folder, loader.KALLSYMS)
     if as_json:
-        click.echo(doctor.as_json(checks, sights))
+        click.echo(doctor.as_json(checks, coverages))
     else:
         for line in doctor.as_text(checks):
             click.echo(line)
-        if sights:
+        if coverages:
             click.echo()
-            for line in coverage.as_text(sights):
+            for line in coverage.as_text(coverages):
                 click.echo(line)
     return all(check.ok for check in checks)
 
