@@ -21,7 +21,6 @@ from execaudit.errors import ProbeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 _HEAD_BYTES = 8
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
@@ -173,7 +172,5 @@ class RingBuffer:
     def __enter__(self) -> RingBuffer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()

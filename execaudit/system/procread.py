@@ -18,12 +18,9 @@ import socket
 import struct
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from execaudit.system import fork
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 PATIENCE_S = 1.0
 """How long to wait for the facts of one process. It takes 50 microseconds; on a busy machine, longer."""
@@ -116,9 +113,7 @@ class Reader:
     def __enter__(self) -> Reader:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
 
