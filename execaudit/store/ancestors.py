@@ -11,6 +11,9 @@ These stay, however old they are:
 Of what stays, one user has no more than a share of the history, and all users but root together have no more
 than a larger share. The newest of it stay. A plan by age leaves what is younger, or of unknown age, wherever
 it stands.
+
+Uids without a name are those of a user namespace, which can have thousands. They have one share for each
+login, apart from that of the user who logged in: a process without a login can choose one.
 """
 
 from __future__ import annotations
@@ -70,7 +73,10 @@ _ANCESTORS = (
 )
 
 
-_LINE = "SELECT length(v), launch_id, origin_id FROM exec JOIN argv ON argv.id = argv_id WHERE exec.id = ?"
+_LINE = (
+    "SELECT length(v), user_id, auid, launch_id, origin_id FROM exec JOIN argv ON argv.id = argv_id"
+    " LEFT JOIN launch ON launch.id = launch_id LEFT JOIN origin ON origin.id = origin_id WHERE exec.id = ?"
+)
 
 
 def _length_of_paths(table: str, fields: Iterable[Field]) -> str:
@@ -202,19 +208,20 @@ class _Shares:
     def __init__(self, connection: sqlite3.Connection, max_bytes: int) -> None:
         self._connection = connection
         self._most_of_user, self._left = max_bytes // _USERS_PART, max_bytes // _ALL_PART
-        self._taken: Counter[int | None] = Counter()
+        self._taken: Counter[tuple[str, int | None]] = Counter()
         self._counted: set[tuple[str, int]] = set()
 
     def take(self, row: _Row, most_bytes: int) -> bool:
         """Counts an exec with so much of its line, if there is room for it. Says whether there was."""
-        line, *shared = self._connection.execute(_LINE, (row.id,)).fetchone()
+        line, name, login, *shared = self._connection.execute(_LINE, (row.id,)).fetchone()
+        user = ("login", login) if name is None else ("uid", row.uid)
         size = _ROW_BYTES + min(line, most_bytes)
         new = {each for each in zip(_PATHS, shared, strict=True) if each[1] is not None} - self._counted
         for table, number in new:
             size += int(self._connection.execute(_PATHS[table], (number,)).fetchone()[0])
-        if self._taken[row.uid] + size > self._most_of_user or size > self._left:
+        if self._taken[user] + size > self._most_of_user or size > self._left:
             return False
-        self._taken[row.uid] += size
+        self._taken[user] += size
         self._left -= size
         self._counted |= new
         return True

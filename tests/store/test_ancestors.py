@@ -213,6 +213,25 @@ def test_all_users_together_have_a_share(path: Path) -> None:
     assert 500 < len(left(path)) < 1100
 
 
+@pytest.mark.parametrize("login", [1001, _SHE, None])
+def test_uids_without_a_name_have_one_share_for_each_login(path: Path, login: int | None) -> None:
+    """He has a thousand, in a user namespace. Her older program stays, also if he has taken her login uid."""
+    others = [
+        make_event(b"hers", seconds=1, pid=50, uid=_SHE, auid=_SHE),
+        make_event(b"service", seconds=2, pid=51, uid=33),
+    ]
+    his = [
+        make_event(b"%d" % n, seconds=10 + n / 10, pid=100 + n, uid=100_000 + n % 1000, user=None, auid=login)
+        for n in range(3000)
+    ]
+    stored(path, others + his)
+    pruned(path, _MOST, lambda _pid: 0)
+
+    numbers = left(path)
+    assert numbers[:2] == [1, 2]
+    assert 200 < len(numbers) < 420
+
+
 def test_a_pruning_costs_what_is_there_not_what_ever_was(path: Path) -> None:
     """Between a program that runs and the rest there were ten million lines and launches."""
     since, ever = 2, 10**7
