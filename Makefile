@@ -50,17 +50,17 @@ uninstall:
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
 # a time. Then run those that need it for themselves, because they count what happens on the kernel.
 ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system database capture store query output daemon cli)
-BESIDE = $(addprefix tests/live/test_, clock_step.py large_inode.py own_tracefs.py privileges.py record_cli.py \
-	record_command.py renaming.py seen_from_outside.py stopping.py) \
-	tests/systemd $(addprefix tests/hostile/test_, records.py starts.py)
+BESIDE = $(addprefix tests/live/test_, build.py clock_step.py faults.py full_disk.py large_inode.py own_tracefs.py \
+	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \
+	tests/systemd $(addprefix tests/hostile/test_, records.py sinks.py starts.py)
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
 ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
-	@$(PYTEST) --numprocesses 2 --dist loadfile $(ROOMS) $(BESIDE)
-	@$(PYTEST) tests/live tests/systemd tests/hostile $(addprefix --ignore=, $(BESIDE))
+	@$(PYTEST) --numprocesses 2 --dist loadfile $(BESIDE) $(ROOMS)
+	@$(PYTEST) tests/live tests/hostile $(addprefix --ignore=, $(BESIDE))
 endif
 
 # Hypothesis sets the marker; see tests/conftest.py. A failing test prints the line that makes it fail again.
