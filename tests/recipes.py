@@ -74,8 +74,11 @@ def examples(text: str) -> list[Step]:
 class Asker:
     """Runs commands with the page's history as the default one."""
 
-    def __init__(self, store: Store, history: Path, folder: Path) -> None:
-        """Writes a script named execaudit into `folder`, which must be empty."""
+    def __init__(self, store: Store | None, history: Path, folder: Path) -> None:
+        """Writes a script named execaudit into `folder`, which must be empty.
+
+        Without a store, nobody records the history.
+        """
         self._store, self._history = store, history
         command = folder / "execaudit"
         # Settings of this machine must not affect the page.
@@ -97,7 +100,8 @@ class Asker:
 
         The line `complete until` comes last, as it does on a terminal.
         """
-        self._store.append((), seen_ns=clock.wall_ns())  # a recorder does this each minute
+        if self._store is not None:
+            self._store.append((), seen_ns=clock.wall_ns())  # a recorder does this each minute
         terminal = Terminal()
         fcntl.ioctl(terminal.theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, _COLUMNS, 0, 0))
         with (
@@ -128,6 +132,15 @@ def asker(folder: Path) -> Iterator[Asker]:
     commands.mkdir()
     with recorded(history) as store:
         yield Asker(store, history, commands)
+
+
+def asker_of_copy(folder: Path) -> Asker:
+    """Makes the page's history in an empty folder. Nobody records it, as a reader's own copy."""
+    history, commands = folder / "incident.db", folder / "bin"
+    commands.mkdir()
+    with recorded(history):
+        pass
+    return Asker(None, history, commands)
 
 
 def _rewrite(page: str) -> str:
