@@ -30,6 +30,8 @@ def gap_line(gap: Gap, zone: tzinfo | None) -> str:
     end = zone_text(gap.to_ns + _ROUND_UP_NS, zone)
     if gap.reason is GapReason.CLOCK:
         return f"gap: the clock was stepped between {start} and {end}: times around it mislead (clock)"
+    if gap.reason is GapReason.RECORDER_STOPPED:
+        return f"gap: nobody recorded {printable(gap.host)} between {start} and {end}"
     missed = []
     if gap.count is None:
         missed.append("an unknown number of execs")

@@ -272,6 +272,16 @@ def test_a_gap_is_one_line(count: int | None, exits: int, counted: str) -> None:
     ) == gap_line(gap, UTC)
 
 
+def test_a_time_without_a_recorder_has_no_count() -> None:
+    """The gap that a recorder stores when it starts reads as one that a command found."""
+    start, end = 1_795_356_307_123_999_999, 1_795_356_307_300_000_001
+    gap = Gap("web\n1", Nanoseconds(start), Nanoseconds(end), GapReason.RECORDER_STOPPED, None)
+
+    assert (
+        "gap: nobody recorded web\\n1 between 2026-11-22 14:05:07.123 and 2026-11-22 14:05:07.301"
+    ) == gap_line(gap, UTC)
+
+
 def test_a_step_of_the_clock_is_no_loss() -> None:
     """Nothing was missed, but times are not what they seem."""
     start, end = 1_795_356_307_123_999_999, 1_795_356_307_300_000_001
