@@ -133,7 +133,7 @@ def _status_of(error: Exception) -> int:
         return _USAGE
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "execaudit"
-        _say(f"{command}: {error.format_message()} (see `{command} --help`)")
+        _say(f"{command}: {error.format_message().removesuffix('.')} (see `{command} --help`)")
         return error.exit_code
     if isinstance(error, click.ClickException):
         _say(f"execaudit: {error.format_message()}")

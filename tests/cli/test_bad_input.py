@@ -57,7 +57,7 @@ QUERY = [
     ("export --host db1 -o ''", 1, "-o"),
     (f"export --host db1 -o {LONG}", 1, "File name too long"),
     ("nosuch", 2, "nosuch"),
-    ("quer", 2, "(see `execaudit --help`)"),
+    ("quer", 2, "'quer' (see `execaudit --help`)"),
     ("db nosuch", 2, "nosuch"),
     ("db info extra", 2, "extra"),
     ("--nosuch query", 2, "--nosuch"),
