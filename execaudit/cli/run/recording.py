@@ -144,7 +144,7 @@ def _reload(state: State, targets: Targets, monitor: Monitor, recorder: Recorder
     try:
         wanted = upkeep(reload(state.settings()))
     except ExecauditError as exc:
-        log.error("configuration_refused", reason=str(exc), todo="correct it; until then the old one holds")
+        log.error("configuration_refused", reason=str(exc), todo="until then the old settings hold")
     else:
         monitor.textfile = wanted.textfile
         targets.retention.limits = wanted.limits
