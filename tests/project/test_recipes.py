@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _RECIPES = recipes(PAGE.read_text(encoding="utf-8"))
 _FEWEST = 15
-# What the steps with jq share: they must leave out the gaps at the end of JSON lines. Only `running` differs
-# where nobody records, and the step that asks for it finds nothing there.
+# Steps with jq must leave out the gaps at the end of JSON lines. Where nobody records, nothing is `running`:
+# the step that asks for that finds nothing.
 _WITH_JQ = [
     recipe
     for recipe in _RECIPES
