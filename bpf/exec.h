@@ -165,7 +165,13 @@ int on_exec_exe(void *ctx)
 		e->head.len = n;
 		s->pos = pos + n;
 	}
-	if (send_first(s, EA_EXEC_SHARE, 0) < 0 || e->head.flags & EA_LAST)
+	if (send_first(s, EA_EXEC_SHARE, 0) < 0) {
+		/* Nothing else says that the program which it replaced has ended. */
+		if (e->replaces)
+			COUNT_ACCOUNT_LOSS(s->account, exits);
+		return 0;
+	}
+	if (e->head.flags & EA_LAST)
 		return 0;
 	exec_stages.call(ctx, EXEC_STAGE_MORE);
 	COUNT_LOSS(records);

@@ -136,7 +136,8 @@ struct ea_exit {
 struct ea_loss {
 	__u64 execs;   /* execs of which no record could be sent: they are not in the history */
 	__u64 records; /* argv records that the ring refused: their exec is in the history, marked lost */
-	__u64 exits;   /* ends of programs that could not be sent */
+	__u64 exits;   /* ends of programs that could not be sent, by their record or by that of the exec that
+			* replaced them */
 	__u64 images;  /* processes whose lineage could not be kept */
 	__u64 returns; /* execs whose return the kernel did not show to the probe: not in the history */
 };

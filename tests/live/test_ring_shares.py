@@ -163,6 +163,29 @@ def test_three_users_together_leave_room_for_a_fourth(ring: Unread) -> None:
     assert {uid for uid in ring.lost_by() if uid} == {NOBODY, *_OTHERS}
 
 
+def test_the_end_of_what_a_lost_exec_replaced_is_lost_too(ring: Unread) -> None:
+    """Nothing else says that the program has ended. An exec in a child of its own replaces nothing."""
+    times, long = 20, b"D" * 8000
+
+    def losses() -> tuple[int, int]:
+        ring.probe.losses()
+        return ring.probe.losses_by_account().get(NOBODY, (0, 0))
+
+    def replace() -> None:
+        for _ in range(times):
+            pid = os.posix_spawn("/bin/sh", [b"sh", b"-c", b'exec /bin/true "$0"', long], {})
+            assert os.waitpid(pid, 0)[1] == 0
+
+    _as(NOBODY, lambda: _start(b"true", long, times=_RING_BYTES // len(long)))
+    before = losses()
+    _as(NOBODY, replace)
+    after = losses()
+    _read(ring)
+
+    assert before[0] > 0
+    assert (2 * times, times) == (after[0] - before[0], after[1] - before[1])
+
+
 def test_room_is_there_again_when_the_ring_was_read(ring: Unread) -> None:
     """A share is of what waits, not of what was ever sent: all that goes round the ring is there."""
     seen = 0
