@@ -22,6 +22,8 @@ _TRUTH = Path(__file__).parents[1] / "truth"
 _FLAGS = ("-static", "-O1", "-Wall")
 _BARE = ("-static", "-O1", "-nostdlib", "-ffreestanding")
 _ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
+NEIGHBOUR = 65_533
+"""Another user, who means no harm."""
 # In a user namespace of the user's own, in which that user is root.
 AS_ROOT_OF_HIS_OWN = ("unshare", "--user", "--map-root-user", "--mount")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.commands import NOBODY, PATIENCE
-from tests.hostile.attacker import new_word
+from tests.hostile.attacker import NEIGHBOUR, new_word
 
 if TYPE_CHECKING:
     from tests.hostile.attacker import Attacker
@@ -22,17 +22,47 @@ def dropped(service: Service) -> int:
     return int(count)
 
 
+def await_accounted(service: Service, count: int, before: int, *filters: str) -> None:
+    """Returns when so many of his execs are in the history, or in gaps that are new."""
+    # A gap is stored some seconds after the loss, because those that follow each other are joined.
+    deadline = time.monotonic() + PATIENCE
+    while len(service.rows(*filters)) + dropped(service) - before < count:
+        assert time.monotonic() < deadline, service.said()
+        time.sleep(0.5)
+
+
 @pytest.mark.parametrize(("count", "size"), [(20_000, 4000), (1500, 60_000)])
 def test_failed_execs_with_long_arguments(
     service: Service, attacker: Attacker, honest: Honest, count: int, size: int
 ) -> None:
-    """Beside them all others' execs are there."""
-    with attacker.start(attacker.program("failing"), str(count), str(size), new_word()) as flood:
+    """Beside them all others' execs are there, those of another user too; and none of his is lost unsaid."""
+    word, theirs, before = new_word(), new_word(), dropped(service)
+    with attacker.start(attacker.program("failing"), str(count), str(size), word) as flood:
         honest.run(40)
+        attacker.run(attacker.program("storm"), attacker.noop, "40", theirs, "0", user=NEIGHBOUR)
         assert flood.communicate()[0] == b"%d\n" % count
     honest.await_stored(service)
 
     assert set() == honest.missing_in(service)
+    assert 40 == len(service.rows("--comm", "noop", "--args", theirs))
+    await_accounted(service, count, before, "--failed", "--args", word)
+
+
+def test_arguments_that_are_nowhere(service: Service, attacker: Attacker, honest: Honest) -> None:
+    """Each second one of thousands: they are many records, and each such place is said in the row."""
+    word, theirs, before = new_word(), new_word(), dropped(service)
+    with attacker.start(attacker.program("torn"), "150", word) as flood:
+        honest.run(40)
+        attacker.run(attacker.program("storm"), attacker.noop, "40", theirs, "0", user=NEIGHBOUR)
+        assert flood.communicate()[0] == b"150\n"
+    honest.await_stored(service)
+
+    assert set() == honest.missing_in(service)
+    assert 40 == len(service.rows("--comm", "noop", "--args", theirs))
+    await_accounted(service, 150, before, "--failed", "--args", word)
+    rows = service.rows("--failed", "--args", word)
+    assert 0 < len(rows)
+    assert all(row["truncated"] in {"fault", "lost"} and len(row["argv_missing"]) > 100 for row in rows)
 
 
 def test_argument_lists_as_long_as_the_kernel_allows(
@@ -59,8 +89,4 @@ def test_orphans(service: Service, attacker: Attacker, honest: Honest) -> None:
     honest.await_stored(service)
 
     assert set() == honest.missing_in(service)
-    # A gap is stored some seconds after the loss, because those that follow each other are joined.
-    deadline = time.monotonic() + PATIENCE
-    while len(service.rows("--comm", "noop", "--args", word)) + dropped(service) - before < 2000:
-        assert time.monotonic() < deadline, service.said()
-        time.sleep(0.5)
+    await_accounted(service, 2000, before, "--comm", "noop", "--args", word)

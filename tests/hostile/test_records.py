@@ -150,6 +150,31 @@ def test_execs_that_seccomp_refuses_beside_32_bit_programs_of_another_user(
     assert [(str(attacker.noop), [str(attacker.noop), word])] * (times + 1) == asked
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="needs a kernel that runs 32-bit x86 programs")
+@pytest.mark.parametrize("renumbered", [False, True])
+def test_32_bit_programs_that_execute_each_other(
+    service: Service, attacker: Attacker, honest: Honest, *, renumbered: bool
+) -> None:
+    """The kernel shows the probe no such call. Each exec is recorded, and so is the refusal after them."""
+    word = new_word()
+    first, second = str(attacker.hop32), str(attacker.own / f"other32-{word}")
+    shutil.copy(first, second)
+    attacker.run(attacker.program("at_once"), "100", first, second, first, "/nowhere", user=NOBODY - 1)
+    line = [first, second, first, attacker.program("seccomp"), "errno", str(attacker.noop), word]
+    before = [attacker.program("renumber")] if renumbered else []
+    attacker.run(*before, *line, status=errno.EPERM)
+    honest.await_stored(service)
+
+    rows = sorted(service.rows("--args", word), key=lambda row: str(row["time"]))[len(before) :]
+    assert [(path, line[at:]) for at, path in enumerate(line[:4])] + [(line[-2], line[-2:])] == [
+        _asked_for(row) for row in rows
+    ]
+    assert [None] * 4 + ["EPERM"] == [row["errno"] for row in rows]
+    assert 1 == len({row["pid"] for row in rows})
+    assert [row["id"] for row in rows[:-1]] == [row["parent_id"] for row in rows[1:]]
+    assert ["replaced"] * 3 + ["exited"] == [row["ended"] for row in rows[:-1]]
+
+
 @pytest.mark.parametrize(("verdict", "status"), [("errno0", 0), ("trap", -31), ("kill", -31), ("strict", -9)])
 def test_attempts_that_seccomp_hides(
     service: Service, attacker: Attacker, honest: Honest, verdict: str, status: int

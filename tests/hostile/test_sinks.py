@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from tests.commands import NOBODY
-from tests.hostile.attacker import new_word
+from tests.hostile.attacker import NEIGHBOUR, new_word
 from tests.hostile.service import Service
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from tests.hostile.attacker import Attacker
     from tests.hostile.honest import Honest
     from tests.hostile.service import Installed
-
-NEIGHBOUR = 65_533
 
 
 @contextlib.contextmanager
