@@ -157,7 +157,7 @@ def test_32_bit_programs_that_execute_each_other(
 ) -> None:
     """The kernel shows the probe no such call. Each exec is recorded, and so is the refusal after them."""
     word = new_word()
-    first, second = str(attacker.hop32), str(attacker.own / f"other32-{word}")
+    first, second = str(attacker.hop32), str(attacker.own / f"other32-{new_word()}")
     shutil.copy(first, second)
     attacker.run(attacker.program("at_once"), "100", first, second, first, "/nowhere", user=NOBODY - 1)
     line = [first, second, first, attacker.program("seccomp"), "errno", str(attacker.noop), word]
@@ -165,7 +165,8 @@ def test_32_bit_programs_that_execute_each_other(
     attacker.run(*before, *line, status=errno.EPERM)
     honest.await_stored(service)
 
-    rows = sorted(service.rows("--args", word), key=lambda row: str(row["time"]))[len(before) :]
+    found = service.rows("--args", word, "--user", str(NOBODY))
+    rows = sorted(found, key=lambda row: str(row["time"]))[len(before) :]
     assert [(path, line[at:]) for at, path in enumerate(line[:4])] + [(line[-2], line[-2:])] == [
         _asked_for(row) for row in rows
     ]
