@@ -61,8 +61,8 @@ def gaps_of(recorded: Recorded) -> list[Row]:
     """Returns the gaps in the database, in the form of the JSON log."""
     with contextlib.closing(sqlite3.connect(recorded.db)) as connection:
         return [
-            {"kind": "gap", "from": low, "to": high, "reason": reason, "count": count}
-            for low, high, reason, count in connection.execute(
-                "SELECT ts_from, ts_to, reason, count FROM gap"
+            {"kind": "gap", "from": low, "to": high, "reason": reason, "count": count, "uid": uid}
+            for low, high, reason, count, uid in connection.execute(
+                "SELECT ts_from, ts_to, reason, count, uid FROM gap"
             )
         ]
