@@ -10,6 +10,8 @@ import hashlib
 from array import array
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from execaudit.store.bulk_insert import BulkInsert
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Hashable, Sequence
@@ -83,11 +85,12 @@ class Interned(Recent[_Value]):
         """`numbers` of rows, an even number, that are known by number alone, eight bytes each."""
         super().__init__(megabytes=megabytes, entry_bytes=entry_bytes)
         self._last = f"SELECT max(id) FROM {table}"  # noqa: S608  # ours
-        marks = ", ?" * len(columns)
-        self._insert = f"INSERT INTO {table} (id, {', '.join(columns)}) VALUES (?{marks})"  # noqa: S608  # ours
+        self._rows = BulkInsert(table, ("id", *columns))
         self._row_of = f"SELECT {', '.join(columns)} FROM {table} WHERE id = ?"  # noqa: S608  # ours
         self._next = 1
         self._new: list[tuple[object, ...]] = []
+        self._has_long = False
+        """One of them has a long text."""
         # Each by the hash of its row: a part of that, to tell others' rows from it, and the number.
         self._numbers = array("Q", bytes(8 * numbers))
         self._execute: Callable[..., sqlite3.Cursor] | None = None
@@ -95,7 +98,7 @@ class Interned(Recent[_Value]):
     def load(self, connection: sa.Connection, *, first: int = 1) -> None:
         """Forgets everything, and goes on after the last id; at `first`, if that is later."""
         self.forget()
-        self._new.clear()
+        self._new, self._has_long = [], False
         # Past SQLAlchemy, which takes ten times as long for a row.
         driver = connection.connection.driver_connection
         self._execute = None if driver is None else driver.execute
@@ -112,6 +115,7 @@ class Interned(Recent[_Value]):
             number = self._next
             self._next += 1
             self._new.append((number, *row))
+            self._has_long = True
             return number
         hashed = hash(row)
         tag, place = hashed >> 16 & _TAG, hashed % len(self._numbers) & ~1
@@ -141,8 +145,9 @@ class Interned(Recent[_Value]):
     def flush(self, connection: sa.Connection) -> None:
         """Writes the values that are new."""
         if self._new:
-            connection.exec_driver_sql(self._insert, self._new)
-            self._new = []
+            insert = self._rows.insert_each if self._has_long else self._rows.insert
+            insert(connection, self._new)
+            self._new, self._has_long = [], False
         self.evict()
 
 
