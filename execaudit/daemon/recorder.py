@@ -50,6 +50,10 @@ _REST_POLL_SECONDS = 0.5
 _REST_SECONDS = 1.0
 # Bytes of records that may wait for the storing thread; the ring holds what comes then.
 _QUEUE_BYTES = 64 * 1024 * 1024
+# Sinks tidy up while no records wait, and after so long also beside records that do.
+_UNTIDY_SECONDS = 60.0
+# Between two steps of that, which take about as long: a history without an index must not fill a processor.
+_BREATH_SECONDS = 0.01
 # After this, users' names are looked up anew: a name may have come too late, or may have changed.
 _NAMES_SECONDS = 60.0
 # A shorter stop logs no progress.
@@ -126,6 +130,7 @@ class Recorder:
         self._seen_ns = begun.since_ns
         self._gap_log = GapLog()
         self._named = time.monotonic()
+        self._is_tidy, self._tidied = False, time.monotonic()
         self._unstored, self._unstored_since = Lost(), begun.since_ns
         gaps = []
         if begun.stopped_ns is not None:
@@ -284,10 +289,26 @@ class Recorder:
                     self._host = self._new_host
                     self._assembler.rename(self._host)
                     log.info("host_renamed", host=self._host)
+                self._tidy()
             if done:
                 self._finish()
                 return
             rests = captured is None and not batch and not len(self._assembler) and not self._is_busy()
+
+    def _tidy(self) -> None:
+        """Lets the sinks do what can wait, in small steps, until records wait."""
+        while not self._is_tidy and self._capturing and not self._queue:
+            self._tidied = time.monotonic()
+            self._tidy_once()
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or not self._capturing, _BREATH_SECONDS)
+        if not self._is_tidy and time.monotonic() - self._tidied >= _UNTIDY_SECONDS:
+            self._tidy_once()
+
+    def _tidy_once(self) -> None:
+        more: list[bool] = []
+        self._for_each_sink(lambda sink: more.append(sink.tidy()))
+        self._is_tidy = not any(more)
 
     def _is_busy(self) -> bool:
         return bool(self._gap_log) or any(sink.is_busy() for sink in self._sinks)
@@ -344,6 +365,7 @@ class Recorder:
         self._exits += len(exits)
         self._execs += sum(event.kind is not Kind.SNAPSHOT for event in events)
         self._for_each_sink(lambda sink: sink.accept(finished))
+        self._is_tidy &= not events
 
     def _finish(self) -> None:
         self._for_each_sink(lambda sink: sink.finish())

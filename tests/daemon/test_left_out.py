@@ -269,5 +269,7 @@ def test_what_indexing_meets_is_no_warning(
     monkeypatch.setattr(argv_index.Indexing, "step", step)
     with Store(tmp_path / "h.db") as store:
         begin_run(store)
+        sink = DatabaseSink(store, host=HOST)
+        sink.accept(batch_of(GOOD))
         with pytest.raises(ends):
-            DatabaseSink(store, host=HOST).accept(batch_of(GOOD))
+            sink.tidy()

@@ -138,6 +138,59 @@ def test_a_full_queue_costs_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(waits[2:])) == 1
 
 
+class UntidySink(KeepingSink):
+    """Has so many steps of work that can wait, and notes how many execs it had at each."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.left = steps
+        self.tidied_at: list[int] = []
+        self.is_done = threading.Event()
+
+    def tidy(self) -> bool:
+        """Does one of them."""
+        self.tidied_at.append(len(self.events))
+        self.left -= 1
+        if self.left <= 0:
+            self.is_done.set()
+        return self.left > 0
+
+
+def test_sinks_tidy_up_when_no_records_wait() -> None:
+    """All that can wait is done, after the execs, though no more of them come."""
+    ring, sink = FakeRing(100_000), UntidySink(5)
+    for number in range(1, 4):
+        ring.emit(exec_record(number))
+
+    record(ring, sink, should_stop=lambda: sink.is_done.wait(0.01))
+
+    assert [3] * 5 == sink.tidied_at[:5]
+
+
+def test_sinks_do_not_tidy_up_while_records_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that wait come first, but not for ever: then there is a step after each batch."""
+    monkeypatch.setattr(recorder, "_FLUSH_EVENTS", 1)
+    source = FakeSource([[exec_record(number)] for number in range(1, 41)])
+
+    class BusySink(UntidySink):
+        """Is slower than the records come."""
+
+        def accept(self, batch: Finished) -> None:
+            assert source.emptied.wait(30)
+            super().accept(batch)
+
+    patient = BusySink(10)
+    record(source, patient)
+    # Before the first exec is read, nothing waits.
+    assert {0, 40} >= {*patient.tidied_at}
+
+    monkeypatch.setattr(recorder, "_UNTIDY_SECONDS", 0.0)
+    source = FakeSource([[exec_record(number)] for number in range(1, 41)])
+    waited = BusySink(10)
+    record(source, waited)
+    assert [*range(1, 10)] == [count for count in waited.tidied_at if count][:9]
+
+
 def test_waiting_in_the_queue_does_not_make_an_exec_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """An exec whose records came together is whole, though storing the first ones took long."""
     now_ns = 0

@@ -72,6 +72,19 @@ class DatabaseSink(Sink):
         """Says whether something waits, or old execs are being deleted."""
         return self.waits() or (self._retention is not None and self._retention.is_busy())
 
+    def tidy(self) -> bool:
+        """Indexes a little. A failure costs no events: it is tried again a minute later."""
+        if self.waits() or time.monotonic() < self._next_index:
+            return False
+        try:
+            return self._store.index()
+        except DamagedStoreError:
+            raise
+        except StoreError as exc:
+            self._next_index = time.monotonic() + _INDEX_AGAIN_SECONDS
+            log.warning("not_indexed", reason=str(exc))
+            return False
+
     def finish(self) -> None:
         """Tries for the last time. Raises StoreError with how many execs are not in the history."""
         if self._retention is not None and (gaps := self._retention.take_gaps()):
@@ -102,20 +115,7 @@ class DatabaseSink(Sink):
             self._ballast.restore()
         if self._retention is not None:
             self._retention.work(self._store)
-        self._index()
         return None
-
-    def _index(self) -> None:
-        """Indexes a little after each batch. A failure costs no events: it is tried again a minute later."""
-        if time.monotonic() < self._next_index:
-            return
-        try:
-            self._store.index()
-        except DamagedStoreError:
-            raise
-        except StoreError as exc:
-            self._next_index = time.monotonic() + _INDEX_AGAIN_SECONDS
-            log.warning("not_indexed", reason=str(exc))
 
     def _write(self) -> None:
         if not self._store.is_current():

@@ -29,6 +29,10 @@ class Sink(Protocol):
         """Says whether it wants to be called again soon, with an empty batch if there is no other."""
         return False
 
+    def tidy(self) -> bool:
+        """Does a few milliseconds of what can wait. Returns whether more of it is left."""
+        return False
+
     def finish(self) -> None:
         """Takes no more batches. Returns when all is written; raises ExecauditError when that cannot be."""
         return
