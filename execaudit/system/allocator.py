@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
+import inspect
 import sys
+from types import ModuleType
 
 _LIBC = ctypes.CDLL(None)
 # mallopt(3), malloc.h.
@@ -17,9 +20,39 @@ _FREE_AT_THE_END_BYTES = 128 * 1024
 # assembly.
 _LOOK_FOR_CYCLES_AT = 5_000
 
-# Modules of TLS, 4.6 MB in memory. asyncio (which SQLAlchemy imports) and hashlib import them, and work
-# without them.
-_LEFT_OUT = ("ssl", "_hashlib")
+# Modules that others import if they are there, and work without: of TLS (asyncio and hashlib), and to
+# compress (shutil). They take 5 MB in memory.
+_LEFT_OUT = ("ssl", "_hashlib", "bz2", "lzma")
+
+
+class _Cancelled(BaseException):
+    """Stands for asyncio's CancelledError, which nothing raises here."""
+
+
+# Modules that SQLAlchemy and structlog import and do not use: 3 MB in memory. With what they look up in them
+# when they are imported, or while they handle an error: that must not import anything.
+_NOT_YET: dict[str, dict[str, object]] = {
+    "asyncio": {
+        "iscoroutine": inspect.iscoroutine, "TimeoutError": TimeoutError, "CancelledError": _Cancelled,
+    },
+    "importlib.metadata": {},
+}  # fmt: skip
+
+
+class _Later(ModuleType):
+    """Stands for a module until something else of it is used, as Alembic does; then it is that module.
+
+    (importlib's LazyLoader does not help: in Python 3.11 each import of its module loads it.)
+    """
+
+    def __getattr__(self, name: str) -> object:
+        # Who looks through all modules asks for the rest of these; __path__ is asked for to import from it.
+        if name.startswith("__") and name != "__path__":
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        vars(self).update(vars(importlib.import_module(self.__name__)))
+        return vars(self)[name]
 
 
 def leave_out() -> None:
@@ -27,6 +60,14 @@ def leave_out() -> None:
     for name in _LEFT_OUT:
         # None: importing it raises ImportError (docs.python.org/3/reference/import.html#the-module-cache).
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # the documentation allows None
+    for name, known in _NOT_YET.items():
+        if name not in sys.modules:
+            later = _Later(name)
+            vars(later).update(known)
+            sys.modules[name] = later
+            package, _, last = name.rpartition(".")
+            if package:
+                setattr(sys.modules[package], last, later)
 
 
 def configure() -> None:
