@@ -69,6 +69,7 @@ class CsvLines:
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
         self._where = lru_cache(_REMEMBERED)(self.where)
+        self._id = lru_cache(_REMEMBERED)(encode_id)
         shared = SharedFields(self._cell, _REMEMBERED)
         self.launch, self.origin = shared.launch, shared.origin
         self._arguments = lru_cache(_REMEMBERED)(self.arguments)
@@ -83,7 +84,7 @@ class CsvLines:
         arguments = self._arguments if len(argv) <= _SHORT else self.arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
-            f"{event.id},{'' if parent is None else record.shared_id(parent)},{utc_text(time_ns)},"
+            f"{event.id},{'' if parent is None else self._id(parent)},{utc_text(time_ns)},"
             f"{self._where(host, boot_id, kind)},{pid},{tid},{'' if ppid is None else ppid},"
             f"{','.join(before_arguments(shared))},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
             f"{command},{'' if truncated is None else truncated.value},{missing},"

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from execaudit.fields import Field
 
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
-# How many launches, and how many origins, are remembered. A host uses few at a time. One may have several
-# paths of 4 KB.
+# How many launches, origins and ids of parents are remembered, of each. A host uses few at a time. A launch
+# may have several paths of 4 KB.
 _REMEMBERED = 256
 _SHORT = 1024
 _REMEMBERED_OF_HISTORY = 4096
@@ -53,6 +53,8 @@ class JsonLines:
         """Remembers so many texts of each kind; with `arguments`, those of short command lines too."""
         shared = SharedFields(_member, remembered)
         self._launch, self._origin = shared.launch, shared.origin
+        self._id = lru_cache(remembered)(encode_id)
+        """Many execs share a parent, and to make an id is slow."""
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
 
     def line(self, event: ExecEvent) -> str:
@@ -68,7 +70,7 @@ class JsonLines:
         arguments = self._arguments if len(argv) <= _SHORT else _arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
-            f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else record.shared_id(parent))},'
+            f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else self._id(parent))},'
             f'"time":"{utc_text(time_ns)}",{_where(host, boot_id, kind)},"pid":{pid},"tid":{tid},'
             f'"ppid":{"null" if ppid is None else ppid},{",".join(before_arguments(shared))},'
             f'"argv":{words},"argc":{"null" if argc is None else argc},'

@@ -30,8 +30,6 @@ GAP_FIELDS = tuple(field.name for field in fields.GAP_FIELDS)
 is_plain = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
 """Says whether argv has arguments, no argument needs quotes in a shell or JSON, and the first has no `=`."""
 _MINOR_BITS = 20
-shared_id = lru_cache(maxsize=4096)(encode_id)
-"""encode_id with a memory, for parents: many execs share one, and to make an id is slow."""
 
 
 class Missing(NamedTuple):

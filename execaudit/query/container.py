@@ -37,7 +37,8 @@ _VIRTUAL_MACHINE = b"qemu-"
 _ID_DIGITS, _SHORTEST_PREFIX = 64, 4
 
 
-@lru_cache(maxsize=4096)
+# A path may have 4 KB, and its user may make many.
+@lru_cache(maxsize=512)
 def container_id(cgroup: bytes | None) -> str | None:
     """Returns the full id of the container, or the machine's name; None if there is none."""
     if cgroup is None:
