@@ -6,10 +6,9 @@ is one text for each run of adjacent fields, and a line puts the texts of the ru
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from execaudit.fields import FIELDS, Part
 
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 
     _Texts = tuple[str, ...]
     _Values = Launch | Origin
+
+# Longer texts are made anew each time. A launch may have five paths of 4 KB, and a user may make many.
+_LONGEST_REMEMBERED = 2048
 
 _RUNS = [(part, [*fields]) for part, fields in groupby(FIELDS, key=lambda field: field.part)]
 _LAUNCH_RUNS, _ORIGIN_RUNS = (
@@ -45,22 +47,37 @@ after_arguments = _in_order(field for field in _SHARED if field in FIELDS[_ARGV_
 """The same for the fields after errno."""
 
 
+class Remembered(dict[object, tuple[str, ...]]):
+    """Texts by the values that they are made of. Of those that are not there, `make` makes them.
+
+    It is a dict because a look into it must take no call of Python. It forgets all when there are too many.
+    """
+
+    def __init__(self, make: Callable[[Any], _Texts], most: int) -> None:
+        super().__init__()
+        self._make, self._most = make, most
+
+    def __missing__(self, values: object) -> _Texts:
+        texts = self._make(values)
+        if sum(map(len, texts)) <= _LONGEST_REMEMBERED:
+            if len(self) >= self._most:
+                self.clear()
+            self[values] = texts
+        return texts
+
+
 class SharedFields:
     """Makes texts of launches and origins, and remembers them."""
 
     def __init__(self, text: Callable[[Field, object], str], remembered: int) -> None:
         """`text` makes the text of one field and its value; `remembered` launches and origins are kept."""
         self._text = text
-        self.launch = lru_cache(remembered)(self._launch)
+        self.launches = Remembered(lambda launch: self._texts(launch, _LAUNCH_RUNS), remembered)
+        self.origins = Remembered(lambda origin: self._texts(origin, _ORIGIN_RUNS), remembered)
+        self.launch: Callable[[Launch], _Texts] = self.launches.__getitem__
         """Returns the texts of a launch's runs."""
-        self.origin = lru_cache(remembered)(self._origin)
+        self.origin: Callable[[Origin], _Texts] = self.origins.__getitem__
         """Returns the texts of an origin's runs."""
-
-    def _launch(self, launch: Launch) -> _Texts:
-        return self._texts(launch, _LAUNCH_RUNS)
-
-    def _origin(self, origin: Origin) -> _Texts:
-        return self._texts(origin, _ORIGIN_RUNS)
 
     def _texts(self, values: _Values, runs: list[list[Field]]) -> _Texts:
         return tuple(

@@ -13,6 +13,7 @@ from execaudit.event import End
 from execaudit.exec_id import ExecKey
 from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.record import to_record
+from execaudit.output.shared_fields import SharedFields
 from tests.events import events, tasks
 from tests.output.test_record import EVENT
 
@@ -47,3 +48,17 @@ def test_it_is_the_record(event: ExecEvent, parent: ExecKey | None, end: End | N
     assert line.isascii()
     assert line.isprintable()
     assert to_record(event) == json.loads(line)
+
+
+def test_texts_that_are_remembered_are_few_and_short() -> None:
+    """A user who starts programs by long names, each time others, does not fill the recorder's memory."""
+    shared = SharedFields(lambda field, value: f"{field.name}={value}", 100)
+    for number in range(1000):
+        long = EVENT.launch._replace(filename=b"%d" % number + b"x" * 4000)
+        assert f"filename={long.filename!r}" in ",".join(shared.launch(long))
+    assert not shared.launches
+    for number in range(1000):
+        short = EVENT.launch._replace(inode=number)
+        assert f"inode={number}," in ",".join(shared.launch(short)) + ","
+        assert shared.launch(short) is shared.launch(short)
+        assert len(shared.launches) <= 100
