@@ -6,6 +6,7 @@ times execs are missing, and whose they were.
 
 from __future__ import annotations
 
+import pickle
 from collections import deque
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +26,10 @@ _EXIT_BYTES = 400
 # The same for what a command line lacks; one can have 7900 such places. In a line of the JSON log each takes
 # half of this.
 _HOLE_BYTES = 100
+# About so many bytes wait as objects, and later batches are packed. One large block goes back to the system
+# when it is freed. Of many small objects some stay, and keep the memory around them from being freed: when a
+# sink had once been slow, the recorder took 14 MB more for good.
+_MOST_AS_OBJECTS = 1024 * 1024
 # So many gaps that wait are kept apart; more are joined.
 _MOST_GAPS = 100
 _ROOT = 0
@@ -102,7 +107,11 @@ class _Waiting:
     """A batch, and what was dropped of it or beside it."""
 
     def __init__(self, batch: Finished, from_ns: Nanoseconds) -> None:
-        self.batch, self.from_ns = batch, from_ns
+        self._batch: Finished | None = batch
+        self._packed = b""
+        self._execs = 0
+        """Of a packed batch."""
+        self.from_ns = from_ns
         self.shares: dict[int | None, int] | None = None
         """None: not weighed yet."""
         self.lost = Lost()
@@ -110,6 +119,41 @@ class _Waiting:
         """When the last exec of these was. `seen_ns` can be earlier: not all until then need be finished."""
         self.told: Finished | None = None
         """What first() returned. It may be being written, so it is not changed."""
+
+    @property
+    def batch(self) -> Finished:
+        """The batch, which is unpacked and stays so."""
+        if self._batch is None:
+            self._batch = pickle.loads(self._packed)  # noqa: S301  # pack() made it
+            self._packed = b""
+        return self._batch
+
+    @batch.setter
+    def batch(self, batch: Finished) -> None:
+        self._batch, self._packed = batch, b""
+
+    @property
+    def is_packed(self) -> bool:
+        """Says whether it waits as bytes."""
+        return self._batch is None
+
+    def pack(self) -> None:
+        """Keeps the batch as bytes. To be called when it has been weighed."""
+        if self._batch is None or not (self._batch.events or self._batch.exits):
+            return
+        try:
+            self._packed = pickle.dumps(self._batch, pickle.HIGHEST_PROTOCOL)
+        except Exception:  # noqa: BLE001  # a bad event may have anything: the sink finds and says it
+            return
+        self._execs, self._batch = _execs(self._batch.events), None
+
+    def execs(self) -> int:
+        """Returns how many execs of it there are, without those that were dropped."""
+        return self._execs if self._batch is None else _execs(self._batch.events)
+
+    def has_events(self) -> bool:
+        """Says whether there is more in it than gaps."""
+        return self._batch is None or bool(self._batch.events or self._batch.exits)
 
 
 class Backlog:
@@ -121,9 +165,9 @@ class Backlog:
     gaps.
     """
 
-    def __init__(self, host: str, most_bytes: int) -> None:
-        """Keeps about so many bytes."""
-        self._host, self._most_bytes = host, most_bytes
+    def __init__(self, host: str, most_bytes: int, *, most_objects: int = _MOST_AS_OBJECTS) -> None:
+        """Keeps about so many bytes; beyond `most_objects` of them, batches wait packed."""
+        self._host, self._most_bytes, self._most_objects = host, most_bytes, most_objects
         self._waiting: deque[_Waiting] = deque()
         self._held: dict[int | None, int] = {}
         self._shut: set[int | None] = set()
@@ -149,6 +193,8 @@ class Backlog:
             self._hold(entry)
         if not self._join(entry):
             self._waiting.append(entry)
+            if self.size > self._most_objects:
+                entry.pack()
         self._seen_ns = batch.seen_ns
 
     def first(self) -> Finished | None:
@@ -173,7 +219,7 @@ class Backlog:
 
     def execs(self) -> int:
         """Returns how many execs wait, those that were dropped and counted included."""
-        return sum(each.lost.execs + _execs(each.batch.events) for each in self._waiting)
+        return sum(each.lost.execs + each.execs() for each in self._waiting)
 
     def _dropped(self, shares: dict[int | None, int]) -> set[int | None]:
         """Returns the accounts that get no room for a batch. Evicts execs of accounts that hold more."""
@@ -204,10 +250,12 @@ class Backlog:
         self._shut.add(account)
         for entry in reversed(self._waiting):
             if entry.told is None and entry.shares is not None and account in entry.shares:
-                before = entry.shares
+                before, was_packed = entry.shares, entry.is_packed
                 _strip(entry, {account})
                 self._free(before)
                 self._hold(entry)
+                if was_packed:
+                    entry.pack()
                 if entry.shares.get(account, 0) < before[account]:
                     return True
         return False
@@ -233,7 +281,7 @@ class Backlog:
         # A gap that waits alone keeps its place while there is room.
         if not (entry.lost or last.lost) and self.size <= self._most_bytes * 3 // 4:
             return False
-        if any((entry.batch.events, entry.batch.exits, last.batch.events, last.batch.exits)):
+        if entry.has_events() or last.has_events():
             return False
         for each in (last, entry):
             self._free(each.shares or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -53,11 +54,18 @@ def weight(batch: Finished) -> int:
 
 
 @given(
-    st.lists(st.one_of(BATCHES, st.just("write"), st.just("recover")), max_size=40), st.integers(1, 20_000)
+    st.lists(st.one_of(BATCHES, st.just("write"), st.just("recover")), max_size=40),
+    st.integers(1, 20_000),
+    st.sampled_from((0, 5000, 1_000_000)),
 )
-def test_each_exec_is_written_once_or_counted(acts: list[Finished | str], most_bytes: int) -> None:
-    """Whatever comes and whenever the sink goes on: nothing twice, nothing silently dropped, all charged."""
-    backlog = Backlog(HOST, most_bytes)
+def test_each_exec_is_written_once_or_counted(
+    acts: list[Finished | str], most_bytes: int, most_objects: int
+) -> None:
+    """Whatever comes and whenever the sink goes on: nothing twice, nothing silently dropped, all charged.
+
+    Whether batches wait as objects or as bytes.
+    """
+    backlog = Backlog(HOST, most_bytes, most_objects=most_objects)
     given_, out = [], []
 
     def write() -> bool:
@@ -260,3 +268,38 @@ def test_many_gaps_are_one_for_each_reason_and_user() -> None:
     assert len(batch.gaps) < 150
     assert 998 == sum(gap.count or 0 for gap in batch.gaps if gap.reason is not GapReason.STORE_FULL)
     assert 2 == len(joined([replace(make_gap(1, 2), uid=1), make_gap(1, 2), replace(make_gap(7, 9), uid=1)]))
+
+
+def test_many_batches_wait_in_few_blocks_of_memory() -> None:
+    """A sink that is slow for a while leaves no thousands of small objects, between which memory is lost."""
+    batches, execs = 40, 500  # as the recorder makes them
+    backlog = Backlog(HOST, 2**40)
+    before = sys.getallocatedblocks()
+    for number in range(batches):
+        events = [
+            changed(EVENT, argv=b"%d %d" % (number, place), boot_ns=number * execs + place)
+            for place in range(execs)
+        ]
+        backlog.add(Finished(events, [], [], Nanoseconds(number)))
+        del events
+    waiting = sys.getallocatedblocks() - before
+    assert waiting < batches * execs, f"{waiting} blocks for {batches * execs} execs"
+    assert backlog.execs() == batches * execs
+    written = []
+    while (batch := backlog.first()) is not None:
+        written += [event.argv for event in batch.events]
+        backlog.written()
+    assert written == [b"%d %d" % divmod(number, execs) for number in range(batches * execs)]
+
+
+def test_a_batch_that_cannot_be_packed_waits_as_it_is() -> None:
+    """What is wrong with an event is found and said by the sink, not here."""
+    bad = changed(EVENT, errno=lambda: 2)
+    backlog = Backlog(HOST, 2**40, most_objects=0)
+    for number in range(3):
+        backlog.add(Finished([bad], [], [], Nanoseconds(number)))
+    for _ in range(3):
+        batch = backlog.first()
+        assert batch is not None
+        assert batch.events == [bad]
+        backlog.written()
