@@ -46,8 +46,8 @@ DEFAULT_PATIENCE_NS = Nanoseconds(2_000_000_000)
 _PIECE_BYTES = 500
 # How many keys of execs that were given up are remembered: a late record must not make a second event.
 _GIVEN_UP = 4096
-# How many bytes are remembered together with what they decode to, what Python needs besides for each, and for
-# how long: a user may get another name.
+# How many bytes are remembered together with what they decode to, which has the same texts again; what Python
+# needs besides for each; and for how long: a user may get another name.
 _REMEMBERED_BYTES = 512 * 1024
 _REMEMBERED_EACH = 500
 _REMEMBERED_NS = 60_000_000_000
@@ -334,7 +334,7 @@ class Assembler:
 
     def _make_room(self, size: int) -> None:
         """Counts bytes that will be remembered, and forgets all if there are too many."""
-        self._remembered_bytes += size + _REMEMBERED_EACH
+        self._remembered_bytes += 2 * size + _REMEMBERED_EACH
         if self._remembered_bytes > _REMEMBERED_BYTES:
             self.forget()
 
