@@ -48,7 +48,8 @@ uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh uninstall
 
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
-# a time. Then run those that need it for themselves, because they count what happens on the kernel.
+# a time, the slow files first. Then run those that need it for themselves, because they count what happens on the
+# kernel.
 ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system database capture store query output daemon cli)
 BESIDE = $(addprefix tests/live/test_, build.py clock_step.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \
@@ -59,7 +60,7 @@ test:
 ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
-	@$(PYTEST) --numprocesses 2 --dist loadfile $(BESIDE) $(ROOMS)
+	@$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder $(BESIDE) $(ROOMS)
 	@$(PYTEST) tests/live tests/hostile $(addprefix --ignore=, $(BESIDE))
 endif
 
