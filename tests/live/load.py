@@ -21,6 +21,8 @@ class Load:
 
     def __init__(self, built: Programs) -> None:
         self._built = built
+        self.program = str(built.noop)
+        """The path of what it starts."""
         self._counts: list[int] = []
 
     def blow(self, count: int, padding: int = 0) -> list[str]:
@@ -39,7 +41,7 @@ class Load:
 
     def missing(self, rows: list[Row]) -> set[str]:
         """Returns those that are missing in rows; fails if one is there twice."""
-        there = [row["argv"][1] for row in rows if row.get("exe") == str(self._built.noop)]
+        there = [row["argv"][1] for row in rows if row.get("exe") == self.program]
         assert len(set(there)) == len(there)
         started = (_labels(job, count) for job, count in enumerate(self._counts, 1))
         return set(chain.from_iterable(started)) - set(there)

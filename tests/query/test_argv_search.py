@@ -220,7 +220,7 @@ def test_what_is_pruned_and_comes_again_is_found(
 
 
 def test_the_recorder_makes_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A little after each batch; and when that fails, what is stored stays stored, and it is said."""
+    """A little at a time, when nothing waits. When that fails, what is stored stays, and it is said."""
 
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
@@ -234,13 +234,15 @@ def test_the_recorder_makes_the_index(tmp_path: Path, monkeypatch: pytest.Monkey
             [make_event(b"%d" % (10 * b + n), seconds=10 * b + n) for n in range(10)] for b in range(3)
         ]
         sink.accept(Finished(batches[0], [], [], Nanoseconds(1)))
-        for _ in range(9):
-            sink.accept(Finished([], [], [], Nanoseconds(1)))
+        assert made(tmp_path) == (0, 0)
+        while sink.tidy():
+            pass
         assert made(tmp_path) == (2, 1)
 
         monkeypatch.setattr(argv_index.Indexing, "step", fail)
-        sink.accept(Finished(batches[1], [], [], Nanoseconds(2)))
-        sink.accept(Finished(batches[2], [], [], Nanoseconds(2)))
+        for batch in batches[1:]:
+            sink.accept(Finished(batch, [], [], Nanoseconds(2)))
+            assert not sink.tidy()
         assert said == [("not_indexed",)]
         with open_history(tmp_path / "history.db") as connection:
             assert find.last_number(connection) == 30
