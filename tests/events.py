@@ -47,7 +47,10 @@ def events(  # noqa: PLR0913  # each a kind of value
     users: st.SearchStrategy[str | None] = users,
     cgroups: st.SearchStrategy[bytes] = texts,
 ) -> ExecEvent:
-    """Draws an exec of the host and boot, without a parent. Fields that may be unknown sometimes are."""
+    """Draws an exec of the host and boot, without a parent. Fields that may be unknown sometimes are.
+
+    More than 60 lines, because each field has its own.
+    """
     kind = draw(st.sampled_from(Kind))
     truncated = draw(st.none() | st.sampled_from(Truncated))
     words = draw(st.lists(arguments, max_size=4))

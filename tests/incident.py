@@ -1,7 +1,8 @@
 """The incident of docs/recipes.md: one night of a web server, the same each time it is made.
 
 `python -m tests.incident FILE` makes the history that the page asks. The file has more than 400 lines
-because it is one story: a reader can follow the night from the first line to the last.
+because it is one story: a reader can follow the night from the first line to the last. For the same reason
+some functions have more than 60 lines: each tells one part, a line an exec.
 """
 
 from __future__ import annotations
