@@ -81,9 +81,14 @@ def command_line(arguments: Arguments) -> str:
     # Without quotes bash would set an environment variable instead of running a program of this name.
     if words and "=" in words[0] and words[0][0] not in "'$":
         words[0] = f"'{words[0]}'"
-    for before, size in reversed(arguments.missing):
-        words.insert(before, _marker(size))
-    return " ".join(words)
+    # A failed exec can have thousands of places where bytes are missing: each word is moved once.
+    marked: list[str] = []
+    done = 0
+    for before, size in arguments.missing:
+        marked += words[done:before]
+        marked.append(_marker(size))
+        done = before
+    return " ".join([*marked, *words[done:]])
 
 
 def decoded(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
