@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib
 import inspect
 import sys
 from types import ModuleType
 
-_LIBC = ctypes.CDLL(None)
+from execaudit.system.libc import LIBC
+
 # mallopt(3), malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 # Parts of long command lines are larger than this. So each has a mapping of its own, and its memory goes back
@@ -79,13 +79,13 @@ def configure() -> None:
     gc.collect()
     gc.freeze()  # the objects that exist now stay, so the collector need not look at them again
     gc.set_threshold(_LOOK_FOR_CYCLES_AT)
-    if hasattr(_LIBC, "mallopt"):  # glibc's
-        _LIBC.mallopt(_ARENA_MAX, 1)
-        _LIBC.mallopt(_MMAP_THRESHOLD, _OWN_MAPPING_BYTES)
-        _LIBC.mallopt(_TRIM_THRESHOLD, _FREE_AT_THE_END_BYTES)
+    if hasattr(LIBC, "mallopt"):  # glibc's
+        LIBC.mallopt(_ARENA_MAX, 1)
+        LIBC.mallopt(_MMAP_THRESHOLD, _OWN_MAPPING_BYTES)
+        LIBC.mallopt(_TRIM_THRESHOLD, _FREE_AT_THE_END_BYTES)
 
 
 def give_back() -> None:
     """Gives free pages back to the system, also those between pages in use; takes a millisecond."""
-    if hasattr(_LIBC, "malloc_trim"):
-        _LIBC.malloc_trim(0)
+    if hasattr(LIBC, "malloc_trim"):
+        LIBC.malloc_trim(0)

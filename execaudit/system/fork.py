@@ -8,6 +8,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from execaudit.system.libc import LIBC
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
@@ -47,6 +49,6 @@ def fork(work: Callable[[], int]) -> int:
 
 def end_with(parent: int) -> None:
     """Has the kernel kill this process when its parent (pid `parent`) ends."""
-    ctypes.CDLL(None).prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    LIBC.prctl(_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     if os.getppid() != parent:
         os._exit(1)

@@ -21,6 +21,7 @@ import time
 from typing import NamedTuple
 
 from execaudit.system import fork
+from execaudit.system.libc import LIBC
 
 PATIENCE_S = 1.0
 """How long to wait for the facts of one process. It takes 50 microseconds; on a busy machine, longer."""
@@ -166,13 +167,12 @@ def _serve(channel: socket.socket, parent: int) -> int:
     """In the child: answers until the parent ends or closes the socket. Returns the exit status."""
     _keep_only(channel.fileno())
     fork.end_with(parent)
-    libc = ctypes.CDLL(None, use_errno=True)
     while True:
         asked, folders, _, _ = socket.recv_fds(channel, _READ_BYTES, 1)
         if not asked:
             return 0
         (most_argv,) = _LENGTH.unpack_from(asked)
-        answer = pickle.dumps(_read(libc, folders[0], asked[_LENGTH.size :], most_argv))
+        answer = pickle.dumps(_read(folders[0], asked[_LENGTH.size :], most_argv))
         os.close(folders[0])
         channel.sendall(_LENGTH.pack(len(answer)) + answer)
 
@@ -186,19 +186,19 @@ def _keep_only(descriptor: int) -> None:
     os.closerange(descriptor + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
-def _read(libc: ctypes.CDLL, folder: int, task: bytes, most_argv: int) -> Read:
-    inode, device, nlink = _statx(libc, folder, task + b"exe") or (None, None, None)
-    root = _statx(libc, folder, task + b"root")
+def _read(folder: int, task: bytes, most_argv: int) -> Read:
+    inode, device, nlink = _statx(folder, task + b"exe") or (None, None, None)
+    root = _statx(folder, task + b"root")
     top = None if root is None else (root[1], root[0])
     argv = read_file(folder, task + b"cmdline", most_argv + 1)
     is_cut = argv is not None and len(argv) > most_argv
     return Read(inode, device, nlink, top, argv[:most_argv] if argv else argv, is_cut)
 
 
-def _statx(libc: ctypes.CDLL, folder: int, name: bytes) -> tuple[int, int, int] | None:
+def _statx(folder: int, name: bytes) -> tuple[int, int, int] | None:
     """Returns inode, device and number of names of the file that a link leads to; None: it cannot be read."""
     found = ctypes.create_string_buffer(_STATX_BYTES)
-    if libc.statx(folder, name, _AT_STATX_DONT_SYNC, _STATX_INO | _STATX_NLINK, found):
+    if LIBC.statx(folder, name, _AT_STATX_DONT_SYNC, _STATX_INO | _STATX_NLINK, found):
         return None  # with any error: a network file system has its own
     major, minor = _DEVICE.unpack_from(found)
     return _INO.unpack_from(found)[0], major << 20 | minor, _NLINK.unpack_from(found)[0]

@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
 
 def await_logged(recorded: Recorded, label: str) -> None:
-    """Waits until the JSON log, or an old log, has an exec."""
-    deadline = time.monotonic() + PATIENCE
-    while not is_logged(recorded, label):
-        assert time.monotonic() < deadline, recorded.stderr()
-        time.sleep(0.1)
+    """Waits until the JSON log has an exec."""
+    _await(is_logged, recorded, label)
 
 
 def is_logged(recorded: Recorded, label: str) -> bool:
@@ -35,10 +32,7 @@ def is_logged(recorded: Recorded, label: str) -> bool:
 
 def await_stored(recorded: Recorded, label: str) -> None:
     """Waits until the history has an exec, and so all execs before it."""
-    deadline = time.monotonic() + PATIENCE
-    while not is_stored(recorded, label):
-        assert time.monotonic() < deadline, recorded.stderr()
-        time.sleep(0.1)
+    _await(is_stored, recorded, label)
 
 
 def is_stored(recorded: Recorded, label: str) -> bool:
@@ -46,6 +40,13 @@ def is_stored(recorded: Recorded, label: str) -> bool:
     there = "SELECT 1 FROM argv WHERE instr(v, ?)"
     with contextlib.closing(sqlite3.connect(f"file:{recorded.db}?mode=ro", uri=True)) as connection:
         return connection.execute(there, (b"\0" + label.encode() + b"\0",)).fetchone() is not None
+
+
+def _await(is_there: Callable[[Recorded, str], bool], recorded: Recorded, label: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_there(recorded, label):
+        assert time.monotonic() < deadline, recorded.stderr()
+        time.sleep(0.1)
 
 
 def await_passed(recorded: Recorded, load: Load, is_there: Callable[[Recorded, str], bool]) -> None:
