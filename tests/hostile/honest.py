@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from tests.hostile.service import Service
 
 
+def label_of(row: dict[str, Any]) -> str:
+    """Returns the first argument; "" if there is none, as in execs of other programs on the host."""
+    return "".join(row["argv"][1:2])
+
+
 class Honest:
     """Programs of root, which have a word in their arguments."""
 
@@ -46,7 +51,7 @@ class Honest:
 
     def missing(self, rows: list[dict[str, Any]]) -> set[str]:
         """Returns those that are missing in rows; fails if one is there twice."""
-        labels = [row["argv"][1] for row in rows if row["kind"] == "exec" and row["argv"][0] == "noop"]
+        labels = [label_of(row) for row in rows if row["kind"] == "exec" and row["argv"][:1] == ["noop"]]
         found = [label for label in labels if label.startswith(self.word)]
         assert len(set(found)) == len(found)
         return {

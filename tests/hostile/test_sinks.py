@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.commands import NOBODY
 from tests.hostile.attacker import NEIGHBOUR, new_word
+from tests.hostile.honest import label_of
 from tests.hostile.service import Service
 
 if TYPE_CHECKING:
@@ -100,14 +101,12 @@ def test_log_is_filled(installed: Installed, place: Path, attacker: Attacker, ho
 
     rows = service.logged()
     assert set() == honest.missing(rows)
-    assert 80 == sum(
-        row["kind"] == "exec" and row["argv"][1:2] != [] and row["argv"][1].startswith(word) for row in rows
-    )
+    assert 80 == sum(row["kind"] == "exec" and label_of(row).startswith(word) for row in rows)
     # The ring refuses some of them first.
     missing = [row for row in rows if row["kind"] == "gap" and row["reason"] in {"store_full", "ring_full"}]
     assert {NOBODY} == {row["uid"] for row in missing}
     assert "store_full" in {row["reason"] for row in missing}
-    stored = sum(row["kind"] == "failed" and flood in row["argv"][1] for row in rows)
+    stored = sum(row["kind"] == "failed" and flood in label_of(row) for row in rows)
     assert 0 < stored < 200 <= stored + sum(row["count"] for row in missing)
     assert sum(each.stat().st_size for each in service.logs.iterdir()) <= 8_000_000
     assert 1 == service.said().count('"event": "log_limit_not_kept"')
@@ -127,7 +126,7 @@ def test_log_is_emptied_in_place(service: Service, honest: Honest) -> None:
     content = service.json_log.read_bytes()
     assert 0 == content.count(b"\0")
     labels = {
-        row["argv"][1] for row in map(json.loads, content.splitlines()) if row.get("argv", [""])[0] == "noop"
+        label_of(row) for row in map(json.loads, content.splitlines()) if row.get("argv", [])[:1] == ["noop"]
     }
     assert {f"{honest.word}-3-{number}" for number in range(20)} <= labels
 
