@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import subprocess
 import time
+import uuid
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -23,19 +24,21 @@ class Load:
         self._built = built
         self.program = str(built.noop)
         """The path of what it starts."""
+        self.word = uuid.uuid4().hex[:8]
+        """All its labels begin with it: another test may have a load at the same time."""
         self._counts: list[int] = []
 
     def blow(self, count: int, padding: int = 0) -> list[str]:
         """Starts programs, and waits for their end. Returns their labels."""
         job = self.start(count, padding)
         assert job.communicate()[0] == b"%d\n" % count
-        return _labels(len(self._counts), count)
+        return self._labels(len(self._counts), count)
 
     def start(self, count: int, padding: int = 0) -> subprocess.Popen[bytes]:
         """Begins to start programs, and does not wait."""
         self._counts.append(count)
         return subprocess.Popen(
-            [self._built.storm, self._built.noop, str(count), f"job{len(self._counts)}", str(padding)],
+            [self._built.storm, self._built.noop, str(count), self._job(len(self._counts)), str(padding)],
             stdout=subprocess.PIPE,
         )
 
@@ -43,12 +46,14 @@ class Load:
         """Returns those that are missing in rows; fails if one is there twice."""
         there = [row["argv"][1] for row in rows if row.get("exe") == self.program]
         assert len(set(there)) == len(there)
-        started = (_labels(job, count) for job, count in enumerate(self._counts, 1))
+        started = (self._labels(job, count) for job, count in enumerate(self._counts, 1))
         return set(chain.from_iterable(started)) - set(there)
 
+    def _job(self, number: int) -> str:
+        return f"{self.word}.{number}"
 
-def _labels(job: int, count: int) -> list[str]:
-    return [f"job{job}-{number}" for number in range(count)]
+    def _labels(self, job: int, count: int) -> list[str]:
+        return [f"{self._job(job)}-{number}" for number in range(count)]
 
 
 def await_said(recorded: Recorded, event: str, times: int = 1) -> None:

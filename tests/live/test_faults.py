@@ -78,7 +78,6 @@ def test_database_that_was_put_back_is_gone_on_with(tmp_path: Path, load: Load) 
     assert recorded.status == 0, recorded.stderr()
     assert set(between) == load.missing(recorded.rows())
     gaps = [gap for gap in gaps_of(recorded) if gap["reason"] == "recorder_stopped"]
-    # Another test beside this one may have a load with the same labels, of a program of its own.
     times = {
         row["argv"][1]: row["time"] for row in lines_of(recorded.json_log) if row.get("exe") == load.program
     }

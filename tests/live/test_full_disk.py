@@ -84,7 +84,7 @@ def test_full_disk_costs_nothing_that_fits_into_memory(disk: Disk, load: Load) -
     assert 0 == counted(gaps_of(recorded), "store_full") == counted(recorded.gaps(), "store_full")
     # One line when it began, one when it was over; never an argument.
     assert [1, 1] == [recorded.stderr().count(word) for word in ("database_waits", "database_goes_on")]
-    assert "job1-" not in recorded.stderr()
+    assert load.word not in recorded.stderr()
     assert is_sound(recorded.db)
 
 

@@ -27,13 +27,13 @@ _STOPPED_SECONDS = float(os.environ.get("EXECAUDIT_TEST_STOPPED", "0"))
 _SMALL_RING = 1 << 20  # of 2800 execs of the load
 
 
-def await_another(recorded: Recorded) -> None:
+def await_another(recorded: Recorded, load: Load) -> None:
     """Returns when the recorder has stored one more command line of the load."""
     deadline = time.monotonic() + PATIENCE
-    newest = "SELECT max(id) FROM argv WHERE instr(v, CAST('job1-' AS BLOB))"
+    newest = "SELECT max(id) FROM argv WHERE instr(v, ?)", (load.word.encode(),)
     with contextlib.closing(sqlite3.connect(f"file:{recorded.db}?mode=ro", uri=True)) as connection:
-        before = connection.execute(newest).fetchone()
-        while connection.execute(newest).fetchone() == before:
+        before = connection.execute(*newest).fetchone()
+        while connection.execute(*newest).fetchone() == before:
             assert time.monotonic() < deadline, recorded.stderr()
             time.sleep(0.1)
 
@@ -47,14 +47,14 @@ def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
     try:
         # The first and the last store something for sure; those between are killed at any moment.
         with recording(tmp_path) as recorded:
-            await_another(recorded)
+            await_another(recorded, load)
             os.kill(recorded.pid, signal.SIGKILL)
         for _ in range(_KILLS):
             with recording(tmp_path) as recorded:
                 time.sleep(chance.uniform(0, 1.5))
                 os.kill(recorded.pid, signal.SIGKILL)
         with recording(tmp_path) as recorded:
-            await_another(recorded)
+            await_another(recorded, load)
         assert job.poll() is None
     finally:
         job.kill()
@@ -63,7 +63,7 @@ def test_killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest(
     rows = sorted(
         (int(row["argv"][1].rpartition("-")[2]), row["time"])
         for row in recorded.rows()
-        if row["argv"][1:] and row["argv"][1].startswith("job1-")
+        if row["exe"] == load.program
     )
     gaps = [(ask_time(gap["from"]), ask_time(gap["to"])) for gap in gaps_of(recorded)]
     holes = [(before[1], after[1]) for before, after in pairwise(rows) if after[0] != before[0] + 1]
