@@ -11,6 +11,7 @@ from collections import deque
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.daemon import line_size
 from execaudit.daemon.losses import Lost, account_of, joined, neighbours_joined, time_of
 from execaudit.enums import GapReason, Kind
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
 # Measured with tracemalloc over the tests' storm, without texts that many execs share.
 _EVENT_BYTES = 1000
 _EXIT_BYTES = 400
-# The same for what a command line lacks; one can have 7900 such places. In a line of the JSON log each takes
-# half of this.
+# The same for what a command line lacks; one can have 7900 such places.
 _HOLE_BYTES = 100
 # About so many bytes wait as objects, and later batches are packed. One large block goes back to the system
 # when it is freed. Of many small objects some stay, and keep the memory around them from being freed: when a
@@ -53,8 +53,23 @@ class Weight(NamedTuple):
     """Of command lines, and of the places where they lack something."""
     shared_bytes: int
     """Of their paths. What several execs share counts once."""
-    path_bytes: int
-    """Of these paths too, but counted for each exec."""
+    line_bytes: int
+    """Of both in lines of the JSON log, at most: there they are escaped, and the paths are in each line."""
+
+
+class _Sums:
+    """Adds up a Weight."""
+
+    __slots__ = ("argv_bytes", "events", "path_characters", "shared_bytes")
+
+    def __init__(self) -> None:
+        self.events: list[ExecEvent] = []
+        self.argv_bytes = self.shared_bytes = self.path_characters = 0
+
+    def weight(self) -> Weight:
+        """Returns it."""
+        line_bytes = self.path_characters + line_size.of_arguments(self.events)
+        return Weight(len(self.events), self.argv_bytes, self.shared_bytes, line_bytes)
 
 
 class Finished(_Finished):
@@ -66,29 +81,31 @@ class Finished(_Finished):
 
         Computed once for all who ask: the budget of accounts, and the backlog of each sink.
         """
-        sums: dict[int | None, list[int]] = {}
+        sums: dict[int | None, _Sums] = {}
         # By identity: equal launches are mostly the same object, and to compare them takes longer.
-        lengths: dict[int, int] = {}
+        lengths: dict[int, tuple[int, int]] = {}
         for event in self.events:
             launch, origin, account = event.launch, event.origin, account_of(event)
             of_account = sums.get(account)
             if of_account is None:
-                of_account = sums[account] = [0, 0, 0, 0]
+                of_account = sums[account] = _Sums()
             texts, more = lengths.get(id(launch)), lengths.get(id(origin))
             if texts is None:
-                texts = lengths[id(launch)] = _length_of(
+                texts = lengths[id(launch)] = _lengths_of(
                     launch.filename, launch.exe, launch.cwd, launch.interpreter, launch.root
                 )
-                of_account[2] += texts
+                of_account.shared_bytes += texts[0]
             if more is None:
-                more = lengths[id(origin)] = _length_of(origin.cgroup)
-                of_account[2] += more
-            of_account[0] += 1
-            of_account[1] += len(event.argv or b"")
+                size, in_line = _lengths_of(origin.cgroup)
+                # A name in it may be the container's, which is a field of its own.
+                more = lengths[id(origin)] = size, 2 * in_line
+                of_account.shared_bytes += size
+            of_account.events.append(event)
+            of_account.argv_bytes += len(event.argv or b"")
             if event.holes:
-                of_account[1] += _HOLE_BYTES * len(event.holes)
-            of_account[3] += texts + more
-        return {account: Weight._make(each) for account, each in sums.items()}
+                of_account.argv_bytes += _HOLE_BYTES * len(event.holes)
+            of_account.path_characters += texts[1] + more[1]
+        return {account: each.weight() for account, each in sums.items()}
 
     @cached_property
     def shares(self) -> dict[int | None, int]:
@@ -298,8 +315,10 @@ class Backlog:
         return True
 
 
-def _length_of(*paths: bytes | None) -> int:
-    return sum([len(path) for path in paths if type(path) is bytes])  # a bad event may have others
+def _lengths_of(*paths: bytes | None) -> tuple[int, int]:
+    """Returns how many bytes paths have, and how many characters they take in a line of the JSON log."""
+    some = [path for path in paths if type(path) is bytes]  # a bad event may have others
+    return sum(map(len, some)), sum(map(line_size.of_path, some))
 
 
 def _strip(entry: _Waiting, accounts: set[int | None]) -> None:

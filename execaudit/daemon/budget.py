@@ -40,18 +40,17 @@ class Stored(NamedTuple):
 
     exec_bytes: int
     """About how much it takes beside its arguments and paths."""
-    argv_times: int
-    """How often its arguments are there."""
-    shares_paths: bool
-    """Whether equal paths of several execs are there once."""
+    is_line: bool
+    """Whether arguments and paths are in a line of their own, escaped; else as they are, and equal paths of
+    several execs once."""
     has_end: bool
     """Whether its end is stored, too."""
 
 
-HISTORY = Stored(150, 1, shares_paths=True, has_end=True)
+HISTORY = Stored(150, is_line=False, has_end=True)
 """With its indexes and its end."""
-JSON_LOG = Stored(1000, 2, shares_paths=False, has_end=False)
-"""Before it is compressed. The arguments are in `argv` and in `command`."""
+JSON_LOG = Stored(1000, is_line=True, has_end=False)
+"""Before it is compressed."""
 
 
 class Budget:
@@ -175,8 +174,8 @@ class Budget:
         return sum(self._taken(batch).values())
 
     def _taken(self, batch: Finished) -> dict[int | None, int]:
-        exec_bytes, times, shares_paths, _ = self._stored
+        exec_bytes, is_line, _ = self._stored
         return {
-            account: execs * exec_bytes + argv_bytes * times + (shared_bytes if shares_paths else path_bytes)
-            for account, (execs, argv_bytes, shared_bytes, path_bytes) in batch.weights.items()
+            account: execs * exec_bytes + (line_bytes if is_line else argv_bytes + shared_bytes)
+            for account, (execs, argv_bytes, shared_bytes, line_bytes) in batch.weights.items()
         }

@@ -72,6 +72,20 @@ def test_the_account_that_took_most_is_refused_first() -> None:
     assert {65_534} == {event.account for event in budget.admit(both, 0.1).events}
 
 
+def test_who_takes_most_with_control_characters_is_refused_first_in_the_json_log() -> None:
+    """A byte of his takes eleven characters there; hers take two, and she has twice as many."""
+    budget = Budget(HOST, JSON_LOG)
+
+    def batch(first: int) -> Finished:
+        numbers = range(first, first + 20)
+        his = [make_event(b"\x01" * 2000, seconds=n, account=65_534) for n in numbers]
+        hers = [make_event(b"x" * 4000, seconds=n, account=1000) for n in numbers]
+        return Finished([*his, *hers], [], [], at(first + 100))
+
+    budget.admit(batch(0), None)
+    assert {1000} == {event.account for event in budget.admit(batch(100), 0.0).events}
+
+
 @pytest.mark.parametrize("stored_as", [HISTORY, JSON_LOG])
 def test_who_takes_most_with_long_paths_is_refused_first(stored_as: Stored) -> None:
     """He asks for programs that are not there, by paths of 4 KB; she has arguments of 500 bytes."""
