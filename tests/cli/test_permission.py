@@ -30,6 +30,8 @@ def make_old(history: Path, path: Path) -> None:
         ("--db history.db db info", 1, "you may not read history.db"),
         ("--db closed/x.db query", 1, "you may not look at closed/x.db"),
         ("--db closed/x.db db upgrade", 1, "closed/x.db: Permission denied"),
+        ("--db readable.db db prune --older-than 1s", 1, "you may not write readable.db"),
+        ("--db history.db db prune --older-than 1s --dry-run", 1, "you may not read history.db"),
         ("--db new.db db upgrade", 1, "Permission denied"),
         ("--db old.db db upgrade", 1, "Permission denied"),
         ("--config closed.toml query", 2, "closed.toml: Permission denied"),
@@ -66,9 +68,30 @@ def test_a_reader_needs_no_permission_to_write(public_folder: Path, history: Pat
 
 
 @pytest.mark.parametrize(
+    ("limit", "said"),
+    [("--older-than 1s", "would be deleted"), ("--max-size 1GB", "nothing is deleted")],
+)
+def test_a_reader_may_ask_what_pruning_would_delete(
+    limit: str, said: str, public_folder: Path, history: Path
+) -> None:
+    """A dry run changes nothing, so it needs no permission to write; it says what root is told."""
+    shutil.copyfile(history, public_folder / "history.db")
+    (public_folder / "history.db").chmod(0o644)
+    before = snapshot(public_folder)
+    typed = ("--db", public_folder / "history.db", "db", "prune", *limit.split(), "--dry-run")
+    done = as_nobody(*typed)
+
+    assert (0, b"") == (done.status, done.out), done.err
+    assert said in done.err.decode()
+    assert execaudit(*typed).err == done.err
+    assert before == snapshot(public_folder)
+
+
+@pytest.mark.parametrize(
     ("typed", "status", "said"),
     [
         ("--db history.db query --host db1", 0, ""),
+        ("--db history.db db prune --older-than 1s --dry-run", 0, "would be deleted"),
         ("--db history.db record --duration 1s", 1, "Read-only file system"),
         ("--db old.db db upgrade", 1, "Read-only file system"),
         ("--db new.db db upgrade", 1, "Read-only file system"),

@@ -41,11 +41,12 @@ def run(
 
     `min_age` None: as configured. Raises StoreError, ConfigError.
     """
-    path = state.database_to_write()
+    path = state.database() if dry_run else state.database_to_write()
     floor = upkeep(state.settings()).min_age_ns if min_age is None else min_age
     wanted = Limits(older_than, max_size, floor)
     now = prune_plan.Now(clock.boot_id(), clock.wall_ns(), clock.boot_ns(), procfs.start_lookup())
-    with _writable(state, path) as connection:
+    # Whoever may read the history may ask what would be deleted.
+    with state.history() if dry_run else _writable(state, path) as connection:
         before = files.size_of(path)
         plan = prune_plan.plan(connection, wanted, now)
         if plan is None:
