@@ -178,8 +178,11 @@ def duration_text(duration_ns: int) -> str:
     return f"{seconds // _DAY}d{seconds % _DAY // _HOUR:02d}h"
 
 
-def local_text(time_ns: int, zone: tzinfo | None) -> str:
-    """Returns a moment for people, with the offset of its zone: `2026-11-22 14:05:07.123 +0100`."""
+def local_text(time_ns: int, zone: tzinfo | None = None) -> str:
+    """Returns a moment for people, with the offset of its zone: `2026-11-22 14:05:07.123 +0100`.
+
+    In `zone`; None is the system's.
+    """
     moment = datetime.fromtimestamp(time_ns // _SECOND, timezone.utc).astimezone(zone)
     return f"{zone_text(time_ns, zone)} {moment:%z}"
 

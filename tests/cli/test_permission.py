@@ -78,7 +78,7 @@ def test_a_reader_may_ask_what_pruning_would_delete(
     shutil.copyfile(history, public_folder / "history.db")
     (public_folder / "history.db").chmod(0o644)
     before = snapshot(public_folder)
-    typed = ("--db", public_folder / "history.db", "db", "prune", *limit.split(), "--dry-run")
+    typed = ["--db", str(public_folder / "history.db"), "db", "prune", *limit.split(), "--dry-run"]
     done = as_nobody(*typed)
 
     assert (0, b"") == (done.status, done.out), done.err

@@ -141,6 +141,24 @@ def test_info(history: Path) -> None:
     assert (str(history), history.stat().st_size) == (facts["path"], facts["bytes"])
 
 
+def test_people_read_local_times(history: Path) -> None:
+    """As in the other commands, with the offset; the JSON has UTC."""
+
+    def said(*command: str) -> bytes:
+        done = execaudit("--db", history, *command, env={"TZ": "Asia/Tokyo"})
+        return done.out + done.err
+
+    text = said("db", "info")
+    assert b"first          2026-11-23 03:08:39.000 +0900\n" in text
+    assert b"last           2026-11-23 03:08:46.000 +0900\n" in text
+    assert b"000000Z" not in text
+    assert b"from 2026-11-23 03:08:39.000 +0900 to 2026" in said(
+        "db", "prune", "--older-than", "1s", "--dry-run"
+    )
+    assert b"nobody has recorded since 2026-11-23 03:25:19.000 +0900 into " in said("doctor")
+    assert b"nobody has recorded since 2026-11-22T18:" in said("doctor", "--format", "json")
+
+
 def test_info_of_an_empty_history(tmp_path: Path) -> None:
     """A history without execs is described too; what is not known is null or a dash."""
     execaudit("--db", tmp_path / "new.db", "db", "upgrade")

@@ -10,6 +10,7 @@ from execaudit.capture import coverage, doctor, loader, own_tracefs, probe_optio
 from execaudit.daemon.settings import upkeep
 from execaudit.database.revision import REVISION
 from execaudit.errors import ConfigError, StoreError
+from execaudit.output.summary_line import local_text
 from execaudit.query import recorders
 from execaudit.query.connection import open_history, revision_of
 from execaudit.sizes import size_text
@@ -18,6 +19,7 @@ from execaudit.system import clock
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from execaudit.config import Settings
@@ -28,7 +30,7 @@ def examine(path: Path, settings: Settings, *, as_json: bool) -> bool:
     # As the recorder does: the checks are to see what it would see.
     environment = doctor.Environment(has_own_tracefs=own_tracefs.mount_if_missing())
     checks = doctor.run(environment, lambda: _database(path))
-    recorder = [_recorder(path)] if checks[-1].ok else []
+    recorder = [_recorder(path, utc_text if as_json else local_text)] if checks[-1].ok else []
     checks = [*checks, _limits(path, settings), *recorder]
     # Without tracefs, or permission to read it, nothing is known of what the probes would see.
     folder = probe_options.tracefs()
@@ -86,7 +88,7 @@ def _limits(path: Path, settings: Settings) -> doctor.Check:
     )
 
 
-def _recorder(path: Path) -> doctor.Check:
+def _recorder(path: Path, time_text: Callable[[int], str]) -> doctor.Check:
     """Does somebody record now?"""
     name, fix = "recorder", "run `execaudit record`, or `systemctl start execaudit`"
     try:
@@ -99,14 +101,14 @@ def _recorder(path: Path) -> doctor.Check:
         ends = [
             silence.from_ns for silence in silent if silence.to_ns is None and silence.from_ns is not None
         ]
-        since = f"nobody has recorded since {utc_text(max(ends))}" if ends else "nobody has ever recorded"
+        since = f"nobody has recorded since {time_text(max(ends))}" if ends else "nobody has ever recorded"
         return doctor.Check(name, ok=False, detail=f"{since} into {path}", fix=fix)
     seen_ns = recorder.started_ns if recorder.seen_ns is None else recorder.seen_ns
     if any(silence.is_stalled for silence in silent):
-        detail = f"it runs, but has not written since {utc_text(seen_ns)}"
+        detail = f"it runs, but has not written since {time_text(seen_ns)}"
         fix = "read its log; continue it with `kill -CONT` if it was stopped, or restart it"
         return doctor.Check(name, ok=False, detail=detail, fix=fix)
-    return doctor.Check(name, ok=True, detail=f"records since {utc_text(recorder.started_ns)} into {path}")
+    return doctor.Check(name, ok=True, detail=f"records since {time_text(recorder.started_ns)} into {path}")
 
 
 def _is_missing(path: Path) -> bool:

@@ -12,10 +12,10 @@ from execaudit.cli.run.progress import Progress
 from execaudit.daemon.settings import upkeep
 from execaudit.database import files
 from execaudit.escaping import printable
+from execaudit.output.summary_line import local_text
 from execaudit.store import prune, prune_plan
 from execaudit.store.limits import Limits, time_text
 from execaudit.system import clock, procfs
-from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -92,7 +92,7 @@ def _too_large(connection: sqlite3.Connection, path: Path, wanted: Limits) -> st
 
 
 def _would_delete(preview: Preview, size: int) -> str:
-    first, last = ("?" if at is None else utc_text(at) for at in (preview.first_ns, preview.last_ns))
+    first, last = ("?" if at is None else local_text(at) for at in (preview.first_ns, preview.last_ns))
     return (
         f"{preview.execs} execs at most, from {first} to {last}, would be deleted:"
         f" about {int(size * preview.share)} of {size} bytes"

@@ -134,7 +134,7 @@ def _fields(event: ExecEvent, outcome: str) -> Iterator[str]:
     for name, value in to_record(event).items():
         shown[name] = json_text(value) if isinstance(value, list) else value
         if name == "time":
-            shown["local time"] = summary_line.local_text(event.time_ns, None)
+            shown["local time"] = summary_line.local_text(event.time_ns)
         if name == "replaced_by":
             shown["how it ended"] = outcome
     width = max(map(len, shown))
