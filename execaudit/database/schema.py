@@ -219,12 +219,12 @@ gap = Table(
     sqlite_strict=True,
 )
 
-# Execs that were deleted to keep the history within its limits.
+# Execs that were deleted to keep the history within its limits. A row is a pruning; old rows are joined.
 pruned = Table(
     "pruned",
     metadata,
     Column("id", Integer, primary_key=True),
-    # Wall clock when it began.
+    # Wall clock when it began; the last of several.
     Column("at_ns", Integer, nullable=False),
     # No exec above this number was deleted.
     Column("top", Integer, nullable=False),

@@ -34,6 +34,8 @@ _SWEPT_BYTES = 8_000_000
 _PIECE = 256
 # Of a chunk of an index: when less of its execs or lines is left, they are searched without it.
 _THIN_PART = 64
+# So many prunings have a row of their own; older ones are joined.
+_SINGLE_PRUNINGS = 100
 # Which rows of a dictionary a row of another table needs; the columns stand in the order of _REFERS.
 # In two rounds: what only a row of the first needs that goes, goes as well.
 _ROUNDS = (
@@ -80,6 +82,7 @@ def prune(
         yield deleted
     with transaction(connection):
         connection.execute("UPDATE pruned SET finished = 1 WHERE top <= ?", (wanted.top,))
+        _join_old_prunings(connection)
     if shrink:
         for _ in tidy(connection):
             yield deleted
@@ -114,6 +117,28 @@ def _begin(connection: sqlite3.Connection, wanted: Plan, now_ns: int) -> int:
     if number is None:
         raise AssertionError("SQLite gave no rowid")
     return number
+
+
+def _join_old_prunings(connection: sqlite3.Connection) -> None:
+    """Makes one row of old prunings: a recorder that runs for years prunes a million times.
+
+    Prunings by age and by size stay apart, and so do those that deleted nothing. So all that is asked of this
+    table has the same answer as before: see summary.pruned() and prune_plan.
+    """
+    joined = connection.execute(
+        "SELECT max(id), max(at_ns), max(top), min(ts_from), max(ts_to), sum(execs), reason, execs > 0 FROM pruned"
+        " WHERE finished AND id <= (SELECT max(id) FROM pruned) - ? GROUP BY reason, execs > 0 HAVING count(*) > 1",
+        (_SINGLE_PRUNINGS,),
+    ).fetchall()
+    for number, *values, reason, has_deleted in joined:
+        connection.execute(
+            "DELETE FROM pruned WHERE finished AND id < ? AND reason = ? AND (execs > 0) = ?",
+            (number, reason, has_deleted),
+        )
+        connection.execute(
+            "UPDATE pruned SET at_ns = ?, top = ?, ts_from = ?, ts_to = ?, execs = ? WHERE id = ?",
+            (*values, number),
+        )
 
 
 def _lower_end(connection: sqlite3.Connection, high: int) -> int | None:

@@ -19,6 +19,7 @@ from execaudit.daemon.retention import Retention
 from execaudit.database.files import size_of
 from execaudit.enums import Kind
 from execaudit.event import ExecEvent, Nanoseconds
+from execaudit.query import summary
 from execaudit.query.connection import open_history
 from execaudit.store import inserts, prune, prune_plan
 from execaudit.store.limits import Limits
@@ -260,6 +261,37 @@ def test_the_recorder_prunes_a_little_at_a_time(path: Path, monkeypatch: pytest.
 
     assert pids(path) == [*range(2001, 3001), *range(5001, 5001 + turns)]
     assert [] == dangling(path)
+
+
+def test_a_history_that_was_pruned_a_thousand_times_says_the_same_in_few_rows(path: Path) -> None:
+    """What was deleted, from before which time, and what need not be judged again."""
+    history(path, 100)
+    reasons = ["age", "size"]
+    rows = [
+        (at(n), n * 2, at(n - 9), at(n * 3 if n % 5 else n * 99), n % 5, reasons[n % 3 == 0], 1)
+        for n in range(1, 1001)
+    ]
+    with opened(path) as connection:
+        connection.executemany(
+            "INSERT INTO pruned (at_ns, top, ts_from, ts_to, execs, reason, finished)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        wanted = prune_plan.Plan(0, at(0), "age")
+        before = [summary.pruned(connection), prune_plan._done(connection), judged(connection)]
+        for _ in prune.prune(connection, wanted, now_at(3)):
+            pass
+        after = [summary.pruned(connection), prune_plan._done(connection), judged(connection)]
+        [(left, newest)] = connection.execute("SELECT count(*), sum(id > 901) FROM pruned").fetchall()
+
+    assert before == after
+    assert (104, 100) == (left, newest)
+
+
+def judged(connection: sqlite3.Connection) -> int:
+    """Returns until when ages were judged, as prune_plan asks."""
+    sql = "SELECT max(ts_to) FROM pruned WHERE finished AND reason = 'age'"
+    return int(connection.execute(sql).fetchone()[0])
 
 
 def test_no_limits_delete_nothing(path: Path) -> None:
