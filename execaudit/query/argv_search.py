@@ -117,12 +117,9 @@ class Search:
 
     def _line_ranges(self) -> Iterator[tuple[int, int]]:
         """Yields ranges of ids in which all lines are that have a text, in order."""
-        first, last = self._connection.execute(
-            "SELECT (SELECT min(id) FROM argv), (SELECT max(id) FROM argv)"
-        ).fetchone()
-        if first is None:
+        chunks = self._chunks_with_lines()
+        if not chunks:
             return
-        chunks = range(first // CHUNK_LINES, last // CHUNK_LINES + 1)
         found = dict.fromkeys(chunks, 0)
         for text in self._texts:
             for chunk, bits in self._bits_of(trigram_bitmap.places(text), chunks).items():
@@ -141,13 +138,28 @@ class Search:
                 end = low + BLOCK_LINES
         yield start, end - 1
 
+    def _chunks_with_lines(self) -> list[int]:
+        """Returns the chunks that have a line. Between a very old line and the new ones all may be pruned."""
+        chunks: list[int] = []
+        low = 0
+        while True:
+            (line,) = self._connection.execute("SELECT min(id) FROM argv WHERE id >= ?", (low,)).fetchone()
+            if line is None:
+                return chunks
+            chunks.append(line // CHUNK_LINES)
+            low = (chunks[-1] + 1) * CHUNK_LINES
+
     def _used_blocks(self) -> set[int] | None:
         """Returns the blocks of lines that the execs have which are asked for; None: not known."""
         low, high, _ = self._whole
-        first, last = self._connection.execute(
-            "SELECT (SELECT min(id) FROM exec), (SELECT max(id) FROM exec)"
+        # Of the numbers between the first and the last exec, most may be pruned.
+        every, within = self._connection.execute(
+            "SELECT total(id_hi - id_lo + 1),"
+            " total(CASE WHEN id_hi >= :low AND id_lo <= :high THEN min(id_hi, :high) - max(id_lo, :low) + 1 END)"
+            " FROM seg",
+            {"low": low, "high": high},
         ).fetchone()
-        if (high - low) * _SMALL_PART > last - first:
+        if within * _SMALL_PART > every:
             return None
         used: set[int] = set()
         for (packed,) in self._connection.execute(

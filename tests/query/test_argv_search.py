@@ -24,6 +24,7 @@ from execaudit.store.writer import Store
 from tests.examples import examples
 from tests.histories import HOST, at, begin_run, make_event, make_exit, now_at
 from tests.query.filter_model import FIELDS, alone, filter_of, found, histories, in_batch, reference, stored
+from tests.watching import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,6 +218,37 @@ def test_what_is_pruned_and_comes_again_is_found(
                     f" exec.id / {_EXECS} = argv_used.id) AND id < (SELECT max(top) FROM pruned) / {_EXECS}"
                 ).fetchone()[0]
                 assert used == 0
+
+
+@pytest.mark.parametrize("wanted", [Filter(args=(b"needle",)), Filter(args=(b"needle",), since_ns=at(5))])
+def test_what_was_pruned_in_years_costs_a_search_nothing(tmp_path: Path, wanted: Filter) -> None:
+    """A program of the first day still runs: between its numbers and those of today nothing is left."""
+    costs = []
+    for name, pruned_chunks in (("young", 0), ("old", 20_000)):
+        path = tmp_path / name
+        with Store(path) as store:
+            begin_run(store)
+            store.append([make_event(b"first")])
+        with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            numbers = {
+                "argv_grams": pruned_chunks,
+                "argv_used": pruned_chunks,
+                "next_id": 5 + pruned_chunks * 4096,
+            }
+            connection.executemany(
+                "UPDATE meta SET value = ? WHERE key = ?",
+                [(b"%d" % number, key) for key, number in numbers.items()],
+            )
+        with Store(path) as store:
+            begin_run(store)
+            store.append([make_event(b"needle", b"%d" % n, seconds=n, pid=n) for n in range(1, 9)])
+        with contextlib.closing(watched(path)) as connection:
+            assert (4 if wanted.since_ns else 8) == len(list(find.find(connection, wanted)))
+            costs.append(connection.steps)
+            # That is for a small part of the execs that are there, and these are half.
+            assert not any(sql.startswith("SELECT ids FROM argv_used") for sql in connection.asked)
+
+    assert costs[1] < 10 * costs[0]
 
 
 def test_the_recorder_makes_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
