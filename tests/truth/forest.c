@@ -16,6 +16,10 @@
  * fails, the one that tries it writes
  *   fail PATH PID PPID TID
  * PATH being that of the node it would have become.
+ *
+ * The file has more than 400 lines because it has a dozen ways to start a node, each in some ten
+ * lines. All of them use what the process knows of itself and of the next node, and belong to
+ * one program: a node starts itself again.
  */
 #define _GNU_SOURCE
 #include <errno.h>
