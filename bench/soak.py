@@ -27,19 +27,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import hostile, machine
+from bench.losses import CHECKOUT, Truth, execaudit, in_history, in_log, missing, placed
 from bench.steady import growth, thirds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CHECKOUT = Path(__file__).parents[1]
-_TRUTH = _CHECKOUT / "tests" / "truth"
+_TRUTH = CHECKOUT / "tests" / "truth"
 _MOST_GROWTH = 0.03
 _MOST_RESIDENT = 60_000_000
 # The limit of the history. Load and hostile user reach it within an hour; nothing is deleted so early.
@@ -66,15 +64,6 @@ class Sample(NamedTuple):
     """With its write-ahead log."""
     queued: int
     """The most bytes of records that waited for the decoder, by the metrics, which are written each 15 s."""
-
-
-@dataclass
-class Truth:
-    """How many execs the load made."""
-
-    started: Counter[str] = field(default_factory=Counter)
-    """Execs by the label in their arguments."""
-    failed: Counter[str] = field(default_factory=Counter)
 
 
 class Load:
@@ -159,11 +148,11 @@ class Recorder:
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
         """Records, and takes samples, while the body runs. Exits when it does not start or stop in order."""
-        command = _execaudit(
+        command = execaudit(
             self.database, "record", "--quiet", "--json-log", str(self.log), config=self._config
         )
         with self._said.open("wb") as said:
-            process = subprocess.Popen(command, cwd=_CHECKOUT, stderr=said)
+            process = subprocess.Popen(command, cwd=CHECKOUT, stderr=said)
             sampling = threading.Thread(target=self._sample, args=(process.pid,))
             try:
                 deadline = time.monotonic() + _READY_SECONDS
@@ -235,84 +224,27 @@ class Reader:
     def _ask(self) -> None:
         while not self._over.is_set():
             for question in self._QUESTIONS:
-                command = _execaudit(self._database, "query", "--format", "jsonl", *question)
-                done = subprocess.run(command, cwd=_CHECKOUT, capture_output=True, text=True, check=False)
+                command = execaudit(self._database, "query", "--format", "jsonl", *question)
+                done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
                 self.answered += 1
                 if done.returncode:
                     self.refused.append(done.stderr.strip())
                 self._over.wait(1.0)
 
 
-def _execaudit(database: Path, *arguments: str, config: Path = Path(os.devnull)) -> list[str]:
-    return [
-        sys.executable, "-m", "execaudit", "--config", str(config), "--db", str(database), *arguments,
-    ]  # fmt: skip
-
-
-class Kept(NamedTuple):
-    """How many execs of the load were recorded, by label."""
-
-    started: Counter[str]
-    failed: Counter[str]
-    twice: int
-    endless: int
-    """Execs whose end is not known."""
-
-
-def _kept(lines: Iterator[str], mark: str) -> Kept:
-    """Counts the execs of the load in records. Programs that only start them are not counted."""
-    started: Counter[str] = Counter()
-    failed: Counter[str] = Counter()
-    seen: set[str] = set()
-    twice = endless = 0
-    for line in lines:
-        record = json.loads(line)
-        argv: list[str] = record.get("argv", [])
-        name, each, *_ = [*argv, "", ""]
-        if name != "noop" or not each.startswith(mark):
-            continue
-        twice += each in seen
-        seen.add(each)
-        label = each.rpartition("-")[0]
-        if record["kind"] == "failed":
-            failed[label] += 1
-        else:
-            started[label] += 1
-            endless += record["ended"] != "exited"
-    return Kept(started, failed, twice, endless)
-
-
-def _history(recorder: Recorder, mark: str) -> Kept:
-    command = _execaudit(recorder.database, "query", "--format", "jsonl", "--args", mark)
-    with subprocess.Popen(command, cwd=_CHECKOUT, stdout=subprocess.PIPE, text=True) as query:
-        if query.stdout is None:
-            raise AssertionError("a pipe was asked for")
-        return _kept(iter(query.stdout), mark)
-
-
-def _log(recorder: Recorder, mark: str) -> Kept:
-    with recorder.log.open(encoding="ascii") as lines:
-        return _kept((line for line in lines if mark in line), mark)
-
-
-def _missing(truth: Truth, kept: Kept) -> int:
-    return (truth.started - kept.started).total() + (truth.failed - kept.failed).total()
-
-
 def _losses(truth: Truth, recorder: Recorder, mark: str) -> list[str]:
     """Returns a line for each kind of loss that no gap counts."""
-    command = _execaudit(recorder.database, "db", "info", "--format", "json")
-    facts = json.loads(subprocess.check_output(command, cwd=_CHECKOUT))
-    history = _history(recorder, mark)
+    command = execaudit(recorder.database, "db", "info", "--format", "json")
+    facts = json.loads(subprocess.check_output(command, cwd=CHECKOUT))
+    history = in_history(recorder.database, mark)
     execs = truth.started.total() + truth.failed.total()
     found = []
-    for name, kept in (("the history", history), ("the JSON log", _log(recorder, mark))):
-        missing = _missing(truth, kept)
-        print(
-            f"{name}: {execs - missing} of {execs} execs; gaps count {facts['missed']}, of the hostile user's"
-        )
-        if missing:
-            found.append(f"{missing} execs are not in {name}")
+    for name, kept in (("the history", history), ("the JSON log", in_log(recorder.log, mark))):
+        lost = missing(truth, kept)
+        print(f"{name}: {execs - lost.total()} of {execs} execs; its gaps:")
+        print(*(placed(lost, kept) if lost or kept.gaps else ["  none"]), sep="\n")
+        if lost:
+            found.append(f"{lost.total()} execs are not in {name}")
         if kept.twice:
             found.append(f"{kept.twice} execs are in {name} twice")
     if history.endless > facts["missed_exits"]:
