@@ -74,7 +74,7 @@ def parse_duration(text: str) -> Nanoseconds:
 def utc_text(time_ns: int) -> str:
     """Returns a moment as records show it: `2026-11-22T14:05:07.123456789Z`."""
     second, fraction = divmod(time_ns, _SECOND)
-    return f"{_utc_second(second)}{fraction:09d}Z"
+    return f"{utc_second(second)}{fraction:09d}Z"
 
 
 def zone_text(time_ns: int, zone: tzinfo | None) -> str:
@@ -88,7 +88,8 @@ def zone_text(time_ns: int, zone: tzinfo | None) -> str:
 
 
 @lru_cache(maxsize=256)
-def _utc_second(second: int) -> str:
+def utc_second(second: int) -> str:
+    """Returns the beginning of a moment's text, from seconds since 1970: `2026-11-22T14:05:07.`."""
     return f"{(_EPOCH + timedelta(seconds=second)):%Y-%m-%dT%H:%M:%S}."
 
 

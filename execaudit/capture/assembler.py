@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit import native
 from execaudit.capture.command_line import CommandLine, Joint
 from execaudit.capture.unfinished import Unfinished
 from execaudit.capture.wire import (
     UNKNOWN,
+    RawOrigin,
     RecordFlag,
     RecordType,
     WireError,
@@ -36,7 +38,7 @@ from execaudit.shorten import keep_ends
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from execaudit.capture.wire import ArgvPiece, Facts, RawOrigin
+    from execaudit.capture.wire import ArgvPiece, Facts
     from execaudit.fields import Launch, Origin
 
 # One run of the probe sends all records of an exec. If one is not there two seconds later, the ring refused
@@ -148,6 +150,7 @@ class Assembler:
         self._remembered_bytes = 0
         self._remembered_since = 0
         self._unreadable: Unreadable | None = None
+        self._decoder = None if native.fast is None else self._make_decoder(native.fast.Decoder)
         self.late = 0
         """How many records came after their exec had been given up."""
 
@@ -166,8 +169,15 @@ class Assembler:
         if now_ns - self._remembered_since > _REMEMBERED_NS:
             self.forget()
             self._remembered_since = now_ns
+        ordinary = None if self._decoder is None else self._decoder.event
+        waiting = self._waiting
         for record in records:
             try:
+                if ordinary is not None and not waiting:
+                    event = ordinary(record, wall_offset_ns)
+                    if event is not None:
+                        yield event
+                        continue
                 if is_exit(record):
                     yield from self._exit(record, wall_offset_ns)
                     continue
@@ -190,6 +200,13 @@ class Assembler:
                     yield from self._some(piece, facts, now_ns, wall_offset_ns)
             except _UNREADABLE as exc:
                 self._leave_out(record, exc)
+
+    def _make_decoder(self, decoder: Callable[..., Decoder]) -> Decoder:
+        """Returns what makes events of records that need not wait for others."""
+        return decoder(
+            (ExecEvent, ExitEvent, ExecKey), _EXEC, self._machine, self._boot, self._launched, self._origins,
+            self._launch, self._origin, self._root,
+        )  # fmt: skip
 
     def take_unreadable(self) -> Unreadable | None:
         """Returns how many records were left out since the last call; None: none."""
@@ -312,7 +329,7 @@ class Assembler:
             ),
         )  # fmt: skip
 
-    def _launch(self, raw: bytes, *, failed: bool) -> Launch:
+    def _launch(self, raw: bytes, *, failed: bool = False) -> Launch:
         """Decodes a launch, adds the user's name, and remembers it."""
         launch = decode_launch(raw)
         if launch.uid is not None:
@@ -325,6 +342,7 @@ class Assembler:
 
     def _origin(self, raw: RawOrigin) -> Origin:
         """Decodes an origin, adds the login user's name, and remembers it."""
+        raw = RawOrigin._make(raw)
         origin = decode_origin(raw)
         if origin.auid is not None:
             origin = origin._replace(login_user=self._machine.user_of(origin.auid))
@@ -341,6 +359,8 @@ class Assembler:
     def rename(self, host: str) -> None:
         """Sets another name of the host, for the events that come."""
         self._machine = self._machine._replace(host=host)
+        if self._decoder is not None:
+            self._decoder.host = host
 
     def forget(self) -> None:
         """Forgets what was decoded, so that it is decoded again, with the users' present names."""

@@ -10,6 +10,7 @@ import json
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from execaudit import native
 from execaudit.database import id_lookup, schema
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.database.field_columns import column_of
@@ -162,6 +163,12 @@ class Inserts:
         self, batch: list[ExecEvent], first_id: int, ends: dict[ExecKey, ExitEvent | _End]
     ) -> tuple[list[_Row], list[_Row]]:
         """Returns the rows of exec and argv_cut. All is inline: this is done for each exec."""
+        if native.fast is not None:
+            return native.fast.rows(  # type: ignore[no-any-return]
+                batch, first_id, ends, self._boot, _FAILED, _KIND_CODE, _TRUNCATION_CODE, self._clocks,
+                self._execs.known, self._comms.known, self._launches.known, self._origins.known, self._argv.known,
+                self._clock, self._find, self._comms.id_of, self._launch, self._origin, self._argv.id_of, json.dumps,
+            )  # fmt: skip
         rows: list[_Row] = []
         cuts: list[_Row] = []
         boot, clocks, execs, comms = self._boot, self._clocks, self._execs.known, self._comms.known

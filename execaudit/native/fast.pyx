@@ -1,0 +1,573 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=False
+"""What is done to each ordinary exec, compiled: from a wire record to an event, to a row and to a line of JSON.
+
+Each function does what a function in Python does, which is its reference and is used where this module was
+not built: `Assembler.feed`, `Inserts._rows` and `JsonLines.line`. It returns None for whatever is not
+ordinary, and then the function in Python is called. So this module has no rules of its own, and nothing but
+speed depends on it. tests/native compares the two.
+
+Records are bytes that an attacker can shape: each length is compared with what is there before it is used.
+The layout of a record is that of bpf/execaudit.h, which is included.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, strlen
+
+cdef extern from "execaudit.h":
+    enum:
+        EA_EXEC
+        EA_EXIT
+        EA_LAST
+        EA_UNKNOWN
+        EA_STR_FILENAME
+        EA_STR_INTERP
+        EA_STR_TTY
+        EA_STR_CGROUP
+        EA_STR_CWD
+        EA_STR_EXE
+        EA_STR_ROOT
+        EA_PATH_CGROUP
+        EA_PATH_ROOT
+
+    struct ea_head:
+        uint64_t boot_ns
+        uint32_t tid
+        uint32_t pid
+        uint32_t total
+        uint32_t argc
+        uint32_t len
+        uint16_t size
+        uint8_t type
+        uint8_t flags
+        uint32_t seq
+
+    struct ea_exec:
+        ea_head head
+        uint64_t parent_ns
+        uint32_t parent_pid
+        uint32_t caller_tid
+        uint32_t ppid
+        int32_t ret
+        uint32_t auid
+        uint32_t session
+        uint32_t replaces
+        uint32_t account
+        uint16_t *str_len
+        uint32_t path_flags
+
+    struct ea_exit:
+        ea_head head
+        uint64_t image_ns
+        uint32_t image_pid
+        uint32_t status
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #define EA_LAUNCH_AT offsetof(struct ea_exec, str_len)
+    #define EA_ONE_PATH 255
+
+    /* A new tuple of a type that derives from tuple; its items are NULL until they are set. */
+    static PyObject *new_tuple(PyObject *type, Py_ssize_t size)
+    {
+        return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
+    }
+
+    static PyObject *ascii_text(Py_ssize_t size)
+    {
+        return PyUnicode_New(size, 127);
+    }
+    """
+    size_t EA_LAUNCH_AT
+    uint32_t EA_ONE_PATH
+    object new_tuple(PyObject *type, Py_ssize_t size)
+    object ascii_text(Py_ssize_t size)
+
+cdef extern from "Python.h":
+    void PyTuple_SET_ITEM(object, Py_ssize_t, object)
+    char *PyUnicode_1BYTE_DATA "(char *)PyUnicode_1BYTE_DATA"(object)
+    bint PyUnicode_IS_COMPACT_ASCII(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    bint PyUnicode_CheckExact(object)
+    bint PyLong_CheckExact(object)
+    long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
+
+cdef enum:
+    # An exec id has room for so many bits, and has so many characters: see exec_id.py.
+    BOOT_BITS = 28
+    TIME_BITS = 60
+    TASK_BITS = 22
+    ID_LENGTH = 22
+    SECOND_LENGTH = 20  # 2026-11-22T14:05:07.
+    NANOSECONDS = 1000000000
+    EVENT_ITEMS = 20
+    # Longer command lines are written in Python.
+    MOST_ARGV = 16384
+    LONGEST_REMEMBERED = 4096
+    # The characters that a byte of argv makes at most: an apostrophe in a word of the command, '\"'\"', and
+    # its own in argv.
+    MOST_EACH = 16
+    # Those of a line beside its texts.
+    REST = 1024
+
+
+cdef inline void put(object tuple_, Py_ssize_t at, object value):
+    """Sets an item of a new tuple, which takes a reference."""
+    Py_INCREF(value)
+    PyTuple_SET_ITEM(tuple_, at, value)
+
+
+cdef class Decoder:
+    """Makes events of records: `Assembler.feed` for an exec that is one whole record, and for an end."""
+
+    cdef object _event_type, _exit_type, _key_type, _exec, _boot, _boot_id
+    cdef dict _launches, _origins
+    cdef object _launch, _origin, _root
+    cdef public object host
+
+    def __init__(self, types, kind, machine, boot, launches, origins, launch, origin, root):
+        """`types` are ExecEvent, ExitEvent and ExecKey.
+
+        `launches` and `origins` remember what was decoded; `launch` and `origin` are called with the bytes
+        of one that is not in them, and `root` with a pid and a ppid.
+        """
+        self._event_type, self._exit_type, self._key_type = types
+        for each in types:
+            if not issubclass(each, tuple):
+                raise TypeError("no tuple")
+        self._exec = kind
+        self.host, self._boot_id = machine.host, machine.boot_id
+        self._boot = boot
+        self._launches, self._origins = launches, origins
+        self._launch, self._origin, self._root = launch, origin, root
+
+    cdef object _key(self, uint64_t boot_ns, uint32_t pid):
+        key = new_tuple(<PyObject *>self._key_type, 3)
+        put(key, 0, self._boot)
+        put(key, 1, boot_ns)
+        put(key, 2, pid)
+        return key
+
+    def event(self, record, wall_offset_ns):
+        """Returns the event of a record; None if `Assembler.feed` has to look at it."""
+        cdef ea_head head
+        cdef const char *raw
+        cdef Py_ssize_t size
+        if not PyBytes_CheckExact(record):
+            return None
+        size = PyBytes_GET_SIZE(record)
+        if size < <Py_ssize_t>sizeof(ea_head):
+            return None
+        raw = PyBytes_AS_STRING(record)
+        memcpy(&head, raw, sizeof(ea_head))
+        if head.boot_ns >> TIME_BITS or (head.tid | head.pid) >> TASK_BITS:
+            return None
+        if head.type == EA_EXEC:
+            return self._event(raw, size, &head, wall_offset_ns)
+        if head.type == EA_EXIT:
+            return self._end(raw, size, wall_offset_ns)
+        return None
+
+    cdef object _end(self, const char *raw, Py_ssize_t size, object wall_offset_ns):
+        cdef ea_exit end
+        if size < <Py_ssize_t>sizeof(ea_exit):
+            return None
+        memcpy(&end, raw, sizeof(ea_exit))
+        # Of a program that ran before the probe, another function knows the key.
+        if not end.image_ns or end.image_ns >> TIME_BITS or end.image_pid >> TASK_BITS:
+            return None
+        boot_ns = <object>end.head.boot_ns
+        event = new_tuple(<PyObject *>self._exit_type, 5)
+        put(event, 0, self._key(end.image_ns, end.image_pid))
+        put(event, 1, boot_ns + wall_offset_ns)
+        put(event, 2, boot_ns)
+        put(event, 3, end.head.pid)
+        put(event, 4, end.status)
+        return event
+
+    cdef object _event(self, const char *raw, Py_ssize_t size, ea_head *head, object wall_offset_ns):
+        cdef ea_exec fixed
+        cdef Py_ssize_t tty_at, cwd_at, argv_at, first
+        cdef PyObject *known
+        if size < <Py_ssize_t>sizeof(ea_exec) or head.size != sizeof(ea_exec):
+            return None
+        if head.flags != EA_LAST or head.seq or head.total != head.len or head.argc == EA_UNKNOWN:
+            return None
+        memcpy(&fixed, raw, sizeof(ea_exec))
+        if fixed.parent_ns >> TIME_BITS or (fixed.parent_pid | fixed.caller_tid) >> TASK_BITS:
+            return None
+        tty_at = sizeof(ea_exec) + fixed.str_len[EA_STR_FILENAME] + fixed.str_len[EA_STR_INTERP]
+        cwd_at = tty_at + fixed.str_len[EA_STR_TTY] + fixed.str_len[EA_STR_CGROUP]
+        argv_at = cwd_at + fixed.str_len[EA_STR_CWD] + fixed.str_len[EA_STR_EXE] + fixed.str_len[EA_STR_ROOT]
+        if size - argv_at < <Py_ssize_t>head.len:
+            return None
+        first = tty_at - <Py_ssize_t>EA_LAUNCH_AT
+        launch_bytes = PyBytes_FromStringAndSize(NULL, first + argv_at - cwd_at)
+        memcpy(PyBytes_AS_STRING(launch_bytes), raw + EA_LAUNCH_AT, first)
+        memcpy(PyBytes_AS_STRING(launch_bytes) + first, raw + cwd_at, argv_at - cwd_at)
+        known = PyDict_GetItemWithError(self._launches, launch_bytes)
+        launch = self._launch(launch_bytes) if known is NULL else <object>known
+        # A RawOrigin, which is equal to this tuple.
+        origin_key = (
+            fixed.auid, fixed.session, fixed.str_len[EA_STR_TTY],
+            fixed.path_flags // EA_PATH_CGROUP & EA_ONE_PATH,
+            PyBytes_FromStringAndSize(raw + tty_at, cwd_at - tty_at),
+        )
+        known = PyDict_GetItemWithError(self._origins, origin_key)
+        origin = self._origin(origin_key) if known is NULL else <object>known
+        replaces = fixed.replaces != 0
+        if fixed.parent_ns:
+            parent = self._key(fixed.parent_ns, fixed.parent_pid)
+        else:
+            parent = self._root(fixed.parent_pid, fixed.ppid if replaces else None)
+        boot_ns = <object>head.boot_ns
+        event = new_tuple(<PyObject *>self._event_type, EVENT_ITEMS)
+        put(event, 0, self._exec)
+        put(event, 1, self.host)
+        put(event, 2, self._boot_id)
+        put(event, 3, boot_ns + wall_offset_ns)
+        put(event, 4, boot_ns)
+        put(event, 5, head.pid)
+        put(event, 6, fixed.caller_tid)
+        put(event, 7, fixed.ppid)
+        put(event, 8, PyBytes_FromStringAndSize(raw + argv_at, head.len))
+        put(event, 9, head.argc)
+        put(event, 10, head.total)
+        put(event, 11, ())
+        put(event, 12, None)
+        put(event, 13, None)
+        put(event, 14, launch)
+        put(event, 15, origin)
+        put(event, 16, parent)
+        put(event, 17, replaces)
+        put(event, 18, None)
+        put(event, 19, fixed.account)
+        return event
+
+
+# How a byte may stand in a word of a command: not at all; as it is; in single quotes. See escaping.shell_quote.
+cdef enum:
+    ODD
+    BARE
+    QUOTED
+
+cdef unsigned char[256] STANDS
+cdef int _byte
+for _byte in range(256):
+    STANDS[_byte] = ODD
+    if 32 <= _byte < 127:
+        STANDS[_byte] = BARE if chr(_byte).isalnum() or chr(_byte) in "_@%+=:,./-" else QUOTED
+
+cdef const char *BASE32 = b"0123456789abcdefghjkmnpqrstvwxyz"
+
+
+cdef inline char *copied(char *out, const char *text, Py_ssize_t size) noexcept:
+    memcpy(out, text, size)
+    return out + size
+
+
+cdef inline char *literal(char *out, const char *text) noexcept:
+    """Copies a text without a NUL."""
+    return copied(out, text, strlen(text))
+
+
+cdef inline char *text_copied(char *out, object text) noexcept:
+    """Copies an ASCII text."""
+    return copied(out, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text))
+
+
+cdef inline char *number_written(char *out, uint64_t number) noexcept:
+    cdef char[20] digits
+    cdef int at = 20
+    while True:
+        at -= 1
+        digits[at] = 48 + number % 10
+        number //= 10
+        if not number:
+            return copied(out, digits + at, 20 - at)
+
+
+cdef inline char *id_written(char *out, uint64_t boot, uint64_t boot_ns, uint64_t task) noexcept:
+    """Writes an exec id: 110 bits, five for each character."""
+    # Two halves of 60 and 50 bits.
+    cdef uint64_t slow = boot << 32 | boot_ns >> 28, rest = (boot_ns & ((<uint64_t>1 << 28) - 1)) << TASK_BITS | task
+    cdef int at
+    for at in range(12):
+        out[at] = BASE32[slow >> (55 - 5 * at) & 31]
+    for at in range(10):
+        out[12 + at] = BASE32[rest >> (45 - 5 * at) & 31]
+    return out + ID_LENGTH
+
+
+cdef inline char *quoted_byte(char *out, unsigned char byte) noexcept:
+    """Writes a printable character as it stands within a text of JSON."""
+    if byte == c'"' or byte == c"\\":
+        out[0] = c"\\"
+        out += 1
+    out[0] = byte
+    return out + 1
+
+
+cdef inline bint is_ascii(object text) noexcept:
+    return PyUnicode_CheckExact(text) and PyUnicode_IS_COMPACT_ASCII(text)
+
+
+cdef inline bint as_number(object number, uint64_t *value):
+    """Says whether `number` is an int from 0 to 2**63 - 1, and sets `value` to it."""
+    cdef int overflow = 0
+    cdef long long got
+    if not PyLong_CheckExact(number):
+        return False
+    got = PyLong_AsLongLongAndOverflow(number, &overflow)
+    value[0] = got
+    return not overflow and got >= 0
+
+
+cdef bint as_key(object boot, object boot_ns, object task, uint64_t *key):
+    """Says whether these are the numbers of an exec id, and sets the three of `key` to them."""
+    return (
+        as_number(boot, key) and as_number(boot_ns, key + 1) and as_number(task, key + 2)
+        and not key[0] >> BOOT_BITS and not key[1] >> TIME_BITS and not key[2] >> TASK_BITS
+    )
+
+
+cdef class Lines:
+    """Makes lines of JSON: `JsonLines.line`, for an exec with arguments of printable ASCII."""
+
+    cdef object _event_type, _failed, _make_shared, _make_where, _make_second, _make_prefix
+    cdef dict _shared
+    cdef Py_ssize_t _most
+    # What the last event had.
+    cdef object _launch, _origin, _texts, _host, _boot_id, _kind, _where, _second, _prefix
+    cdef uint64_t _second_number
+    cdef char *_buffer
+    cdef Py_ssize_t _size
+
+    def __init__(self, event_type, failed, shared, where, second, prefix, most):
+        """`shared` takes a launch and an origin, and returns the texts of their fields before and after the
+        arguments. `most` of them are remembered. `where` returns the text of host, boot id and kind,
+        `second` that of a second, `prefix` the number that a boot id has in exec ids.
+        """
+        self._event_type, self._failed = event_type, failed
+        self._make_shared, self._make_where, self._make_second, self._make_prefix = shared, where, second, prefix
+        self._shared, self._most = {}, most
+        self._host = self._second = None
+
+    def __dealloc__(self):
+        PyMem_Free(self._buffer)
+
+    def line(self, event):
+        """Returns the line of an event; None if `JsonLines.line` has to make it."""
+        cdef uint64_t time_ns = 0, ppid = 0, tid = 0, argc = 0, total = 0
+        cdef uint64_t[3] key
+        cdef uint64_t[3] parent_key
+        cdef Py_ssize_t size
+        cdef char *out
+        cdef int at
+        if type(event) is not self._event_type or PyTuple_GET_SIZE(event) != EVENT_ITEMS:
+            return None
+        (
+            kind, host, boot_id, time_object, boot_ns, pid, tid_object, ppid_object, argv, argc_object, total_object,
+            holes, truncated, errno, launch, origin, parent, _, end, _,
+        ) = <tuple>event
+        if kind is self._failed or holes or not (truncated is errno is end is None) or not PyBytes_CheckExact(argv):
+            return None
+        if not (
+            as_number(time_object, &time_ns) and as_number(tid_object, &tid) and as_number(ppid_object, &ppid)
+            and as_number(argc_object, &argc) and as_number(total_object, &total)
+        ):
+            return None
+        if self._host is not host or self._boot_id is not boot_id or self._kind is not kind:
+            self._where, self._prefix = self._make_where(host, boot_id, kind), self._make_prefix(boot_id)
+            self._host, self._boot_id, self._kind = host, boot_id, kind
+        if self._second is None or self._second_number != time_ns // NANOSECONDS:
+            self._second, self._second_number = self._make_second(time_ns // NANOSECONDS), time_ns // NANOSECONDS
+        if self._launch is not launch or self._origin is not origin:
+            self._texts = self._shared_texts(launch, origin)
+            self._launch, self._origin = launch, origin
+        before, after = <tuple>self._texts
+        if not (is_ascii(self._where) and is_ascii(self._second) and is_ascii(before) and is_ascii(after)):
+            return None
+        if PyUnicode_GET_LENGTH(self._second) != SECOND_LENGTH or not as_key(self._prefix, boot_ns, pid, key):
+            return None
+        if parent is not None and not (
+            PyTuple_GET_SIZE(parent) == 3
+            and as_key((<tuple>parent)[0], (<tuple>parent)[1], (<tuple>parent)[2], parent_key)
+        ):
+            return None
+        if not 0 < PyBytes_GET_SIZE(argv) <= MOST_ARGV:
+            return None
+        size = (
+            REST + PyUnicode_GET_LENGTH(self._where) + PyUnicode_GET_LENGTH(before) + PyUnicode_GET_LENGTH(after)
+            + MOST_EACH * PyBytes_GET_SIZE(argv)
+        )
+        self._make_room(size)
+        out = literal(self._buffer, b'{"id":"')
+        out = id_written(out, key[0], key[1], key[2])
+        if parent is None:
+            out = literal(out, b'","parent_id":null')
+        else:
+            out = literal(out, b'","parent_id":"')
+            out = id_written(out, parent_key[0], parent_key[1], parent_key[2])
+            out = literal(out, b'"')
+        out = literal(out, b',"time":"')
+        out = text_copied(out, self._second)
+        time_ns %= NANOSECONDS
+        for at in range(9):
+            out[8 - at] = 48 + time_ns % 10
+            time_ns //= 10
+        out = literal(out + 9, b'Z",')
+        out = text_copied(out, self._where)
+        out = number_written(literal(out, b',"pid":'), key[2])
+        out = number_written(literal(out, b',"tid":'), tid)
+        out = number_written(literal(out, b',"ppid":'), ppid)
+        out = text_copied(literal(out, b","), before)
+        out = arguments_written(out, <const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv), argc, total)
+        if out is NULL:
+            return None
+        out = literal(out, b',"truncated":null,"argv_missing":null,"errno":null,')
+        out = text_copied(out, after)
+        out = literal(out, b',"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null}')
+        text = ascii_text(out - self._buffer)
+        memcpy(PyUnicode_1BYTE_DATA(text), self._buffer, out - self._buffer)
+        return text
+
+    cdef object _shared_texts(self, object launch, object origin):
+        cdef PyObject *known
+        both = (launch, origin)
+        known = PyDict_GetItemWithError(self._shared, both)
+        if known is not NULL:
+            return <object>known
+        texts = self._make_shared(launch, origin)
+        # A user may make many launches, with five paths of 4 KB each.
+        if len(texts[0]) + len(texts[1]) > LONGEST_REMEMBERED:
+            return texts
+        if len(self._shared) >= self._most:
+            self._shared.clear()
+        self._shared[both] = texts
+        return texts
+
+    cdef int _make_room(self, Py_ssize_t size) except -1:
+        if size > self._size:
+            PyMem_Free(self._buffer)
+            self._size = 0
+            self._buffer = <char *>PyMem_Malloc(size)
+            if self._buffer is NULL:
+                raise MemoryError
+            self._size = size
+        return 0
+
+
+cdef char *arguments_written(
+    char *out, const unsigned char *argv, Py_ssize_t size, uint64_t argc, uint64_t total
+) noexcept:
+    """Writes the fields from `argv` to `command`. Returns NULL if an argument is not of printable ASCII."""
+    cdef Py_ssize_t at, start
+    cdef unsigned char stands
+    cdef bint has_equals
+    if argv[size - 1]:
+        return NULL
+    out = literal(out, b',"argv":["')
+    for at in range(size - 1):
+        if argv[at]:
+            out = quoted_byte(out, argv[at])
+            if STANDS[argv[at]] == ODD:
+                return NULL
+        else:
+            out = literal(out, b'","')
+    out = number_written(literal(out, b'"],"argc":'), argc)
+    out = number_written(literal(out, b',"argv_bytes":'), total)
+    out = literal(out, b',"command":"')
+    start = 0
+    for at in range(size):
+        if argv[at]:
+            continue
+        out = word_written(out, argv + start, at - start, start == 0)
+        start = at + 1
+        if start < size:
+            out = literal(out, b" ")
+    return literal(out, b'"')
+
+
+cdef char *word_written(char *out, const unsigned char *word, Py_ssize_t size, bint is_first) noexcept:
+    """Writes an argument as a word of a shell, within a text of JSON."""
+    cdef Py_ssize_t at
+    cdef bint is_bare = size > 0
+    for at in range(size):
+        # Without quotes a shell would set a variable and not run a program of this name.
+        if STANDS[word[at]] != BARE or (is_first and word[at] == c"="):
+            is_bare = False
+            break
+    if is_bare:
+        return copied(out, <const char *>word, size)
+    out = literal(out, b"'")
+    for at in range(size):
+        if word[at] == c"'":
+            out = literal(out, b"'\\\"'\\\"'")
+        else:
+            out = quoted_byte(out, word[at])
+    return literal(out, b"'")
+
+
+cdef object NO_END = (None, None, None)
+
+
+def rows(
+    list batch, first_id, dict ends, boot, failed, dict kinds, dict cut_codes, dict clocks, dict execs, dict comms,
+    dict launches, dict origins, dict argvs, clock, find, new_comm, new_launch, new_origin, new_argv, holes_text,
+):
+    """Returns the rows of exec and argv_cut: `Inserts._rows`, for any events.
+
+    The dicts have the ids of what is known, and the functions make those of what is not.
+    """
+    cdef list found = [], cuts = []
+    cdef PyObject *known
+    number = first_id
+    for event in batch:
+        if not isinstance(event, tuple):
+            raise TypeError("an event is a tuple")
+        (
+            kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, total, holes, truncated, errno, launch, origin,
+            parent, _, _, _,
+        ) = <tuple>event
+        comm = launch.comm
+        cut = None
+        if truncated is not None or argc != argv.count(0) or total != len(argv):
+            cut = cut_codes[truncated]
+            cuts.append((number, argc, total, holes_text(holes)))
+        parent_id = None
+        if parent is not None:
+            known = PyDict_GetItemWithError(execs, parent)
+            parent_id = (find(parent) if known is NULL else <object>known) or None
+        end = NO_END
+        if kind is not failed:
+            key = (boot, boot_ns, pid)
+            execs[key] = number
+            ended = ends.pop(key, None)
+            if ended is not None:
+                end = ended if len(ended) == 3 else (ended[2] - boot_ns, ended[4], None)
+        known = PyDict_GetItemWithError(clocks, time_ns - boot_ns)
+        clock_id = clock(time_ns - boot_ns) if known is NULL else <object>known
+        if comm is None:
+            comm_id = None
+        else:
+            known = PyDict_GetItemWithError(comms, comm)
+            comm_id = new_comm(comm) if known is NULL else <object>known
+        known = PyDict_GetItemWithError(launches, launch)
+        launch_id = new_launch(launch) if known is NULL else <object>known
+        known = PyDict_GetItemWithError(origins, origin)
+        origin_id = new_origin(origin) if known is NULL else <object>known
+        known = PyDict_GetItemWithError(argvs, argv)
+        argv_id = new_argv(argv) if known is NULL else <object>known
+        found.append((
+            number, time_ns, clock_id, kinds[kind], pid, None if tid == pid else tid, ppid, launch.uid, comm_id,
+            launch_id, origin_id, argv_id, errno, cut, parent_id, end[0], end[1], end[2],
+        ))
+        number = number + 1
+    return found, cuts
