@@ -36,7 +36,7 @@ from execaudit.fields import UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
 from execaudit.shorten import keep_ends
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from execaudit.capture.wire import ArgvPiece, Facts
     from execaudit.fields import Launch, Origin
@@ -159,7 +159,7 @@ class Assembler:
         return len(self._waiting)
 
     def feed(
-        self, records: Iterable[bytes], *, now_ns: int, wall_offset_ns: int
+        self, records: Sequence[bytes], *, now_ns: int, wall_offset_ns: int
     ) -> Iterator[ExecEvent | ExitEvent]:
         """Yields the execs that these records complete, and the ends of programs, each after its exec.
 
@@ -169,15 +169,17 @@ class Assembler:
         if now_ns - self._remembered_since > _REMEMBERED_NS:
             self.forget()
             self._remembered_since = now_ns
-        ordinary = None if self._decoder is None else self._decoder.event
-        waiting = self._waiting
-        for record in records:
+        decoder, count, at = self._decoder, len(records), 0
+        while at < count:
+            if decoder is not None and not self._waiting:
+                events: list[ExecEvent | ExitEvent] = []
+                at = decoder.events(records, at, wall_offset_ns, events)
+                yield from events
+                if at == count:
+                    return
+            record = records[at]
+            at += 1
             try:
-                if ordinary is not None and not waiting:
-                    event = ordinary(record, wall_offset_ns)
-                    if event is not None:
-                        yield event
-                        continue
                 if is_exit(record):
                     yield from self._exit(record, wall_offset_ns)
                     continue

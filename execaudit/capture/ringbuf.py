@@ -17,6 +17,7 @@ import select
 import threading
 from typing import TYPE_CHECKING
 
+from execaudit import native
 from execaudit.errors import ProbeError
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Ring:
         offset = base - (begin & self._size - 1) + begin
         stop = min(begin + min(most_bytes, self._most_bytes), offset + self._window_bytes)
         self._order()
+        if native.fast is not None:
+            position = native.fast.take(data, begin, sent, stop, offset, records)
+            if position != begin:
+                self._taken[0] = position
+            return position - begin
         # Read all heads before all bytes: then one barrier between the two is enough.
         places: list[tuple[int, int]] = []
         while position < sent and position < stop:

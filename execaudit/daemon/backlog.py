@@ -107,6 +107,12 @@ class Finished(_Finished):
             of_account.path_characters += texts[1] + more[1]
         return {account: each.weight() for account, each in sums.items()}
 
+    def without_exits(self) -> Finished:
+        """Returns the batch without the ends of programs."""
+        batch = self._replace(exits=[])
+        batch.weights = self.weights
+        return batch
+
     @cached_property
     def shares(self) -> dict[int | None, int]:
         """About how many bytes of memory the execs of each account take; ends and gaps are nobody's."""

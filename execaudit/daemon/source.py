@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterator
-
     from execaudit.capture.probe import Losses
     from execaudit.event import Gap, Nanoseconds
 
@@ -45,9 +44,8 @@ class Captured(NamedTuple):
     seen_ns: Nanoseconds
     """Wall clock: all that happened before this has been read."""
 
-    def records(self) -> Iterator[bytes]:
-        """Yields each wire record."""
-        packed, at = self.packed, 0
-        for length in self.lengths:
-            yield packed[at : at + length]
-            at += length
+    def records(self) -> list[bytes]:
+        """Returns each wire record."""
+        packed = self.packed
+        ends = [*accumulate(self.lengths)]
+        return [packed[end - length : end] for end, length in zip(ends, self.lengths, strict=True)]

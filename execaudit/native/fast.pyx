@@ -10,14 +10,15 @@ Records are bytes that an attacker can shape: each length is compared with what 
 The layout of a record is that of bpf/execaudit.h, which is included.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcpy, memset, strlen
 
 cdef extern from "execaudit.h":
     enum:
@@ -79,12 +80,30 @@ cdef extern from *:
         return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
     }
 
+    /* The flags of a record in a BPF ring buffer (BPF_RINGBUF_*_BIT). */
+    #define RING_BUSY (1U << 31)
+    #define RING_DISCARDED (1U << 30)
+    #define RING_LENGTH (RING_DISCARDED - 1)
+
+    static uint32_t loaded(const uint32_t *word)
+    {
+        return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+    }
+
+    static void fence(void)
+    {
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    }
+
     static PyObject *ascii_text(Py_ssize_t size)
     {
         return PyUnicode_New(size, 127);
     }
     """
     size_t EA_LAUNCH_AT
+    uint32_t RING_BUSY, RING_DISCARDED, RING_LENGTH
+    uint32_t loaded(const uint32_t *) noexcept
+    void fence() noexcept
     uint32_t EA_ONE_PATH
     object new_tuple(PyObject *type, Py_ssize_t size)
     object ascii_text(Py_ssize_t size)
@@ -105,6 +124,7 @@ cdef enum:
     TASK_BITS = 22
     ID_LENGTH = 22
     SECOND_LENGTH = 20  # 2026-11-22T14:05:07.
+    RING_HEAD = 8
     NANOSECONDS = 1000000000
     EVENT_ITEMS = 20
     # Longer command lines are written in Python.
@@ -121,6 +141,36 @@ cdef inline void put(object tuple_, Py_ssize_t at, object value):
     """Sets an item of a new tuple, which takes a reference."""
     Py_INCREF(value)
     PyTuple_SET_ITEM(tuple_, at, value)
+
+
+def take(window, begin, sent, stop, offset, list records):
+    """Appends the records between the positions `begin` and `sent` of a ring: the loop of `ringbuf.Ring.take`.
+
+    `window` is the memory whose first byte has the position `offset`. It stops at a position from `stop` on,
+    or before a record that is being written. Returns the position where it stopped.
+    """
+    cdef Py_buffer memory
+    cdef uint64_t at, end, last
+    cdef uint32_t head, length
+    PyObject_GetBuffer(window, &memory, PyBUF_SIMPLE)
+    try:
+        # These are offsets in the window.
+        at, end, last = begin - offset, sent - offset, stop - offset
+        while at < end and at < last and at + RING_HEAD <= <uint64_t>memory.len:
+            head = loaded(<const uint32_t *>(<const char *>memory.buf + at))
+            if head & RING_BUSY:
+                break
+            length = head & RING_LENGTH
+            if at + RING_HEAD + length > <uint64_t>memory.len:
+                break
+            if not head & RING_DISCARDED:
+                records.append(PyBytes_FromStringAndSize(<const char *>memory.buf + at + RING_HEAD, length))
+            at += (length + RING_HEAD + 7) & ~<uint64_t>7
+        # The bytes must be read before the caller gives their room back.
+        fence()
+        return offset + at
+    finally:
+        PyBuffer_Release(&memory)
 
 
 cdef class Decoder:
@@ -154,8 +204,24 @@ cdef class Decoder:
         put(key, 2, pid)
         return key
 
-    def event(self, record, wall_offset_ns):
-        """Returns the event of a record; None if `Assembler.feed` has to look at it."""
+    def events(self, records, Py_ssize_t first, wall_offset_ns, list events):
+        """Appends the events of records, from the one at index `first`, until one is not ordinary.
+
+        Returns the index of that one, for `Assembler.feed` to look at, or the number of records.
+        """
+        cdef Py_ssize_t at
+        cdef list those = records if isinstance(records, list) else list(records)
+        for at in range(first, len(those)):
+            try:
+                event = self._any(those[at], wall_offset_ns)
+            except Exception:
+                event = None  # the assembler meets it again, and knows what to do
+            if event is None:
+                return at
+            events.append(event)
+        return len(those)
+
+    cdef object _any(self, object record, object wall_offset_ns):
         cdef ea_head head
         cdef const char *raw
         cdef Py_ssize_t size
@@ -166,10 +232,8 @@ cdef class Decoder:
             return None
         raw = PyBytes_AS_STRING(record)
         memcpy(&head, raw, sizeof(ea_head))
-        if head.boot_ns >> TIME_BITS or (head.tid | head.pid) >> TASK_BITS:
-            return None
         if head.type == EA_EXEC:
-            return self._event(raw, size, &head, wall_offset_ns)
+            return self._event(raw, size, wall_offset_ns)
         if head.type == EA_EXIT:
             return self._end(raw, size, wall_offset_ns)
         return None
@@ -180,7 +244,9 @@ cdef class Decoder:
             return None
         memcpy(&end, raw, sizeof(ea_exit))
         # Of a program that ran before the probe, another function knows the key.
-        if not end.image_ns or end.image_ns >> TIME_BITS or end.image_pid >> TASK_BITS:
+        if not end.image_ns or (end.head.boot_ns | end.image_ns) >> TIME_BITS:
+            return None
+        if (end.head.pid | end.image_pid) >> TASK_BITS:
             return None
         boot_ns = <object>end.head.boot_ns
         event = new_tuple(<PyObject *>self._exit_type, 5)
@@ -191,16 +257,21 @@ cdef class Decoder:
         put(event, 4, end.status)
         return event
 
-    cdef object _event(self, const char *raw, Py_ssize_t size, ea_head *head, object wall_offset_ns):
+    cdef object _event(self, const char *raw, Py_ssize_t size, object wall_offset_ns):
         cdef ea_exec fixed
+        cdef ea_head *head = &fixed.head
         cdef Py_ssize_t tty_at, cwd_at, argv_at, first
         cdef PyObject *known
-        if size < <Py_ssize_t>sizeof(ea_exec) or head.size != sizeof(ea_exec):
+        if size < <Py_ssize_t>sizeof(ea_exec):
+            return None
+        memcpy(&fixed, raw, sizeof(ea_exec))
+        if head.size != sizeof(ea_exec):
             return None
         if head.flags != EA_LAST or head.seq or head.total != head.len or head.argc == EA_UNKNOWN:
             return None
-        memcpy(&fixed, raw, sizeof(ea_exec))
-        if fixed.parent_ns >> TIME_BITS or (fixed.parent_pid | fixed.caller_tid) >> TASK_BITS:
+        if (head.boot_ns | fixed.parent_ns) >> TIME_BITS:
+            return None
+        if (head.tid | head.pid | fixed.parent_pid | fixed.caller_tid) >> TASK_BITS:
             return None
         tty_at = sizeof(ea_exec) + fixed.str_len[EA_STR_FILENAME] + fixed.str_len[EA_STR_INTERP]
         cwd_at = tty_at + fixed.str_len[EA_STR_TTY] + fixed.str_len[EA_STR_CGROUP]
@@ -376,7 +447,9 @@ cdef class Lines:
             kind, host, boot_id, time_object, boot_ns, pid, tid_object, ppid_object, argv, argc_object, total_object,
             holes, truncated, errno, launch, origin, parent, _, end, _,
         ) = <tuple>event
-        if kind is self._failed or holes or not (truncated is errno is end is None) or not PyBytes_CheckExact(argv):
+        if kind is self._failed or holes or truncated is not None or errno is not None or end is not None:
+            return None
+        if not PyBytes_CheckExact(argv):
             return None
         if not (
             as_number(time_object, &time_ns) and as_number(tid_object, &tid) and as_number(ppid_object, &ppid)
@@ -571,3 +644,75 @@ def rows(
         ))
         number = number + 1
     return found, cuts
+
+
+cdef extern from *:
+    """
+    struct ea_number {
+        uint64_t id, check;
+    };
+    """
+    struct ea_number:
+        uint64_t id
+        uint64_t check
+
+
+cdef class Numbers:
+    """The ids of rows, by two hashes: `interning.Numbers`."""
+
+    cdef ea_number *_numbers
+    cdef uint8_t *_is_sure
+    cdef Py_ssize_t _count
+
+    def __cinit__(self, Py_ssize_t count):
+        if count < 2 or count % 2:
+            raise ValueError("an even number is needed")
+        self._count = count
+        self._numbers = <ea_number *>PyMem_Calloc(count, sizeof(ea_number))
+        self._is_sure = <uint8_t *>PyMem_Calloc(count, 1)
+        if self._numbers is NULL or self._is_sure is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self._numbers)
+        PyMem_Free(self._is_sure)
+
+    def doubt(self):
+        """From now on, a row that is known so far may be gone."""
+        memset(self._is_sure, 0, self._count)
+
+    def find(self, bytes raw, row, read):
+        """Returns the id of a row; None if it is not here. `read` is called with the id of one in doubt."""
+        cdef Py_ssize_t first = self._first(raw), at
+        cdef uint64_t check = <uint64_t>hash(SECOND + raw)
+        for at in range(first, first + 2):
+            if self._numbers[at].check != check or not self._numbers[at].id:
+                continue
+            if self._is_sure[at] or read(self._numbers[at].id) == row:
+                self._is_sure[at] = 1
+                if at != first:
+                    self._swap(first)
+                return self._numbers[first].id
+        return None
+
+    def add(self, bytes raw, uint64_t number):
+        """Takes the id of a row that is not here."""
+        cdef Py_ssize_t first = self._first(raw)
+        self._swap(first)
+        self._numbers[first].id = number
+        self._numbers[first].check = <uint64_t>hash(SECOND + raw)
+        self._is_sure[first] = 1
+
+    cdef Py_ssize_t _first(self, bytes raw) except -1:
+        return <Py_ssize_t>(<uint64_t>hash(raw) % <uint64_t>self._count) & ~<Py_ssize_t>1
+
+    cdef void _swap(self, Py_ssize_t first) noexcept:
+        cdef ea_number number = self._numbers[first]
+        cdef uint8_t is_sure = self._is_sure[first]
+        self._numbers[first] = self._numbers[first + 1]
+        self._is_sure[first] = self._is_sure[first + 1]
+        self._numbers[first + 1] = number
+        self._is_sure[first + 1] = is_sure
+
+
+cdef bytes SECOND = b"\0second\0"

@@ -77,6 +77,7 @@ class Inserts:
         )
         ids: dict[Form, Callable[[Any], int]] = {
             Form.NAME: self._user, Form.COMM: self._comms.id_of, Form.PATH: self._paths.id_of, Form.UNSIGNED_64: signed,
+            Form.GAINED: int,
         }  # fmt: skip
         self._origin_row, self._launch_row = (
             [ids.get(field.form) for field in fields] for fields in (ORIGIN_FIELDS, LAUNCH_FIELDS)
@@ -167,12 +168,12 @@ class Inserts:
             return native.fast.rows(  # type: ignore[no-any-return]
                 batch, first_id, ends, self._boot, _FAILED, _KIND_CODE, _TRUNCATION_CODE, self._clocks,
                 self._execs.known, self._comms.known, self._launches.known, self._origins.known, self._argv.known,
-                self._clock, self._find, self._comms.id_of, self._launch, self._origin, self._argv.id_of, json.dumps,
+                self._clock, self._find, self._comms.learn, self._launch, self._origin, self._argv.learn, json.dumps,
             )  # fmt: skip
         rows: list[_Row] = []
         cuts: list[_Row] = []
         boot, clocks, execs, comms = self._boot, self._clocks, self._execs.known, self._comms.known
-        argvs, new_argv, kinds = self._argv.known, self._argv.id_of, _KIND_CODE
+        argvs, new_argv, kinds = self._argv.known, self._argv.learn, _KIND_CODE
         origins, launches, end_of = self._origins.known, self._launches.known, ends.pop
         for number, event in enumerate(batch, first_id):
             (
@@ -207,7 +208,7 @@ class Inserts:
                     None if tid == pid else tid,
                     ppid,
                     launch.uid,
-                    None if comm is None else comms.get(comm) or self._comms.id_of(comm),
+                    None if comm is None else comms.get(comm) or self._comms.learn(comm),
                     launches.get(launch) or self._launch(launch),
                     origins.get(origin) or self._origin(origin),
                     argvs.get(argv) or new_argv(argv),

@@ -7,9 +7,11 @@ of a true LRU, so that the usual case is one look into one dict, which the store
 from __future__ import annotations
 
 import hashlib
+import marshal
 from array import array
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from execaudit import native
 from execaudit.store.bulk_insert import BulkInsert
 
 if TYPE_CHECKING:
@@ -29,9 +31,11 @@ _LONGEST_REMEMBERED = 1024
 _DIGEST_BYTES = 32
 _BY_DIGEST = "SELECT argv_id FROM long_argv WHERE digest = ?"
 _INSERT_DIGEST = "INSERT INTO long_argv (argv_id, digest) VALUES (?, ?)"
-_TAG_BITS = 16
-_TAG = 2**_TAG_BITS - 1
-_LARGEST_NUMBER = 2 ** (64 - _TAG_BITS)
+# Whatever stands before a text gives it a second hash, independent of the first.
+_SECOND = b"\0second\0"
+_64_BITS = 2**64 - 1
+# Of a format without references: equal rows are equal bytes.
+_MARSHAL_VERSION = 2
 
 
 class Recent(Generic[_Value]):
@@ -66,11 +70,54 @@ class Recent(Generic[_Value]):
         self.known, self._older, self._text_bytes = {}, {}, 0
 
 
+class Numbers:
+    """The ids of rows that are forgotten but for this: some bytes for each, found by two hashes of the row.
+
+    Python's hash of bytes is keyed (SipHash), with a key that each process draws, so nobody can make two rows
+    that are mistaken for one. That two are by chance has a probability of 2**-63 for each new row.
+    """
+
+    def __init__(self, count: int) -> None:
+        """There is room for so many, an even number."""
+        self._count = count
+        self._ids, self._checks = array("Q", bytes(8 * count)), array("Q", bytes(8 * count))
+        self._is_sure = bytearray(count)
+
+    def doubt(self) -> None:
+        """From now on, a row that is known so far may be gone. (Another never gets its id.)"""
+        self._is_sure = bytearray(self._count)
+
+    def find(self, raw: bytes, row: tuple[object, ...], read: Callable[[int], object]) -> int | None:
+        """Returns the id of a row; None if it is not here. `read` is called with the id of one in doubt."""
+        first, check = (hash(raw) & _64_BITS) % self._count & ~1, hash(_SECOND + raw) & _64_BITS
+        checks = self._checks
+        if checks[first] != check and checks[first + 1] != check:
+            return None
+        ids = self._ids
+        for at in (first, first + 1):
+            if checks[at] == check and ids[at] and (self._is_sure[at] or read(ids[at]) == row):
+                self._is_sure[at] = 1
+                if at != first:
+                    self._swap(first)
+                return ids[first]
+        return None
+
+    def add(self, raw: bytes, number: int) -> None:
+        """Takes the id of a row that is not here. There is room for two with one hash: the older one goes."""
+        first = (hash(raw) & _64_BITS) % self._count & ~1
+        self._swap(first)
+        self._ids[first], self._checks[first] = number, hash(_SECOND + raw) & _64_BITS
+        self._is_sure[first] = 1
+
+    def _swap(self, first: int) -> None:
+        for each in (self._ids, self._checks, self._is_sure):
+            each[first], each[first + 1] = each[first + 1], each[first]
+
+
 class Interned(Recent[_Value]):
     """A table of values: append-only, and each value once as far as the writer remembers.
 
-    An evicted value keeps an 8-byte id and tag; when the value comes again, the row is read and compared. So
-    most rare values are found too, and no hash is trusted.
+    Of an evicted value the id stays for a long time. So most rare values are found too.
     """
 
     def __init__(
@@ -82,7 +129,7 @@ class Interned(Recent[_Value]):
         numbers: int,
         entry_bytes: int = _ENTRY_BYTES,
     ) -> None:
-        """`numbers` of rows, an even number, that are known by number alone, eight bytes each."""
+        """`numbers` of rows, an even number, that are known by number alone, 17 bytes each."""
         super().__init__(megabytes=megabytes, entry_bytes=entry_bytes)
         self._last = f"SELECT max(id) FROM {table}"  # noqa: S608  # ours
         self._rows = BulkInsert(table, ("id", *columns))
@@ -91,13 +138,13 @@ class Interned(Recent[_Value]):
         self._new: list[tuple[object, ...]] = []
         self._has_long = False
         """One of them has a long text."""
-        # Each by the hash of its row: a part of that, to tell others' rows from it, and the number.
-        self._numbers = array("Q", bytes(8 * numbers))
+        self._numbers: Numbers = Numbers(numbers) if native.fast is None else native.fast.Numbers(numbers)
         self._execute: Callable[..., sqlite3.Cursor] | None = None
 
     def load(self, connection: sa.Connection, *, first: int = 1) -> None:
         """Forgets everything, and goes on after the last id; at `first`, if that is later."""
         self.forget()
+        self._numbers.doubt()
         self._new, self._has_long = [], False
         # Past SQLAlchemy, which takes ten times as long for a row.
         driver = connection.connection.driver_connection
@@ -112,35 +159,25 @@ class Interned(Recent[_Value]):
         `text` is the part of it that may be long.
         """
         if text is not None and len(text) > _LONGEST_REMEMBERED:
-            number = self._next
-            self._next += 1
-            self._new.append((number, *row))
+            number = self._added(row)
             self._has_long = True
             return number
-        hashed = hash(row)
-        tag, place = hashed >> 16 & _TAG, hashed % len(self._numbers) & ~1
-        known = self._again_by_number(place, tag, row)
+        raw = value if type(value) is bytes else marshal.dumps(row, _MARSHAL_VERSION)
+        known = self._numbers.find(raw, row, self._read)
         if known is None:
-            known = self._next
-            self._next += 1
-            self._new.append((known, *row))
-            if known < _LARGEST_NUMBER:
-                # There is room for two: the older one goes.
-                self._numbers[place + 1] = self._numbers[place]
-                self._numbers[place] = known << _TAG_BITS | tag
+            known = self._added(row)
+            self._numbers.add(raw, known)
         self._remember(value, known)
         return known
 
-    def _again_by_number(self, place: int, tag: int, row: tuple[object, ...]) -> int | None:
-        numbers = self._numbers
-        for at in (place, place + 1):
-            entry = numbers[at]
-            if entry and entry & _TAG == tag and self._execute is not None:
-                number = entry >> _TAG_BITS
-                if self._execute(self._row_of, (number,)).fetchone() == row:
-                    numbers[at], numbers[place] = numbers[place], entry
-                    return number
-        return None
+    def _added(self, row: tuple[object, ...]) -> int:
+        number = self._next
+        self._next += 1
+        self._new.append((number, *row))
+        return number
+
+    def _read(self, number: int) -> object:
+        return None if self._execute is None else self._execute(self._row_of, (number,)).fetchone()
 
     def flush(self, connection: sa.Connection) -> None:
         """Writes the values that are new."""
@@ -163,7 +200,27 @@ class Texts(Interned[bytes]):
 
     def id_of(self, value: bytes) -> int:
         """Returns the id of a value."""
-        return self.known.get(value) or self.again(value) or self.new(value, (value,), text=value)
+        return self.known.get(value) or self.learn(value)
+
+    def learn(self, value: bytes) -> int:
+        """Returns the id of a value that is not in `known`. All is inline: this is done for most execs."""
+        number = self._older.get(value)
+        if number is None:
+            if len(value) > _LONGEST_REMEMBERED:
+                return self._learn_long(value)
+            number = self._numbers.find(value, (value,), self._read)
+            if number is None:
+                number = self._next
+                self._next = number + 1
+                self._new.append((number, value))
+                self._numbers.add(value, number)
+        self.known[value] = number
+        self._text_bytes += len(value)
+        return number
+
+    def _learn_long(self, value: bytes) -> int:
+        self._has_long = True
+        return self._added((value,))
 
 
 class Lines(Texts):
@@ -179,17 +236,14 @@ class Lines(Texts):
         super().load(connection, first=first)
         self._digests.clear()
 
-    def new(self, value: bytes, row: tuple[object, ...], *, text: bytes | None = None) -> int:
-        """Returns the id of a line that is not remembered."""
-        if len(value) <= _LONGEST_REMEMBERED:
-            return super().new(value, row, text=text)
+    def _learn_long(self, value: bytes) -> int:
         digest = hashlib.blake2b(value, digest_size=_DIGEST_BYTES).digest()
         number = self._digests.get(digest)
         if number is None and self._execute is not None:
             found = self._execute(_BY_DIGEST, (digest,)).fetchone()
             number = None if found is None else int(found[0])
         if number is None:
-            number = self._digests[digest] = super().new(value, row, text=text)
+            number = self._digests[digest] = super()._learn_long(value)
         return number
 
     def flush(self, connection: sa.Connection) -> None:

@@ -80,7 +80,6 @@ def test_what_is_remembered_is_bounded(path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_is_forgotten_is_found_again_by_its_number(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A value that comes again long after it was forgotten has its row again, and never another."""
     monkeypatch.setattr(interning, "_MEGABYTE", 100)
-    monkeypatch.setattr(interning, "_TAG", 0)  # each is compared with what stands in its place
     with recording_to(path) as opened:
         for _ in range(3):
             for n in range(60):

@@ -61,7 +61,7 @@ class JsonLogSink(Sink):
         if pressure is None and self._budget.taken_by(batch) > room_bytes:
             pressure = 0.0
         # An end has no line.
-        return self._budget.admit(batch._replace(exits=[]), pressure, room_bytes)
+        return self._budget.admit(batch.without_exits(), pressure, room_bytes)
 
     def _write(self, batch: Finished) -> None:
         with self._file.batch():
