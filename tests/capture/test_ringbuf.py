@@ -98,10 +98,11 @@ steps = st.lists(
 def test_every_record_is_read_once_in_order_and_whole(what: list[Step], most_bytes: int) -> None:
     """Whatever wraps, is still being written, was discarded, or did not fit."""
     with Producer() as producer:
-        _follow(producer, what, most_bytes)
+        follow(producer, what, most_bytes)
 
 
-def _follow(producer: Producer, what: list[Step], most_bytes: int) -> None:
+def follow(producer: Producer, what: list[Step], most_bytes: int) -> None:
+    """Does these steps, and compares what is read with what was submitted."""
     ring = producer.ring()
     expected: list[bytes] = []
     read: list[bytes] = []

@@ -1,0 +1,237 @@
+"""The compiled functions, against those in Python that they stand for: the same results, for any input."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from execaudit import native
+from execaudit.capture.assembler import Assembler, Machine
+from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
+from execaudit.exec_id import ExecKey
+from execaudit.output.json_lines import JsonLines
+from execaudit.store import interning
+from execaudit.store.writer import Run, Store
+from tests.capture.test_ringbuf import Producer, Step, follow, steps
+from tests.events import events, texts
+from tests.examples import examples
+from tests.histories import BOOT_ID, HOST
+from tests.output.test_json_lines import keys
+from tests.output.test_record import EVENT
+from tests.test_values import batches
+from tests.wirebytes import EXEC_MORE, FAILED_MORE, Head, ended, more
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+assert native.fast is not None, "it is not built: is gcc there, and Python.h? see `make setup`"
+_OFFSETS = (0, 5, -(2**61), 1_795_370_919 * 10**9, 2**62, 2**64)
+
+
+@contextlib.contextmanager
+def in_python() -> Iterator[None]:
+    """What is made while the body runs does all in Python."""
+    compiled, native.fast = native.fast, None
+    try:
+        yield
+    finally:
+        native.fast = compiled
+
+
+# Of a record: bytes that are changed, and where it ends; offsets are those of the fixed part, mostly.
+_changes = st.lists(
+    st.tuples(st.integers(0, 239), st.sampled_from([0, 1, 2, 4, 5, 8, 16, 32, 127, 128, 255])), max_size=3
+)
+_cuts = st.none() | st.integers(0, 300)
+
+
+@st.composite
+def wire_records(draw: st.DrawFn) -> list[bytes]:
+    """Draws records as the probe sends them, and some that are changed, cut, or no records at all."""
+    sent, ends, _ = draw(batches())
+    records = [each.record() for each in sent]
+    records += [
+        ended(Head(boot_ns=2**59, pid=3), (sent[at].head.boot_ns, sent[at].head.pid), s) for at, s in ends
+    ]
+    records.append(more(draw(st.sampled_from([EXEC_MORE, FAILED_MORE])), Head(boot_ns=7, seq=1), b"x"))
+    hostile = []
+    for record in records:
+        hostile.append(record)
+        changed = bytearray(record)
+        for at, value in draw(_changes):
+            if at < len(changed):
+                changed[at] = value
+        hostile.append(bytes(changed[: draw(_cuts)]))
+    return [*draw(st.permutations(hostile)), draw(st.binary(max_size=60))]
+
+
+@given(steps, st.integers(1, 4096))
+def test_the_ring_is_read_in_python(what: list[Step], most_bytes: int) -> None:
+    """Where nothing is compiled; tests/capture/test_ringbuf.py tests the compiled loop."""
+    with in_python(), Producer() as producer:
+        follow(producer, what, most_bytes)
+
+
+def _root_of(pid: int, ppid: int | None) -> ExecKey | None:
+    return None if pid % 2 else ExecKey(1, 0, (ppid or 0) & 0xFFFF)
+
+
+def _assembled(records: list[bytes], offset_ns: int) -> list[object]:
+    """Returns all that an assembler says, types included."""
+    machine = Machine(HOST, BOOT_ID, lambda uid: None if uid % 2 else f"u{uid}", _root_of)
+    assembler = Assembler(machine)
+    found: list[ExecEvent | ExitEvent] = []
+    for part in (records[::2], records[1::2]):
+        found += assembler.feed(part, now_ns=0, wall_offset_ns=offset_ns)
+        assembler.rename("another")
+    found += assembler.drain()
+    return [assembler.take_unreadable(), *((each, [type(value) for value in each]) for each in found)]
+
+
+@given(wire_records(), st.sampled_from(_OFFSETS))
+def test_events_are_the_same(records: list[bytes], offset_ns: int) -> None:
+    """Of whatever records, in whatever order; each record counts once."""
+    compiled = _assembled(records, offset_ns)
+    with in_python():
+        assert _assembled(records, offset_ns) == compiled
+
+
+# Most command lines have nothing but what can be typed.
+_typed = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8).map(str.encode)
+
+
+@given(
+    st.lists(st.tuples(events(arguments=_typed | texts), st.none() | keys), min_size=1, max_size=4),
+    st.sampled_from([0, 1, 4096]),
+)
+def test_lines_are_the_same(execs: list[tuple[ExecEvent, ExecKey | None]], remembered: int) -> None:
+    """Of whatever events, and however much is remembered."""
+    compiled = JsonLines(remembered)
+    with in_python():
+        plain = JsonLines(remembered)
+    for event, parent in execs * 2:
+        child = event._replace(parent=parent)
+        assert plain.line(child) == compiled.line(child)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"time_ns": -1}, {"time_ns": 253_402_300_800 * 10**9 - 1}, {"boot_ns": 2**60}, {"pid": 2**22}, {"tid": 2**63},
+        {"ppid": -1}, {"ppid": None}, {"argc": None}, {"argv_bytes": 2**64}, {"parent": (2**28, 1, 1)}, {"argv": b"x" * 16_384 + b"\0"},
+        {"argv": b"x"}, {"argv": b"'" * 16_383 + b"\0"}, {"argv": b"=\0"}, {"argv": b"\0" * 16_384}, {"host": "h\u00fc"},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_lines_of_extremes_are_the_same(change: dict[str, object]) -> None:
+    """What has no line has none, for the same reason."""
+    event = EVENT._replace(**change)  # type: ignore[arg-type]  # bad ones too
+    outcomes = []
+    for context in (contextlib.nullcontext, in_python):
+        with context():
+            lines = JsonLines()
+        try:
+            outcomes.append(lines.line(event))
+        except Exception as exc:  # noqa: BLE001  # whichever it is
+            outcomes.append(f"{type(exc)} {exc}")
+    assert outcomes[0] == outcomes[1]
+
+
+def _dump(batches_: list[tuple[list[ExecEvent], list[ExitEvent]]]) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.db"
+        with Store(path) as store:
+            store.begin_run(Run(boot_id=BOOT_ID, host=HOST, version="0", started_ns=Nanoseconds(1)))
+            for execs, ends in batches_:
+                store.append(execs, (), ends)
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            return [line for line in connection.iterdump() if "'stream_id'" not in line]
+
+
+@settings(examples(4))
+@given(st.data())
+def test_rows_are_the_same(data: st.DataObject) -> None:
+    """The databases are, row for row, whatever was stored before."""
+    few = st.sampled_from([b"a", b"b", b"c" * 1025])
+    drawn = events(
+        arguments=few | texts, texts=few | texts, boot_clock=st.integers(1, 50), tasks=st.integers(1, 3)
+    )
+    stored: list[tuple[list[ExecEvent], list[ExitEvent]]] = []
+    known: list[ExecKey] = []
+    for _ in range(3):
+        execs = []
+        for event in data.draw(st.lists(drawn, max_size=8)):
+            parent = data.draw(st.none() | st.sampled_from(known)) if known else None
+            execs.append(event._replace(parent=parent, replaces=data.draw(st.booleans())))
+            known.append(event.key)
+        keys_ = st.sampled_from(known) if known else st.nothing()
+        ends = (
+            data.draw(
+                st.lists(
+                    st.builds(
+                        ExitEvent,
+                        keys_,
+                        st.integers(0, 99),
+                        st.integers(50, 99),
+                        st.just(1),
+                        st.none() | st.integers(0, 99),
+                    ),
+                    max_size=4,
+                )
+            )
+            if known
+            else []
+        )
+        stored.append((execs, ends))
+    compiled = _dump(stored)
+    with in_python():
+        assert _dump(stored) == compiled
+
+
+class NumbersMachine(RuleBasedStateMachine):
+    """The ids that a table remembers, in both ways at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        assert native.fast is not None
+        self.plain, self.compiled = interning.Numbers(4), native.fast.Numbers(4)
+        self.rows: dict[int, tuple[bytes]] = {}
+        self.next = 1
+
+    @rule(raw=st.binary(max_size=1))
+    def ask(self, raw: bytes) -> None:
+        """Finds what is there, and adds what is not."""
+        read: list[list[int]] = [[], []]
+        found = [
+            each.find(raw, (raw,), lambda n, log=log: (log.append(n), self.rows.get(n))[1])
+            for each, log in zip((self.plain, self.compiled), read, strict=True)
+        ]
+        assert found[0] == found[1]
+        assert read[0] == read[1]
+        if found[0] is None:
+            self.rows[self.next] = (raw,)
+            self.plain.add(raw, self.next)
+            self.compiled.add(raw, self.next)
+            self.next += 2**55
+        else:
+            assert self.rows[found[0]] == (raw,)
+
+    @rule(gone=st.sets(st.integers(0, 5)))
+    def doubt(self, gone: set[int]) -> None:
+        """Some rows are gone."""
+        self.plain.doubt()
+        self.compiled.doubt()
+        for at, number in enumerate([*self.rows]):
+            if at in gone:
+                del self.rows[number]
+
+
+TestNumbers = NumbersMachine.TestCase
