@@ -133,8 +133,9 @@ cdef enum:
     # The characters that a byte of argv makes at most: an apostrophe in a word of the command, '\"'\"', and
     # its own in argv.
     MOST_EACH = 16
-    # Those of a line beside its texts.
+    # Those of a line beside its texts; of the name of an error, or of a way to end.
     REST = 1024
+    MOST_ERROR = 64
 
 
 cdef inline void put(object tuple_, Py_ssize_t at, object value):
@@ -364,6 +365,14 @@ cdef inline char *number_written(char *out, uint64_t number) noexcept:
             return copied(out, digits + at, 20 - at)
 
 
+cdef inline char *number_or_null(char *out, object number):
+    """Writes a number, or null for None. Returns NULL for whatever else."""
+    cdef uint64_t value = 0
+    if number is None:
+        return literal(out, b"null")
+    return number_written(out, value) if as_number(number, &value) else NULL
+
+
 cdef inline char *id_written(char *out, uint64_t boot, uint64_t boot_ns, uint64_t task) noexcept:
     """Writes an exec id: 110 bits, five for each character."""
     # Two halves of 60 and 50 bits.
@@ -409,10 +418,10 @@ cdef bint as_key(object boot, object boot_ns, object task, uint64_t *key):
 
 
 cdef class Lines:
-    """Makes lines of JSON: `JsonLines.line`, for an exec with arguments of printable ASCII."""
+    """Makes lines of JSON: `JsonLines.line`, for an exec whose arguments are whole, and printable ASCII."""
 
-    cdef object _event_type, _failed, _make_shared, _make_where, _make_second, _make_prefix
-    cdef dict _shared
+    cdef object _event_type, _failed, _make_shared, _make_where, _make_second, _make_prefix, _make_error
+    cdef dict _shared, _ways
     cdef Py_ssize_t _most
     # What the last event had.
     cdef object _launch, _origin, _texts, _host, _boot_id, _kind, _where, _second, _prefix
@@ -420,12 +429,12 @@ cdef class Lines:
     cdef char *_buffer
     cdef Py_ssize_t _size
 
-    def __init__(self, event_type, failed, shared, where, second, prefix, most):
-        """`shared` takes a launch and an origin, and returns the texts of their fields before and after the
+    def __init__(self, event_type, failed, ways, shared, where, second, prefix, error, most):
+        """`ways` has the text of each Ended. `shared` takes a launch and an origin, and returns the texts of their fields before and after the
         arguments. `most` of them are remembered. `where` returns the text of host, boot id and kind,
-        `second` that of a second, `prefix` the number that a boot id has in exec ids.
+        `second` that of a second, `prefix` the number that a boot id has in exec ids, `error` the text of errno.
         """
-        self._event_type, self._failed = event_type, failed
+        self._event_type, self._failed, self._ways, self._make_error = event_type, failed, ways, error
         self._make_shared, self._make_where, self._make_second, self._make_prefix = shared, where, second, prefix
         self._shared, self._most = {}, most
         self._host = self._second = None
@@ -435,7 +444,7 @@ cdef class Lines:
 
     def line(self, event):
         """Returns the line of an event; None if `JsonLines.line` has to make it."""
-        cdef uint64_t time_ns = 0, ppid = 0, tid = 0, argc = 0, total = 0
+        cdef uint64_t time_ns = 0, pid_number = 0, ppid = 0, tid = 0, argc = 0, total = 0
         cdef uint64_t[3] key
         cdef uint64_t[3] parent_key
         cdef Py_ssize_t size
@@ -447,9 +456,7 @@ cdef class Lines:
             kind, host, boot_id, time_object, boot_ns, pid, tid_object, ppid_object, argv, argc_object, total_object,
             holes, truncated, errno, launch, origin, parent, _, end, _,
         ) = <tuple>event
-        if kind is self._failed or holes or truncated is not None or errno is not None or end is not None:
-            return None
-        if not PyBytes_CheckExact(argv):
+        if holes or truncated is not None or not PyBytes_CheckExact(argv):
             return None
         if not (
             as_number(time_object, &time_ns) and as_number(tid_object, &tid) and as_number(ppid_object, &ppid)
@@ -467,10 +474,16 @@ cdef class Lines:
         before, after = <tuple>self._texts
         if not (is_ascii(self._where) and is_ascii(self._second) and is_ascii(before) and is_ascii(after)):
             return None
-        if PyUnicode_GET_LENGTH(self._second) != SECOND_LENGTH or not as_key(self._prefix, boot_ns, pid, key):
+        if PyUnicode_GET_LENGTH(self._second) != SECOND_LENGTH or not as_number(pid, &pid_number):
+            return None
+        if not as_key(self._prefix, boot_ns, tid_object if kind is self._failed else pid, key):
+            return None
+        error = self._make_error(errno)
+        if not is_ascii(error) or PyUnicode_GET_LENGTH(error) > MOST_ERROR:
             return None
         if parent is not None and not (
-            PyTuple_GET_SIZE(parent) == 3
+            isinstance(parent, tuple)
+            and PyTuple_GET_SIZE(parent) == 3
             and as_key((<tuple>parent)[0], (<tuple>parent)[1], (<tuple>parent)[2], parent_key)
         ):
             return None
@@ -497,19 +510,53 @@ cdef class Lines:
             time_ns //= 10
         out = literal(out + 9, b'Z",')
         out = text_copied(out, self._where)
-        out = number_written(literal(out, b',"pid":'), key[2])
+        out = number_written(literal(out, b',"pid":'), pid_number)
         out = number_written(literal(out, b',"tid":'), tid)
         out = number_written(literal(out, b',"ppid":'), ppid)
         out = text_copied(literal(out, b","), before)
         out = arguments_written(out, <const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv), argc, total)
         if out is NULL:
             return None
-        out = literal(out, b',"truncated":null,"argv_missing":null,"errno":null,')
-        out = text_copied(out, after)
-        out = literal(out, b',"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null}')
+        out = text_copied(literal(out, b',"truncated":null,"argv_missing":null,"errno":'), error)
+        out = text_copied(literal(out, b","), after)
+        if end is None:
+            out = literal(
+                out, b',"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null}'
+            )
+        else:
+            out = self._end_written(out, end)
+            if out is NULL:
+                return None
         text = ascii_text(out - self._buffer)
         memcpy(PyUnicode_1BYTE_DATA(text), self._buffer, out - self._buffer)
         return text
+
+    cdef char *_end_written(self, char *out, object end) except? NULL:
+        """Writes the fields of an end. Returns NULL if Python has to."""
+        cdef uint64_t[3] key
+        if not isinstance(end, tuple) or PyTuple_GET_SIZE(end) != 5:
+            return NULL
+        how, code, signal, duration_ns, replaced_by = <tuple>end
+        way = self._ways.get(how)
+        if not is_ascii(way) or PyUnicode_GET_LENGTH(way) > MOST_ERROR:
+            return NULL
+        out = text_copied(literal(out, b',"ended":'), way)
+        out = number_or_null(literal(out, b',"exit_code":'), code)
+        if out is not NULL:
+            out = number_or_null(literal(out, b',"exit_signal":'), signal)
+        if out is not NULL:
+            out = number_or_null(literal(out, b',"duration_ns":'), duration_ns)
+        if out is NULL:
+            return NULL
+        if replaced_by is None:
+            return literal(out, b',"replaced_by":null}')
+        if not isinstance(replaced_by, tuple) or PyTuple_GET_SIZE(replaced_by) != 3:
+            return NULL
+        boot, boot_ns, task = <tuple>replaced_by
+        if not as_key(boot, boot_ns, task, key):
+            return NULL
+        out = id_written(literal(out, b',"replaced_by":"'), key[0], key[1], key[2])
+        return literal(out, b'"}')
 
     cdef object _shared_texts(self, object launch, object origin):
         cdef PyObject *known

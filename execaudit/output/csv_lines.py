@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from json import JSONEncoder
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from execaudit.enums import errno_name
 from execaudit.escaping import printable
@@ -20,7 +20,7 @@ from execaudit.output.shared_fields import SharedFields, after_arguments, before
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from execaudit.enums import Kind
     from execaudit.event import End, ExecEvent, Hole
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # apostrophe gets the text back.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _BETWEEN = '"",""'
+# Most texts need nothing: printable ASCII without comma and quote, that cannot be a formula.
+_IS_PLAIN = re.compile(r'[\w/.:(][ !#-+\--~]*', re.ASCII).fullmatch
 _SPECIAL = re.compile(r'[,"\r\n]').search
 _REMEMBERED = 4096
 # A longer command line rarely comes twice.
@@ -70,7 +72,7 @@ class CsvLines:
         self._raw = raw
         self._where = lru_cache(_REMEMBERED)(self.where)
         self._id = lru_cache(_REMEMBERED)(encode_id)
-        shared = SharedFields(self._cell, _REMEMBERED)
+        shared = SharedFields(self._cell_of, _REMEMBERED)
         self.launch, self.origin = shared.launch, shared.origin
         self._arguments = lru_cache(_REMEMBERED)(self.arguments)
 
@@ -99,17 +101,24 @@ class CsvLines:
         """Returns the cell of a text."""
         if text is None:
             return ""
+        if _IS_PLAIN(text):
+            return text
         if self._raw:
             return _quoted(text)
         shown = printable(text)
         return _quoted("'" + shown if shown.startswith(_FORMULA) else shown)
 
-    def _cell(self, field: Field, value: object) -> str:
-        """Returns the cell of a field, from its value in the event."""
-        shown = record.value_of(field, value)
-        if shown is None:
-            return ""
-        return str(shown) if field.type is Type.NUMBER else self._text(str(shown))
+    def _cell_of(self, field: Field) -> Callable[[Any], str]:
+        """Returns what makes the cell of a field, from its value in the event."""
+        show, is_number, text = record.shown_by(field), field.type is Type.NUMBER, self._text
+
+        def cell(value: Any) -> str:  # noqa: ANN401  # the table says what it is
+            shown = value if value is None or show is None else show(value)
+            if shown is None:
+                return ""
+            return str(shown) if is_number else text(str(shown))
+
+        return cell
 
     def where(self, host: str, boot_id: str, kind: Kind) -> str:
         """Returns the cells from host to kind."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from json import JSONEncoder
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from execaudit import native
-from execaudit.enums import Kind, errno_name
+from execaudit.enums import Ended, Kind, errno_name
 from execaudit.event import ExecEvent
 from execaudit.exec_id import boot_prefix, encode_id
 from execaudit.fields import Type
@@ -52,7 +52,7 @@ class JsonLines:
 
     def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
         """Remembers so many texts of each kind; with `arguments`, those of short command lines too."""
-        shared = SharedFields(_member, remembered)
+        shared = SharedFields(_member_of, remembered)
         self._launch, self._origin = shared.launch, shared.origin
         self._id = lru_cache(remembered)(encode_id)
         """Many execs share a parent, and to make an id is slow."""
@@ -60,8 +60,9 @@ class JsonLines:
         self._ordinary: Callable[[ExecEvent], str | None] | None = None
         if native.fast is not None:
             lines = native.fast.Lines(
-                ExecEvent, Kind.FAILED, self._texts, _where, utc_second, boot_prefix, remembered
-            )
+                ExecEvent, Kind.FAILED, {how: quoted(how.value) for how in Ended}, self._texts, _where, utc_second,
+                boot_prefix, _error, remembered,
+            )  # fmt: skip
             self._ordinary = lines.line
 
     def line(self, event: ExecEvent) -> str:
@@ -87,10 +88,9 @@ class JsonLines:
             f'"argv":{words},"argc":{"null" if argc is None else argc},'
             f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
             f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
-            f'"errno":{"null" if errno is None else quoted(errno_name(errno))},'
+            f'"errno":{_error(errno)},'
             f"{','.join(after_arguments(shared))},{_NO_END if end is None else _end(end)}{encoded}}}"
         )
-
 
     def _texts(self, launch: Launch, origin: Origin) -> tuple[str, str]:
         shared = self._launch(launch) + self._origin(origin)
@@ -99,6 +99,10 @@ class JsonLines:
 
 def _word(value: str | None) -> str:
     return "null" if value is None else quoted(value)
+
+
+def _error(errno: int | None) -> str:
+    return "null" if errno is None else quoted(errno_name(errno))
 
 
 def _number(value: int | None) -> str:
@@ -129,12 +133,18 @@ def _where(host: str, boot_id: str, kind: Kind) -> str:
     return f'"host":{quoted(host)},"boot_id":{quoted(boot_id)},"kind":{quoted(kind.value)}'
 
 
-def _member(field: Field, value: object) -> str:
-    """Returns the name and the value of a field, from its value in the event."""
-    shown = record.value_of(field, value)
-    if shown is None:
-        return f'"{field.name}":null'
-    return f'"{field.name}":{shown if field.type is Type.NUMBER else quoted(str(shown))}'
+def _member_of(field: Field) -> Callable[[Any], str]:
+    """Returns what makes name and value of a field, from its value in the event."""
+    show, name, is_number = record.shown_by(field), f'"{field.name}":', field.type is Type.NUMBER
+    null = f"{name}null"
+
+    def member(value: Any) -> str:  # noqa: ANN401  # the table says what it is
+        shown = value if value is None or show is None else show(value)
+        if shown is None:
+            return null
+        return f"{name}{shown}" if is_number else name + quoted(str(shown))
+
+    return member
 
 
 def _end(end: End) -> str:

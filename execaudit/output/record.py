@@ -145,8 +145,13 @@ def value_of(field: Field, value: Any) -> object:  # noqa: ANN401  # the table s
     """Returns the value in the record for a value in the event."""
     if value is None:
         return None
-    show = _SHOWN.get(field.form)
+    show = shown_by(field)
     return value if show is None else show(value)
+
+
+def shown_by(field: Field) -> Callable[[Any], object] | None:
+    """Returns what makes the value in the record of one in the event; None: they are the same."""
+    return _SHOWN.get(field.form)
 
 
 def base64_text(raw: bytes) -> str:

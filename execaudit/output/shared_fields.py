@@ -10,15 +10,15 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from execaudit.fields import FIELDS, Part
+from execaudit.fields import FIELDS, Launch, Origin, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from execaudit.fields import Field, Launch, Origin
+    from execaudit.fields import Field
 
     _Texts = tuple[str, ...]
-    _Values = Launch | Origin
+    _Text = Callable[[Any], str]
 
 # Longer texts are made anew each time. A launch may have five paths of 4 KB, and a user may make many.
 _LONGEST_REMEMBERED = 2048
@@ -69,17 +69,24 @@ class Remembered(dict[object, tuple[str, ...]]):
 class SharedFields:
     """Makes texts of launches and origins, and remembers them."""
 
-    def __init__(self, text: Callable[[Field, object], str], remembered: int) -> None:
-        """`text` makes the text of one field and its value; `remembered` launches and origins are kept."""
-        self._text = text
-        self.launches = Remembered(lambda launch: self._texts(launch, _LAUNCH_RUNS), remembered)
-        self.origins = Remembered(lambda origin: self._texts(origin, _ORIGIN_RUNS), remembered)
+    def __init__(self, text_of: Callable[[Field], _Text], remembered: int) -> None:
+        """`text_of` returns what makes the text of a field of its value; so many of each are remembered."""
+        launch_runs, origin_runs = (
+            [[(_index(field), text_of(field)) for field in run] for run in runs]
+            for runs in (_LAUNCH_RUNS, _ORIGIN_RUNS)
+        )
+        self.launches = Remembered(lambda launch: _texts(launch, launch_runs), remembered)
+        self.origins = Remembered(lambda origin: _texts(origin, origin_runs), remembered)
         self.launch: Callable[[Launch], _Texts] = self.launches.__getitem__
         """Returns the texts of a launch's runs."""
         self.origin: Callable[[Origin], _Texts] = self.origins.__getitem__
         """Returns the texts of an origin's runs."""
 
-    def _texts(self, values: _Values, runs: list[list[Field]]) -> _Texts:
-        return tuple(
-            [",".join([self._text(field, getattr(values, field.source)) for field in run]) for run in runs]
-        )
+
+def _index(field: Field) -> int:
+    """Returns the place of a field in its launch or origin."""
+    return (Launch if field.part is Part.LAUNCH else Origin)._fields.index(field.source)
+
+
+def _texts(values: tuple[Any, ...], runs: list[list[tuple[int, _Text]]]) -> _Texts:
+    return tuple([",".join([text(values[at]) for at, text in run]) for run in runs])

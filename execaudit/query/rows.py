@@ -24,7 +24,7 @@ from execaudit.fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from execaudit.fields import Field
 
@@ -160,18 +160,19 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
 
 def to_launch(row: Sequence[Any]) -> Launch:
     """Returns what is in a row of LAUNCHES, without its number."""
-    return Launch._make(_decoded(row, LAUNCH_FIELDS))
+    return _new(Launch, _decoded(row, _LAUNCH_DECODED))
 
 
 def to_origin(row: Sequence[Any]) -> Origin:
     """Returns what is in a row of ORIGINS, without its number."""
-    return Origin._make(_decoded(row, ORIGIN_FIELDS))
+    return _new(Origin, _decoded(row, _ORIGIN_DECODED))
 
 
-def _decoded(row: Sequence[Any], fields: Sequence[Field]) -> Iterator[Any]:
-    for value, field in zip(row, fields, strict=True):
-        decode = _DECODED.get(field.form)
-        yield value if value is None or decode is None else decode(value)
+def _decoded(row: Sequence[Any], decoders: Sequence[Callable[[Any], object] | None]) -> list[Any]:
+    return [
+        value if value is None or decode is None else decode(value)
+        for value, decode in zip(row, decoders, strict=True)
+    ]
 
 
 def _selected(table: str, fields: Sequence[Field]) -> str:
@@ -214,6 +215,9 @@ _DECODED: dict[Form, Callable[[Any], object]] = {
     Form.GAINED: _GAINED.__getitem__,
 }
 """Turns the value in the database into the value in the event, where the two differ."""
+_LAUNCH_DECODED, _ORIGIN_DECODED = (
+    [_DECODED.get(field.form) for field in fields] for fields in (LAUNCH_FIELDS, ORIGIN_FIELDS)
+)
 # wait(2): the signal, with 0x80 for a core dump, below the exit status.
 _SIGNAL, _STATUS_SHIFT = 0x7F, 8
 

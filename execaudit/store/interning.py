@@ -84,7 +84,7 @@ class Numbers:
         self._is_sure = bytearray(count)
 
     def doubt(self) -> None:
-        """From now on, a row that is known so far may be gone. (Another never gets its id.)"""
+        """From now on, a row that is known so far may be gone. Its id is never that of another."""
         self._is_sure = bytearray(self._count)
 
     def find(self, raw: bytes, row: tuple[object, ...], read: Callable[[int], object]) -> int | None:

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from execaudit import native
 from execaudit.capture.assembler import Assembler, Machine
-from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
+from execaudit.enums import Ended, Kind
+from execaudit.event import End, ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey
 from execaudit.output.json_lines import JsonLines
 from execaudit.store import interning
@@ -24,7 +25,7 @@ from tests.capture.test_ringbuf import Producer, Step, follow, steps
 from tests.events import events, texts
 from tests.examples import examples
 from tests.histories import BOOT_ID, HOST
-from tests.output.test_json_lines import keys
+from tests.output.test_json_lines import ends, keys
 from tests.output.test_record import EVENT
 from tests.test_values import batches
 from tests.wirebytes import EXEC_MORE, FAILED_MORE, Head, ended, more
@@ -109,16 +110,22 @@ _typed = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8)
 
 
 @given(
-    st.lists(st.tuples(events(arguments=_typed | texts), st.none() | keys), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(events(arguments=_typed | texts), st.none() | keys, st.none() | ends),
+        min_size=1,
+        max_size=4,
+    ),
     st.sampled_from([0, 1, 4096]),
 )
-def test_lines_are_the_same(execs: list[tuple[ExecEvent, ExecKey | None]], remembered: int) -> None:
+def test_lines_are_the_same(
+    execs: list[tuple[ExecEvent, ExecKey | None, End | None]], remembered: int
+) -> None:
     """Of whatever events, and however much is remembered."""
     compiled = JsonLines(remembered)
     with in_python():
         plain = JsonLines(remembered)
-    for event, parent in execs * 2:
-        child = event._replace(parent=parent)
+    for event, parent, end in execs * 2:
+        child = event._replace(parent=parent, end=end)
         assert plain.line(child) == compiled.line(child)
 
 
@@ -127,7 +134,9 @@ def test_lines_are_the_same(execs: list[tuple[ExecEvent, ExecKey | None]], remem
     [
         {"time_ns": -1}, {"time_ns": 253_402_300_800 * 10**9 - 1}, {"boot_ns": 2**60}, {"pid": 2**22}, {"tid": 2**63},
         {"ppid": -1}, {"ppid": None}, {"argc": None}, {"argv_bytes": 2**64}, {"parent": (2**28, 1, 1)}, {"argv": b"x" * 16_384 + b"\0"},
-        {"argv": b"x"}, {"argv": b"'" * 16_383 + b"\0"}, {"argv": b"=\0"}, {"argv": b"\0" * 16_384}, {"host": "h\u00fc"},
+        {"argv": b"x"}, {"errno": 0}, {"errno": 10**70}, {"errno": -1}, {"kind": Kind.FAILED, "tid": 2**22}, {"end": (1, 2)},
+        {"end": End(Ended.EXITED, -1)}, {"end": End(Ended.EXITED, 0, None, 2**64)}, {"end": End(Ended.REPLACED, replaced_by=ExecKey(1, 2**60, 3))},
+        {"argv": b"'" * 16_383 + b"\0"}, {"argv": b"=\0"}, {"argv": b"\0" * 16_384}, {"host": "h\u00fc"},
     ],
     ids=repr,
 )  # fmt: skip

@@ -52,7 +52,7 @@ def test_it_is_the_record(event: ExecEvent, parent: ExecKey | None, end: End | N
 
 def test_texts_that_are_remembered_are_few_and_short() -> None:
     """A user who starts programs by long names, each time others, does not fill the recorder's memory."""
-    shared = SharedFields(lambda field, value: f"{field.name}={value}", 100)
+    shared = SharedFields(lambda field: lambda value: f"{field.name}={value}", 100)
     for number in range(1000):
         long = EVENT.launch._replace(filename=b"%d" % number + b"x" * 4000)
         assert f"filename={long.filename!r}" in ",".join(shared.launch(long))
