@@ -11,6 +11,7 @@ from collections import deque
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit import native
 from execaudit.daemon import line_size
 from execaudit.daemon.losses import Lost, account_of, joined, neighbours_joined, time_of
 from execaudit.enums import GapReason, Kind
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+    from execaudit.fields import Launch, Origin
 
 # Bytes of Python's memory for an event without its arguments and paths, and for the end of a program.
 # Measured with tracemalloc over the tests' storm, without texts that many execs share.
@@ -81,6 +83,9 @@ class Finished(_Finished):
 
         Computed once for all who ask: the budget of accounts, and the backlog of each sink.
         """
+        if native.fast is not None:
+            weights = native.fast.weights(self.events, account_of, _of_launch, _of_origin, line_size.of_one)
+            return {account: Weight(*each) for account, each in weights.items()}
         sums: dict[int | None, _Sums] = {}
         # By identity: equal launches are mostly the same object, and to compare them takes longer.
         lengths: dict[int, tuple[int, int]] = {}
@@ -91,15 +96,11 @@ class Finished(_Finished):
                 of_account = sums[account] = _Sums()
             texts, more = lengths.get(id(launch)), lengths.get(id(origin))
             if texts is None:
-                texts = lengths[id(launch)] = _lengths_of(
-                    launch.filename, launch.exe, launch.cwd, launch.interpreter, launch.root
-                )
+                texts = lengths[id(launch)] = _of_launch(launch)
                 of_account.shared_bytes += texts[0]
             if more is None:
-                size, in_line = _lengths_of(origin.cgroup)
-                # A name in it may be the container's, which is a field of its own.
-                more = lengths[id(origin)] = size, 2 * in_line
-                of_account.shared_bytes += size
+                more = lengths[id(origin)] = _of_origin(origin)
+                of_account.shared_bytes += more[0]
             of_account.events.append(event)
             of_account.argv_bytes += len(event.argv or b"")
             if event.holes:
@@ -319,6 +320,16 @@ class Backlog:
         last.lost_until_ns = max(last.lost_until_ns, entry.lost_until_ns)
         self._hold(last)
         return True
+
+
+def _of_launch(launch: Launch) -> tuple[int, int]:
+    return _lengths_of(launch.filename, launch.exe, launch.cwd, launch.interpreter, launch.root)
+
+
+def _of_origin(origin: Origin) -> tuple[int, int]:
+    size, in_line = _lengths_of(origin.cgroup)
+    # A name in it may be the container's, which is a field of its own.
+    return size, 2 * in_line
 
 
 def _lengths_of(*paths: bytes | None) -> tuple[int, int]:

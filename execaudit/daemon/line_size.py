@@ -39,12 +39,12 @@ def of_arguments(events: Iterable[ExecEvent]) -> int:
         if type(argv) is not bytes:
             continue  # a bad event, which has no line
         if len(argv) > _SHORT or event.holes:
-            size += _of_one(argv, len(event.holes))
+            size += of_one(argv, len(event.holes))
         else:
             short.append(argv)
     joined = b"".join(short)
     if joined.translate(None, _PLAIN_OR_NUL):
-        return size + sum(_of_one(argv, 0) for argv in short)
+        return size + sum(of_one(argv, 0) for argv in short)
     return size + 2 * len(joined) + _NUL * joined.count(0)
 
 
@@ -58,7 +58,8 @@ def of_path(path: bytes) -> int:
     return len(path) + _PATH_ASCII * (len(special) - high) + of_high * high
 
 
-def _of_one(argv: bytes, holes: int) -> int:
+def of_one(argv: bytes, holes: int) -> int:
+    """Returns how many characters the captured arguments of an exec take at most."""
     special = argv.translate(None, _PLAIN)
     nuls = special.count(0)
     size = 2 * len(argv) + _NUL * nuls + _HOLE * holes

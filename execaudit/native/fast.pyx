@@ -127,6 +127,9 @@ cdef enum:
     RING_HEAD = 8
     NANOSECONDS = 1000000000
     EVENT_ITEMS = 20
+    # See backlog.py and line_size.py.
+    HOLE_BYTES = 100
+    NUL_CHARACTERS = 5
     # Longer command lines are written in Python.
     MOST_ARGV = 16384
     LONGEST_REMEMBERED = 4096
@@ -633,6 +636,81 @@ cdef char *word_written(char *out, const unsigned char *word, Py_ssize_t size, b
         else:
             out = quoted_byte(out, word[at])
     return literal(out, b"'")
+
+
+cdef class Sums:
+    """A backlog.Weight that is being added up."""
+
+    cdef long long execs, argv_bytes, shared_bytes, line_bytes
+
+
+def weights(events, account_of, of_launch, of_origin, of_arguments):
+    """Returns the numbers of `Finished.weights`, as tuples by account.
+
+    `of_launch` and `of_origin` return how many bytes the paths have, and how many characters they take in a line.
+    `of_arguments` takes argv and a number of holes, and returns how many characters they take.
+    """
+    cdef dict sums = {}, lengths = {}
+    cdef Sums each
+    cdef PyObject *known
+    last = paths = more = None
+    for event in events:
+        if not isinstance(event, tuple):
+            raise TypeError("an event is a tuple")
+        (
+            _, _, _, _, _, _, _, _, argv, _, _, holes, _, _, launch, origin, _, _, _, account,
+        ) = <tuple>event
+        if account is None:
+            account = account_of(event)
+        known = PyDict_GetItemWithError(sums, account)
+        if known is NULL:
+            each = sums[account] = Sums.__new__(Sums)
+        else:
+            each = <Sums>known
+        # By identity: equal launches are mostly the same object.
+        place = <size_t><void *>launch
+        known = PyDict_GetItemWithError(lengths, place)
+        if known is NULL:
+            paths = lengths[place] = of_launch(launch)
+            each.shared_bytes += <long long>paths[0]
+        else:
+            paths = <object>known
+        place = <size_t><void *>origin
+        known = PyDict_GetItemWithError(lengths, place)
+        if known is NULL:
+            more = lengths[place] = of_origin(origin)
+            each.shared_bytes += <long long>more[0]
+        else:
+            more = <object>known
+        each.execs += 1
+        each.line_bytes += <long long>paths[1] + <long long>more[1]
+        if PyBytes_CheckExact(argv):
+            each.argv_bytes += PyBytes_GET_SIZE(argv)
+            if holes:
+                each.argv_bytes += <long long>HOLE_BYTES * len(holes)
+                each.line_bytes += <long long>of_arguments(argv, len(holes))
+            else:
+                each.line_bytes += arguments_size(<const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv), argv, of_arguments)
+        else:
+            each.argv_bytes += len(argv or b"")
+            if holes:
+                each.argv_bytes += <long long>HOLE_BYTES * len(holes)
+    return {
+        account: ((<Sums>each).execs, (<Sums>each).argv_bytes, (<Sums>each).shared_bytes, (<Sums>each).line_bytes)
+        for account, each in sums.items()
+    }
+
+
+cdef long long arguments_size(const unsigned char *argv, Py_ssize_t size, object whole, object of_arguments) except -1:
+    """Returns how many characters arguments take: line_size.of_one."""
+    cdef Py_ssize_t at
+    cdef long long nuls = 0
+    for at in range(size):
+        if not argv[at]:
+            nuls += 1
+        elif STANDS[argv[at]] == ODD or argv[at] == c"'" or argv[at] == c'"' or argv[at] == c"\\":
+            return of_arguments(whole, 0)
+    return 2 * size + NUL_CHARACTERS * nuls
 
 
 cdef object NO_END = (None, None, None)

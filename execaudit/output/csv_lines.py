@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _BETWEEN = '"",""'
 # Most texts need nothing: printable ASCII without comma and quote, that cannot be a formula.
-_IS_PLAIN = re.compile(r'[\w/.:(][ !#-+\--~]*', re.ASCII).fullmatch
+_IS_PLAIN = re.compile(r"[\w/.:(][ !#-+\--~]*", re.ASCII).fullmatch
 _SPECIAL = re.compile(r'[,"\r\n]').search
 _REMEMBERED = 4096
 # A longer command line rarely comes twice.

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from execaudit import native
 from execaudit.capture.assembler import Assembler, Machine
+from execaudit.daemon.backlog import Finished
 from execaudit.enums import Ended, Kind
 from execaudit.event import End, ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey
@@ -152,6 +153,19 @@ def test_lines_of_extremes_are_the_same(change: dict[str, object]) -> None:
         except Exception as exc:  # noqa: BLE001  # whichever it is
             outcomes.append(f"{type(exc)} {exc}")
     assert outcomes[0] == outcomes[1]
+
+
+@given(
+    st.lists(events(arguments=_typed | texts | st.just(b"'")), max_size=5),
+    st.lists(st.none() | st.integers(0, 2), min_size=5, max_size=5),
+)
+def test_weights_are_the_same(execs: list[ExecEvent], accounts: list[int | None]) -> None:
+    """Whoever the execs are charged to, and whatever they share."""
+    charged = [event._replace(account=account) for event, account in zip(execs, accounts, strict=False)]
+    charged += [event._replace(account=None) for event in charged]
+    compiled = Finished(charged, [], [], Nanoseconds(1)).weights
+    with in_python():
+        assert Finished(charged, [], [], Nanoseconds(1)).weights == compiled
 
 
 def _dump(batches_: list[tuple[list[ExecEvent], list[ExitEvent]]]) -> list[str]:
