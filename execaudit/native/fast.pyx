@@ -127,6 +127,8 @@ cdef enum:
     RING_HEAD = 8
     NANOSECONDS = 1000000000
     EVENT_ITEMS = 20
+    # See interning.py.
+    MOST_REMEMBERED = 1024
     # See backlog.py and line_size.py.
     HOLE_BYTES = 100
     NUL_CHARACTERS = 5
@@ -420,10 +422,13 @@ cdef bint as_key(object boot, object boot_ns, object task, uint64_t *key):
     )
 
 
+cdef str NULL_TEXT = "null"
+
+
 cdef class Lines:
     """Makes lines of JSON: `JsonLines.line`, for an exec whose arguments are whole, and printable ASCII."""
 
-    cdef object _event_type, _failed, _make_shared, _make_where, _make_second, _make_prefix, _make_error
+    cdef object _event_type, _failed, _make_shared, _make_where, _make_second, _make_prefix, _make_error, _in_python
     cdef dict _shared, _ways
     cdef Py_ssize_t _most
     # What the last event had.
@@ -432,12 +437,13 @@ cdef class Lines:
     cdef char *_buffer
     cdef Py_ssize_t _size
 
-    def __init__(self, event_type, failed, ways, shared, where, second, prefix, error, most):
-        """`ways` has the text of each Ended. `shared` takes a launch and an origin, and returns the texts of their fields before and after the
+    def __init__(self, event_type, failed, ways, shared, where, second, prefix, error, in_python, most):
+        """`in_python` makes the line of any event. `ways` has the text of each Ended. `shared` takes a launch and an origin, and returns the texts of their fields before and after the
         arguments. `most` of them are remembered. `where` returns the text of host, boot id and kind,
         `second` that of a second, `prefix` the number that a boot id has in exec ids, `error` the text of errno.
         """
         self._event_type, self._failed, self._ways, self._make_error = event_type, failed, ways, error
+        self._in_python = in_python
         self._make_shared, self._make_where, self._make_second, self._make_prefix = shared, where, second, prefix
         self._shared, self._most = {}, most
         self._host = self._second = None
@@ -446,7 +452,12 @@ cdef class Lines:
         PyMem_Free(self._buffer)
 
     def line(self, event):
-        """Returns the line of an event; None if `JsonLines.line` has to make it."""
+        """Returns the line of an event."""
+        line = self._line(event)
+        return self._in_python(event) if line is None else line
+
+    cdef object _line(self, object event):
+        """Returns the line of an event; None if Python has to make it."""
         cdef uint64_t time_ns = 0, pid_number = 0, ppid = 0, tid = 0, argc = 0, total = 0
         cdef uint64_t[3] key
         cdef uint64_t[3] parent_key
@@ -481,7 +492,7 @@ cdef class Lines:
             return None
         if not as_key(self._prefix, boot_ns, tid_object if kind is self._failed else pid, key):
             return None
-        error = self._make_error(errno)
+        error = NULL_TEXT if errno is None else self._make_error(errno)
         if not is_ascii(error) or PyUnicode_GET_LENGTH(error) > MOST_ERROR:
             return None
         if parent is not None and not (
@@ -718,12 +729,14 @@ cdef object NO_END = (None, None, None)
 
 def rows(
     list batch, first_id, dict ends, boot, failed, dict kinds, dict cut_codes, dict clocks, dict execs, dict comms,
-    dict launches, dict origins, dict argvs, clock, find, new_comm, new_launch, new_origin, new_argv, holes_text,
+    dict launches, dict origins, lines, clock, find, new_comm, new_launch, new_origin, holes_text,
 ):
     """Returns the rows of exec and argv_cut: `Inserts._rows`, for any events.
 
-    The dicts have the ids of what is known, and the functions make those of what is not.
+    The dicts have the ids of what is known, and the functions make those of what is not. `lines` are the
+    interning.Lines.
     """
+    cdef dict argvs = lines.known
     cdef list found = [], cuts = []
     cdef PyObject *known
     number = first_id
@@ -762,7 +775,7 @@ def rows(
         known = PyDict_GetItemWithError(origins, origin)
         origin_id = new_origin(origin) if known is NULL else <object>known
         known = PyDict_GetItemWithError(argvs, argv)
-        argv_id = new_argv(argv) if known is NULL else <object>known
+        argv_id = learn(lines, argv) if known is NULL else <object>known
         found.append((
             number, time_ns, clock_id, kinds[kind], pid, None if tid == pid else tid, ppid, launch.uid, comm_id,
             launch_id, origin_id, argv_id, errno, cut, parent_id, end[0], end[1], end[2],
@@ -808,8 +821,11 @@ cdef class Numbers:
 
     def find(self, bytes raw, row, read):
         """Returns the id of a row; None if it is not here. `read` is called with the id of one in doubt."""
-        cdef Py_ssize_t first = self._first(raw), at
-        cdef uint64_t check = <uint64_t>hash(SECOND + raw)
+        cdef uint64_t number = self._find(self._first(raw), check_of(raw), row, read)
+        return number if number else None
+
+    cdef uint64_t _find(self, Py_ssize_t first, uint64_t check, row, read) except? 0:
+        cdef Py_ssize_t at
         for at in range(first, first + 2):
             if self._numbers[at].check != check or not self._numbers[at].id:
                 continue
@@ -818,14 +834,16 @@ cdef class Numbers:
                 if at != first:
                     self._swap(first)
                 return self._numbers[first].id
-        return None
+        return 0
 
     def add(self, bytes raw, uint64_t number):
         """Takes the id of a row that is not here."""
-        cdef Py_ssize_t first = self._first(raw)
+        self._add(self._first(raw), check_of(raw), number)
+
+    cdef void _add(self, Py_ssize_t first, uint64_t check, uint64_t number) noexcept:
         self._swap(first)
         self._numbers[first].id = number
-        self._numbers[first].check = <uint64_t>hash(SECOND + raw)
+        self._numbers[first].check = check
         self._is_sure[first] = 1
 
     cdef Py_ssize_t _first(self, bytes raw) except -1:
@@ -841,3 +859,34 @@ cdef class Numbers:
 
 
 cdef bytes SECOND = b"\0second\0"
+
+
+cdef uint64_t check_of(bytes raw) except? 0:
+    """Returns the second hash."""
+    return <uint64_t>hash(SECOND + raw)
+
+
+def learn(texts, bytes value):
+    """Returns the id of a value that `texts` does not know: `interning.Texts.learn`."""
+    cdef Numbers numbers = texts._numbers
+    cdef Py_ssize_t first
+    cdef uint64_t check, found
+    cdef PyObject *known = PyDict_GetItemWithError(<dict?>texts._older, value)
+    if known is not NULL:
+        number = <object>known
+    else:
+        if PyBytes_GET_SIZE(value) > MOST_REMEMBERED:
+            return texts._learn_long(value)
+        first, check = numbers._first(value), check_of(value)
+        row = (value,)
+        found = numbers._find(first, check, row, texts._read)
+        if found:
+            number = <object>found
+        else:
+            number = texts._next
+            texts._next = number + 1
+            (<list?>texts._new).append((number, value))
+            numbers._add(first, check, number)
+    (<dict?>texts.known)[value] = number
+    texts._text_bytes += PyBytes_GET_SIZE(value)
+    return number

@@ -57,20 +57,16 @@ class JsonLines:
         self._id = lru_cache(remembered)(encode_id)
         """Many execs share a parent, and to make an id is slow."""
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
-        self._ordinary: Callable[[ExecEvent], str | None] | None = None
+        self.line: Callable[[ExecEvent], str] = self._line
+        """Returns the record of one exec: ASCII without control characters, without a line end."""
         if native.fast is not None:
             lines = native.fast.Lines(
                 ExecEvent, Kind.FAILED, {how: quoted(how.value) for how in Ended}, self._texts, _where, utc_second,
-                boot_prefix, _error, remembered,
+                boot_prefix, _error, self._line, remembered,
             )  # fmt: skip
-            self._ordinary = lines.line
+            self.line = lines.line
 
-    def line(self, event: ExecEvent) -> str:
-        """Returns the record of one exec: ASCII without control characters, without a line end."""
-        if self._ordinary is not None:
-            line = self._ordinary(event)
-            if line is not None:
-                return line
+    def _line(self, event: ExecEvent) -> str:
         # The exec's own fields are written by hand, here and for CSV: a loop over the table of fields takes a
         # tenth longer for each line. Tests compare the result with to_record, which is made from the table.
         (

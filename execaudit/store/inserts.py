@@ -167,8 +167,8 @@ class Inserts:
         if native.fast is not None:
             return native.fast.rows(  # type: ignore[no-any-return]
                 batch, first_id, ends, self._boot, _FAILED, _KIND_CODE, _TRUNCATION_CODE, self._clocks,
-                self._execs.known, self._comms.known, self._launches.known, self._origins.known, self._argv.known,
-                self._clock, self._find, self._comms.learn, self._launch, self._origin, self._argv.learn, json.dumps,
+                self._execs.known, self._comms.known, self._launches.known, self._origins.known, self._argv,
+                self._clock, self._find, self._comms.learn, self._launch, self._origin, json.dumps,
             )  # fmt: skip
         rows: list[_Row] = []
         cuts: list[_Row] = []
