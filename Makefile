@@ -132,5 +132,5 @@ docs:
 	@$(BIN)/zensical build --clean --strict
 
 clean:
-	rm -rf .venv .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .cache dist execaudit/native/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

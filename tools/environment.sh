@@ -7,3 +7,17 @@ export PYTHONNOUSERSITE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=i
 # Only the distribution's Python has BCC; another one may be first on PATH (pyenv).
 # shellcheck disable=SC2034  # the scripts that source this use it
 PYTHON=/usr/bin/python3
+
+# pip runs hatch_build.py, which compiles execaudit/native where it can, or leaves its reason in this file.
+native_files='hatch_build.py tools/compile_native.py execaudit/native/fast.pyx bpf/execaudit.h'
+why_not_compiled=.cache/native/why-not
+
+# Prints, in one line, what decides whether and how it is compiled.
+what_compiles() {
+	echo "${EXECAUDIT_BUILD_PURE-} ${CC-} ${CFLAGS-} ${LDFLAGS-}" \
+		"$(command -v cc || :)" "$(command -v gcc || :)" /usr/include/python3*/Python.h
+}
+
+say_if_not_compiled() {
+	[ ! -s "$why_not_compiled" ] || say "Python does all, slower; not compiled: $(cat "$why_not_compiled")"
+}

@@ -85,7 +85,10 @@ install_library() {
 	made_of=$({
 		"$PYTHON" -V
 		echo "$library"
-		find execaudit bpf migrations pyproject.toml tools/install.sh -type f ! -name '*.pyc' -exec cksum {} + | sort
+		# shellcheck disable=SC2086  # a list of words
+		find execaudit bpf migrations pyproject.toml tools/install.sh $native_files \
+			-type f ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort
+		what_compiles
 	} | cksum)
 	stamp=$DESTDIR$library/made-of
 	[ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$made_of" ] || return 0
@@ -93,7 +96,9 @@ install_library() {
 	new=$DESTDIR$library.new
 	rm -rf "$new"
 	mkdir -p "$new"
+	rm -f "$why_not_compiled"
 	.venv/bin/python -m pip install --quiet --no-compile --target "$new" .
+	say_if_not_compiled
 	rm -rf "$new/bin"
 	"$PYTHON" -m compileall -q -s "$new" -p "$library" "$new"
 	echo "$made_of" >"$new/made-of"

@@ -25,11 +25,11 @@ extra='[dev]'
 case $purpose in
 setup | docs | test | test-kernels)
 	[ "$purpose" != docs ] || extra='[dev,docs]'
-	# The tests use these: strace shows which programs were started, gcc compiles the programs that start
-	# others, sudo starts some of them, systemd checks and runs the unit, man shows the man pages; mkfs.ext4
-	# and mount make small disks, and setcap makes programs with capabilities. The recipes in docs/ use jq and
-	# sqlite3.
-	packages="$packages strace gcc libc6-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3"
+	# gcc and python3-dev compile execaudit/native. The tests use these: strace shows which programs were
+	# started, gcc compiles the programs that start others, sudo starts some of them, systemd checks and runs
+	# the unit, man shows the man pages; mkfs.ext4 and mount make small disks, and setcap makes programs with
+	# capabilities. The recipes in docs/ use jq and sqlite3.
+	packages="$packages strace gcc libc6-dev python3-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3"
 	# These make and run virtual machines, and have the keys of all releases of Debian.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"
@@ -69,6 +69,16 @@ install_packages() {
 	$apt install --yes --no-install-recommends $missing >/dev/null
 }
 
+# Compiles what has changed since the last time. Where Cython is missing, pip has to bring it.
+compile_native() {
+	[ ! -e "$native_stamp" ] || [ "$(cat "$native_stamp")" != "$native" ] || return 0
+	[ -x .venv/bin/cython ] && [ -w .venv ] || return 1
+	say 'compiling execaudit/native'
+	said=$(.venv/bin/python -m tools.compile_native 2>&1) || said="Python does all, slower; $said"
+	[ -z "$said" ] || say "$said"
+	echo "$native" >"$native_stamp"
+}
+
 is_ours() {
 	# venv makes pip last: if it is missing, venv was interrupted. If it has another path, .venv was moved.
 	[ -x .venv/bin/python ] && grep -qsF "$here/.venv/bin/" .venv/bin/pip &&
@@ -83,11 +93,14 @@ install_execaudit() {
 	# With the checkout's path, because the editable install and the scripts in bin/ contain it.
 	wanted="$here $version $(cat pyproject.toml tools/setup.sh | cksum)"
 	stamp=.venv/setup-stamp
+	# shellcheck disable=SC2086  # a list of words
+	native="$(cat $native_files | cksum) $(what_compiles)"
+	native_stamp=.venv/native-stamp
 	if is_ours && [ -e "$stamp" ]; then
 		case $(cat "$stamp") in
-		"$wanted $extra" | "$wanted [dev,docs]") return 0 ;;
+		"$wanted $extra" | "$wanted [dev,docs]") compile_native && return 0 ;;
 		# [dev] is enough for the tests and the recorder, but not to build the site.
-		"$wanted [dev]") [ "$extra" = '[dev,docs]' ] || return 0 ;;
+		"$wanted [dev]") [ "$extra" = '[dev,docs]' ] || { compile_native && return 0; } ;;
 		esac
 	fi
 	[ ! -e .venv ] || [ -w .venv ] || fail '.venv belongs to another user: run `sudo make setup`'
@@ -96,8 +109,10 @@ install_execaudit() {
 		"$PYTHON" -m venv --clear --system-site-packages .venv
 	fi
 	say "installing execaudit$extra into .venv"
-	rm -f "$stamp"
+	rm -f "$stamp" "$why_not_compiled"
 	.venv/bin/python -m pip install --quiet --editable ".$extra"
+	say_if_not_compiled
+	echo "$native" >"$native_stamp"
 	echo "$wanted $extra" >"$stamp"
 }
 
