@@ -50,7 +50,7 @@ uninstall:
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
 # a time, the slow files first. Then run those that need it for themselves, because they count what happens on the
 # kernel.
-ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system database capture store query output daemon cli)
+ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system native database capture store query output daemon cli)
 BESIDE = $(addprefix tests/live/test_, build.py clock_step.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \
 	tests/systemd $(addprefix tests/hostile/test_, records.py sinks.py starts.py)
@@ -64,10 +64,12 @@ else
 	@$(PYTEST) tests/live tests/hostile $(addprefix --ignore=, $(BESIDE))
 endif
 
-# Hypothesis sets the marker; see tests/conftest.py. A failing test prints the line that makes it fail again.
+# Hypothesis sets the marker; see tests/conftest.py. A failing test prints the line that makes it fail again. Then
+# the compiled module is tested with sanitizers.
 EXAMPLES = 1000
 fuzz: setup
 	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis $(ROOMS) $(ARGS)
+	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m tools.sanitized $(PYTEST) --hypothesis-profile=fuzz tests/native
 
 # Each kernel runs in a virtual machine. EXECAUDIT_TEST_KERNELS="6.1 6.12" chooses some.
 test-kernels:

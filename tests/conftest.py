@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from execaudit import native
 from tests import unclosed
 from tests.installing import make
 
@@ -29,6 +30,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.umask(0o022)
 if sys.version_info < (3, 13):
     unclosed.watch()
+if "EXECAUDIT_TEST_NATIVE" in os.environ:  # see tools/sanitized.py
+    native.__path__.insert(0, os.environ["EXECAUDIT_TEST_NATIVE"])
+    assert native.fast is not None, native.why_not
 
 with contextlib.suppress(ImportError):  # the guests of tests/kernels run no such tests
     from hypothesis import HealthCheck, settings

@@ -38,7 +38,8 @@ _FLAGS = (
 )  # fmt: skip
 _FORTIFIED = ("-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2")
 SANITIZED = (
-    "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-wrapv", "-fno-omit-frame-pointer", "-g",
+    "-O1", "-g", "-UNDEBUG", "-fno-wrapv", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
 )  # fmt: skip
 _KEPT = 12  # files in the cache: some versions of Python, with and without sanitizers
 

@@ -79,6 +79,16 @@ def test_the_program_runs_whatever_is_around_it(staged: Path) -> None:
     ]
 
 
+def test_what_is_compiled_runs(staged: Path) -> None:
+    """It was made for the system's Python, which starts the program, and of the header that is installed."""
+    library = staged / LIBRARY
+    show = f"import sys; sys.path.insert(0, {str(library)!r}); from execaudit import native; print(native.fast, native.why_not)"
+    said = subprocess.run(["/usr/bin/python3", "-I", "-c", show], capture_output=True, text=True, check=True)
+
+    assert f"from '{library}/execaudit/native/fast." in said.stdout
+    assert said.stdout.endswith(" None\n")
+
+
 def test_once_more_does_nothing(copied: Path) -> None:
     """And says nothing."""
     before = snapshot(copied)

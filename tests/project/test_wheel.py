@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import execaudit
 from execaudit.capture import loader
 
 CHECKOUT = Path(__file__).parents[2]
+_MODULE = f"fast{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,18 @@ def test_nothing_else_is_inside(wheel: Path) -> None:
     assert {"execaudit", about} == {name.partition("/")[0] for name in names}
     assert [] == [name for name in names if "__pycache__" in name]
     assert f"{about}/licenses/LICENSE" in names
+
+
+def test_the_compiled_module_is_inside(wheel: Path, installed: Path) -> None:
+    """For this Python and this kind of machine, as the name says, without what it was made of."""
+    version = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    folder = installed / "execaudit/native"
+    show = "from execaudit import native; print(native.fast.__file__, native.why_not)"
+
+    assert wheel.name.endswith(f"-{version}-{version}-linux_{platform.machine()}.whl")
+    assert {"__init__.py", "fast.pyi", _MODULE} == {path.name for path in folder.iterdir() if path.is_file()}
+    assert f"{folder / _MODULE} None\n" == run(installed, "-c", show)
+    assert os.fsencode(CHECKOUT) not in (folder / _MODULE).read_bytes()
 
 
 def test_program_runs(installed: Path) -> None:
