@@ -109,10 +109,12 @@ def audible(said: bytes) -> bytes:
     return b"".join(line for line in said.splitlines(keepends=True) if not line.startswith(usual))
 
 
-def as_nobody(*arguments: str | Path, folder: Path | None = None) -> Finished:
+def as_nobody(
+    *arguments: str | Path, folder: Path | None = None, env: Mapping[str, str] | None = None
+) -> Finished:
     """Runs one command as the user nobody."""
     become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    return execaudit(*arguments, folder=folder, before=(*become, *reachable.program()))
+    return execaudit(*arguments, folder=folder, env=env, before=(*become, *reachable.program()))
 
 
 def in_shell(script: str, *, folder: Path) -> Finished:

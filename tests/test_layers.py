@@ -19,13 +19,14 @@ _FLOOR = {"", "system", "database"}
 ROOMS: dict[str, set[str]] = {
     "": set(),
     "system": {""},
+    "native": {"system"},
     "database": {"", "system"},
-    "capture": {"", "system"},
-    "store": _FLOOR,
+    "capture": {"", "system", "native"},
+    "store": _FLOOR | {"native"},
     "query": _FLOOR,
-    "output": _FLOOR | {"query"},
+    "output": _FLOOR | {"native", "query"},
     "daemon": _FLOOR | {"capture", "store", "output"},
-    "cli": _FLOOR | {"capture", "store", "query", "output", "daemon"},
+    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "daemon"},
 }
 MOST_AT_THE_ROOT = 12
 
@@ -73,14 +74,22 @@ MODULES = {dotted(path): path for path in PACKAGE.rglob("*.py")}
 
 
 def module_of(name: str) -> str | None:
-    """Returns the module that a dotted name is, or is in; None for what the package itself has."""
-    return next((each for each in (name, name.rpartition(".")[0]) if each in MODULES), None)
+    """Returns the module that a dotted name is, or is in; None for what the package itself has.
+
+    A room can be a module too: what its `__init__` has.
+    """
+    while name:
+        for each in (name, f"{name}.__init__"):
+            if each in MODULES:
+                return each
+        name = name.rpartition(".")[0]
+    return None
 
 
 def modules_imported(name: str) -> set[str]:
     """Returns the modules of ours that a module imports."""
     found = {module_of(each) for each in imports(MODULES[name])[0]}
-    return {each for each in found if each is not None}
+    return {each for each in found if each not in {None, name}}
 
 
 def room_of(name: str) -> str:
@@ -128,6 +137,7 @@ def test_a_pure_module_cannot_reach_the_world(name: str) -> None:
 
 # What takes long to import, and no local question needs; some is not installed, and is to stay away.
 SLOW = (set(OWNERS) - {"click", "ctypes"}) | {"asyncio", "pyarrow", "rich", "ssl"}
+_ANSWERING = ("sqlite3", "execaudit.query.find", "execaudit.output.table", "execaudit.native.fast")
 READING = ("query", "export", "show", "tree", "stats")
 _PROGRAM = """
 import atexit, sys
@@ -188,4 +198,4 @@ def test_help_and_completion_import_no_more_than_the_options(command: str) -> No
 
     for modules in (completing, helping):
         assert not command or f"execaudit.cli.{command}" in modules
-        assert not modules & (SLOW | {"sqlite3", "execaudit.query.find", "execaudit.output.table"})
+        assert not modules & (SLOW | {*_ANSWERING})

@@ -206,6 +206,21 @@ def test_doctor_of_another_user(public_folder: Path) -> None:
     assert checks["kernel"]["ok"]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("0", "compiled functions are used"), ("1", "Python does all, slower: EXECAUDIT_PURE is set")],
+)
+def test_doctor_says_what_runs(public_folder: Path, value: str, said: str) -> None:
+    """The compiled functions or Python, as data and as text. Python alone is no failure."""
+    variable = {"EXECAUDIT_PURE": value}
+    data = as_nobody("--db", public_folder / "x.db", "doctor", "--format", "json", env=variable)
+    text = as_nobody("--db", public_folder / "x.db", "doctor", env=variable)
+    [check] = [check for check in json.loads(data.out)["checks"] if check["name"] == "native"]
+
+    assert {"name": "native", "ok": True, "detail": said, "fix": None} == check
+    assert f"ok    native       {said}\n".encode() in text.out
+
+
 def test_doctor_says_what_each_probe_sees(tmp_path: Path) -> None:
     """A person gets the same as a table."""
     done = execaudit("--db", tmp_path / "none.db", "doctor")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from execaudit import native
 from execaudit.capture import coverage, doctor, loader, own_tracefs, probe_options
 from execaudit.daemon.settings import upkeep
 from execaudit.database.revision import REVISION
@@ -31,7 +32,7 @@ def examine(path: Path, settings: Settings, *, as_json: bool) -> bool:
     environment = doctor.Environment(has_own_tracefs=own_tracefs.mount_if_missing())
     checks = doctor.run(environment, lambda: _database(path))
     recorder = [_recorder(path, utc_text if as_json else local_text)] if checks[-1].ok else []
-    checks = [*checks, _limits(path, settings), *recorder]
+    checks = [*checks, _limits(path, settings), _compiled(), *recorder]
     # Without tracefs, or permission to read it, nothing is known of what the probes would see.
     folder = probe_options.tracefs()
     coverages = [] if folder is None else coverage.look(folder, loader.KALLSYMS)
@@ -86,6 +87,14 @@ def _limits(path: Path, settings: Settings) -> doctor.Check:
     return doctor.Check(
         name, ok=True, detail=f"{limits.wording(configured, kept)}; {size_text(disk.free_bytes)} are free"
     )
+
+
+def _compiled() -> doctor.Check:
+    """Which functions run: the compiled ones, or Python's? Both can record, so this does not fail."""
+    name = "native"
+    if native.fast is None:
+        return doctor.Check(name, ok=True, detail=f"Python does all, slower: {native.why_not}")
+    return doctor.Check(name, ok=True, detail="compiled functions are used")
 
 
 def _recorder(path: Path, time_text: Callable[[int], str]) -> doctor.Check:

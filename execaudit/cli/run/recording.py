@@ -7,7 +7,7 @@ import socket
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit import __version__
+from execaudit import __version__, native
 from execaudit.capture.assembler import Assembler, Machine
 from execaudit.capture.probe import Probe
 from execaudit.capture.start import start
@@ -58,6 +58,7 @@ def run(state: State, path: Path, options: ProbeOptions, wanted: Wanted) -> int:
             "recording",
             probe=probe,
             failed=options.failed,
+            compiled=native.fast is not None,
             db=printable(str(path)),
             json_log=None if wanted.json_log is None else printable(wanted.json_log),
             nobody_recorded_since=None if before_ns is None else utc_text(before_ns),
