@@ -69,8 +69,10 @@ install_packages() {
 	$apt install --yes --no-install-recommends $missing >/dev/null
 }
 
-# Compiles what has changed since the last time. Where Cython is missing, pip has to bring it.
+# Compiles what has changed since the last time. Where Cython is missing, pip has to bring it. tools/install.sh
+# compiles for itself.
 compile_native() {
+	[ "$purpose" != install ] || return 0
 	[ ! -e "$native_stamp" ] || [ "$(cat "$native_stamp")" != "$native" ] || return 0
 	[ -x .venv/bin/cython ] && [ -w .venv ] || return 1
 	say 'compiling execaudit/native'
@@ -111,7 +113,7 @@ install_execaudit() {
 	say "installing execaudit$extra into .venv"
 	rm -f "$stamp" "$why_not_compiled"
 	.venv/bin/python -m pip install --quiet --editable ".$extra"
-	say_if_not_compiled
+	[ "$purpose" = install ] || say_if_not_compiled
 	echo "$native" >"$native_stamp"
 	echo "$wanted $extra" >"$stamp"
 }
