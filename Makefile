@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE = 1
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format pages picture wheel docs clean
+.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format pages picture wheel wheels docs clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -30,6 +30,7 @@ help:
 	@echo '     make pages    write the pages of docs/ that are made from the program, and the outputs in recipes'
 	@echo '     make picture  draw the terminal of the README again'
 	@echo '     make wheel    build dist/execaudit-*.whl, and the source archive'
+	@echo '     make wheels   build a wheel for each Python that is here, from 3.10 to 3.13, and one without compiled functions'
 	@echo '     make docs     build the pages as a site in .cache/site; a broken link fails'
 	@echo '     make clean    remove what the other targets made here, .venv too'
 
@@ -122,6 +123,16 @@ pages: setup
 
 wheel: setup
 	@$(BIN)/python -m hatchling build
+
+# For each of these Pythons that is here with pip and its headers, and one for all others, without the compiled
+# module.
+PYTHONS = $(BIN)/python python3.10 python3.11 python3.12 python3.13
+wheels: setup
+	@for python in $(PYTHONS); do \
+		if ! $$python -m pip -V >/dev/null 2>&1; then echo "wheels: there is no $$python with pip" >&2; continue; fi; \
+		$$python -m pip wheel --quiet --no-deps --wheel-dir dist . || exit; \
+	done
+	@EXECAUDIT_BUILD_PURE=1 $(BIN)/python -m hatchling build --target wheel
 
 picture:
 	@tools/setup.sh docs
