@@ -1,7 +1,7 @@
 """Run a command with the sanitizers of addresses and of undefined behaviour in the compiled module.
 
 `python -m tools.sanitized .venv/bin/python -m pytest tests/native` compiles execaudit/native/fast.pyx with
-them, into a folder of its own, and tests/conftest.py takes it from there. The command ends at the first mistake.
+them, into a folder of its own, and tests/conftest.py takes it from there. A mistake ends the command.
 """
 
 from __future__ import annotations
