@@ -18,7 +18,10 @@ from execaudit.system import shipped
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from execaudit.native.fast import Decoder, Lines, Rows
+    from execaudit.native.fast import Decoder as _Decoder
+    from execaudit.native.fast import Lines as _Lines
+    from execaudit.native.fast import Numbers as _Numbers
+    from execaudit.native.fast import Rows
 
 _SOURCE = Path(__file__).with_name("fast.pyx")
 
@@ -29,19 +32,13 @@ why_not: str | None
 
 
 class Compiled(Protocol):
-    """The module `fast`: what fast.pyi says, for a variable that can be None."""
+    """The module `fast`, whose types are in fast.pyi: mypy has no type for "this module, or None"."""
 
-    @property
-    def Decoder(self) -> type[Decoder]:  # noqa: N802  # a class
-        """Makes events of records."""
-
-    @property
-    def Lines(self) -> type[Lines]:  # noqa: N802  # as above
-        """Makes lines of JSON."""
-
-    @property
-    def rows(self) -> Callable[..., Rows]:
-        """Makes rows of events."""
+    Decoder: type[_Decoder]
+    Lines: type[_Lines]
+    Numbers: type[_Numbers]
+    rows: Callable[..., Rows]
+    take: Callable[..., int]
 
 
 def __getattr__(name: str) -> object:

@@ -1,9 +1,11 @@
 # The types of fast.pyx, for mypy. A test compares names and parameters with those of the compiled module.
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
-from execaudit.enums import Kind
+from _typeshed import ReadableBuffer
+
+from execaudit.enums import Ended, Kind
 from execaudit.event import ExecEvent, ExitEvent
 from execaudit.exec_id import ExecKey
 from execaudit.fields import Launch, Origin
@@ -26,21 +28,34 @@ class Decoder:
         origin: Callable[[Any], Origin],
         root: Callable[[int, int | None], ExecKey | None],
     ) -> None: ...
-    def event(self, record: bytes, wall_offset_ns: int) -> ExecEvent | ExitEvent | None: ...
+    def events(
+        self, records: Iterable[bytes], first: int, wall_offset_ns: int, events: list[ExecEvent | ExitEvent]
+    ) -> int: ...
 
 class Lines:
     def __init__(
         self,
         event_type: type[ExecEvent],
         failed: Kind,
+        ways: dict[Ended, str],
         shared: Callable[[Launch, Origin], tuple[str, str]],
         where: Callable[[str, str, Kind], str],
         second: Callable[[int], str],
         prefix: Callable[[str], int],
+        error: Callable[[int | None], str],
         most: int,
     ) -> None: ...
     def line(self, event: ExecEvent) -> str | None: ...
 
+class Numbers:
+    def __init__(self, count: int) -> None: ...
+    def doubt(self) -> None: ...
+    def find(self, raw: bytes, row: tuple[object, ...], read: Callable[[int], object]) -> int | None: ...
+    def add(self, raw: bytes, number: int) -> None: ...
+
+def take(
+    window: ReadableBuffer, begin: int, sent: int, stop: int, offset: int, records: list[bytes]
+) -> int: ...
 def rows(
     batch: list[ExecEvent],
     first_id: int,

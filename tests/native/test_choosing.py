@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from execaudit import native
+
 CHECKOUT = Path(__file__).parents[2]
 MODULE = f"fast{sysconfig.get_config_var('EXT_SUFFIX')}"
 _SHOW = "from execaudit import native; print(native.fast is not None, native.why_not)"
@@ -121,4 +123,8 @@ def test_mypy_knows_the_module() -> None:
             for each, value in vars(owner).items()
             if callable(value) and not isinstance(value, type) and not each.startswith("__")
         }
+    # `native.fast` has these names for mypy.
+    assert {*native.Compiled.__annotations__} == {
+        node.name for node in stub.body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
     assert set(classes) == {name for name, value in vars(module).items() if isinstance(value, type)}
