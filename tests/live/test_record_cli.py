@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from execaudit import native
 from tests.commands import (
     EXECAUDIT,
     PATIENCE,
@@ -209,8 +210,9 @@ def test_a_terminal_shows_execs(tmp_path: Path) -> None:
     assert row.endswith(f"{marked} $'a\\x1b[31m\\nb'")
     assert b"\x1b" not in shown.out
     # Between them there may be talk of gaps, on a machine that works at something else.
-    events = [json.loads(line)["event"] for line in shown.err.splitlines()]
-    assert ("recording", "stopped") == (events[0], events[-1])
+    first, *_, last = [json.loads(line) for line in shown.err.splitlines()]
+    assert ("recording", "stopped") == (first["event"], last["event"])
+    assert (native.fast is not None) == first["compiled"]
 
 
 def test_quiet_on_a_terminal(tmp_path: Path) -> None:
