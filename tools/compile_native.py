@@ -59,7 +59,7 @@ def compiler() -> list[str]:
         raise CannotCompileError(f"{sys.implementation.name} is not CPython")
     chosen = os.environ.get("CC")
     for words in [chosen] if chosen else [sysconfig.get_config_var("CC"), "cc", "gcc"]:
-        split = shlex.split(words or "")
+        split = _words(words or "")
         if split and shutil.which(split[0]):
             break
     else:
@@ -79,15 +79,21 @@ def compiled(source: Path = SOURCE, *, sanitized: bool = False) -> Path:
     start = compiler()
     flags = [*_FLAGS, *(SANITIZED if sanitized else _FORTIFIED), f"-I{HEADER.parent}"]
     flags += [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
-    given = [shlex.split(os.environ.get(name, "")) for name in ("CFLAGS", "LDFLAGS")]
+    given = [_words(os.environ.get(name, "")) for name in ("CFLAGS", "LDFLAGS")]
     command = [*start, *flags, *given[0], "fast.c", "-o", "fast.so", *given[1]]
     try:
         version = metadata.version("Cython")
     except metadata.PackageNotFoundError:
         raise CannotCompileError("Cython is not installed") from None
-    parts = (sys.version, version, *command, *(path.read_text() for path in (source, HEADER, Path(__file__))))
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    file = CACHE / f"{key}.so"
+    parts = (
+        sys.version,
+        version,
+        *command,
+    )
+    key = hashlib.sha256("\0".join(parts).encode())
+    for path in (source, HEADER, Path(__file__)):
+        key.update(path.read_bytes())
+    file = CACHE / f"{key.hexdigest()[:32]}.so"
     try:
         if not file.exists():
             CACHE.mkdir(parents=True, exist_ok=True)
@@ -127,17 +133,31 @@ def into_checkout() -> None:
         raise
 
 
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as exc:
+        raise CannotCompileError(f"{text}: {exc}") from exc
+
+
 def _compile(source: Path, command: list[str], folder: Path) -> None:
     # Relative paths, so that the module does not depend on the folder in which it was made. The last line is
     # for execaudit.native, which compares it with the files that are there.
     sums = ", ".join(f"0x{zlib.crc32(path.read_bytes()):08x}" for path in (HEADER, source))
     copy = folder / f"{NAME.replace('.', '/')}.pyx"
     copy.parent.mkdir(parents=True)
-    copy.write_text(f"{source.read_text()}\nSOURCES = ({sums})\n")
+    copy.write_bytes(source.read_bytes() + f"\nSOURCES = ({sums})\n".encode())
     translate = [sys.executable, "-m", "cython", "-3", "--module-name", NAME, "-o", "fast.c"]
     for name, words in (("Cython", [*translate, str(copy.relative_to(folder))]), (command[0], command)):
         done = subprocess.run(  # noqa: S603  # the compiler that the user chose
-            words, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            words,
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},  # the words of an error are looked for
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            check=False,
         )
         if done.returncode:
             raise CannotCompileError(f"{name} failed: {_first_error(done.stdout + done.stderr)}")
@@ -152,9 +172,9 @@ def _first_error(said: str) -> str:
 
 
 def _forget_the_oldest() -> None:
-    files = sorted(CACHE.glob("*.so"), key=lambda path: path.stat().st_mtime)
-    for old in files[:-_KEPT]:
-        old.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):  # another build does the same
+        for old in sorted(CACHE.glob("*.so"), key=lambda path: path.stat().st_mtime)[:-_KEPT]:
+            old.unlink()
 
 
 if __name__ == "__main__":

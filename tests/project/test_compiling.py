@@ -75,9 +75,10 @@ def files(checkout: Path) -> set[str]:
     [
         ({"EXECAUDIT_BUILD_PURE": "1"}, "EXECAUDIT_BUILD_PURE is set"),
         ({"CC": "no-such-compiler"}, "there is no C compiler no-such-compiler"),
+        ({"CC": "'gcc"}, "'gcc: No closing quotation"),
         ({"CFLAGS": "-include no-such.h"}, "fatal error: no-such.h: No such file or directory"),
     ],
-    ids=["chosen", "no compiler", "an error"],
+    ids=["chosen", "no compiler", "a word", "an error"],
 )
 def test_without_the_module_it_is_a_pure_wheel(
     checkout: Path, tmp_path: Path, variables: dict[str, str], why: str
