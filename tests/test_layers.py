@@ -25,7 +25,7 @@ ROOMS: dict[str, set[str]] = {
     "store": _FLOOR | {"native"},
     "query": _FLOOR,
     "output": _FLOOR | {"native", "query"},
-    "daemon": _FLOOR | {"capture", "store", "output"},
+    "daemon": _FLOOR | {"native", "capture", "store", "output"},
     "cli": _FLOOR | {"native", "capture", "store", "query", "output", "daemon"},
 }
 MOST_AT_THE_ROOT = 12

@@ -37,8 +37,10 @@ class Compiled(Protocol):
     Decoder: type[_Decoder]
     Lines: type[_Lines]
     Numbers: type[_Numbers]
+    learn: Callable[..., int]
     rows: Callable[..., Rows]
     take: Callable[..., int]
+    weights: Callable[..., dict[int | None, tuple[int, int, int, int]]]
 
 
 def __getattr__(name: str) -> object:

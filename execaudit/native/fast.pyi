@@ -43,9 +43,10 @@ class Lines:
         second: Callable[[int], str],
         prefix: Callable[[str], int],
         error: Callable[[int | None], str],
+        in_python: Callable[[ExecEvent], str],
         most: int,
     ) -> None: ...
-    def line(self, event: ExecEvent) -> str | None: ...
+    def line(self, event: ExecEvent) -> str: ...
 
 class Numbers:
     def __init__(self, count: int) -> None: ...
@@ -56,6 +57,14 @@ class Numbers:
 def take(
     window: ReadableBuffer, begin: int, sent: int, stop: int, offset: int, records: list[bytes]
 ) -> int: ...
+def learn(texts: object, value: bytes) -> int: ...
+def weights(
+    events: Iterable[ExecEvent],
+    account_of: Callable[[ExecEvent], int | None],
+    of_launch: Callable[[Launch], tuple[int, int]],
+    of_origin: Callable[[Origin], tuple[int, int]],
+    of_arguments: Callable[[bytes, int], int],
+) -> dict[int | None, tuple[int, int, int, int]]: ...
 def rows(
     batch: list[ExecEvent],
     first_id: int,
@@ -69,12 +78,11 @@ def rows(
     comms: dict[Any, int],
     launches: dict[Launch, int],
     origins: dict[Origin, int],
-    argvs: dict[Any, int],
+    lines: object,
     clock: Callable[[int], int],
     find: Callable[[Any], int],
     new_comm: Callable[[Any], int],
     new_launch: Callable[[Launch], int],
     new_origin: Callable[[Origin], int],
-    new_argv: Callable[[bytes], int],
     holes_text: Callable[[Any], str],
 ) -> Rows: ...
