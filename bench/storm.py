@@ -1,8 +1,10 @@
 """Measure what recording costs: a storm of execs with no recorder, with execaudit, and with its peers.
 
-`sudo make bench`; BENCH_ROUNDS=1 is quicker. Each round runs all recorders one after the other, so that a
-noisy machine affects all of them. The table has medians, and ratios to the storm without a recorder. A line
-on standard error names each peer that is not installed.
+`sudo make bench`; BENCH_ROUNDS=1 is quicker. Each round runs all recorders one after the other, and every
+second round in the reverse order, so that a noisy machine affects all of them. Each job of the storm has a
+processor of its own: where the scheduler moves them about, rates differ by half from round to round. The table
+has medians, and ratios to the storm without a recorder in the same round. A line on standard error names each
+peer that is not installed.
 """
 
 from __future__ import annotations
@@ -88,12 +90,14 @@ class Bench:
         """Runs the storm."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         begin = time.monotonic()
+        processors = sorted(os.sched_getaffinity(0))
         jobs = [
             subprocess.Popen(
-                [self._storm, self._noop, str(_EACH), f"{self._name}-{number}", "0"], stdout=subprocess.PIPE
+                ["taskset", "--cpu-list", str(processors[number % len(processors)]), self._storm, self._noop, str(_EACH), f"{self._name}-{number}", "0"],
+                stdout=subprocess.PIPE,
             )
             for number in range(_JOBS)
-        ]
+        ]  # fmt: skip
         started = sum(int(job.communicate()[0] or 0) for job in jobs)
         seconds = time.monotonic() - begin
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -158,6 +162,13 @@ def _cell(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
+def _spread(values: list[float | None], form: str) -> str:
+    """Returns the median, and the least and the most if they are several."""
+    known = [value for value in values if value is not None]
+    middle = _cell(_median(values), form)
+    return f"{middle} ({min(known):{form}} to {max(known):{form}})" if len(known) > 1 else middle
+
+
 def _row(name: str, rounds: list[Measured], none: list[Measured]) -> str:
     """Returns a row of the table. Ratios and differences are within a round, so both sides had its noise."""
     pairs = list(zip(rounds, none, strict=True))
@@ -168,9 +179,9 @@ def _row(name: str, rounds: list[Measured], none: list[Measured]) -> str:
         for kind in ("database", "log")
     }
     cells = [
+        _spread([each.process_us for each in rounds], ".1f"),
+        _spread([one.rate / other.rate for one, other in pairs], ".2f"),
         _cell(_median([each.rate for each in rounds]), ".0f"),
-        _cell(_median([one.rate / other.rate for one, other in pairs]), ".2f"),
-        _cell(_median([each.process_us for each in rounds]), ".1f"),
         _cell(_median([each.bpf_us for each in rounds]), ".1f"),
         _cell(None if is_none else _median([a.programs_us - b.programs_us for a, b in pairs]), "+.1f"),
         _cell(_median([each.resident / 1e6 for each in memory]), ".0f"),
@@ -190,7 +201,7 @@ def _total(values: list[int | None]) -> int | None:
 
 
 _HEADER = """\
-| | execs/s | of none | CPU µs: recorder | its BPF | programs | memory MB | own | bytes: database | log | lost | said | ns a call |
+| | CPU µs: recorder | speed, of none | execs/s | CPU µs: its BPF | programs | memory MB | own | bytes: database | log | lost | said | ns a call |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
@@ -204,7 +215,8 @@ def main() -> None:
         bench = Bench(Path(name))
         bench.blow()  # warm
         for number in range(rounds):
-            for subject, start in subjects.items():
+            order = list(subjects.items())
+            for subject, start in reversed(order) if number % 2 else order:
                 print(f"round {number + 1} of {rounds}: {subject}", file=sys.stderr)
                 results[subject].append(bench.measure(start))
     for line in missing:

@@ -48,10 +48,12 @@ def nothing(_folder: Path) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def _started(command: list[str], said: Path, ready: str) -> Iterator[int]:
+def _started(
+    command: list[str], said: Path, ready: str, variables: dict[str, str] | None = None
+) -> Iterator[int]:
     """Yields the pid of a recorder that has said that it is ready, and stops it at the end."""
     with said.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command, cwd=_CHECKOUT, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=_CHECKOUT, stdout=output, stderr=output, env=variables)
         try:
             while ready not in said.read_text(encoding="utf-8", errors="replace"):
                 if process.poll() is not None:
@@ -65,8 +67,10 @@ def _started(command: list[str], said: Path, ready: str) -> Iterator[int]:
             process.wait()
 
 
-def execaudit(*options: str) -> Callable[[Path], contextlib.AbstractContextManager[Running]]:
-    """Returns a function that starts execaudit with a database and a JSON log."""
+def execaudit(
+    *options: str, pure: bool = False
+) -> Callable[[Path], contextlib.AbstractContextManager[Running]]:
+    """Returns a function that starts execaudit with a database and a JSON log; `pure`: all in Python."""
 
     @contextlib.contextmanager
     def start(folder: Path) -> Iterator[Running]:
@@ -89,7 +93,8 @@ def execaudit(*options: str) -> Callable[[Path], contextlib.AbstractContextManag
                 gaps = [json.loads(line) for line in lines if line.startswith('{"kind":"gap"')]
             return sum(gap["count"] or 0 for gap in gaps)
 
-        with _started(command, folder / "said", "recording") as pid:
+        variables = {**os.environ, "EXECAUDIT_PURE": "1" if pure else "0"}
+        with _started(command, folder / "said", "recording", variables) as pid:
             yield Running(
                 (pid,),
                 has_programs=True,
@@ -138,6 +143,7 @@ def installed() -> tuple[dict[str, Callable[[Path], contextlib.AbstractContextMa
         "no recorder": nothing,
         "execaudit": execaudit(),
         "execaudit --no-failed": execaudit("--no-failed"),
+        "execaudit, all in Python": execaudit(pure=True),
     }
     missing = []
     if _EXECSNOOP:
