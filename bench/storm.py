@@ -2,8 +2,8 @@
 
 `sudo make bench`; BENCH_ROUNDS=1 is quicker. Each round runs all recorders one after the other, and every
 second round in the reverse order, so that a noisy machine affects all of them. Each job of the storm has a
-processor of its own: where the scheduler moves them about, rates differ by half from round to round. The table
-has medians, and ratios to the storm without a recorder in the same round. A line on standard error names each
+processor of its own: where the scheduler moves them about, rates differ by half between rounds. The table has
+medians, and ratios to the storm without a recorder in the same round. A line on standard error names each
 peer that is not installed.
 """
 

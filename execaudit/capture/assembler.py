@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from execaudit.capture.wire import ArgvPiece, Facts
     from execaudit.fields import Launch, Origin
+    from execaudit.native.fast import Decoder
 
 # One run of the probe sends all records of an exec. If one is not there two seconds later, the ring refused
 # it.
@@ -150,7 +151,7 @@ class Assembler:
         self._remembered_bytes = 0
         self._remembered_since = 0
         self._unreadable: Unreadable | None = None
-        self._decoder = None if native.fast is None else self._make_decoder(native.fast.Decoder)
+        self._decoder = self._make_decoder()
         self.late = 0
         """How many records came after their exec had been given up."""
 
@@ -203,9 +204,11 @@ class Assembler:
             except _UNREADABLE as exc:
                 self._leave_out(record, exc)
 
-    def _make_decoder(self, decoder: Callable[..., Decoder]) -> Decoder:
-        """Returns what makes events of records that need not wait for others."""
-        return decoder(
+    def _make_decoder(self) -> Decoder | None:
+        """Returns what makes events of records that need not wait for others, where it was compiled."""
+        if native.fast is None:
+            return None
+        return native.fast.Decoder(
             (ExecEvent, ExitEvent, ExecKey), _EXEC, self._machine, self._boot, self._launched, self._origins,
             self._launch, self._origin, self._root,
         )  # fmt: skip

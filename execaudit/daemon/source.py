@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from array import array
+
     from execaudit.capture.probe import Losses
     from execaudit.event import Gap, Nanoseconds
 

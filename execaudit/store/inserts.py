@@ -165,7 +165,7 @@ class Inserts:
     ) -> tuple[list[_Row], list[_Row]]:
         """Returns the rows of exec and argv_cut. All is inline: this is done for each exec."""
         if native.fast is not None:
-            return native.fast.rows(  # type: ignore[no-any-return]
+            return native.fast.rows(
                 batch, first_id, ends, self._boot, _FAILED, _KIND_CODE, _TRUNCATION_CODE, self._clocks,
                 self._execs.known, self._comms.known, self._launches.known, self._origins.known, self._argv,
                 self._clock, self._find, self._comms.learn, self._launch, self._origin, json.dumps,

@@ -138,7 +138,7 @@ class Interned(Recent[_Value]):
         self._new: list[tuple[object, ...]] = []
         self._has_long = False
         """One of them has a long text."""
-        self._numbers: Numbers = Numbers(numbers) if native.fast is None else native.fast.Numbers(numbers)
+        self._numbers = Numbers(numbers) if native.fast is None else native.fast.Numbers(numbers)
         self._execute: Callable[..., sqlite3.Cursor] | None = None
 
     def load(self, connection: sa.Connection, *, first: int = 1) -> None:
@@ -162,7 +162,7 @@ class Interned(Recent[_Value]):
             number = self._added(row)
             self._has_long = True
             return number
-        raw = value if type(value) is bytes else marshal.dumps(row, _MARSHAL_VERSION)
+        raw = marshal.dumps(row, _MARSHAL_VERSION)  # type: ignore[arg-type]  # a row has nothing but numbers and bytes
         known = self._numbers.find(raw, row, self._read)
         if known is None:
             known = self._added(row)

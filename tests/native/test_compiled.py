@@ -225,27 +225,31 @@ class NumbersMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         assert native.fast is not None
-        self.plain, self.compiled = interning.Numbers(4), native.fast.Numbers(4)
+        self.plain = interning.Numbers(4)
+        self.compiled = native.fast.Numbers(4)
         self.rows: dict[int, tuple[bytes]] = {}
         self.next = 1
 
     @rule(raw=st.binary(max_size=1))
     def ask(self, raw: bytes) -> None:
         """Finds what is there, and adds what is not."""
-        read: list[list[int]] = [[], []]
-        found = [
-            each.find(raw, (raw,), lambda n, log=log: (log.append(n), self.rows.get(n))[1])
-            for each, log in zip((self.plain, self.compiled), read, strict=True)
-        ]
-        assert found[0] == found[1]
-        assert read[0] == read[1]
-        if found[0] is None:
+        read: list[int] = []
+
+        def row_of(number: int) -> object:
+            read.append(number)
+            return self.rows.get(number)
+
+        found = self.plain.find(raw, (raw,), row_of)
+        already_read = [*read]
+        assert found == self.compiled.find(raw, (raw,), row_of)
+        assert already_read * 2 == read
+        if found is None:
             self.rows[self.next] = (raw,)
             self.plain.add(raw, self.next)
             self.compiled.add(raw, self.next)
             self.next += 2**55
         else:
-            assert self.rows[found[0]] == (raw,)
+            assert self.rows[found] == (raw,)
 
     @rule(gone=st.sets(st.integers(0, 5)))
     def doubt(self, gone: set[int]) -> None:
