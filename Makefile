@@ -10,7 +10,7 @@ export PYTHONNOUSERSITE = 1
 PREFIX = /usr/local
 DESTDIR =
 
-.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak faults lint format pages picture wheel wheels docs clean
+.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak storms faults lint format pages picture wheel wheels docs clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -23,6 +23,7 @@ help:
 	@echo 'sudo make bench-quick  the same with one round and a small history'
 	@echo 'sudo make bench-large  ten million execs: query and prune while a writer runs, migrate, kill; takes long'
 	@echo 'sudo make soak     an hour of mixed load: nothing is lost, nothing grows; SOAK_SECONDS=300 is shorter'
+	@echo 'sudo make storms   20 storms of 60 000 execs, compiled and not, and with a locked database: none is lost'
 	@echo 'sudo make faults   kill 100 recorders under load, and stop one for 30 s: every loss is counted'
 	@echo '     make setup    install what is missing, and do nothing else'
 	@echo '     make lint     check style and types only'
@@ -97,6 +98,10 @@ bench-large:
 soak:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.soak
+
+storms:
+	@tools/setup.sh test
+	@$(BIN)/python -m bench.storms
 
 # `make test` runs the same tests, but kills three recorders, and stops one only as long as needed.
 faults:
