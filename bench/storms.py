@@ -1,8 +1,8 @@
 """Run storms one after the other, compiled and in Python, and with a locked database: none may lose an exec.
 
 `sudo make storms`; STORMS=2 for fewer than the 20. Each has 60 000 execs and a recorder of its own. In every
-third storm another program locks the database for some seconds. The exit status is 1 when an exec is missing in
-the database or in the JSON log, or when a gap is declared.
+third storm another program locks the database for some seconds. The exit status is 1 when an exec is missing
+in the database or in the JSON log, or when a gap is declared.
 """
 
 from __future__ import annotations

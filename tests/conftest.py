@@ -39,9 +39,9 @@ with contextlib.suppress(ImportError):  # the guests of tests/kernels run no suc
 
     # No time limits, because time depends on the machine. bench/ measures it.
     timeless = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    # The same examples each time, so that the same code gets the same result. Only 60 of 100 examples are
+    # The same examples each time, so that the same code gets the same result. Only 40 of 100 examples are
     # tried, because all of them would take longer than the suite's quarter of an hour.
-    settings.register_profile("execaudit", timeless, derandomize=True, max_examples=60)
+    settings.register_profile("execaudit", timeless, derandomize=True, max_examples=40)
     # `make fuzz` tries new examples each time. A failing one is kept in .hypothesis, and tried first next
     # time.
     settings.register_profile(
