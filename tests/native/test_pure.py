@@ -15,8 +15,6 @@ FILES = (
     "tests/output/test_json_lines.py",
     "tests/store/test_ends.py",
     "tests/store/test_interning.py",
-    "tests/store/test_sharing.py",
-    "tests/daemon/test_budget.py",
     "tests/daemon/test_line_size.py",
 )
 
