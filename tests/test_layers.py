@@ -188,6 +188,26 @@ def test_reading_imports_nothing_slow(family: Family, arguments: list[str]) -> N
     assert not SLOW & imported(f"--db={family.path}", *given)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "is_used"),
+    [
+        (["query", "--format=jsonl"], True),
+        (["query", "--format=table"], False),
+        (["show", "ID"], False),
+        (["tree"], False),
+        (["stats"], False),
+    ],
+    ids=str,
+)
+def test_the_compiled_module_is_loaded_where_it_is_used(
+    family: Family, arguments: list[str], *, is_used: bool
+) -> None:
+    """A question that makes no lines does not wait for it."""
+    given = [word.replace("ID", family.id_of("make")) for word in arguments]
+
+    assert is_used == ("execaudit.native.fast" in imported(f"--db={family.path}", *given, EXECAUDIT_PURE="0"))
+
+
 @pytest.mark.parametrize("command", ["", "record", *READING])
 def test_help_and_completion_import_no_more_than_the_options(command: str) -> None:
     """Who presses the tabulator does not wait for what would answer the question."""

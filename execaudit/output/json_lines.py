@@ -6,7 +6,7 @@ Texts that many execs share are made once, and remembered.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from json import JSONEncoder
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any
@@ -152,5 +152,11 @@ def _end(end: End) -> str:
     )
 
 
-json_line = JsonLines().line
-"""For the recorder: it remembers little, to save memory."""
+@cache
+def _lines() -> JsonLines:
+    return JsonLines()
+
+
+def json_line(event: ExecEvent) -> str:
+    """Returns the record of one exec. For few: who makes many lines makes a JsonLines."""
+    return _lines().line(event)

@@ -12,7 +12,7 @@ from execaudit.daemon.backlog import Finished
 from execaudit.daemon.budget import JSON_LOG, Budget
 from execaudit.daemon.left_out import LeftOut, Omitted
 from execaudit.daemon.sinks.sink import Sink
-from execaudit.output.json_lines import json_line, json_text
+from execaudit.output.json_lines import JsonLines, json_text
 from execaudit.output.record import gap_record
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class _LineWriter:
 
     def __init__(self, write: Callable[[bytes], object], name: str) -> None:
         self._left_out = LeftOut(name)
+        self._line = JsonLines().line  # it remembers little, to save memory
         self._log = structlog.wrap_logger(
             _StructlogOutput(write),
             processors=[_as_it_is],
@@ -122,7 +123,7 @@ class _LineWriter:
         return omitted
 
     def _lines(self, batch: Finished, omitted: list[Omitted]) -> Iterator[str]:
-        yield from left_out.lines(batch.events, json_line, omitted)
+        yield from left_out.lines(batch.events, self._line, omitted)
         for gap in chain(batch.gaps, self._left_out.gaps(omitted, batch.seen_ns)):
             yield json_text(gap_record(gap))
 
