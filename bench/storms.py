@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TRUTH = Path(__file__).parents[1] / "tests" / "truth"
 _JOBS, _EACH = 2, 30_000
-_LOCKED_SECONDS = 4.0
+_LOCKED_EACH, _LOCKED_SECONDS = 3, 4.0
 
 
 @contextlib.contextmanager
@@ -51,18 +51,19 @@ def _storm(folder: Path, *, pure: bool, locked: bool) -> tuple[int, int | None]:
     """Returns how many execs are not in what the recorder wrote, and how many it says it missed."""
     with tempfile.TemporaryDirectory(dir=folder) as name:
         noop = f"noop{os.getpid()}"
-        with execaudit(pure=pure)(Path(name)) as running:
-            with _locked(running.kept["database"]) if locked else contextlib.nullcontext():
-                jobs = [
-                    subprocess.Popen(
-                        [folder / "storm", folder / noop, str(_EACH), f"{noop}-{number}", "0"],
-                        stdout=subprocess.DEVNULL,
-                    )
-                    for number in range(_JOBS)
-                ]
-                if any(job.wait() for job in jobs):
-                    sys.exit("a storm could not be started")
-            # The stop writes all that waits.
+        with execaudit(pure=pure)(Path(name)) as running, contextlib.ExitStack() as lock:
+            if locked:
+                lock.enter_context(_locked(running.kept["database"]))
+            jobs = [
+                subprocess.Popen(
+                    [folder / "storm", folder / noop, str(_EACH), f"{noop}-{number}", "0"],
+                    stdout=subprocess.DEVNULL,
+                )
+                for number in range(_JOBS)
+            ]
+            if any(job.wait() for job in jobs):
+                sys.exit("a storm could not be started")
+        # The stop has written all that waited.
         if running.recorded is None:
             raise AssertionError("execaudit says what it recorded")
         return _JOBS * _EACH - running.recorded(noop), running.declared()
@@ -77,7 +78,7 @@ def main() -> int:
         noop = folder / f"noop{os.getpid()}"
         subprocess.run(["cc", "-O2", "-nostdlib", "-static", "-o", noop, _TRUTH / "noop.c"], check=True)
         for number in range(int(os.environ.get("STORMS", "20"))):
-            pure, locked = number % 2 == 1, number % 3 == 2
+            pure, locked = bool(number % 2), number % _LOCKED_EACH == _LOCKED_EACH - 1
             missing, declared = _storm(folder, pure=pure, locked=locked)
             wrong += bool(missing or declared)
             how = f"{'Python' if pure else 'compiled'}{', locked for a while' if locked else ''}"
