@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=False
+# cython: language_level=3, wraparound=False, embedsignature=False
 """What is done to each ordinary exec, compiled: from a wire record to an event, to a row and to a line of JSON.
 
 Each function does what a function in Python does, which is its reference and is used where this module was
@@ -71,13 +71,23 @@ cdef extern from "execaudit.h":
 cdef extern from *:
     """
     #include <stddef.h>
+    /* A length of 32 bits must fit into a Py_ssize_t. */
+    #if SIZEOF_SIZE_T < 8
+    #error "only for processors of 64 bits"
+    #endif
     #define EA_LAUNCH_AT offsetof(struct ea_exec, str_len)
     #define EA_ONE_PATH 255
 
     /* A new tuple of a type that derives from tuple; its items are NULL until they are set. */
     static PyObject *new_tuple(PyObject *type, Py_ssize_t size)
     {
-        return ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
+        PyObject *made = ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
+    #if PY_VERSION_HEX >= 0x030E0000
+        /* A tuple remembers its hash; -1: not known yet. */
+        if (made)
+            ((PyTupleObject *)made)->ob_hash = -1;
+    #endif
+        return made;
     }
 
     /* The flags of a record in a BPF ring buffer (BPF_RINGBUF_*_BIT). */
@@ -156,21 +166,24 @@ def take(window, begin, sent, stop, offset, list records):
     or before a record that is being written. Returns the position where it stopped.
     """
     cdef Py_buffer memory
-    cdef uint64_t at, end, last
+    cdef uint64_t at, end, last, size
     cdef uint32_t head, length
     PyObject_GetBuffer(window, &memory, PyBUF_SIMPLE)
     try:
         # These are offsets in the window.
-        at, end, last = begin - offset, sent - offset, stop - offset
-        while at < end and at < last and at + RING_HEAD <= <uint64_t>memory.len:
+        at, end, last, size = begin - offset, sent - offset, stop - offset, memory.len
+        while at < end and at < last and size >= RING_HEAD and at <= size - RING_HEAD:
             head = loaded(<const uint32_t *>(<const char *>memory.buf + at))
             if head & RING_BUSY:
                 break
             length = head & RING_LENGTH
-            if at + RING_HEAD + length > <uint64_t>memory.len:
-                break
             if not head & RING_DISCARDED:
-                records.append(PyBytes_FromStringAndSize(<const char *>memory.buf + at + RING_HEAD, length))
+                # No record is longer than the window. If one were, its beginning would count as unreadable.
+                records.append(
+                    PyBytes_FromStringAndSize(
+                        <const char *>memory.buf + at + RING_HEAD, min(<uint64_t>length, size - at - RING_HEAD)
+                    )
+                )
             at += (length + RING_HEAD + 7) & ~<uint64_t>7
         # The bytes must be read before the caller gives their room back.
         fence()
@@ -187,7 +200,7 @@ cdef class Decoder:
     cdef object _launch, _origin, _root
     cdef public object host
 
-    def __init__(self, types, kind, machine, boot, launches, origins, launch, origin, root):
+    def __cinit__(self, types, kind, machine, boot, launches, origins, launch, origin, root):
         """`types` are ExecEvent, ExitEvent and ExecKey.
 
         `launches` and `origins` remember what was decoded; `launch` and `origin` are called with the bytes
@@ -215,17 +228,19 @@ cdef class Decoder:
 
         Returns the index of that one, for `Assembler.feed` to look at, or the number of records.
         """
-        cdef Py_ssize_t at
+        cdef Py_ssize_t at = first
         cdef list those = records if isinstance(records, list) else list(records)
-        for at in range(first, len(those)):
+        while at < len(those):
+            record = those[at]
             try:
-                event = self._any(those[at], wall_offset_ns)
+                event = self._any(record, wall_offset_ns)
             except Exception:
                 event = None  # the assembler meets it again, and knows what to do
             if event is None:
                 return at
             events.append(event)
-        return len(those)
+            at += 1
+        return at
 
     cdef object _any(self, object record, object wall_offset_ns):
         cdef ea_head head
@@ -255,9 +270,10 @@ cdef class Decoder:
         if (end.head.pid | end.image_pid) >> TASK_BITS:
             return None
         boot_ns = <object>end.head.boot_ns
+        time_ns, key = boot_ns + wall_offset_ns, self._key(end.image_ns, end.image_pid)
         event = new_tuple(<PyObject *>self._exit_type, 5)
-        put(event, 0, self._key(end.image_ns, end.image_pid))
-        put(event, 1, boot_ns + wall_offset_ns)
+        put(event, 0, key)
+        put(event, 1, time_ns)
         put(event, 2, boot_ns)
         put(event, 3, end.head.pid)
         put(event, 4, end.status)
@@ -304,11 +320,12 @@ cdef class Decoder:
         else:
             parent = self._root(fixed.parent_pid, fixed.ppid if replaces else None)
         boot_ns = <object>head.boot_ns
+        time_ns = boot_ns + wall_offset_ns
         event = new_tuple(<PyObject *>self._event_type, EVENT_ITEMS)
         put(event, 0, self._exec)
         put(event, 1, self.host)
         put(event, 2, self._boot_id)
-        put(event, 3, boot_ns + wall_offset_ns)
+        put(event, 3, time_ns)
         put(event, 4, boot_ns)
         put(event, 5, head.pid)
         put(event, 6, fixed.caller_tid)
@@ -437,8 +454,10 @@ cdef class Lines:
     cdef char *_buffer
     cdef Py_ssize_t _size
 
-    def __init__(self, event_type, failed, ways, shared, where, second, prefix, error, in_python, most):
-        """`in_python` makes the line of any event. `ways` has the text of each Ended. `shared` takes a launch and an origin, and returns the texts of their fields before and after the
+    def __cinit__(self, event_type, failed, ways, shared, where, second, prefix, error, in_python, most):
+        """`in_python` makes the line of any event. `ways` has the text of each Ended.
+
+        `shared` takes a launch and an origin, and returns the texts of their fields before and after the
         arguments. `most` of them are remembered. `where` returns the text of host, boot id and kind,
         `second` that of a second, `prefix` the number that a boot id has in exec ids, `error` the text of errno.
         """
@@ -477,22 +496,37 @@ cdef class Lines:
             and as_number(argc_object, &argc) and as_number(total_object, &total)
         ):
             return None
+        # Functions in Python are called here, and while they run another line may be made: so what is remembered
+        # is set at once, and is read once. After _make_room none is called, until the buffer has been copied.
         if self._host is not host or self._boot_id is not boot_id or self._kind is not kind:
-            self._where, self._prefix = self._make_where(host, boot_id, kind), self._make_prefix(boot_id)
-            self._host, self._boot_id, self._kind = host, boot_id, kind
+            where, prefix = self._make_where(host, boot_id, kind), self._make_prefix(boot_id)
+            self._host, self._boot_id, self._kind, self._where, self._prefix = host, boot_id, kind, where, prefix
+        else:
+            where, prefix = self._where, self._prefix
         if self._second is None or self._second_number != time_ns // NANOSECONDS:
-            self._second, self._second_number = self._make_second(time_ns // NANOSECONDS), time_ns // NANOSECONDS
+            second = self._make_second(time_ns // NANOSECONDS)
+            self._second, self._second_number = second, time_ns // NANOSECONDS
+        else:
+            second = self._second
         if self._launch is not launch or self._origin is not origin:
-            self._texts = self._shared_texts(launch, origin)
-            self._launch, self._origin = launch, origin
-        before, after = <tuple>self._texts
-        if not (is_ascii(self._where) and is_ascii(self._second) and is_ascii(before) and is_ascii(after)):
-            return None
-        if PyUnicode_GET_LENGTH(self._second) != SECOND_LENGTH or not as_number(pid, &pid_number):
-            return None
-        if not as_key(self._prefix, boot_ns, tid_object if kind is self._failed else pid, key):
-            return None
+            texts = self._shared_texts(launch, origin)
+            self._launch, self._origin, self._texts = launch, origin, texts
+        else:
+            texts = self._texts
+        before, after = <tuple?>texts
         error = NULL_TEXT if errno is None else self._make_error(errno)
+        if end is not None:
+            if not isinstance(end, tuple) or PyTuple_GET_SIZE(end) != 5:
+                return None
+            way = self._ways.get((<tuple>end)[0])
+            if not is_ascii(way) or PyUnicode_GET_LENGTH(way) > MOST_ERROR:
+                return None
+        if not (is_ascii(where) and is_ascii(second) and is_ascii(before) and is_ascii(after)):
+            return None
+        if PyUnicode_GET_LENGTH(second) != SECOND_LENGTH or not as_number(pid, &pid_number):
+            return None
+        if not as_key(prefix, boot_ns, tid_object if kind is self._failed else pid, key):
+            return None
         if not is_ascii(error) or PyUnicode_GET_LENGTH(error) > MOST_ERROR:
             return None
         if parent is not None and not (
@@ -504,7 +538,7 @@ cdef class Lines:
         if not 0 < PyBytes_GET_SIZE(argv) <= MOST_ARGV:
             return None
         size = (
-            REST + PyUnicode_GET_LENGTH(self._where) + PyUnicode_GET_LENGTH(before) + PyUnicode_GET_LENGTH(after)
+            REST + PyUnicode_GET_LENGTH(where) + PyUnicode_GET_LENGTH(before) + PyUnicode_GET_LENGTH(after)
             + MOST_EACH * PyBytes_GET_SIZE(argv)
         )
         self._make_room(size)
@@ -517,13 +551,13 @@ cdef class Lines:
             out = id_written(out, parent_key[0], parent_key[1], parent_key[2])
             out = literal(out, b'"')
         out = literal(out, b',"time":"')
-        out = text_copied(out, self._second)
+        out = text_copied(out, second)
         time_ns %= NANOSECONDS
         for at in range(9):
             out[8 - at] = 48 + time_ns % 10
             time_ns //= 10
         out = literal(out + 9, b'Z",')
-        out = text_copied(out, self._where)
+        out = text_copied(out, where)
         out = number_written(literal(out, b',"pid":'), pid_number)
         out = number_written(literal(out, b',"tid":'), tid)
         out = number_written(literal(out, b',"ppid":'), ppid)
@@ -538,39 +572,12 @@ cdef class Lines:
                 out, b',"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null}'
             )
         else:
-            out = self._end_written(out, end)
+            out = end_written(out, <tuple>end, way)
             if out is NULL:
                 return None
         text = ascii_text(out - self._buffer)
         memcpy(PyUnicode_1BYTE_DATA(text), self._buffer, out - self._buffer)
         return text
-
-    cdef char *_end_written(self, char *out, object end) except? NULL:
-        """Writes the fields of an end. Returns NULL if Python has to."""
-        cdef uint64_t[3] key
-        if not isinstance(end, tuple) or PyTuple_GET_SIZE(end) != 5:
-            return NULL
-        how, code, signal, duration_ns, replaced_by = <tuple>end
-        way = self._ways.get(how)
-        if not is_ascii(way) or PyUnicode_GET_LENGTH(way) > MOST_ERROR:
-            return NULL
-        out = text_copied(literal(out, b',"ended":'), way)
-        out = number_or_null(literal(out, b',"exit_code":'), code)
-        if out is not NULL:
-            out = number_or_null(literal(out, b',"exit_signal":'), signal)
-        if out is not NULL:
-            out = number_or_null(literal(out, b',"duration_ns":'), duration_ns)
-        if out is NULL:
-            return NULL
-        if replaced_by is None:
-            return literal(out, b',"replaced_by":null}')
-        if not isinstance(replaced_by, tuple) or PyTuple_GET_SIZE(replaced_by) != 3:
-            return NULL
-        boot, boot_ns, task = <tuple>replaced_by
-        if not as_key(boot, boot_ns, task, key):
-            return NULL
-        out = id_written(literal(out, b',"replaced_by":"'), key[0], key[1], key[2])
-        return literal(out, b'"}')
 
     cdef object _shared_texts(self, object launch, object origin):
         cdef PyObject *known
@@ -596,6 +603,29 @@ cdef class Lines:
                 raise MemoryError
             self._size = size
         return 0
+
+
+cdef char *end_written(char *out, tuple end, object way) except? NULL:
+    """Writes the fields of an end; `way` is the text of the first. Returns NULL if Python has to."""
+    cdef uint64_t[3] key
+    _, code, signal, duration_ns, replaced_by = end
+    out = text_copied(literal(out, b',"ended":'), way)
+    out = number_or_null(literal(out, b',"exit_code":'), code)
+    if out is not NULL:
+        out = number_or_null(literal(out, b',"exit_signal":'), signal)
+    if out is not NULL:
+        out = number_or_null(literal(out, b',"duration_ns":'), duration_ns)
+    if out is NULL:
+        return NULL
+    if replaced_by is None:
+        return literal(out, b',"replaced_by":null}')
+    if not isinstance(replaced_by, tuple) or PyTuple_GET_SIZE(replaced_by) != 3:
+        return NULL
+    boot, boot_ns, task = <tuple>replaced_by
+    if not as_key(boot, boot_ns, task, key):
+        return NULL
+    out = id_written(literal(out, b',"replaced_by":"'), key[0], key[1], key[2])
+    return literal(out, b'"}')
 
 
 cdef char *arguments_written(
@@ -819,7 +849,7 @@ cdef class Numbers:
         """From now on, a row that is known so far may be gone."""
         memset(self._is_sure, 0, self._count)
 
-    def find(self, bytes raw, row, read):
+    def find(self, raw, row, read):
         """Returns the id of a row; None if it is not here. `read` is called with the id of one in doubt."""
         cdef uint64_t number = self._find(self._first(raw), check_of(raw), row, read)
         return number if number else None
@@ -836,7 +866,7 @@ cdef class Numbers:
                 return self._numbers[first].id
         return 0
 
-    def add(self, bytes raw, uint64_t number):
+    def add(self, raw, uint64_t number):
         """Takes the id of a row that is not here."""
         self._add(self._first(raw), check_of(raw), number)
 
@@ -846,7 +876,7 @@ cdef class Numbers:
         self._numbers[first].check = check
         self._is_sure[first] = 1
 
-    cdef Py_ssize_t _first(self, bytes raw) except -1:
+    cdef Py_ssize_t _first(self, raw) except -1:
         return <Py_ssize_t>(<uint64_t>hash(raw) % <uint64_t>self._count) & ~<Py_ssize_t>1
 
     cdef void _swap(self, Py_ssize_t first) noexcept:
@@ -861,14 +891,16 @@ cdef class Numbers:
 cdef bytes SECOND = b"\0second\0"
 
 
-cdef uint64_t check_of(bytes raw) except? 0:
+cdef uint64_t check_of(raw) except? 0:
     """Returns the second hash."""
     return <uint64_t>hash(SECOND + raw)
 
 
-def learn(texts, bytes value):
+def learn(texts, value):
     """Returns the id of a value that `texts` does not know: `interning.Texts.learn`."""
-    cdef Numbers numbers = texts._numbers
+    if not PyBytes_CheckExact(value):
+        return texts.learn(value)
+    cdef Numbers numbers = <Numbers?>texts._numbers
     cdef Py_ssize_t first
     cdef uint64_t check, found
     cdef PyObject *known = PyDict_GetItemWithError(<dict?>texts._older, value)
