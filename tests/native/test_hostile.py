@@ -78,42 +78,42 @@ def test_a_record_longer_than_the_window_stops_nothing() -> None:
     assert outcomes[0][0] > 0
 
 
-def _lines(**others: Callable[..., Any]) -> Any:  # noqa: ANN401  # the compiled class
+def _where(host: str, boot_id: str, kind: Kind) -> str:
+    return f'"host":"{host}","boot_id":"{boot_id}","kind":"{kind.value}"'
+
+
+def _lines(**others: Callable[..., object]) -> Any:  # noqa: ANN401  # the compiled class
+    """Returns what makes lines, and calls some other functions than usual."""
     lines = JsonLines()
-    functions: dict[str, Callable[..., Any]] = {
+    called: dict[str, Any] = {
         "shared": lines._texts,
-        "where": lambda host, boot_id, kind: f'"host":"{host}","boot_id":"{boot_id}","kind":"{kind.value}"',
+        "where": _where,
         "second": utc_second,
-        "error": lambda errno: f'"E{errno}"',
+        "error": str,
         **others,
     }
     return fast.Lines(
-        ExecEvent, Kind.FAILED, {how: f'"{how.value}"' for how in Ended}, functions["shared"], functions["where"],
-        functions["second"], boot_prefix, functions["error"], lines._line, 4,
+        ExecEvent, Kind.FAILED, {how: f'"{how.value}"' for how in Ended}, called["shared"], called["where"],
+        called["second"], boot_prefix, called["error"], lines._line, 4,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("called", ["shared", "where", "second", "error"])
-def test_a_line_that_is_made_meanwhile_changes_no_other(called: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("shared", JsonLines()._texts), ("where", _where), ("second", utc_second), ("error", str)],
+)
+def test_a_line_that_is_made_meanwhile_changes_no_other(name: str, function: Callable[..., object]) -> None:
     """As by another thread: while a function in Python runs, any thread may."""
     event = EVENT._replace(errno=2)
-    other = make_event(b"other", seconds=9, kind=Kind.FAILED, boot_id="12345678" + BOOT_ID[8:], errno=3)
-    expected = _lines().line(event)
-    nested = [other]
+    nested = [make_event(b"other", seconds=9, kind=Kind.FAILED, boot_id=f"12345678{BOOT_ID[8:]}", errno=3)]
 
     def meanwhile(*given: object) -> object:
         if nested:
             lines.line(nested.pop())
         return function(*given)
 
-    function = {
-        "shared": JsonLines()._texts,
-        "where": lambda host, boot_id, kind: f'"host":"{host}","boot_id":"{boot_id}","kind":"{kind.value}"',
-        "second": utc_second,
-        "error": lambda errno: f'"E{errno}"',
-    }[called]
-    lines = _lines(**{called: meanwhile})
-    assert expected == lines.line(event)
+    lines = _lines(**{name: meanwhile})
+    assert _lines().line(event) == lines.line(event)
     assert not nested
 
 
