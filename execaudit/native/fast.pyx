@@ -2,12 +2,15 @@
 """What is done to each ordinary exec, compiled: from a wire record to an event, to a row and to a line of JSON.
 
 Each function does what a function in Python does, which is its reference and is used where this module was
-not built: `Assembler.feed`, `Inserts._rows` and `JsonLines.line`. It returns None for whatever is not
+not built, such as `Assembler.feed`, `Inserts._rows` and `JsonLines.line`. It returns None for whatever is not
 ordinary, and then the function in Python is called. So this module has no rules of its own, and nothing but
 speed depends on it. tests/native compares the two.
 
 Records are bytes that an attacker can shape: each length is compared with what is there before it is used.
 The layout of a record is that of bpf/execaudit.h, which is included.
+
+It has more than 400 lines, in the order of an exec's path: ring, records to events, events to lines, weights,
+rows, numbers of values. In one module they share what writes into memory, and call each other without Python.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer

@@ -48,7 +48,11 @@ def test_a_command_line_of_another_type_is_stored_as_in_python(tmp_path: Path, a
     assert events == stored(path)
 
 
-@pytest.mark.parametrize("argv", [None, "text", 5, [], bytearray(b"x\0"), memoryview(b"x\0")], ids=repr)
+@pytest.mark.parametrize(
+    "argv",
+    [None, "text", 5, [], bytearray(b"x\0"), memoryview(b"x\0")],
+    ids=["none", "text", "number", "list", "bytearray", "memoryview"],
+)
 def test_no_command_line_is_refused_as_in_python(tmp_path: Path, argv: object) -> None:
     """With `truncated`, nothing looks at it before it is stored."""
     event = make_event(b"x", argv=argv, truncated=Truncated.LIMIT)

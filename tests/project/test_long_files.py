@@ -9,12 +9,12 @@ _MOST_LINES, _TOP = 400, 40
 
 
 def test_a_long_file_has_its_reason_on_top() -> None:
-    """Whether it is Python, C or shell."""
+    """Whether it is Python, Cython, C or shell."""
     sources = [
         path
         for folder in ("bench", "bpf", "execaudit", "migrations", "tests", "tools")
         for path in (CHECKOUT / folder).rglob("*")
-        if path.suffix in {".c", ".h", ".py", ".sh"}
+        if path.suffix in {".c", ".h", ".py", ".pyx", ".sh"}
     ]
     long = {
         str(path.relative_to(CHECKOUT)): lines[:_TOP]
