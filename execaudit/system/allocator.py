@@ -29,11 +29,17 @@ class _Cancelled(BaseException):
     """Stands for asyncio's CancelledError, which nothing raises here."""
 
 
+def _no_task() -> None:
+    """Does as asyncio.current_task where no task runs: logging asks, from Python 3.12 on."""
+    raise RuntimeError("no running event loop")
+
+
 # Modules that SQLAlchemy and structlog import and do not use: 3 MB in memory. With what they look up in them
 # when they are imported, or while they handle an error: that must not import anything.
 _NOT_YET: dict[str, dict[str, object]] = {
     "asyncio": {
         "iscoroutine": inspect.iscoroutine, "TimeoutError": TimeoutError, "CancelledError": _Cancelled,
+        "current_task": _no_task,
     },
     "importlib.metadata": {},
 }  # fmt: skip

@@ -25,6 +25,12 @@ def test_recorder_loads_no_module_that_only_libraries_would_need() -> None:
     assert _run(f"print(*[name for name in {heavy.split()!r} if sys.modules.get(name)])") == []
 
 
+def test_logging_asks_for_a_task_and_loads_nothing() -> None:
+    """As logging does for each record from Python 3.12 on."""
+    asks = "import logging, sys\ntry: sys.modules['asyncio'].current_task()\nexcept RuntimeError: print('none')\n"
+    assert _run(f"{asks}print(sys.modules.get('asyncio.events'))") == ["none", "None"]
+
+
 def test_what_is_not_loaded_yet_can_be_used() -> None:
     """A module that was put off is loaded when something of it is used, by Alembic for example."""
     found = _run(
