@@ -23,6 +23,8 @@ from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
+import os
+
 cdef extern from "execaudit.h":
     enum:
         EA_EXEC
@@ -891,7 +893,8 @@ cdef class Numbers:
         self._is_sure[first + 1] = is_sure
 
 
-cdef bytes SECOND = b"\0second\0"
+# See interning.py.
+cdef bytes SECOND = os.urandom(16)
 
 
 cdef uint64_t check_of(raw) except? 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import marshal
+import os
 from array import array
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -31,8 +32,9 @@ _LONGEST_REMEMBERED = 1024
 _DIGEST_BYTES = 32
 _BY_DIGEST = "SELECT argv_id FROM long_argv WHERE digest = ?"
 _INSERT_DIGEST = "INSERT INTO long_argv (argv_id, digest) VALUES (?, ?)"
-# Whatever stands before a text gives it a second hash, independent of the first.
-_SECOND = b"\0second\0"
+# Whatever stands before a text gives it a second hash, independent of the first. It is secret, so that nobody
+# can choose that hash even where PYTHONHASHSEED says what Python's key is.
+_SECOND = os.urandom(16)
 _64_BITS = 2**64 - 1
 # Of a format without references: equal rows are equal bytes.
 _MARSHAL_VERSION = 2
@@ -73,8 +75,9 @@ class Recent(Generic[_Value]):
 class Numbers:
     """The ids of rows that are forgotten but for this: some bytes for each, found by two hashes of the row.
 
-    Python's hash of bytes is keyed (SipHash), with a key that each process draws, so nobody can make two rows
-    that are mistaken for one. That two are by chance has a probability of 2**-63 for each new row.
+    Python's hash of bytes is keyed (SipHash), and of the second one a secret of this process comes first. So
+    nobody can make two rows that are mistaken for one. That two are by chance has a probability of 2**-63 for
+    each new row.
     """
 
     def __init__(self, count: int) -> None:

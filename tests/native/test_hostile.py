@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -173,3 +176,11 @@ def test_nothing_is_half_made(made: str) -> None:
     if made == "Decoder":
         with pytest.raises(TypeError):
             kind((int, int, int), *[None] * 8)
+
+
+def test_nobody_can_choose_the_second_hash() -> None:
+    """Not even where Python's own key is known."""
+    code = "from execaudit.store import interning; print(hash(interning._SECOND + b'x'))"
+    known = {**os.environ, "PYTHONHASHSEED": "0"}
+    said = [subprocess.check_output([sys.executable, "-c", code], env=known) for _ in range(2)]
+    assert said[0] != said[1]
