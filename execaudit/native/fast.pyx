@@ -450,7 +450,7 @@ cdef str NULL_TEXT = "null"
 cdef class Lines:
     """Makes lines of JSON: `JsonLines.line`, for an exec whose arguments are whole, and printable ASCII."""
 
-    cdef object _event_type, _failed, _make_shared, _make_where, _make_second, _make_prefix, _make_error, _in_python
+    cdef object _event_type, _way_type, _failed, _make_shared, _make_where, _make_second, _make_prefix, _make_error, _in_python
     cdef dict _shared, _ways
     cdef Py_ssize_t _most
     # What the last event had.
@@ -470,6 +470,7 @@ cdef class Lines:
         self._in_python = in_python
         self._make_shared, self._make_where, self._make_second, self._make_prefix = shared, where, second, prefix
         self._shared, self._most = {}, most
+        self._way_type = type(next(iter(ways)))
         self._host = self._second = None
 
     def __dealloc__(self):
@@ -522,6 +523,8 @@ cdef class Lines:
         error = NULL_TEXT if errno is None else self._make_error(errno)
         if end is not None:
             if not isinstance(end, tuple) or PyTuple_GET_SIZE(end) != 5:
+                return None
+            if type((<tuple>end)[0]) is not self._way_type:
                 return None
             way = self._ways.get((<tuple>end)[0])
             if not is_ascii(way) or PyUnicode_GET_LENGTH(way) > MOST_ERROR:

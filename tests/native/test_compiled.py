@@ -140,7 +140,7 @@ def test_lines_are_the_same(
         {"time_ns": -1}, {"time_ns": 253_402_300_800 * 10**9 - 1}, {"boot_ns": 2**60}, {"pid": 2**22}, {"tid": 2**63},
         {"ppid": -1}, {"ppid": None}, {"argc": None}, {"argv_bytes": 2**64}, {"parent": (2**28, 1, 1)}, {"argv": b"x" * 16_384 + b"\0"},
         {"argv": b"x"}, {"errno": 0}, {"errno": 10**70}, {"errno": -1}, {"kind": Kind.FAILED, "tid": 2**22}, {"end": (1, 2)},
-        {"end": End(Ended.EXITED, -1)}, {"end": End(Ended.EXITED, 0, None, 2**64)}, {"end": End(Ended.REPLACED, replaced_by=ExecKey(1, 2**60, 3))},
+        {"end": ("exited", 1, None, 2, None)}, {"end": ([], 1, None, 2, None)}, {"end": End(Ended.EXITED, -1)}, {"end": End(Ended.EXITED, 0, None, 2**64)}, {"end": End(Ended.REPLACED, replaced_by=ExecKey(1, 2**60, 3))},
         {"argv": b"'" * 16_383 + b"\0"}, {"argv": b"=\0"}, {"argv": b"\0" * 16_384}, {"host": "h\u00fc"},
     ],
     ids=lambda change: repr(change)[:60],

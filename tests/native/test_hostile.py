@@ -13,7 +13,7 @@ import pytest
 from execaudit import native
 from execaudit.capture.assembler import Assembler, Machine
 from execaudit.enums import Ended, Kind, Truncated
-from execaudit.event import End, ExecEvent, Nanoseconds
+from execaudit.event import ExecEvent, Nanoseconds
 from execaudit.exec_id import boot_prefix
 from execaudit.output.json_lines import JsonLines
 from execaudit.store.writer import Run, Store
@@ -122,27 +122,6 @@ def test_a_line_that_is_made_meanwhile_changes_no_other(name: str, function: Cal
     lines = _lines(**{name: meanwhile})
     assert _lines().line(event) == lines.line(event)
     assert not nested
-
-
-def test_a_longer_line_that_is_made_meanwhile_does_not_take_the_buffer() -> None:
-    """The way to end is looked up among members of an Enum, whose hash is a function in Python."""
-    long = EVENT._replace(argv=b"x" * 16_000 + b"\0", argc=1)
-
-    class Way(str):
-        """What makes a line when it is looked up."""
-
-        __slots__ = ()
-
-        def __hash__(self) -> int:
-            lines.line(long)
-            return hash(Ended.EXITED)
-
-    way: Any = Way(Ended.EXITED.value)
-    lines = _lines()
-
-    assert _lines().line(EVENT._replace(end=End(Ended.EXITED, 0))) == lines.line(
-        EVENT._replace(end=End(way, 0))
-    )
 
 
 def _record(number: int) -> bytes:
