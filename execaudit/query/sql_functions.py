@@ -52,14 +52,13 @@ def add_functions(connection: sqlite3.Connection, wanted: Filter) -> None:
 
 def _command_line(argv: bytes | None, holes: str | None) -> bytes:
     r"""Returns the text that is searched: a space between arguments, `\0` where bytes are missing."""
-    rest = argv or b""
-    parts = []
-    if holes is not None:  # seldom
-        start = 0
+    text = argv or b""
+    parts, start = [], 0
+    if holes is not None:  # seldom, but a failed exec can have thousands
         for at, _ in json.loads(holes):
-            parts.append(rest[: at - start].replace(b"\0", b" "))
-            rest, start = rest[at - start :], at
-    parts.append(rest.removesuffix(b"\0").replace(b"\0", b" "))
+            parts.append(text[start:at].replace(b"\0", b" "))
+            start = at
+    parts.append(text[start:].removesuffix(b"\0").replace(b"\0", b" "))
     return b"\0".join(parts)
 
 

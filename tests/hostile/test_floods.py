@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,13 +22,14 @@ def dropped(service: Service) -> int:
     return int(count)
 
 
-def await_accounted(service: Service, count: int, before: int, *filters: str) -> None:
-    """Returns when so many of his execs are in the history, or in gaps that are new."""
+def await_accounted(service: Service, count: int, before: int, *filters: str) -> list[dict[str, Any]]:
+    """Returns his execs that are in the history, when so many are there or in gaps that are new."""
     # A gap is stored some seconds after the loss, because those that follow each other are joined.
     deadline = time.monotonic() + PATIENCE
-    while len(service.rows(*filters)) + dropped(service) - before < count:
+    while len(rows := service.rows(*filters)) + dropped(service) - before < count:
         assert time.monotonic() < deadline, service.said()
         time.sleep(0.5)
+    return rows
 
 
 @pytest.mark.parametrize(("count", "size"), [(20_000, 4000), (1500, 60_000)])
@@ -59,8 +60,7 @@ def test_arguments_that_are_nowhere(service: Service, attacker: Attacker, honest
 
     assert set() == honest.missing_in(service)
     assert 40 == len(service.rows("--comm", "noop", "--args", theirs))
-    await_accounted(service, 150, before, "--failed", "--args", word)
-    rows = service.rows("--failed", "--args", word)
+    rows = await_accounted(service, 150, before, "--failed", "--args", word)
     assert 0 < len(rows)
     assert all(row["truncated"] in {"fault", "lost"} and len(row["argv_missing"]) > 100 for row in rows)
 
