@@ -702,7 +702,6 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
     cdef dict sums = {}, lengths = {}
     cdef Sums each
     cdef PyObject *known
-    last = paths = more = None
     for event in events:
         if not isinstance(event, tuple):
             raise TypeError("an event is a tuple")
@@ -716,44 +715,40 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
             each = sums[account] = Sums.__new__(Sums)
         else:
             each = <Sums>known
-        # By identity: equal launches are mostly the same object.
-        place = <size_t><void *>launch
-        known = PyDict_GetItemWithError(lengths, place)
-        if known is NULL:
-            paths = lengths[place] = of_launch(launch)
-            each.shared_bytes += <long long>paths[0]
-        else:
-            paths = <object>known
-        place = <size_t><void *>origin
-        known = PyDict_GetItemWithError(lengths, place)
-        if known is NULL:
-            more = lengths[place] = of_origin(origin)
-            each.shared_bytes += <long long>more[0]
-        else:
-            more = <object>known
+        add_paths(each, lengths, launch, of_launch)
+        add_paths(each, lengths, origin, of_origin)
         each.execs += 1
-        each.line_bytes += <long long>paths[1] + <long long>more[1]
+        each.argv_bytes += len(argv or b"")
+        if holes:
+            each.argv_bytes += <long long>HOLE_BYTES * len(holes)
         if PyBytes_CheckExact(argv):
-            each.argv_bytes += PyBytes_GET_SIZE(argv)
-            if holes:
-                each.argv_bytes += <long long>HOLE_BYTES * len(holes)
-                each.line_bytes += <long long>of_arguments(argv, len(holes))
-            else:
-                each.line_bytes += arguments_size(<const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv), argv, of_arguments)
-        else:
-            each.argv_bytes += len(argv or b"")
-            if holes:
-                each.argv_bytes += <long long>HOLE_BYTES * len(holes)
+            each.line_bytes += arguments_size(argv, len(holes), of_arguments)
     return {
         account: ((<Sums>each).execs, (<Sums>each).argv_bytes, (<Sums>each).shared_bytes, (<Sums>each).line_bytes)
         for account, each in sums.items()
     }
 
 
-cdef long long arguments_size(const unsigned char *argv, Py_ssize_t size, object whole, object of_arguments) except -1:
+cdef int add_paths(Sums each, dict lengths, object shared, object lengths_of) except -1:
+    """Adds the paths of a launch or an origin. `lengths` has them by identity: equal ones are mostly one object."""
+    place = <size_t><void *>shared
+    cdef PyObject *known = PyDict_GetItemWithError(lengths, place)
+    if known is NULL:
+        found = lengths[place] = lengths_of(shared)
+        each.shared_bytes += <long long>found[0]
+    else:
+        found = <object>known
+    each.line_bytes += <long long>found[1]
+    return 0
+
+
+cdef long long arguments_size(bytes whole, Py_ssize_t holes, object of_arguments) except -1:
     """Returns how many characters arguments take: line_size.of_one."""
-    cdef Py_ssize_t at
+    cdef const unsigned char *argv = <const unsigned char *>PyBytes_AS_STRING(whole)
+    cdef Py_ssize_t at, size = PyBytes_GET_SIZE(whole)
     cdef long long nuls = 0
+    if holes:
+        return of_arguments(whole, holes)
     for at in range(size):
         if not argv[at]:
             nuls += 1

@@ -206,19 +206,17 @@ class Texts(Interned[bytes]):
         return self.known.get(value) or self.learn(value)
 
     def learn(self, value: bytes) -> int:
-        """Returns the id of a value that is not in `known`. All is inline: this is done for most execs."""
+        """Returns the id of a value that is not in `known`."""
         number = self._older.get(value)
         if number is None:
             if len(value) > _LONGEST_REMEMBERED:
                 return self._learn_long(value)
-            number = self._numbers.find(value, (value,), self._read)
+            row = (value,)
+            number = self._numbers.find(value, row, self._read)
             if number is None:
-                number = self._next
-                self._next = number + 1
-                self._new.append((number, value))
+                number = self._added(row)
                 self._numbers.add(value, number)
-        self.known[value] = number
-        self._text_bytes += len(value)
+        self._remember(value, number)
         return number
 
     def _learn_long(self, value: bytes) -> int:
