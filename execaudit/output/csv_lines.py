@@ -16,7 +16,7 @@ from execaudit.escaping import printable
 from execaudit.exec_id import encode_id
 from execaudit.fields import Type
 from execaudit.output import record
-from execaudit.output.shared_fields import SharedFields, after_arguments, before_arguments
+from execaudit.output.shared_fields import SharedFields
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ class CsvLines:
         self._raw = raw
         self._where = lru_cache(_REMEMBERED)(self.where)
         self._id = lru_cache(_REMEMBERED)(encode_id)
-        shared = SharedFields(self._cell_of, _REMEMBERED)
-        self.launch, self.origin = shared.launch, shared.origin
+        self.around = SharedFields(self._cell_of, _REMEMBERED).around
         self._arguments = lru_cache(_REMEMBERED)(self.arguments)
 
     def line(self, event: ExecEvent) -> str:
@@ -82,15 +81,15 @@ class CsvLines:
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
             launch, origin, parent, _, end, _,
         ) = event  # fmt: skip
-        shared = self.launch(launch) + self.origin(origin)
+        before, after = self.around(launch, origin)
         arguments = self._arguments if len(argv) <= _SHORT else self.arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
             f"{event.id},{'' if parent is None else self._id(parent)},{utc_text(time_ns)},"
             f"{self._where(host, boot_id, kind)},{pid},{tid},{'' if ppid is None else ppid},"
-            f"{','.join(before_arguments(shared))},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
+            f"{before},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
             f"{command},{'' if truncated is None else truncated.value},{missing},"
-            f"{'' if errno is None else errno_name(errno)},{','.join(after_arguments(shared))},{NO_END if end is None else _end(end)},{encoded}"
+            f"{'' if errno is None else errno_name(errno)},{after},{NO_END if end is None else _end(end)},{encoded}"
         )
 
     def cells(self, values: Iterable[object]) -> str:

@@ -14,7 +14,6 @@ from execaudit.enums import Ended, Kind, errno_name
 from execaudit.event import Hole
 from execaudit.exec_id import boot_prefix, encode_id
 from execaudit.output.csv_lines import NO_END, CsvLines
-from execaudit.output.shared_fields import after_arguments, before_arguments
 from execaudit.query.rows import to_end
 from execaudit.times import utc_text
 
@@ -121,8 +120,7 @@ class CsvPages:
             self._shared = {}
         shared, cells = self._shared, self._cells
         for pair in set(zip(launches, origins, strict=True)).difference(shared):
-            texts = cells.launch(known.launches[pair[0]]) + cells.origin(known.origins[pair[1]])
-            shared[pair] = ",".join(before_arguments(texts)), ",".join(after_arguments(texts))
+            shared[pair] = cells.around(known.launches[pair[0]], known.origins[pair[1]])
         return list(map(shared.__getitem__, zip(launches, origins, strict=True)))
 
     def _command_lines(

@@ -17,14 +17,14 @@ from execaudit.event import ExecEvent
 from execaudit.exec_id import boot_prefix, encode_id
 from execaudit.fields import Type
 from execaudit.output import record
-from execaudit.output.shared_fields import SharedFields, after_arguments, before_arguments
+from execaudit.output.shared_fields import SharedFields
 from execaudit.times import utc_second, utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from execaudit.event import End, Hole
-    from execaudit.fields import Field, Launch, Origin
+    from execaudit.fields import Field
 
 _NO_END = '"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null'
 # How many launches, origins and ids of parents are remembered, of each. A host uses few at a time. A launch
@@ -53,7 +53,7 @@ class JsonLines:
     def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
         """Remembers so many texts of each kind; with `arguments`, those of short command lines too."""
         shared = SharedFields(_member_of, remembered)
-        self._launch, self._origin = shared.launch, shared.origin
+        self._around = shared.around
         self._id = lru_cache(remembered)(encode_id)
         """Many execs share a parent, and to make an id is slow."""
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
@@ -61,7 +61,7 @@ class JsonLines:
         """Returns the record of one exec: ASCII without control characters, without a line end."""
         if native.fast is not None:
             lines = native.fast.Lines(
-                ExecEvent, Kind.FAILED, {how: quoted(how.value) for how in Ended}, self._texts, _where, utc_second,
+                ExecEvent, Kind.FAILED, {how: quoted(how.value) for how in Ended}, self._around, _where, utc_second,
                 boot_prefix, _error, self._line, remembered,
             )  # fmt: skip
             self.line = lines.line
@@ -73,24 +73,20 @@ class JsonLines:
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
             launch, origin, parent, _, end, _,
         ) = event  # fmt: skip
-        shared = self._launch(launch) + self._origin(origin)
+        before, after = self._around(launch, origin)
         # A long command line rarely comes twice.
         arguments = self._arguments if len(argv) <= _SHORT else _arguments
         words, command, missing, encoded = arguments(argv, holes)
         return (
             f'{{"id":"{event.id}","parent_id":{_word(None if parent is None else self._id(parent))},'
             f'"time":"{utc_text(time_ns)}",{_where(host, boot_id, kind)},"pid":{pid},"tid":{tid},'
-            f'"ppid":{"null" if ppid is None else ppid},{",".join(before_arguments(shared))},'
+            f'"ppid":{"null" if ppid is None else ppid},{before},'
             f'"argv":{words},"argc":{"null" if argc is None else argc},'
             f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
             f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
             f'"errno":{_error(errno)},'
-            f"{','.join(after_arguments(shared))},{_NO_END if end is None else _end(end)}{encoded}}}"
+            f"{after},{_NO_END if end is None else _end(end)}{encoded}}}"
         )
-
-    def _texts(self, launch: Launch, origin: Origin) -> tuple[str, str]:
-        shared = self._launch(launch) + self._origin(origin)
-        return ",".join(before_arguments(shared)), ",".join(after_arguments(shared))
 
 
 def _word(value: str | None) -> str:

@@ -41,9 +41,9 @@ def _in_order(fields: Iterable[Field]) -> Callable[[_Texts], _Texts]:
 # In a record, all of them but cgroup and container_id are before the arguments.
 _SHARED = [field for field in FIELDS if field.part in (Part.LAUNCH, Part.ORIGIN)]
 _ARGV_AT = next(number for number, field in enumerate(FIELDS) if field.part is Part.ARGUMENTS)
-before_arguments = _in_order(field for field in _SHARED if field in FIELDS[:_ARGV_AT])
+_before_arguments = _in_order(field for field in _SHARED if field in FIELDS[:_ARGV_AT])
 """Takes the texts of a launch and an origin. Returns those of the fields before argv, in order."""
-after_arguments = _in_order(field for field in _SHARED if field in FIELDS[_ARGV_AT:])
+_after_arguments = _in_order(field for field in _SHARED if field in FIELDS[_ARGV_AT:])
 """The same for the fields after errno."""
 
 
@@ -81,6 +81,11 @@ class SharedFields:
         """Returns the texts of a launch's runs."""
         self.origin: Callable[[Origin], _Texts] = self.origins.__getitem__
         """Returns the texts of an origin's runs."""
+
+    def around(self, launch: Launch, origin: Origin) -> tuple[str, str]:
+        """Returns the text of the fields before the arguments, and of those after errno."""
+        runs = self.launch(launch) + self.origin(origin)
+        return ",".join(_before_arguments(runs)), ",".join(_after_arguments(runs))
 
 
 def _index(field: Field) -> int:

@@ -93,7 +93,7 @@ def _lines(**others: Callable[..., object]) -> Any:  # noqa: ANN401  # the compi
     """Returns what makes lines, and calls some other functions than usual."""
     lines = JsonLines()
     called: dict[str, Any] = {
-        "shared": lines._texts,
+        "shared": lines._around,
         "where": _where,
         "second": utc_second,
         "error": str,
@@ -107,7 +107,7 @@ def _lines(**others: Callable[..., object]) -> Any:  # noqa: ANN401  # the compi
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [("shared", JsonLines()._texts), ("where", _where), ("second", utc_second), ("error", str)],
+    [("shared", JsonLines()._around), ("where", _where), ("second", utc_second), ("error", str)],
 )
 def test_a_line_that_is_made_meanwhile_changes_no_other(name: str, function: Callable[..., object]) -> None:
     """As by another thread: while a function in Python runs, any thread may."""
