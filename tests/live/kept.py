@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import sqlite3
 import time
@@ -24,9 +25,16 @@ def await_logged(recorded: Recorded, label: str) -> None:
 
 
 def is_logged(recorded: Recorded, label: str) -> bool:
-    """Says whether a JSON log has an exec. The log may be large, or not exist yet."""
-    with contextlib.suppress(FileNotFoundError), recorded.json_log.open("rb") as file:
-        return any(f'"{label}"'.encode() in line for line in file)
+    """Says whether a JSON log or an old one has an exec. They may be large, or not exist yet.
+
+    Programs that run beside the test have the log rotated too, at any time.
+    """
+    for log in recorded.json_log.parent.glob(f"{recorded.json_log.name}*"):
+        opened = gzip.open if log.suffix == ".gz" else open
+        # Put aside, or removed, meanwhile; or not compressed to its end.
+        with contextlib.suppress(FileNotFoundError, EOFError), opened(log, "rb") as file:
+            if any(f'"{label}"'.encode() in line for line in file):
+                return True
     return False
 
 
