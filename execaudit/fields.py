@@ -269,10 +269,10 @@ FIELDS = (
 )  # fmt: skip
 """In the order of JSON and CSV."""
 
-_BY_NAME = {field.name: field for field in FIELDS}
-LAUNCH_FIELDS = tuple(_BY_NAME[name] for name in Launch._fields)
+BY_NAME = {field.name: field for field in FIELDS}
+LAUNCH_FIELDS = tuple(BY_NAME[name] for name in Launch._fields)
 """The fields of a Launch, in the order of its attributes."""
-ORIGIN_FIELDS = tuple(_BY_NAME[name] for name in Origin._fields)
+ORIGIN_FIELDS = tuple(BY_NAME[name] for name in Origin._fields)
 
 GAP_FIELDS = (
     Field("kind", Part.GAP, Form.TEXT, None, "Always `gap`: this tells it from an exec.", "gap", values=("gap",)),

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit import fields
 from execaudit.enums import GAINED_WORDS, errno_name
-from execaudit.escaping import exact, shell_words
+from execaudit.escaping import exact
 from execaudit.exec_id import encode_id
 from execaudit.fields import Form, Part
+from execaudit.query.arguments import Arguments, Missing, command_line, split_argv
 from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from execaudit.event import ExecEvent, Gap, Hole
     from execaudit.fields import Field
 
+# What makes lines finds these here.
+__all__ = ["Arguments", "Missing", "command_line", "split_argv"]
+
 FIELDS = tuple(field.name for field in fields.FIELDS)
 """The names of all fields. A record has all of them, except that argv_base64 may be absent."""
 GAP_FIELDS = tuple(field.name for field in fields.GAP_FIELDS)
@@ -30,65 +34,6 @@ GAP_FIELDS = tuple(field.name for field in fields.GAP_FIELDS)
 is_plain = re.compile(rb"[\w@%+:,./-]+\0(?:[\w@%+=:,./-]+\0)*").fullmatch
 """Says whether argv has arguments, no argument needs quotes in a shell or JSON, and the first has no `=`."""
 _MINOR_BITS = 20
-
-
-class Missing(NamedTuple):
-    """Bytes that are missing in a command line."""
-
-    before: int
-    """Index of the part that follows them; the number of parts if none does."""
-    size: int | None
-    """How many bytes; None when that cannot be known."""
-
-
-class Arguments(NamedTuple):
-    """The parts of a captured command line."""
-
-    parts: tuple[bytes, ...]
-    """The arguments. Beside missing bytes, a part may be only the beginning or the end of an argument."""
-    missing: tuple[Missing, ...]
-    """In order; no index comes twice."""
-
-
-def split_argv(argv: bytes, holes: tuple[Hole, ...]) -> Arguments:
-    """Returns the arguments of captured bytes. A NUL or a hole ends each argument.
-
-    Bytes on the two sides of a hole are never joined. A NUL right after a hole ends an argument of which no
-    byte was captured: it makes no part, although it may have been an empty argument.
-    """
-    if not holes:
-        return Arguments(tuple(_ended(argv)), ())
-    parts = _ended(argv[: holes[0].at])
-    missing: list[Missing] = []
-    ends = [hole.at for hole in holes[1:]] + [len(argv)]
-    for hole, end in zip(holes, ends, strict=True):
-        size = hole.missing
-        if missing and missing[-1].before == len(parts):
-            before = missing.pop().size
-            size = None if before is None or size is None else before + size
-        missing.append(Missing(len(parts), size))
-        parts += _ended(argv[hole.at : end].removeprefix(b"\0"))
-    return Arguments(tuple(parts), tuple(missing))
-
-
-def command_line(arguments: Arguments) -> str:
-    """Returns the arguments as one line that bash reads back, safe to show.
-
-    Missing bytes are marked: `[...123 bytes missing...]`. No argument can look like this, because shell_quote
-    puts an argument with a bracket into quotes.
-    """
-    words = shell_words(arguments.parts)
-    # Without quotes bash would set an environment variable instead of running a program of this name.
-    if words and "=" in words[0] and words[0][0] not in "'$":
-        words[0] = f"'{words[0]}'"
-    # A failed exec can have thousands of places where bytes are missing: each word is moved once.
-    marked: list[str] = []
-    done = 0
-    for before, size in arguments.missing:
-        marked += words[done:before]
-        marked.append(_marker(size))
-        done = before
-    return " ".join([*marked, *words[done:]])
 
 
 def decoded(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
@@ -168,20 +113,6 @@ def device_text(device: int) -> str:
 def gap_record(gap: Gap) -> dict[str, object]:
     """Returns the record of a gap. Its `kind` distinguishes it from the record of an exec."""
     return {field.name: value_of(field, getattr(gap, field.source)) for field in fields.GAP_FIELDS}
-
-
-def _ended(segment: bytes) -> list[bytes]:
-    """Returns the arguments in bytes without a hole. The last one need not have a NUL."""
-    parts = segment.split(b"\0")
-    if not parts[-1]:
-        parts.pop()
-    return parts
-
-
-def _marker(size: int | None) -> str:
-    if size is None:
-        return "[...unknown number of bytes missing...]"
-    return f"[...{size} {'byte' if size == 1 else 'bytes'} missing...]"
 
 
 _SHOWN: dict[Form, Callable[[Any], object]] = {

@@ -1,12 +1,35 @@
-"""Which execs are wanted. Pure: what it means is in `statements`."""
+"""Which execs are wanted: the options, and the expression that they come to. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from execaudit.enums import Kind
+from execaudit.query.expression import (
+    And,
+    Globs,
+    Image,
+    InContainer,
+    InLine,
+    IsNull,
+    IsUser,
+    LineMatches,
+    Not,
+    OneOf,
+    Under,
+    Within,
+    any_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from execaudit.event import Nanoseconds
+    from execaudit.query.expression import Expression
+
+    # Makes an expression of an option's value.
+    _Meaning = Callable[[Any], Expression]
 
 
 class UserMatch(NamedTuple):
@@ -58,7 +81,53 @@ class Filter:
     """Only failed execs."""
     truncated: bool = False
     """Only execs whose argv is not whole."""
+    where: Expression | None = None
+    """More that is said of the execs."""
     limit: int | None = None
     """The newest so many."""
     reverse: bool = False
     """Newest first; otherwise in the order of recording."""
+
+    def expression(self) -> And:
+        """Returns what is said of each exec; the limit and the order say nothing of one."""
+        said: list[Expression] = []
+        if self.since_ns is not None or self.until_ns is not None:
+            said.append(Within("time", self.since_ns, self.until_ns))
+        # An option that was not given is empty, None or False.
+        said += [make(value) for name, make in _MEANING.items() if (value := getattr(self, name))]
+        return And(tuple(said))
+
+
+def _one_of(field: str) -> _Meaning:
+    return lambda values: OneOf(field, values)
+
+
+def _globs(field: str) -> _Meaning:
+    return lambda globs: Globs(field, globs)
+
+
+def _any(make: _Meaning) -> _Meaning:
+    return lambda values: any_of(tuple(map(make, values)))
+
+
+_MEANING: dict[str, _Meaning] = {
+    "pids": _one_of("pid"),
+    "ppids": _one_of("ppid"),
+    "comms": _globs("comm"),
+    "exes": Image,
+    "filenames": _globs("filename"),
+    "cwds": _globs("cwd"),
+    "args": _any(InLine),
+    "args_regex": _any(LineMatches),
+    "users": _any(lambda match: IsUser("user", *match)),
+    "login_users": _any(lambda match: IsUser("login_user", *match)),
+    "ttys": _one_of("tty"),
+    "cgroups": _globs("cgroup"),
+    "containers": _any(InContainer),
+    "hosts": lambda hosts: OneOf("host", tuple(host.encode() for host in hosts)),
+    "under": Under,
+    "failed": lambda _: OneOf("kind", (Kind.FAILED,)),
+    "truncated": lambda _: Not(IsNull("truncated")),
+    "where": lambda expression: expression,
+}
+"""What each option says of an exec."""

@@ -11,8 +11,9 @@ from execaudit.enums import GapReason
 from execaudit.event import Gap
 from execaudit.query import lookups, recorders
 from execaudit.query.argv_search import Search
+from execaudit.query.conditions import descendants_table
+from execaudit.query.expression import Under, every
 from execaudit.query.lookups import Resolver
-from execaudit.query.rows import Found, Known, Recording
 from execaudit.query.sql_functions import add_functions
 from execaudit.query.statements import (
     PAGE_ROWS,
@@ -21,7 +22,6 @@ from execaudit.query.statements import (
     bounds_statement,
     count_statement,
     descendants_statement,
-    descendants_table,
     gaps_statement,
     newest_statement,
     numbers_statement,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from execaudit.errors import DamagedStoreError
     from execaudit.exec_id import ExecKey
     from execaudit.query.filter import Filter
+    from execaudit.query.rows import Found, Known, Recording
 
 _PAGE_BYTES = 16 * 1024 * 1024
 # So many of the newest are looked at before all others are.
@@ -47,9 +48,11 @@ def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
 
     Raises FilterError for a regular expression that is none.
     """
-    add_functions(connection, wanted)
-    if wanted.under:
-        _gather_descendants(connection, wanted.under)
+    expression = wanted.expression()
+    add_functions(connection, expression)
+    for node in every(expression):
+        if isinstance(node, Under):
+            _gather_descendants(connection, node.roots)
 
 
 def _gather_descendants(connection: sqlite3.Connection, roots: tuple[int, ...]) -> None:
@@ -208,7 +211,7 @@ def _read(
         found = 0
         while part.low <= part.high:
             most = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
-            recording = _recording(connection)
+            recording = recorders.recording(connection)
             page, whole = _page(connection, statement(wanted, part, most=most), resolver)
             if page:
                 yield Page(page, resolver.known, recording)
@@ -229,7 +232,7 @@ def fetch(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Found]
 
     Raises DamagedStoreError for an exec that makes no sense.
     """
-    recording = _recording(connection)
+    recording = recorders.recording(connection)
     by_number: dict[int, Found] = {}
     resolver = Resolver(connection)
     for start in range(0, len(numbers), PAGE_ROWS):
@@ -252,17 +255,6 @@ def locate(connection: sqlite3.Connection, key: ExecKey) -> int | None:
         if row is not None:
             return int(row[0])
     return None
-
-
-def _recording(connection: sqlite3.Connection) -> Recording:
-    """Looks who records now."""
-    recorder = recorders.live(connection)
-    if recorder is None:
-        return Recording(None, 0)
-    lost = connection.execute(
-        "SELECT max(ts_to) FROM gap WHERE run_id = ? AND exits > 0", (recorder.number,)
-    ).fetchone()
-    return Recording(recorder.number, lost[0] or 0)
 
 
 def found_of(page: Page) -> Iterator[Found]:

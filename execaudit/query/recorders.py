@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from execaudit.database import writer_lock
 from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
+from execaudit.query.rows import Recording
 from execaudit.system import clock
 
 if TYPE_CHECKING:
@@ -61,6 +62,17 @@ def live(connection: sqlite3.Connection) -> Live | None:
     if not writer_lock.is_held(path) and (writer_lock.is_readable(path) or not _is_fresh(recorder)):
         return None
     return recorder
+
+
+def recording(connection: sqlite3.Connection) -> Recording:
+    """Returns what is being recorded now."""
+    recorder = live(connection)
+    if recorder is None:
+        return Recording(None, 0)
+    lost = connection.execute(
+        "SELECT max(ts_to) FROM gap WHERE run_id = ? AND exits > 0", (recorder.number,)
+    ).fetchone()
+    return Recording(recorder.number, lost[0] or 0)
 
 
 def _is_fresh(recorder: Live) -> bool:

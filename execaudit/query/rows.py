@@ -33,6 +33,11 @@ COLUMNS = (
     " e.truncated, e.parent_id, e.duration_ns, e.status, e.replaced_by"
 )
 """The columns of a row; Known has what their numbers refer to."""
+# The end is in the exec's own row if it was known when that was stored, else in the table exit.
+DURATION, STATUS, _REPLACED_BY = (
+    f"CASE WHEN e.duration_ns IS NULL THEN x.{column} ELSE e.{column} END"
+    for column in ("duration_ns", "status", "replaced_by")
+)
 # The tables that filters use. Always LEFT JOIN: with an inner join the planner starts from the dictionary.
 _JOINS = {
     alias: f" LEFT JOIN {table} AS {alias} ON {condition}"
@@ -43,6 +48,12 @@ _JOINS = {
         ("user", "u", "u.id = l.user_id"),
         ("argv", "a", "a.id = e.argv_id"),
         ("argv_cut", "t", "t.exec_id = e.id"),
+        ("exit", "x", "x.exec_id = e.id"),
+        # The parent, and the exec that came next.
+        ("exec", "p", "p.id = e.parent_id"),
+        ("clock", "pk", "pk.id = p.clock_id"),
+        ("exec", "n", f"n.id = {_REPLACED_BY}"),
+        ("clock", "nk", "nk.id = n.clock_id"),
     )
 }
 _ALIAS = re.compile(r"\b([a-z]+)\.")

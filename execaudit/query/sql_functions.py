@@ -1,56 +1,126 @@
-"""What SQLite cannot match by itself: globs and regular expressions, and containers."""
+"""What SQLite cannot do by itself: match globs and regular expressions, name containers, split arguments."""
 
 from __future__ import annotations
 
 import fnmatch
 import json
 import re
+from base64 import b64encode
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Kind
+from execaudit.event import Hole
 from execaudit.exec_id import ExecKey, boot_prefix, encode_id
+from execaudit.query import recorders
+from execaudit.query.arguments import command_line, split_argv
 from execaudit.query.connection import Connection
 from execaudit.query.container import container_id, is_named
-from execaudit.query.globs import as_asked
+from execaudit.query.expression import LineMatches, Matches, every
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
-    from execaudit.query.filter import Filter
+    from execaudit.query.expression import Expression
+
+_HOW: dict[str, Callable[[bytes, bytes], bool]] = {
+    "is": bytes.__eq__,
+    "any": bytes.__contains__,
+    "start": bytes.startswith,
+    "end": bytes.endswith,
+}
+"""Says whether an argument has a text in this way."""
 
 
-def add_functions(connection: sqlite3.Connection, wanted: Filter) -> None:
-    """Gives the connection the functions that the statements call.
+def add_functions(connection: sqlite3.Connection, expression: Expression) -> None:
+    """Gives the connection the functions that the conditions of an expression call.
 
     Raises FilterError for a regular expression that is none.
     """
-    if wanted.args_regex:
-        _add_args_search(connection, wanted.args_regex)
-    all_globs = (*wanted.comms, *as_asked(wanted.exes), *wanted.filenames, *wanted.cwds, *wanted.cgroups)
-    globs = {glob: _compiled_glob(glob) for glob in all_globs}
+    nodes = list(every(expression))
+    if any(isinstance(node, (Matches, LineMatches)) for node in nodes):
+        _add_searches(connection, nodes)
+    for name, arguments, function in (
+        ("matches_glob", 2, _matches_glob),
+        ("args_contain", 3, _args_contain),
+        ("line_contains", 2, _line_contains),
+        ("in_container", 2, _in_container),
+        ("container_of", 1, _container_of),
+        ("exec_id", 3, _exec_id),
+        ("count_arguments", 1, _count_arguments),
+        ("command_text", 2, _command_text),
+        ("base64_text", 2, _base64_text),
+        ("has_argument", 4, _has_argument),
+    ):
+        connection.create_function(name, arguments, function, deterministic=True)
+    # Deterministic for one statement, which thus asks once.
+    connection.create_function("live_run", 0, lambda: recorders.recording(connection)[0], deterministic=True)
+    connection.create_function(
+        "ends_lost_until", 0, lambda: recorders.recording(connection)[1], deterministic=True
+    )
 
-    def matches_glob(glob: bytes, value: bytes | None) -> bool:
-        return value is not None and globs[glob].match(_text(value)) is not None
 
-    def args_contain(text: bytes, argv: bytes | None, holes: str | None) -> bool:
-        return text in _command_line(argv, holes)
-
-    def line_contains(text: bytes, argv: bytes) -> bool:
-        # With the last argument's end, which counts where something is missing after it.
-        return text in argv.replace(b"\0", b" ")
-
-    def in_container(text: str, cgroup: bytes | None) -> bool:
-        return is_named(container_id(cgroup), text)
-
-    connection.create_function("matches_glob", 2, matches_glob, deterministic=True)
-    connection.create_function("args_contain", 3, args_contain, deterministic=True)
-    connection.create_function("line_contains", 2, line_contains, deterministic=True)
-    connection.create_function("in_container", 2, in_container, deterministic=True)
+def _matches_glob(glob: bytes, value: bytes | None) -> bool:
+    return value is not None and _compiled_glob(glob).match(_text(value)) is not None
 
 
-def _command_line(argv: bytes | None, holes: str | None) -> bytes:
+def _args_contain(text: bytes, argv: bytes | None, holes: str | None) -> bool:
+    return text in _line(argv, holes)
+
+
+def _line_contains(text: bytes, argv: bytes) -> bool:
+    # With the last argument's end, which counts where something is missing after it.
+    return text in argv.replace(b"\0", b" ")
+
+
+def _in_container(text: str, cgroup: bytes | None) -> bool:
+    return is_named(container_id(cgroup), text)
+
+
+def _container_of(cgroup: bytes | None) -> bytes | None:
+    found = container_id(cgroup)
+    return None if found is None else found.encode("utf-8", "surrogateescape")
+
+
+def _exec_id(boot_id: str | None, boot_ns: int | None, task: int | None) -> bytes | None:
+    if boot_id is None or boot_ns is None or task is None:
+        return None
+    return encode_id((boot_prefix(boot_id), boot_ns, task)).encode()
+
+
+def _count_arguments(argv: bytes | None) -> int | None:
+    return None if argv is None else argv.count(b"\0")
+
+
+def _parts(argv: bytes | None, holes: str | None) -> tuple[bytes, ...]:
+    return split_argv(argv or b"", _holes(holes)).parts
+
+
+def _command_text(argv: bytes | None, holes: str | None) -> bytes:
+    # As in the record: a byte that is not UTF-8 is escaped in `command`.
+    return command_line(split_argv(argv or b"", _holes(holes))).encode()
+
+
+def _base64_text(argv: bytes | None, holes: str | None) -> bytes | None:
+    try:
+        b"\0".join(_parts(argv, holes)).decode()
+    except UnicodeDecodeError:
+        return b64encode(argv or b"")
+    return None
+
+
+def _has_argument(how: str, text: bytes, argv: bytes | None, holes: str | None) -> bool:
+    has = _HOW[how]
+    return any(has(part, text) for part in _parts(argv, holes))
+
+
+def _holes(holes: str | None) -> tuple[Hole, ...]:
+    return () if holes is None else tuple(Hole(*hole) for hole in json.loads(holes))
+
+
+def _line(argv: bytes | None, holes: str | None) -> bytes:
     r"""Returns the text that is searched: a space between arguments, `\0` where bytes are missing."""
     text = argv or b""
     parts, start = [], 0
@@ -62,6 +132,7 @@ def _command_line(argv: bytes | None, holes: str | None) -> bytes:
     return b"\0".join(parts)
 
 
+@lru_cache(maxsize=1024)
 def _compiled_glob(glob: bytes) -> re.Pattern[str]:
     # fnmatch negates a set with ! alone, shells with ^ too. An open bracket is only itself.
     shell = re.sub(r"\[([!^]?)(\]?[^]]*\])", lambda part: f"[{part[1] and '!'}{part[2]}", _text(glob))
@@ -72,20 +143,43 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _add_args_search(connection: sqlite3.Connection, expressions: Sequence[bytes]) -> None:
-    from execaudit.query import timelimit  # noqa: PLC0415  # loads the library regex, for this filter alone
+def _add_searches(connection: sqlite3.Connection, nodes: list[Expression]) -> None:
+    from execaudit.query import timelimit  # noqa: PLC0415  # loads the library regex, for these filters alone
 
-    searchers = {text: timelimit.searcher(_text(text)) for text in expressions}
+    searchers = {
+        node.regex: timelimit.searcher(_text(node.regex)) for node in nodes if isinstance(node, LineMatches)
+    }
+    of_fields = {
+        node.regex: timelimit.searcher(_text(node.regex), option="--where")
+        for node in nodes
+        if isinstance(node, Matches)
+    }
 
     def args_search(text: bytes, argv: bytes | None, holes: str | None, number: int) -> bool:
         try:
-            return searchers[text](_text(_command_line(argv, holes)))
+            return searchers[text](_text(_line(argv, holes)))
         except TimeoutError:
-            if isinstance(connection, Connection):
-                connection.failure = timelimit.too_slow(_text(text), _id_of(connection, number))
+            fail(timelimit.too_slow(_text(text), _id_of(connection, number)))
             raise
 
+    def text_matches(text: bytes, value: bytes | None, number: int | None) -> bool:
+        try:
+            return value is not None and of_fields[text](_text(value))
+        except TimeoutError:
+            whose = None if number is None else _id_of(connection, number)
+            fail(timelimit.too_slow(_text(text), whose, option="--where: matches", what="a text"))
+            raise
+
+    def argument_matches(text: bytes, argv: bytes | None, holes: str | None, number: int) -> bool:
+        return any(text_matches(text, part, number) for part in _parts(argv, holes))
+
+    def fail(error: timelimit.SlowExpressionError) -> None:
+        if isinstance(connection, Connection):
+            connection.failure = error
+
     connection.create_function("args_search", 4, args_search, deterministic=True)
+    connection.create_function("text_matches", 3, text_matches, deterministic=True)
+    connection.create_function("argument_matches", 4, argument_matches, deterministic=True)
 
 
 def _id_of(connection: sqlite3.Connection, number: int) -> str | None:

@@ -6,20 +6,16 @@ text() would, for a database that is not SQLite. It calls functions of `sql_func
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.database.enum_codes import KINDS, WHOLE
 from execaudit.database.id_list import json_ids
-from execaudit.enums import Kind
-from execaudit.query import globs
+from execaudit.query.conditions import Conditions, descendants_table
+from execaudit.query.expression import Under
 from execaudit.query.filter import Filter
 from execaudit.query.rows import COLUMNS, joins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from execaudit.query.filter import UserMatch
 
 PAGE_ROWS = 2000
 """A page is one short read transaction: a long one would keep the writer's WAL from being reused (124 MB
@@ -45,92 +41,30 @@ class Span(NamedTuple):
     """Ids of the only command lines that are wanted in it; None: not known."""
 
 
-class _Where:
-    """Collects conditions and their parameters."""
+class _Where(Conditions):
+    """A WHERE clause."""
 
-    def __init__(self, parameters: dict[str, object] | None = None) -> None:
-        """`parameters` are those of the statement that this is a part of."""
-        self.conditions: list[str] = []
-        self.parameters: dict[str, object] = {} if parameters is None else parameters
+    def __init__(self) -> None:
+        super().__init__()
+        self._conditions: list[str] = []
 
-    def bind(self, value: object) -> str:
-        name = f"p{len(self.parameters)}"
-        self.parameters[name] = value
-        return f":{name}"
-
-    def any_of(self, conditions: Sequence[str]) -> None:
-        if conditions:
-            self.conditions.append("(" + " OR ".join(conditions) + ")")
-
-    def one_of(self, column: str, values: Sequence[object]) -> None:
-        if values:
-            self.conditions.append(f"{column} IN ({', '.join(self.bind(value) for value in values)})")
-
-    def named(self, dictionary: str, globs: Sequence[bytes]) -> str:
-        """Interned texts: the dictionary is searched, not the execs; for all globs at once."""
-        matches = " OR ".join(self.glob("v", glob) for glob in globs)
-        return f"SELECT id FROM {dictionary} WHERE {matches}"  # noqa: S608  # ours
-
-    def glob(self, column: str, glob: bytes) -> str:
-        if not re.search(rb"[*?\[]", glob):
-            return f"{column} = {self.bind(glob)}"
-        if glob.isascii() and not re.search(rb"[?\[]", glob):
-            # The common ones, in a fifth of the time. SQLite knows no single bytes that are no
-            # UTF-8, but a star passes over any. On Debian it never finds a BLOB.
-            return f"CAST({column} AS TEXT) GLOB CAST({self.bind(glob)} AS TEXT)"
-        return f"matches_glob({self.bind(glob)}, {column})"
+    def add(self, *conditions: str) -> None:
+        """Adds conditions that must be true as well."""
+        self._conditions += conditions
 
     def text(self) -> str:
-        return f" WHERE {' AND '.join(self.conditions)}" if self.conditions else ""
+        """Returns the clause, empty without conditions."""
+        return f" WHERE {' AND '.join(self._conditions)}" if self._conditions else ""
 
 
 def _where(wanted: Filter, span: Span) -> _Where:
     where, number = _Where(), _number(wanted)
-    where.conditions.append(f"{number} BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
+    where.add(f"{number} BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
     if span.lines is not None:
         lines = where.bind(json_ids(span.lines))
-        where.conditions.append(f"e.argv_id IN (SELECT value FROM json_each({lines}))")  # noqa: S608  # a parameter
-    if wanted.since_ns is not None:
-        where.conditions.append(f"e.ts >= {where.bind(wanted.since_ns)}")
-    if wanted.until_ns is not None:
-        where.conditions.append(f"e.ts < {where.bind(wanted.until_ns)}")
-    where.one_of("e.pid", wanted.pids)
-    where.one_of("e.ppid", wanted.ppids)
-    if wanted.comms:
-        where.conditions.append(f"e.comm_id IN ({where.named('comm', wanted.comms)})")
-    if wanted.exes:
-        where.conditions.append(_image_condition(where, wanted.exes))
-    for column, names in (("filename_id", wanted.filenames), ("cwd_id", wanted.cwds)):
-        if names:
-            where.conditions.append(f"e.launch_id IN ({_launches(where, column, names)})")
-    where.any_of([_args_condition(where, text) for text in wanted.args])
-    where.any_of([f"args_search({where.bind(text)}, a.v, t.holes, e.id)" for text in wanted.args_regex])
-    where.any_of([_user_condition(where, match, "u.v", "e.uid", "l.user_id") for match in wanted.users])
-    where.conditions += _origin_conditions(where, wanted)
-    where.any_of([f"r.host = {where.bind(host)}" for host in wanted.hosts])
-    if wanted.failed:
-        where.conditions.append(f"e.kind = {KINDS.index(Kind.FAILED)}")
-    if wanted.truncated:
-        where.conditions.append(f"e.truncated <> {WHOLE}")
+        where.add(f"e.argv_id IN (SELECT value FROM json_each({lines}))")  # noqa: S608  # a parameter
+    where.add(*where.all_of(wanted.expression(), begun_with=Under(wanted.under)))
     return where
-
-
-def _launches(where: _Where, column: str, names: Sequence[bytes]) -> str:
-    return f"SELECT id FROM launch WHERE {column} IN ({where.named('path', names)})"  # noqa: S608  # ours
-
-
-def _image_condition(where: _Where, names: Sequence[bytes]) -> str:
-    """Returns the condition for images: in a chroot also by the path that is seen there."""
-    inner = " OR ".join(where.glob("substr(ix.v, length(ir.v) + 1)", glob) for glob in names)
-    images = (
-        f"{_launches(where, 'exe_id', names)} UNION ALL SELECT il.id FROM launch AS il"  # noqa: S608  # ours
-        " JOIN path AS ir ON ir.id = il.root_id JOIN path AS ix ON ix.id = il.exe_id"
-        f" WHERE substr(ix.v, 1, length(ir.v)) = ir.v AND substr(ix.v, length(ir.v) + 1, 1) = {where.bind(b'/')}"
-        f" AND ({inner})"
-    )
-    failed = f"e.kind = {KINDS.index(Kind.FAILED)}"
-    asked = _launches(where, "filename_id", globs.as_asked(tuple(names)))
-    return f"(e.launch_id IN ({images}) OR ({failed} AND e.launch_id IN ({asked})))"
 
 
 def _number(wanted: Filter) -> str:
@@ -148,54 +82,6 @@ def _select(columns: str, wanted: Filter, where: _Where) -> str:
     return f"SELECT {columns} FROM {start}{joins(columns + conditions)}{conditions}"  # noqa: S608  # values are bound
 
 
-def _args_condition(where: _Where, text: bytes) -> str:
-    found = _words_condition(where, text)
-    joined = f"args_contain({where.bind(text)}, a.v, t.holes)"
-    found.append(joined if b" " in text else f"(e.truncated IS NULL OR {joined})")
-    return "(" + " AND ".join(found) + ")"
-
-
-def _line_condition(where: _Where, text: bytes) -> str:
-    """Returns a condition for each line of which an exec passes _args_condition, wherever its holes are."""
-    found = _words_condition(where, text)
-    if b" " in text or not found:
-        found.append(f"line_contains({where.bind(text)}, a.v)")
-    return "(" + " AND ".join(found) + ")"
-
-
-def _words_condition(where: _Where, text: bytes) -> list[str]:
-    # instr is C and exact on bytes; what spans arguments or holes is looked at again, joined.
-    return [f"instr(a.v, {where.bind(word)}) > 0" for word in text.split(b" ") if word]
-
-
-def _user_condition(where: _Where, match: UserMatch, name: str, uid: str, name_id: str) -> str:
-    """Returns the condition for a user, given the columns that say who it was."""
-    if match.name is None:
-        return f"{uid} = {where.bind(match.uid)}"
-    by_name = f"{name} = {where.bind(match.name.encode('utf-8', 'surrogateescape'))}"
-    if match.uid is None:
-        return by_name
-    return f"({by_name} OR ({name_id} IS NULL AND {uid} = {where.bind(match.uid)}))"
-
-
-def _origin_conditions(outer: _Where, wanted: Filter) -> list[str]:
-    """Where execs come from: the few origins are searched, not the execs."""
-    where = _Where(outer.parameters)
-    where.any_of(
-        [_user_condition(where, match, "su.v", "so.auid", "so.login_user_id") for match in wanted.login_users]
-    )
-    where.one_of("so.tty", wanted.ttys)
-    where.any_of([where.glob("sg.v", glob) for glob in wanted.cgroups])
-    where.any_of([f"in_container({where.bind(text)}, sg.v)" for text in wanted.containers])
-    if not where.conditions:
-        return []
-    joined = (
-        "origin AS so LEFT JOIN user AS su ON su.id = so.login_user_id"
-        " LEFT JOIN path AS sg ON sg.id = so.cgroup_id"
-    )
-    return [f"e.origin_id IN (SELECT so.id FROM {joined}{where.text()})"]  # noqa: S608  # values are bound
-
-
 def bounds_statement(wanted: Filter) -> Statement:
     """Returns the statement for the first and the last number that the time asked for leaves."""
     if wanted.since_ns is None and wanted.until_ns is None:
@@ -211,9 +97,9 @@ def times_statement(wanted: Filter) -> Statement:
 def _of_segments(columns: str, wanted: Filter) -> Statement:
     where = _Where()
     if wanted.since_ns is not None:
-        where.conditions.append(f"ts_max >= {where.bind(wanted.since_ns)}")
+        where.add(f"ts_max >= {where.bind(wanted.since_ns)}")
     if wanted.until_ns is not None:
-        where.conditions.append(f"ts_min < {where.bind(wanted.until_ns)}")
+        where.add(f"ts_min < {where.bind(wanted.until_ns)}")
     return Statement(f"SELECT {columns} FROM seg{where.text()}", where.parameters)  # noqa: S608  # values are bound
 
 
@@ -266,7 +152,7 @@ def _of_ids(columns: str, table: str, column: str, ids: Iterable[int]) -> Statem
     where = _Where()
     # In order, because SQLite puts them into a tree.
     given = where.bind(json_ids(sorted(ids)))
-    where.conditions.append(f"{column} IN (SELECT value FROM json_each({given}))")  # noqa: S608  # a parameter
+    where.add(f"{column} IN (SELECT value FROM json_each({given}))")  # noqa: S608  # a parameter
     return Statement(f"SELECT {columns} FROM {table}{where.text()}", where.parameters)  # noqa: S608  # ours
 
 
@@ -276,15 +162,15 @@ def lines_statement(texts: Sequence[bytes]) -> Statement:
     Those are all lines of the execs that `Filter.args` wants, and more: what spans a hole is in a line.
     """
     where = _Where()
-    where.conditions.append("a.id BETWEEN :low AND :high")
-    where.any_of([_line_condition(where, text) for text in texts])
+    where.add("a.id BETWEEN :low AND :high")
+    where.add("(" + " OR ".join(where.line(text) for text in texts) + ")")
     return Statement(f"SELECT a.id FROM argv AS a{where.text()}", where.parameters)  # noqa: S608  # values are bound
 
 
 def numbers_statement(numbers: Sequence[int]) -> Statement:
     """Returns the statement for the execs of these numbers, in any order."""
     where = _Where()
-    where.one_of("e.id", numbers)
+    where.add(where.one_of("e.id", numbers))
     return Statement(_select(COLUMNS, Filter(), where), where.parameters)
 
 
@@ -292,18 +178,14 @@ def gaps_statement(wanted: Filter) -> Statement:
     """Returns the statement for the gaps in the range asked for, on the hosts asked for."""
     where = _Where()
     if wanted.since_ns is not None:
-        where.conditions.append(f"g.ts_to >= {where.bind(wanted.since_ns)}")
+        where.add(f"g.ts_to >= {where.bind(wanted.since_ns)}")
     if wanted.until_ns is not None:
-        where.conditions.append(f"g.ts_from < {where.bind(wanted.until_ns)}")
-    where.any_of([f"r.host = {where.bind(host)}" for host in wanted.hosts])
+        where.add(f"g.ts_from < {where.bind(wanted.until_ns)}")
+    if wanted.hosts:
+        where.add(where.one_of("r.host", wanted.hosts))
     columns = "SELECT r.host, g.ts_from, g.ts_to, g.reason, g.count, g.exits, g.uid FROM gap AS g"
     joined = f"{columns} LEFT JOIN run AS r ON r.id = g.run_id"
     return Statement(f"{joined}{where.text()} ORDER BY g.id", where.parameters)
-
-
-def descendants_table(roots: Sequence[int]) -> str:
-    """Returns the name of the temporary table for the numbers of all descendants of `roots`."""
-    return f"temp.under_{'_'.join(str(int(root)) for root in roots)}"
 
 
 def descendants_statement(roots: Sequence[int], *, known: int | None, last: int) -> Statement:
@@ -313,9 +195,8 @@ def descendants_statement(roots: Sequence[int], *, known: int | None, last: int)
     """
     table = descendants_table(roots)
     where = _Where()
-    where.one_of("e.parent_id", roots)
+    of_roots, new = where.one_of("e.parent_id", roots), ""
     upto = where.bind(last)
-    of_roots, new = where.conditions[0], ""
     if known is not None:
         # Few are new: each is looked at. The index would find the old ones as well.
         of_roots = f"({of_roots} OR e.parent_id IN (SELECT id FROM {table}))"  # noqa: S608  # ours

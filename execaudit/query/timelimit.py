@@ -23,26 +23,26 @@ class SlowExpressionError(ExecauditError):
     """A regular expression takes too long on one command line."""
 
 
-def searcher(expression: str) -> Callable[[str], bool]:
+def searcher(expression: str, *, option: str = "--args-regex") -> Callable[[str], bool]:
     """Returns the function that says whether the expression is found in a text.
 
-    Raises FilterError for an expression that is none. The function raises TimeoutError.
+    Raises FilterError, which names the option, if the expression is none. The function raises TimeoutError.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a later version may read otherwise
             search = regex.compile(expression, regex.DOTALL).search
     except (regex.error, OverflowError, RecursionError, ValueError) as exc:
-        raise FilterError(
-            f"--args-regex: {exc}", fix="Python's syntax, such as 'curl .*(http|ftp)://'"
-        ) from exc
+        raise FilterError(f"{option}: {exc}", fix="Python's syntax, such as 'curl .*(http|ftp)://'") from exc
     return lambda text: search(text, timeout=SECONDS) is not None
 
 
-def too_slow(expression: str, exec_id: str | None) -> SlowExpressionError:
+def too_slow(
+    expression: str, exec_id: str | None, *, option: str = "--args-regex", what: str = "the command line"
+) -> SlowExpressionError:
     """Returns the error for a search that took longer than that."""
     whose = "an exec" if exec_id is None else f"exec {exec_id}"
     return SlowExpressionError(
-        f"--args-regex {expression!a} took more than {SECONDS:g} s on the command line of {whose}",
+        f"{option} {expression!a} took more than {SECONDS:g} s on {what} of {whose}",
         fix="write it without repetitions in one another, such as (a+)+, or choose fewer execs with other filters",
     )

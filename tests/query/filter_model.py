@@ -17,6 +17,7 @@ from execaudit.store import inserts, interning
 from execaudit.store.writer import Store
 from tests.events import Batch, events, lineages, with_ends
 from tests.histories import begin_run
+from tests.query.expression_model import descends, expressions, holds
 
 if TYPE_CHECKING:
     import sqlite3
@@ -103,6 +104,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "under": some(st.integers(1, 9)),
     "failed": st.just(True),  # noqa: FBT003  # its value
     "truncated": st.just(True),  # noqa: FBT003
+    "where": expressions,
     "limit": st.integers(0, 6) | st.sampled_from((2**63, 2**70)),
     "reverse": st.just(True),  # noqa: FBT003
 }
@@ -119,22 +121,16 @@ wanted_filters = st.lists(alone, max_size=3).map(filter_of)
 
 def reference(history: list[ExecEvent], wanted: Filter) -> list[ExecEvent]:
     """Returns the same execs as query.find, computed in another way."""
-    found = [event for event in history if is_wanted(event, wanted) and is_under(event, wanted, history)]
+    found = [
+        event
+        for event in history
+        if is_wanted(event, wanted)
+        and (not wanted.under or descends(event, wanted.under, history))
+        and (wanted.where is None or holds(wanted.where, event, history))
+    ]
     if wanted.limit is not None:
         found = found[max(0, len(found) - wanted.limit) :]
     return found[::-1] if wanted.reverse else found
-
-
-def is_under(event: ExecEvent, wanted: Filter, history: list[ExecEvent]) -> bool:
-    """Says whether an exec is a descendant of one of the wanted roots, by its parents."""
-    if not wanted.under:
-        return True
-    roots = {history[number - 1].key for number in wanted.under if number <= len(history)}
-    parents = {each.key: each.parent for each in history if each.kind is not Kind.FAILED}
-    above = event.parent
-    while above is not None and above not in roots:
-        above = parents[above]
-    return above is not None
 
 
 def is_wanted(event: ExecEvent, wanted: Filter) -> bool:

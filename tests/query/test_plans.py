@@ -14,6 +14,7 @@ from execaudit.cli.query import command
 from execaudit.enums import Kind, Truncated
 from execaudit.event import Hole
 from execaudit.query import find, stats, summary
+from execaudit.query.expression import Globs, HasText, Not, OneOf, Or, Part
 from execaudit.query.filter import Filter, UserMatch
 from execaudit.store.writer import Store
 from tests.histories import at, make_event, make_history
@@ -52,6 +53,10 @@ FIELDS: dict[str, list[Any]] = {
     "under": [(2,), (2, 70)],
     "failed": [True],
     "truncated": [True],
+    "where": [
+        Not(Globs("comm", (b"c[0-9]",))),
+        Or((HasText("command", Part.END, b"47"), OneOf("exit_code", (7,)))),
+    ],
 }
 _SINCE, _UNTIL = at(2 * _HOUR), at(2 * _HOUR + 1500)
 TIMES: list[dict[str, Any]] = [
@@ -199,7 +204,7 @@ def test_all_that_can_be_asked_is_asked_here() -> None:
     order = {"since_ns", "until_ns", "limit", "reverse"}
     assert {field.name for field in fields(Filter)} == {*FIELDS, *order}
     options = {str(option.name) for option in command.params} - {"follow", "fmt", "raw", "config", "db"}
-    assert options == {*FIELDS, "since", "until", "limit", "reverse"}
+    assert options | {"where"} == {*FIELDS, "since", "until", "limit", "reverse"}
 
 
 @pytest.mark.parametrize("way", WAYS)
