@@ -36,6 +36,7 @@ OWNERS = {
     "bcc": {"capture"},
     "click": {"cli"},
     "ctypes": {"capture", "system"},
+    "lark": {"query"},
     "sqlalchemy": {"database", "store"},
     "structlog": {"capture", "daemon"},
 }
@@ -46,7 +47,7 @@ PURE = (
     "database.field_columns", "database.id_list",
     "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "output.cells",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
-    "output.tree_layout", "output.widths", "query.arguments", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.rows", "query.statements", "shorten",
+    "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.rows", "query.statements", "shorten",
     "times",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
@@ -186,6 +187,11 @@ def test_reading_imports_nothing_slow(family: Family, arguments: list[str]) -> N
     given = [word.replace("ID", family.id_of("make")) for word in arguments]
 
     assert not SLOW & imported(f"--db={family.path}", *given)
+
+
+def test_the_parser_is_loaded_where_it_is_used(family: Family) -> None:
+    """--where alone waits for the library, and loads nothing else that is slow."""
+    assert {"lark"} == SLOW & imported(f"--db={family.path}", "query", "--where=pid > 0")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from execaudit.cli.param_types import PID, ExecId, Regex, Terminal, Time, User
+from execaudit.cli.param_types import PID, ExecId, Regex, Terminal, Time, User, Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,13 @@ _FILTERS = (
     click.option("--failed", is_flag=True, help="Only execs that the kernel refused."),
     click.option("--truncated", is_flag=True, help="Only execs whose arguments are not whole."),
     click.option("--host", "hosts", multiple=True, metavar="NAME", help="Recorded on this host."),
+    click.option(
+        "--where",
+        type=Where(),
+        multiple=True,
+        metavar="EXPR",
+        help="""What records say: 'exit_code != 0 and duration > 10s'.""",
+    ),
     click.option("--limit", type=click.IntRange(min=0), metavar="N", help="Only the newest N."),
     click.option("--reverse", is_flag=True, help="Newest first."),
 )

@@ -15,13 +15,17 @@ from execaudit.errors import FilterError
 if TYPE_CHECKING:
     from execaudit.event import Nanoseconds
     from execaudit.exec_id import ExecKey
+    from execaudit.query.expression import Expression
 
     _TimeType = click.ParamType[Nanoseconds]
     _TextType = click.ParamType[str]
     _KeyType = click.ParamType[ExecKey]
     _SizeType = click.ParamType[int]
+    _WhereType = click.ParamType[Expression]
 else:
-    _TimeType = _TextType = _KeyType = _SizeType = click.ParamType  # generic since click 8.5 only
+    _TimeType = _TextType = _KeyType = _SizeType = _WhereType = (
+        click.ParamType
+    )  # generic since click 8.5 only
 
 _LAST_PID = 2**22  # PID_MAX_LIMIT
 _UID_DIGITS = 10
@@ -94,6 +98,21 @@ class Regex(_TextType):
         except FilterError as exc:
             self.fail(str(exc).removeprefix("--args-regex: "), param, ctx)
         return text
+
+
+class Where(_WhereType):
+    """An expression over the names of the record."""
+
+    name = "expression"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Expression:
+        """Returns what the text says."""
+        from execaudit.query import where  # noqa: PLC0415  # loads the library lark, for this filter alone
+
+        try:
+            return where.parse(str(value), now=datetime.now(timezone.utc).astimezone())
+        except FilterError as exc:
+            self.fail(str(exc), param, ctx)
 
 
 class User(_TextType):

@@ -1,6 +1,6 @@
 """What an expression is in SQLite's SQL. Pure: every value is bound, and nothing is run here.
 
-A condition may be NULL where its leaf is false, which chooses no row either; below NOT it is made false.
+A condition may be NULL where its leaf is false, which chooses no row either; after NOT it is made false.
 Dictionaries are searched, and the launches and origins that many execs share; not the execs.
 """
 
@@ -116,7 +116,7 @@ class Conditions:
         if isinstance(node, Or):
             return self._joined(node.parts, " OR ", otherwise="0")
         if isinstance(node, Not):
-            return f"NOT coalesce({self.of(node.part)}, 0)"
+            return self._of_opposite(node.part)
         if isinstance(node, IsNull):
             return self._is_null(node.field)
         if isinstance(node, OneOf):
@@ -142,6 +142,15 @@ class Conditions:
         if isinstance(node, InContainer):
             return self._of_field("cgroup", lambda value: f"in_container({self.bind(node.text)}, {value})")
         return f"e.id IN (SELECT id FROM {descendants_table(node.roots)})"  # noqa: S608  # numbers
+
+    def _of_opposite(self, node: Expression) -> str:
+        """Returns the condition for `Not`. It stands before leaves only: SQLite's parser takes few levels."""
+        if isinstance(node, Not):
+            return self.of(node.part)
+        if isinstance(node, (And, Or)):
+            opposites = tuple(map(Not, node.parts))
+            return self.of(Or(opposites) if isinstance(node, And) else And(opposites))
+        return f"NOT coalesce({self.of(node)}, 0)"
 
     def _joined(self, parts: Sequence[Expression], word: str, *, otherwise: str) -> str:
         return f"({word.join(map(self.of, parts))})" if parts else otherwise

@@ -116,6 +116,13 @@ QUESTIONS = {
     "a family": ["tree", "--id=ID"],
     "all, of late": ["export", _SINCE],
     "all, of late, counted": ["stats", _SINCE, "--format=json"],
+    "an expression, of late": ["query", _SINCE, "--where=comm == 'curl' or not uid in (33, 1000)"],
+    "an expression with a time": [
+        "query",
+        f"--where=time >= '@{START + _SINCE_SECONDS}' and argc == 3 and pid < 320",
+    ],
+    "ends, of late": ["query", _SINCE, "--where=ended == 'exited' or duration > 1s or argv == 'n7'"],
+    "a parent, of late": ["query", _SINCE, "--where=parent_id == 'ID'"],
     "a name's newest": ["query", "--comm=curl", "--limit=20"],
     "a name's newest, newest first": ["query", "--comm=curl", "--limit=20", "--reverse"],
     "a user's newest": ["query", "--user=33", "--limit=20"],

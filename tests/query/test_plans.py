@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from execaudit.cli.query import command
-from execaudit.enums import Kind, Truncated
+from execaudit.enums import Ended, Kind, Truncated
 from execaudit.event import Hole
 from execaudit.query import find, stats, summary
-from execaudit.query.expression import Globs, HasText, Not, OneOf, Or, Part
+from execaudit.query.expression import And, Globs, HasText, IsNull, Not, OneOf, Or, Part
 from execaudit.query.filter import Filter, UserMatch
 from execaudit.store.writer import Store
 from tests.histories import at, make_event, make_history
@@ -55,7 +55,15 @@ FIELDS: dict[str, list[Any]] = {
     "truncated": [True],
     "where": [
         Not(Globs("comm", (b"c[0-9]",))),
-        Or((HasText("command", Part.END, b"47"), OneOf("exit_code", (7,)))),
+        Or((HasText("command", Part.END, b"47"), HasText("argv", Part.END, b"48"), OneOf("exit_code", (7,)))),
+        And(
+            (
+                Not(OneOf("parent_id", (b"x",))),
+                IsNull("replaced_by"),
+                OneOf("ended", (Ended.UNKNOWN,)),
+                OneOf("gid", (0,)),
+            )
+        ),
     ],
 }
 _SINCE, _UNTIL = at(2 * _HOUR), at(2 * _HOUR + 1500)
@@ -204,7 +212,7 @@ def test_all_that_can_be_asked_is_asked_here() -> None:
     order = {"since_ns", "until_ns", "limit", "reverse"}
     assert {field.name for field in fields(Filter)} == {*FIELDS, *order}
     options = {str(option.name) for option in command.params} - {"follow", "fmt", "raw", "config", "db"}
-    assert options | {"where"} == {*FIELDS, "since", "until", "limit", "reverse"}
+    assert options == {*FIELDS, "since", "until", "limit", "reverse"}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -10,8 +10,10 @@ import click
 
 from execaudit.errors import ExecauditError, FilterError
 from execaudit.escaping import printable
+from execaudit.event import Nanoseconds
 from execaudit.exec_id import encode_id
 from execaudit.query import find, globs, users
+from execaudit.query.expression import Within, any_of, conjuncts
 from execaudit.query.filter import Filter
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from execaudit.exec_id import ExecKey
+    from execaudit.query.expression import Expression
 
 _MOST = 2**63 - 1  # what SQLite can count
 
@@ -45,6 +48,8 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         here = _here() if any(path[:1] == b"." for path in paths) else b"/"
         return tuple(glob for path in paths for glob in of(path, here=here, real=os.path.realpath))
 
+    where = any_of(values["where"]) if values["where"] else None
+    since, until = _range(since, until, where)
     return Filter(
         since_ns=since,
         until_ns=until,
@@ -68,9 +73,23 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         hosts=tuple(_utf8(text) for text in values["hosts"]),
         failed=values["failed"],
         truncated=values["truncated"],
+        where=where,
         limit=None if values["limit"] is None else min(values["limit"], _MOST),
         reverse=values["reverse"],
     )
+
+
+def _range(
+    since: Nanoseconds | None, until: Nanoseconds | None, where: Expression | None
+) -> tuple[Nanoseconds | None, Nanoseconds | None]:
+    """Returns the range of time, which the expression may narrow: no more of the history is read."""
+    for part in () if where is None else conjuncts(where):
+        if isinstance(part, Within) and part.field == "time":
+            if part.low is not None:
+                since = Nanoseconds(max(part.low, since or 0))
+            if part.end is not None:
+                until = Nanoseconds(part.end if until is None else min(part.end, until))
+    return since, until
 
 
 def _here() -> bytes:
