@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from execaudit.native.fast import Decoder as _Decoder
     from execaudit.native.fast import Lines as _Lines
     from execaudit.native.fast import Numbers as _Numbers
+    from execaudit.native.fast import Pages as _Pages
     from execaudit.native.fast import Rows
 
 _SOURCE = Path(__file__).with_name("fast.pyx")
@@ -37,6 +38,7 @@ class Compiled(Protocol):
     Decoder: type[_Decoder]
     Lines: type[_Lines]
     Numbers: type[_Numbers]
+    Pages: type[_Pages]
     learn: Callable[..., int]
     rows: Callable[..., Rows]
     take: Callable[..., int]

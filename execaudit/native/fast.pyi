@@ -42,7 +42,7 @@ class Lines:
         where: Callable[[str, str, Kind], str],
         second: Callable[[int], str],
         prefix: Callable[[str], int],
-        error: Callable[[int | None], str],
+        error: Callable[[int], str],
         in_python: Callable[[ExecEvent], str],
         most: int,
     ) -> None: ...
@@ -53,6 +53,23 @@ class Numbers:
     def doubt(self) -> None: ...
     def find(self, raw: bytes, row: tuple[object, ...], read: Callable[[int], object]) -> int | None: ...
     def add(self, raw: bytes, number: int) -> None: ...
+
+class Pages:
+    def __init__(
+        self,
+        is_json: bool,
+        raw: bool,
+        failed: int,
+        ways: Iterable[bytes],
+        nothing: bytes,
+        shared: Callable[[Launch, Origin], tuple[bytes, bytes]],
+        clock: Callable[[Any], tuple[int, tuple[bytes, ...]]],
+        second: Callable[[int], bytes],
+        error: Callable[[int], bytes],
+        in_python: Callable[[Any, Any, Any], bytes],
+        most: int,
+    ) -> None: ...
+    def text(self, rows: Iterable[tuple[Any, ...]], known: object, recording: object) -> bytes: ...
 
 def take(
     window: ReadableBuffer, begin: int, sent: int, stop: int, offset: int, records: list[bytes]

@@ -1,5 +1,5 @@
 # cython: language_level=3, wraparound=False, embedsignature=False
-"""What is done to each ordinary exec, compiled: from a wire record to an event, to a row and to a line of JSON.
+"""What is done to each ordinary exec, compiled: from a wire record to an event, to a row and to a line of text.
 
 Each function does what a function in Python does, which is its reference and is used where this module was
 not built, such as `Assembler.feed`, `Inserts._rows` and `JsonLines.line`. It returns None for whatever is not
@@ -10,18 +10,19 @@ Records are bytes that an attacker can shape: each length is compared with what 
 The layout of a record is that of bpf/execaudit.h, which is included.
 
 It has more than 400 lines, in the order of an exec's path: ring, records to events, events to lines, weights,
-rows, numbers of values. In one module they share what writes into memory, and call each other without Python.
+rows, numbers of values; then rows to lines. In one module they share what writes into memory, and call each
+other without Python.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memchr, memcpy, memset, strlen
 
 import os
 
@@ -131,6 +132,7 @@ cdef extern from "Python.h":
     bint PyUnicode_CheckExact(object)
     bint PyLong_CheckExact(object)
     long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     # An exec id has room for so many bits, and has so many characters: see exec_id.py.
@@ -153,9 +155,15 @@ cdef enum:
     # The characters that a byte of argv makes at most: an apostrophe in a word of the command, '\"'\"', and
     # its own in argv.
     MOST_EACH = 16
-    # Those of a line beside its texts; of the name of an error, or of a way to end.
+    # Those of a line beside its texts.
     REST = 1024
-    MOST_ERROR = 64
+    # See rows.py.
+    ROW_ITEMS = 16
+    SIGNAL = 127
+    STATUS_SHIFT = 8
+    # What a page is written to at first; what two remembered texts take beside their bytes.
+    ROOM = 1024 * 1024
+    SHARED_BYTES_EACH = 300
 
 
 cdef inline void put(object tuple_, Py_ssize_t at, object value):
@@ -376,11 +384,6 @@ cdef inline char *literal(char *out, const char *text) noexcept:
     return copied(out, text, strlen(text))
 
 
-cdef inline char *text_copied(char *out, object text) noexcept:
-    """Copies an ASCII text."""
-    return copied(out, PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text))
-
-
 cdef inline char *number_written(char *out, uint64_t number) noexcept:
     cdef char[20] digits
     cdef int at = 20
@@ -390,14 +393,6 @@ cdef inline char *number_written(char *out, uint64_t number) noexcept:
         number //= 10
         if not number:
             return copied(out, digits + at, 20 - at)
-
-
-cdef inline char *number_or_null(char *out, object number):
-    """Writes a number, or null for None. Returns NULL for whatever else."""
-    cdef uint64_t value = 0
-    if number is None:
-        return literal(out, b"null")
-    return number_written(out, value) if as_number(number, &value) else NULL
 
 
 cdef inline char *id_written(char *out, uint64_t boot, uint64_t boot_ns, uint64_t task) noexcept:
@@ -436,12 +431,131 @@ cdef inline bint as_number(object number, uint64_t *value):
     return not overflow and got >= 0
 
 
+cdef inline bint as_maybe(object number, Maybe *value):
+    """Says whether `number` is None or an int from 0 to 2**63 - 1, and sets `value` to it."""
+    value.is_known = number is not None
+    return number is None or as_number(number, &value.value)
+
+
 cdef bint as_key(object boot, object boot_ns, object task, uint64_t *key):
     """Says whether these are the numbers of an exec id, and sets the three of `key` to them."""
+    return as_number(boot, key) and as_number(boot_ns, key + 1) and as_number(task, key + 2) and has_id(key)
+
+
+cdef inline bint has_id(const uint64_t *key) noexcept:
+    """Says whether the numbers of an exec id are not too large for it."""
+    return not key[0] >> BOOT_BITS and not key[1] >> TIME_BITS and not key[2] >> TASK_BITS
+
+
+cdef bint is_key(object key, uint64_t *numbers):
+    """The same for an ExecKey."""
     return (
-        as_number(boot, key) and as_number(boot_ns, key + 1) and as_number(task, key + 2)
-        and not key[0] >> BOOT_BITS and not key[1] >> TIME_BITS and not key[2] >> TASK_BITS
+        isinstance(key, tuple) and PyTuple_GET_SIZE(key) == 3
+        and as_key((<tuple>key)[0], (<tuple>key)[1], (<tuple>key)[2], numbers)
     )
+
+
+cdef struct Piece:
+    # A text that is copied. Who fills a Record keeps the object that has it.
+    const char *start
+    Py_ssize_t size
+
+
+cdef struct Maybe:
+    # A number, if there is one.
+    uint64_t value
+    bint is_known
+
+
+cdef struct Record:
+    # What a line is made of. The pieces are texts of its format.
+    uint64_t[3] id
+    uint64_t[3] parent
+    uint64_t[3] replaced_by
+    bint has_parent
+    bint is_replaced
+    uint64_t time_ns
+    uint64_t pid
+    uint64_t tid
+    Maybe ppid
+    uint64_t argc
+    uint64_t argv_bytes
+    Maybe exit_code
+    Maybe exit_signal
+    Maybe duration_ns
+    Piece second
+    Piece where  # from host to kind
+    Piece before  # from uid to what is before argv
+    const unsigned char *argv
+    Py_ssize_t argv_size
+    Piece error
+    Piece after  # from what is after errno
+    Piece way  # how it ended
+
+
+cdef inline Piece piece_of(object text) noexcept:
+    """Returns an ASCII text."""
+    cdef Piece piece
+    piece.start, piece.size = PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text)
+    return piece
+
+
+cdef inline char *piece_copied(char *out, Piece piece) noexcept:
+    return copied(out, piece.start, piece.size)
+
+
+cdef inline char *maybe_written(char *out, Maybe number, const char *unknown) noexcept:
+    return number_written(out, number.value) if number.is_known else literal(out, unknown)
+
+
+cdef Py_ssize_t most_written(Record *record) noexcept:
+    """Returns how many bytes a line has at most."""
+    return (
+        REST + record.second.size + record.where.size + record.before.size + record.error.size + record.after.size
+        + record.way.size + MOST_EACH * record.argv_size
+    )
+
+
+cdef char *time_written(char *out, Record *record) noexcept:
+    cdef uint64_t fraction = record.time_ns % NANOSECONDS
+    cdef int at
+    out = piece_copied(out, record.second)
+    for at in range(9):
+        out[8 - at] = 48 + fraction % 10
+        fraction //= 10
+    return literal(out + 9, b"Z")
+
+
+cdef char *json_written(char *out, Record *record) noexcept:
+    """Writes a line of JSON. Returns NULL if an argument is not of printable ASCII, or the last has no end."""
+    out = literal(out, b'{"id":"')
+    out = id_written(out, record.id[0], record.id[1], record.id[2])
+    if record.has_parent:
+        out = literal(out, b'","parent_id":"')
+        out = id_written(out, record.parent[0], record.parent[1], record.parent[2])
+        out = literal(out, b'","time":"')
+    else:
+        out = literal(out, b'","parent_id":null,"time":"')
+    out = time_written(out, record)
+    out = piece_copied(literal(out, b'",'), record.where)
+    out = number_written(literal(out, b',"pid":'), record.pid)
+    out = number_written(literal(out, b',"tid":'), record.tid)
+    out = maybe_written(literal(out, b',"ppid":'), record.ppid, b"null")
+    out = piece_copied(literal(out, b","), record.before)
+    out = arguments_written(out, record.argv, record.argv_size, record.argc, record.argv_bytes)
+    if out is NULL:
+        return NULL
+    out = piece_copied(literal(out, b',"truncated":null,"argv_missing":null,"errno":'), record.error)
+    out = piece_copied(literal(out, b","), record.after)
+    out = piece_copied(literal(out, b',"ended":'), record.way)
+    out = maybe_written(literal(out, b',"exit_code":'), record.exit_code, b"null")
+    out = maybe_written(literal(out, b',"exit_signal":'), record.exit_signal, b"null")
+    out = maybe_written(literal(out, b',"duration_ns":'), record.duration_ns, b"null")
+    if not record.is_replaced:
+        return literal(out, b',"replaced_by":null}')
+    out = literal(out, b',"replaced_by":"')
+    out = id_written(out, record.replaced_by[0], record.replaced_by[1], record.replaced_by[2])
+    return literal(out, b'"}')
 
 
 cdef str NULL_TEXT = "null"
@@ -483,12 +597,8 @@ cdef class Lines:
 
     cdef object _line(self, object event):
         """Returns the line of an event; None if Python has to make it."""
-        cdef uint64_t time_ns = 0, pid_number = 0, ppid = 0, tid = 0, argc = 0, total = 0
-        cdef uint64_t[3] key
-        cdef uint64_t[3] parent_key
-        cdef Py_ssize_t size
+        cdef Record record
         cdef char *out
-        cdef int at
         if type(event) is not self._event_type or PyTuple_GET_SIZE(event) != EVENT_ITEMS:
             return None
         (
@@ -498,8 +608,9 @@ cdef class Lines:
         if holes or truncated is not None or not PyBytes_CheckExact(argv):
             return None
         if not (
-            as_number(time_object, &time_ns) and as_number(tid_object, &tid) and as_number(ppid_object, &ppid)
-            and as_number(argc_object, &argc) and as_number(total_object, &total)
+            as_number(time_object, &record.time_ns) and as_number(tid_object, &record.tid)
+            and as_maybe(ppid_object, &record.ppid)
+            and as_number(argc_object, &record.argc) and as_number(total_object, &record.argv_bytes)
         ):
             return None
         # Functions in Python are called here, and while they run another line may be made: so what is remembered
@@ -509,9 +620,9 @@ cdef class Lines:
             self._host, self._boot_id, self._kind, self._where, self._prefix = host, boot_id, kind, where, prefix
         else:
             where, prefix = self._where, self._prefix
-        if self._second is None or self._second_number != time_ns // NANOSECONDS:
-            second = self._make_second(time_ns // NANOSECONDS)
-            self._second, self._second_number = second, time_ns // NANOSECONDS
+        if self._second is None or self._second_number != record.time_ns // NANOSECONDS:
+            second = self._make_second(record.time_ns // NANOSECONDS)
+            self._second, self._second_number = second, record.time_ns // NANOSECONDS
         else:
             second = self._second
         if self._launch is not launch or self._origin is not origin:
@@ -521,68 +632,43 @@ cdef class Lines:
             texts = self._texts
         before, after = <tuple?>texts
         error = NULL_TEXT if errno is None else self._make_error(errno)
+        way = NULL_TEXT
+        record.exit_code.is_known = record.exit_signal.is_known = record.duration_ns.is_known = record.is_replaced = False
         if end is not None:
             if not isinstance(end, tuple) or PyTuple_GET_SIZE(end) != 5:
                 return None
-            if type((<tuple>end)[0]) is not self._way_type:
+            way, code, signal, duration_ns, replaced_by = <tuple>end
+            if type(way) is not self._way_type:
                 return None
-            way = self._ways.get((<tuple>end)[0])
-            if not is_ascii(way) or PyUnicode_GET_LENGTH(way) > MOST_ERROR:
+            way = self._ways.get(way)
+            if not (
+                as_maybe(code, &record.exit_code) and as_maybe(signal, &record.exit_signal)
+                and as_maybe(duration_ns, &record.duration_ns)
+            ):
                 return None
+            record.is_replaced = replaced_by is not None
+            if record.is_replaced and not is_key(replaced_by, record.replaced_by):
+                return None
+        record.has_parent = parent is not None
+        if record.has_parent and not is_key(parent, record.parent):
+            return None
         if not (is_ascii(where) and is_ascii(second) and is_ascii(before) and is_ascii(after)):
             return None
-        if PyUnicode_GET_LENGTH(second) != SECOND_LENGTH or not as_number(pid, &pid_number):
+        if not (is_ascii(way) and is_ascii(error)):
             return None
-        if not as_key(prefix, boot_ns, tid_object if kind is self._failed else pid, key):
+        if PyUnicode_GET_LENGTH(second) != SECOND_LENGTH or not as_number(pid, &record.pid):
             return None
-        if not is_ascii(error) or PyUnicode_GET_LENGTH(error) > MOST_ERROR:
-            return None
-        if parent is not None and not (
-            isinstance(parent, tuple)
-            and PyTuple_GET_SIZE(parent) == 3
-            and as_key((<tuple>parent)[0], (<tuple>parent)[1], (<tuple>parent)[2], parent_key)
-        ):
+        if not as_key(prefix, boot_ns, tid_object if kind is self._failed else pid, record.id):
             return None
         if not 0 < PyBytes_GET_SIZE(argv) <= MOST_ARGV:
             return None
-        size = (
-            REST + PyUnicode_GET_LENGTH(where) + PyUnicode_GET_LENGTH(before) + PyUnicode_GET_LENGTH(after)
-            + MOST_EACH * PyBytes_GET_SIZE(argv)
-        )
-        self._make_room(size)
-        out = literal(self._buffer, b'{"id":"')
-        out = id_written(out, key[0], key[1], key[2])
-        if parent is None:
-            out = literal(out, b'","parent_id":null')
-        else:
-            out = literal(out, b'","parent_id":"')
-            out = id_written(out, parent_key[0], parent_key[1], parent_key[2])
-            out = literal(out, b'"')
-        out = literal(out, b',"time":"')
-        out = text_copied(out, second)
-        time_ns %= NANOSECONDS
-        for at in range(9):
-            out[8 - at] = 48 + time_ns % 10
-            time_ns //= 10
-        out = literal(out + 9, b'Z",')
-        out = text_copied(out, where)
-        out = number_written(literal(out, b',"pid":'), pid_number)
-        out = number_written(literal(out, b',"tid":'), tid)
-        out = number_written(literal(out, b',"ppid":'), ppid)
-        out = text_copied(literal(out, b","), before)
-        out = arguments_written(out, <const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv), argc, total)
+        record.second, record.where, record.error, record.way = piece_of(second), piece_of(where), piece_of(error), piece_of(way)
+        record.before, record.after = piece_of(before), piece_of(after)
+        record.argv, record.argv_size = <const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv)
+        self._make_room(most_written(&record))
+        out = json_written(self._buffer, &record)
         if out is NULL:
             return None
-        out = text_copied(literal(out, b',"truncated":null,"argv_missing":null,"errno":'), error)
-        out = text_copied(literal(out, b","), after)
-        if end is None:
-            out = literal(
-                out, b',"ended":null,"exit_code":null,"exit_signal":null,"duration_ns":null,"replaced_by":null}'
-            )
-        else:
-            out = end_written(out, <tuple>end, way)
-            if out is NULL:
-                return None
         text = ascii_text(out - self._buffer)
         memcpy(PyUnicode_1BYTE_DATA(text), self._buffer, out - self._buffer)
         return text
@@ -611,29 +697,6 @@ cdef class Lines:
                 raise MemoryError
             self._size = size
         return 0
-
-
-cdef char *end_written(char *out, tuple end, object way) except? NULL:
-    """Writes the fields of an end; `way` is the text of the first. Returns NULL if Python has to."""
-    cdef uint64_t[3] key
-    _, code, signal, duration_ns, replaced_by = end
-    out = text_copied(literal(out, b',"ended":'), way)
-    out = number_or_null(literal(out, b',"exit_code":'), code)
-    if out is not NULL:
-        out = number_or_null(literal(out, b',"exit_signal":'), signal)
-    if out is not NULL:
-        out = number_or_null(literal(out, b',"duration_ns":'), duration_ns)
-    if out is NULL:
-        return NULL
-    if replaced_by is None:
-        return literal(out, b',"replaced_by":null}')
-    if not isinstance(replaced_by, tuple) or PyTuple_GET_SIZE(replaced_by) != 3:
-        return NULL
-    boot, boot_ns, task = <tuple>replaced_by
-    if not as_key(boot, boot_ns, task, key):
-        return NULL
-    out = id_written(literal(out, b',"replaced_by":"'), key[0], key[1], key[2])
-    return literal(out, b'"}')
 
 
 cdef char *arguments_written(
@@ -667,16 +730,20 @@ cdef char *arguments_written(
     return literal(out, b'"')
 
 
-cdef char *word_written(char *out, const unsigned char *word, Py_ssize_t size, bint is_first) noexcept:
-    """Writes an argument as a word of a shell, within a text of JSON."""
+cdef inline bint is_bare(const unsigned char *word, Py_ssize_t size, bint is_first) noexcept:
+    """Says whether an argument needs no quotes in a shell."""
     cdef Py_ssize_t at
-    cdef bint is_bare = size > 0
     for at in range(size):
         # Without quotes a shell would set a variable and not run a program of this name.
         if STANDS[word[at]] != BARE or (is_first and word[at] == c"="):
-            is_bare = False
-            break
-    if is_bare:
+            return False
+    return size > 0
+
+
+cdef char *word_written(char *out, const unsigned char *word, Py_ssize_t size, bint is_first) noexcept:
+    """Writes an argument as a word of a shell, within a text of JSON."""
+    cdef Py_ssize_t at
+    if is_bare(word, size, is_first):
         return copied(out, <const char *>word, size)
     out = literal(out, b"'")
     for at in range(size):
@@ -684,6 +751,95 @@ cdef char *word_written(char *out, const unsigned char *word, Py_ssize_t size, b
             out = literal(out, b"'\\\"'\\\"'")
         else:
             out = quoted_byte(out, word[at])
+    return literal(out, b"'")
+
+
+cdef char *csv_written(char *out, Record *record, bint raw) noexcept:
+    """Writes a line of CSV, with its end: CsvLines.line. Returns NULL as json_written does."""
+    out = id_written(out, record.id[0], record.id[1], record.id[2])
+    out = literal(out, b",")
+    if record.has_parent:
+        out = id_written(out, record.parent[0], record.parent[1], record.parent[2])
+    out = time_written(literal(out, b","), record)
+    out = piece_copied(literal(out, b","), record.where)
+    out = number_written(literal(out, b","), record.pid)
+    out = number_written(literal(out, b","), record.tid)
+    out = maybe_written(literal(out, b","), record.ppid, b"")
+    out = piece_copied(literal(out, b","), record.before)
+    out = cells_written(literal(out, b","), record.argv, record.argv_size, record.argc, record.argv_bytes, raw)
+    if out is NULL:
+        return NULL
+    out = piece_copied(literal(out, b",,,"), record.error)  # after truncated and argv_missing
+    out = piece_copied(literal(out, b","), record.after)
+    out = piece_copied(literal(out, b","), record.way)
+    out = maybe_written(literal(out, b","), record.exit_code, b"")
+    out = maybe_written(literal(out, b","), record.exit_signal, b"")
+    out = maybe_written(literal(out, b","), record.duration_ns, b"")
+    out = literal(out, b",")
+    if record.is_replaced:
+        out = id_written(out, record.replaced_by[0], record.replaced_by[1], record.replaced_by[2])
+    return literal(out, b",\n")  # before argv_base64
+
+
+cdef char *cells_written(
+    char *out, const unsigned char *argv, Py_ssize_t size, uint64_t argc, uint64_t total, bint raw
+) noexcept:
+    """Writes the cells from `argv` to `command`. Returns NULL as arguments_written does."""
+    cdef Py_ssize_t at, start
+    cdef bint has_special = False
+    cdef unsigned char first
+    if argv[size - 1]:
+        return NULL
+    out = literal(out, b'"[""')
+    for at in range(size - 1):
+        if not argv[at]:
+            out = literal(out, b'"",""')
+        elif argv[at] == c'"':
+            has_special = True
+            out = literal(out, b'\\""')
+        elif argv[at] == c"\\":
+            out = literal(out, b"\\\\")
+        elif STANDS[argv[at]] == ODD:
+            return NULL
+        else:
+            # Quotes are put around an apostrophe.
+            has_special |= argv[at] == c"," or argv[at] == c"'"
+            out[0] = argv[at]
+            out += 1
+    out = number_written(literal(out, b'""]",'), argc)
+    out = number_written(literal(out, b","), total)
+    out = literal(out, b',"' if has_special else b",")
+    start = 0
+    for at in range(size):
+        if argv[at]:
+            continue
+        if start:
+            out = literal(out, b" ")
+            out = cell_word_written(out, argv + start, at - start, is_bare(argv + start, at - start, False))
+        else:
+            first = argv[0] if is_bare(argv, at, True) else c"'"
+            # A spreadsheet may run a cell that begins so.
+            if not raw and (first == c"=" or first == c"+" or first == c"-" or first == c"@" or first == c"'"):
+                out = literal(out, b"'")
+            out = cell_word_written(out, argv, at, is_bare(argv, at, True))
+        start = at + 1
+    return literal(out, b'"' if has_special else b"")
+
+
+cdef char *cell_word_written(char *out, const unsigned char *word, Py_ssize_t size, bint bare) noexcept:
+    """Writes an argument as a word of a shell, within a cell that has quotes if it needs them."""
+    cdef Py_ssize_t at
+    if bare:
+        return copied(out, <const char *>word, size)
+    out = literal(out, b"'")
+    for at in range(size):
+        if word[at] == c"'":
+            out = literal(out, b"'\"\"'\"\"'")
+        elif word[at] == c'"':
+            out = literal(out, b'""')
+        else:
+            out[0] = word[at]
+            out += 1
     return literal(out, b"'")
 
 
@@ -926,3 +1082,269 @@ def learn(texts, value):
     (<dict?>texts.known)[value] = number
     texts._text_bytes += PyBytes_GET_SIZE(value)
     return number
+
+
+cdef class Room:
+    """Bytes that grow."""
+
+    cdef char *_start
+    cdef Py_ssize_t _size, _used
+
+    def __dealloc__(self):
+        PyMem_Free(self._start)
+
+    cdef char *for_more(self, Py_ssize_t most) except NULL:
+        """Returns where the next bytes go, with room for `most`."""
+        cdef Py_ssize_t wanted
+        cdef char *start
+        if most < 0 or most > PY_SSIZE_T_MAX // 2 - self._used:
+            raise MemoryError
+        if self._used + most > self._size:
+            wanted = max(ROOM, self._used + most + self._used // 2)
+            start = <char *>PyMem_Realloc(self._start, wanted)
+            if start is NULL:
+                raise MemoryError
+            self._start, self._size = start, wanted
+        return self._start + self._used
+
+    cdef void written_to(self, const char *end) noexcept:
+        """Takes what was written; `end` is where it ends."""
+        self._used = end - self._start
+
+    cdef int add(self, bytes text) except -1:
+        cdef char *out = self.for_more(PyBytes_GET_SIZE(text))
+        self.written_to(copied(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)))
+        return 0
+
+    cdef bytes taken(self):
+        return PyBytes_FromStringAndSize(self._start, self._used)
+
+
+cdef class Page:
+    """What the rows of a page refer to, and the clock of the last of them."""
+
+    cdef dict clocks, launches, origins, lines, keys, ends
+    cdef object run_id, lost_ns
+    cdef bint has_clock
+    cdef uint64_t clock_id, boot
+    cdef long long offset_ns
+    cdef object clock_run
+    cdef tuple wheres
+    cdef bytes second
+    cdef uint64_t second_number
+
+    def __cinit__(self, known, recording):
+        self.clocks, self.launches, self.origins = known.clocks, known.launches, known.origins
+        self.lines, self.keys, self.ends = known.lines, known.keys, known.ends
+        self.run_id, self.lost_ns = recording
+        self.has_clock = False
+
+    cdef bint find_key(self, object number, uint64_t *key, bint *is_there) except -1:
+        """Sets `key` to the numbers of an exec's id, and whether it is known. Returns False if Python has to."""
+        cdef PyObject *found = NULL if number is None else PyDict_GetItemWithError(self.keys, number)
+        is_there[0] = found is not NULL
+        if found is NULL:
+            return True
+        numbers = <object>found
+        if not isinstance(numbers, tuple) or PyTuple_GET_SIZE(numbers) != 2:
+            return False
+        key[0] = self.boot
+        return as_number((<tuple>numbers)[0], key + 1) and as_number((<tuple>numbers)[1], key + 2) and has_id(key)
+
+
+cdef inline Piece bytes_piece(bytes text) noexcept:
+    cdef Piece piece
+    piece.start, piece.size = PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)
+    return piece
+
+
+cdef class Pages:
+    """Makes the lines of rows, CSV or JSON: for a row whose arguments are whole, and printable ASCII.
+
+    Texts are bytes, in an encoding that has ASCII in it.
+    """
+
+    cdef bint _is_json, _raw
+    cdef object _in_python, _make_shared, _make_clock, _make_second, _make_error
+    cdef dict _shared
+    cdef Py_ssize_t _shared_bytes, _most_shared
+    cdef uint64_t _failed
+    cdef bytes _exited, _signaled, _replaced, _running, _unknown, _nothing
+
+    def __cinit__(self, is_json, raw, failed, ways, nothing, shared, clock, second, error, in_python, most):
+        """`failed` is the number of Kind.FAILED. `ways` are the texts of exited, signaled, replaced, running, unknown.
+
+        `nothing` is the text of an unknown value. `shared` takes a launch and an origin, and returns the texts
+        before and after the arguments; `most` bytes of them are remembered. `clock` takes a rows.Clock, and
+        returns the number of its boot in exec ids, and the texts from host to kind, for each kind. `second`
+        returns the text of a second, `error` that of errno. `in_python` makes the line of any row.
+        """
+        self._is_json, self._raw, self._failed, self._nothing = is_json, raw, failed, nothing
+        self._exited, self._signaled, self._replaced, self._running, self._unknown = ways
+        self._make_shared, self._make_clock, self._make_second, self._make_error = shared, clock, second, error
+        self._in_python = in_python
+        self._shared, self._shared_bytes, self._most_shared = {}, 0, most
+
+    def text(self, rows, known, recording):
+        """Returns the lines of rows whose ids were looked up. Raises what `in_python` raises."""
+        cdef Room room = Room.__new__(Room)
+        cdef Page page = Page.__new__(Page, known, recording)
+        for row in rows:
+            if not self._add(room, page, row):
+                room.add(<bytes?>self._in_python(row, known, recording))
+        return room.taken()
+
+    cdef bint _add(self, Room room, Page page, object row) except -1:
+        """Adds the line of a row. Returns False if Python has to make it."""
+        cdef Record record
+        cdef uint64_t kind = 0, clock_id = 0
+        cdef PyObject *found
+        cdef bytes where, second, before, after, error, way, line
+        cdef char *out
+        if type(row) is not tuple or PyTuple_GET_SIZE(row) != ROW_ITEMS:
+            return False
+        (
+            number, time_ns, clock_number, kind_number, pid, tid, ppid, launch_id, origin_id, argv_id, errno, truncated,
+            parent_id, duration_ns, status, replaced_by,
+        ) = <tuple>row
+        if truncated is not None:
+            return False
+        if not (
+            as_number(time_ns, &record.time_ns) and as_number(clock_number, &clock_id) and as_number(kind_number, &kind)
+            and as_number(pid, &record.pid) and as_maybe(ppid, &record.ppid)
+        ):
+            return False
+        record.tid = record.pid
+        if tid is not None and not as_number(tid, &record.tid):
+            return False
+        found = PyDict_GetItemWithError(page.lines, argv_id)
+        if found is NULL or not PyBytes_CheckExact(<object>found):
+            return False
+        line = <bytes>found
+        if not 0 < PyBytes_GET_SIZE(line) <= MOST_ARGV:
+            return False
+        # Functions in Python are called from here on until for_more, and none after that. The texts that they
+        # return are kept by the names here, until the line is written.
+        if not (page.has_clock and page.clock_id == clock_id) and not self._set_clock(page, clock_number, clock_id):
+            return False
+        if kind >= <uint64_t>PyTuple_GET_SIZE(page.wheres):
+            return False
+        where = <bytes?>page.wheres[<Py_ssize_t>kind]
+        texts = self._shared_texts(page, launch_id, origin_id)
+        if texts is None:
+            return False
+        before, after = <tuple?>texts
+        if page.second is None or page.second_number != record.time_ns // NANOSECONDS:
+            page.second = <bytes?>self._make_second(record.time_ns // NANOSECONDS)
+            page.second_number = record.time_ns // NANOSECONDS
+        second = page.second
+        error = self._nothing if errno is None else <bytes?>self._make_error(errno)
+        # It cannot overflow: the time is not negative, and the offset not later.
+        if page.offset_ns > <long long>record.time_ns:
+            return False
+        record.id[0], record.id[1] = page.boot, record.time_ns - <uint64_t>page.offset_ns
+        record.id[2] = record.tid if kind == self._failed else record.pid
+        if not has_id(record.id):
+            return False
+        if not page.find_key(parent_id, record.parent, &record.has_parent):
+            return False
+        if duration_ns is None:
+            found = PyDict_GetItemWithError(page.ends, number)
+            if found is not NULL:
+                duration_ns, status, replaced_by = <object>found
+        record.exit_code.is_known = record.exit_signal.is_known = record.is_replaced = False
+        if not as_maybe(duration_ns, &record.duration_ns):
+            return False
+        if duration_ns is not None:
+            if status is None:
+                way = self._replaced
+                if not page.find_key(replaced_by, record.replaced_by, &record.is_replaced):
+                    return False
+            elif not as_number(status, &record.exit_signal.value):
+                return False
+            else:
+                record.exit_code.value = record.exit_signal.value >> STATUS_SHIFT
+                record.exit_signal.value &= SIGNAL
+                record.exit_signal.is_known = record.exit_signal.value != 0
+                record.exit_code.is_known = not record.exit_signal.is_known
+                way = self._signaled if record.exit_signal.is_known else self._exited
+        elif kind == self._failed:
+            way = self._nothing
+        elif page.clock_run == page.run_id and time_ns >= page.lost_ns:
+            way = self._running
+        else:
+            way = self._unknown
+        record.second, record.where, record.error, record.way = (
+            bytes_piece(second), bytes_piece(where), bytes_piece(error), bytes_piece(way)
+        )
+        record.before, record.after = bytes_piece(before), bytes_piece(after)
+        record.argv, record.argv_size = <const unsigned char *>PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line)
+        record.argc, record.argv_bytes = count_of_nuls(record.argv, record.argv_size), record.argv_size
+        out = room.for_more(most_written(&record))
+        if self._is_json:
+            out = json_written(out, &record)
+            if out is not NULL:
+                out = literal(out, b"\n")
+        else:
+            out = csv_written(out, &record, self._raw)
+        if out is NULL:
+            return False
+        room.written_to(out)
+        return True
+
+    cdef bint _set_clock(self, Page page, object number, uint64_t clock_id) except -1:
+        cdef PyObject *found = PyDict_GetItemWithError(page.clocks, number)
+        cdef int overflow = 0
+        if found is NULL:
+            return False
+        clock = <object>found
+        if not isinstance(clock, tuple) or PyTuple_GET_SIZE(clock) != 4:
+            return False
+        offset_ns, run, _, _ = <tuple>clock
+        if not PyLong_CheckExact(offset_ns):
+            return False
+        page.has_clock = False
+        page.offset_ns = PyLong_AsLongLongAndOverflow(offset_ns, &overflow)
+        prefix, wheres = <tuple?>self._make_clock(clock)
+        if overflow or not as_number(prefix, &page.boot):
+            return False
+        page.clock_run, page.wheres, page.clock_id = run, <tuple?>wheres, clock_id
+        page.has_clock = True
+        return True
+
+    cdef object _shared_texts(self, Page page, object launch_id, object origin_id):
+        """Returns two texts; None if the launch or the origin is not known."""
+        cdef PyObject *launch
+        cdef PyObject *origin
+        cdef PyObject *known
+        cdef Py_ssize_t size
+        both = (launch_id, origin_id)
+        known = PyDict_GetItemWithError(self._shared, both)
+        if known is not NULL:
+            return <object>known
+        launch = PyDict_GetItemWithError(page.launches, launch_id)
+        origin = PyDict_GetItemWithError(page.origins, origin_id)
+        if launch is NULL or origin is NULL:
+            return None
+        texts = self._make_shared(<object>launch, <object>origin)
+        before, after = <tuple?>texts
+        size = PyBytes_GET_SIZE(<bytes?>before) + PyBytes_GET_SIZE(<bytes?>after) + SHARED_BYTES_EACH
+        # A user may make many launches, with five paths of 4 KB each.
+        if self._shared_bytes > self._most_shared:
+            self._shared, self._shared_bytes = {}, 0
+        self._shared[both] = texts
+        self._shared_bytes += size
+        return texts
+
+
+cdef uint64_t count_of_nuls(const unsigned char *argv, Py_ssize_t size) noexcept:
+    cdef uint64_t count = 0
+    cdef const unsigned char *at = argv
+    cdef const unsigned char *end = argv + size
+    while at < end:
+        at = <const unsigned char *>memchr(at, 0, end - at)
+        if at is NULL:
+            break
+        count += 1
+        at += 1
+    return count

@@ -92,6 +92,14 @@ class CsvLines:
             f"{'' if errno is None else errno_name(errno)},{after},{NO_END if end is None else _end(end)},{encoded}"
         )
 
+    def word(self, word: str | None) -> str:
+        """Returns the cell of a plain word, such as how an exec ended."""
+        return word or ""
+
+    def error(self, errno: int) -> str:
+        """Returns the cell of an error."""
+        return errno_name(errno)
+
     def cells(self, values: Iterable[object]) -> str:
         """Returns a line of other values, without a line end."""
         return ",".join(self._text(None if value is None else str(value)) for value in values)

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from execaudit.output.csv_lines import HEADER
-from execaudit.output.csv_pages import CsvPages
 from execaudit.output.format import Format
-from execaudit.output.json_lines import jsonl
+from execaudit.output.pages import Pages
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
@@ -44,7 +43,7 @@ def blocks(  # noqa: PLR0913  # each argument is one part of a request
     """
     if fmt is Format.CSV:
         yield Block(0, f"{HEADER}\n".encode(encoding))
-    maker = _Maker(fmt, raw=raw, encoding=encoding)
+    maker = Pages(fmt, raw=raw, encoding=encoding)
     after = None
     # One connection looks up the descendants or the command lines of a filter, so children would not help.
     if not (wanted.reverse or wanted.under or wanted.args):
@@ -56,30 +55,15 @@ def blocks(  # noqa: PLR0913  # each argument is one part of a request
                 return
             after = spans[-1].high
     for page in find.pages(connection, wanted, after=after, keys=maker.keys):
-        yield maker.block(page)
+        yield _block(page, maker)
 
 
-class _Maker:
-    """Makes the text of pages."""
-
-    def __init__(self, fmt: Format, *, raw: bool, encoding: str) -> None:
-        self.keys = fmt is Format.CSV
-        """Of relatives, the keys are enough: no events are made."""
-        self._csv = CsvPages(raw=raw) if fmt is Format.CSV else None
-        self._encoding = encoding
-
-    def block(self, page: Page) -> Block:
-        """Returns the lines of a page. Raises DamagedStoreError for an exec that makes no sense."""
-        if self._csv is None:
-            text = "".join(jsonl(found.event for found in find.found_of(page)))
-        else:
-            with find.making_sense(page):
-                text = self._csv.text(*page)
-        return Block(len(page.rows), text.encode(self._encoding, "backslashreplace"))
+def _block(page: Page, maker: Pages) -> Block:
+    return Block(len(page.rows), maker.encoded(page))
 
 
 def _side_by_side(
-    path: Path, wanted: Filter, spans: Sequence[Span], maker: _Maker, children: int
+    path: Path, wanted: Filter, spans: Sequence[Span], maker: Pages, children: int
 ) -> Iterator[Block]:
     """Divides spans into parts, and yields their text in order. N children make every N-th part each."""
 
@@ -89,7 +73,7 @@ def _side_by_side(
             connection.execute(_CACHE)
             reader = find.PartReader(connection, wanted, keys=maker.keys)
             for part in parts:
-                yield map(maker.block, reader.pages(part))
+                yield (_block(page, maker) for page in reader.pages(part))
 
     dense = replace(wanted, since_ns=None, until_ns=None, limit=None) == Filter()
     width = _PART if dense else _SPARSE_PART

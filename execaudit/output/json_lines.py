@@ -53,15 +53,16 @@ class JsonLines:
     def __init__(self, remembered: int = _REMEMBERED, *, arguments: bool = False) -> None:
         """Remembers so many texts of each kind; with `arguments`, those of short command lines too."""
         shared = SharedFields(_member_of, remembered)
-        self._around = shared.around
+        self.around = shared.around
         self._id = lru_cache(remembered)(encode_id)
         """Many execs share a parent, and to make an id is slow."""
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
+        self.where, self.word, self.error = _where, _word, _error
         self.line: Callable[[ExecEvent], str] = self._line
         """Returns the record of one exec: ASCII without control characters, without a line end."""
         if native.fast is not None:
             lines = native.fast.Lines(
-                ExecEvent, Kind.FAILED, {how: quoted(how.value) for how in Ended}, self._around, _where, utc_second,
+                ExecEvent, Kind.FAILED, {how: quoted(how.value) for how in Ended}, self.around, _where, utc_second,
                 boot_prefix, _error, self._line, remembered,
             )  # fmt: skip
             self.line = lines.line
@@ -73,7 +74,7 @@ class JsonLines:
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
             launch, origin, parent, _, end, _,
         ) = event  # fmt: skip
-        before, after = self._around(launch, origin)
+        before, after = self.around(launch, origin)
         # A long command line rarely comes twice.
         arguments = self._arguments if len(argv) <= _SHORT else _arguments
         words, command, missing, encoded = arguments(argv, holes)
@@ -84,7 +85,7 @@ class JsonLines:
             f'"argv":{words},"argc":{"null" if argc is None else argc},'
             f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
             f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
-            f'"errno":{_error(errno)},'
+            f'"errno":{"null" if errno is None else _error(errno)},'
             f"{after},{_NO_END if end is None else _end(end)}{encoded}}}"
         )
 
@@ -93,8 +94,8 @@ def _word(value: str | None) -> str:
     return "null" if value is None else quoted(value)
 
 
-def _error(errno: int | None) -> str:
-    return "null" if errno is None else quoted(errno_name(errno))
+def _error(errno: int) -> str:
+    return quoted(errno_name(errno))
 
 
 def _number(value: int | None) -> str:

@@ -169,6 +169,19 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
     return _new(Found, (number, event, None if parent is None else parent_id))
 
 
+def to_event(row: Sequence[Any], known: Known, recording: Recording) -> ExecEvent:
+    """Returns the same exec's event where of relatives no more is known than their keys.
+
+    So it does not know whether it replaced its parent, which is no part of the record.
+    """
+    later = known.ends.get(row[0])
+    keys = {number: known.keys.get(number) for number in (row[12], row[15], later and later[2])}
+    known.relatives = {
+        number: Relative(*key, None) for number, key in keys.items() if number is not None and key is not None
+    }
+    return to_found(row, known, recording).event
+
+
 def to_launch(row: Sequence[Any]) -> Launch:
     """Returns what is in a row of LAUNCHES, without its number."""
     return _new(Launch, _decoded(row, _LAUNCH_DECODED))

@@ -93,7 +93,7 @@ def _lines(**others: Callable[..., object]) -> Any:  # noqa: ANN401  # the compi
     """Returns what makes lines, and calls some other functions than usual."""
     lines = JsonLines()
     called: dict[str, Any] = {
-        "shared": lines._around,
+        "shared": lines.around,
         "where": _where,
         "second": utc_second,
         "error": str,
@@ -107,7 +107,7 @@ def _lines(**others: Callable[..., object]) -> Any:  # noqa: ANN401  # the compi
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [("shared", JsonLines()._around), ("where", _where), ("second", utc_second), ("error", str)],
+    [("shared", JsonLines().around), ("where", _where), ("second", utc_second), ("error", str)],
 )
 def test_a_line_that_is_made_meanwhile_changes_no_other(name: str, function: Callable[..., object]) -> None:
     """As by another thread: while a function in Python runs, any thread may."""
@@ -146,7 +146,7 @@ def test_records_that_go_away_are_not_read() -> None:
     assert [kept[0][:8]] == [event.boot_ns.to_bytes(8, "little") for event in events]
 
 
-@pytest.mark.parametrize("made", ["Decoder", "Lines", "Numbers"])
+@pytest.mark.parametrize("made", ["Decoder", "Lines", "Numbers", "Pages"])
 def test_nothing_is_half_made(made: str) -> None:
     """Its methods take for granted what the constructor sets."""
     kind = getattr(fast, made)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from execaudit.enums import Kind
 from execaudit.errors import DamagedStoreError
-from execaudit.output import csv_lines, csv_pages, export, json_lines
+from execaudit.output import csv_lines, csv_pages, export, json_lines, pages
 from execaudit.output.format import Format
 from execaudit.query import find, lookups
 from execaudit.query.connection import open_history
@@ -139,7 +139,7 @@ def test_two_processes_share_a_large_answer(history: Path, monkeypatch: pytest.M
     monkeypatch.setattr(export, "_LARGE", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
     monkeypatch.setattr(export, "_PART", 7)
-    monkeypatch.setattr(csv_pages.CsvPages, "text", lambda *_args, **_options: f"{os.getpid()}\n")
+    monkeypatch.setattr(pages.Pages, "encoded", lambda *_args: b"%d\n" % os.getpid())
     with open_history(history) as connection:
         blocks = export.blocks(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
         pids = {block.text for block in blocks if block.items}
