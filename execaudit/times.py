@@ -14,7 +14,7 @@ from execaudit.event import Nanoseconds
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-_SECOND = 1_000_000_000
+_SECOND, _DAY_SECONDS = 1_000_000_000, 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = 2**63 - 1  # the largest SQL INTEGER: in the year 2262
 _UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -90,7 +90,14 @@ def zone_text(time_ns: int, zone: tzinfo | None) -> str:
 @lru_cache(maxsize=256)
 def utc_second(second: int) -> str:
     """Returns the beginning of a moment's text, from seconds since 1970: `2026-11-22T14:05:07.`."""
-    return f"{(_EPOCH + timedelta(seconds=second)):%Y-%m-%dT%H:%M:%S}."
+    # The day is formatted once: a busy minute is in many seconds.
+    day, rest = divmod(second, _DAY_SECONDS)
+    return f"{_utc_day(day)}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}."
+
+
+@lru_cache(maxsize=16)
+def _utc_day(day: int) -> str:
+    return f"{(_EPOCH + timedelta(days=day)):%Y-%m-%d}"
 
 
 def _moment(text: str, now: datetime, *, fold: int) -> int | None:

@@ -164,6 +164,9 @@ cdef enum:
     # What a page is written to at first; what two remembered texts take beside their bytes.
     ROOM = 1024 * 1024
     SHARED_BYTES_EACH = 300
+    # Of each field of them, so many short texts are remembered too.
+    MOST_VALUES = 2048
+    LONGEST_VALUE = 256
 
 
 cdef inline void put(object tuple_, Py_ssize_t at, object value):
@@ -1158,6 +1161,45 @@ cdef inline Piece bytes_piece(bytes text) noexcept:
     return piece
 
 
+cdef class Field:
+    """A field of a launch, or of an origin."""
+
+    cdef bint of_origin
+    cdef Py_ssize_t at
+    cdef object make
+    cdef dict known
+
+    cdef bytes text(self, tuple launch, tuple origin):
+        cdef PyObject *found
+        value = origin[self.at] if self.of_origin else launch[self.at]
+        found = PyDict_GetItemWithError(self.known, value)
+        if found is not NULL:
+            return <bytes>found
+        made = <bytes?>self.make(value)
+        if PyBytes_GET_SIZE(made) <= LONGEST_VALUE:
+            if len(self.known) >= MOST_VALUES:
+                self.known.clear()
+            self.known[value] = made
+        return made
+
+
+cdef list fields_of(given):
+    cdef list fields = []
+    cdef Field field
+    for of_origin, at, make in given:
+        field = Field.__new__(Field)
+        field.of_origin, field.at, field.make, field.known = of_origin, at, make, {}
+        fields.append(field)
+    return fields
+
+
+cdef bytes joined(list fields, tuple launch, tuple origin):
+    cdef list texts = []
+    for field in fields:
+        texts.append((<Field>field).text(launch, origin))
+    return b",".join(texts)
+
+
 cdef class Pages:
     """Makes the lines of rows, CSV or JSON: for a row whose arguments are whole, and printable ASCII.
 
@@ -1165,23 +1207,26 @@ cdef class Pages:
     """
 
     cdef bint _is_json, _raw
-    cdef object _in_python, _make_shared, _make_clock, _make_second, _make_error
+    cdef object _in_python, _make_clock, _make_second, _make_error
+    cdef list _before, _after
     cdef dict _shared
     cdef Py_ssize_t _shared_bytes, _most_shared
     cdef uint64_t _failed
     cdef bytes _exited, _signaled, _replaced, _running, _unknown, _nothing
 
-    def __cinit__(self, is_json, raw, failed, ways, nothing, shared, clock, second, error, in_python, most):
+    def __cinit__(self, is_json, raw, failed, ways, nothing, before, after, clock, second, error, in_python, most):
         """`failed` is the number of Kind.FAILED. `ways` are the texts of exited, signaled, replaced, running, unknown.
 
-        `nothing` is the text of an unknown value. `shared` takes a launch and an origin, and returns the texts
-        before and after the arguments; `most` bytes of them are remembered. `clock` takes a rows.Clock, and
+        `nothing` is the text of an unknown value. `before` and `after` are the fields of launches and origins
+        before and after the arguments, in order: whether it is of the origin, its place there, and what makes
+        the text of its value. `most` bytes of these texts are remembered. `clock` takes a rows.Clock, and
         returns the number of its boot in exec ids, and the texts from host to kind, for each kind. `second`
         returns the text of a second, `error` that of errno. `in_python` makes the line of any row.
         """
         self._is_json, self._raw, self._failed, self._nothing = is_json, raw, failed, nothing
         self._exited, self._signaled, self._replaced, self._running, self._unknown = ways
-        self._make_shared, self._make_clock, self._make_second, self._make_error = shared, clock, second, error
+        self._before, self._after = fields_of(before), fields_of(after)
+        self._make_clock, self._make_second, self._make_error = clock, second, error
         self._in_python = in_python
         self._shared, self._shared_bytes, self._most_shared = {}, 0, most
 
@@ -1318,6 +1363,7 @@ cdef class Pages:
         cdef PyObject *origin
         cdef PyObject *known
         cdef Py_ssize_t size
+        cdef bytes before, after
         both = (launch_id, origin_id)
         known = PyDict_GetItemWithError(self._shared, both)
         if known is not NULL:
@@ -1326,9 +1372,13 @@ cdef class Pages:
         origin = PyDict_GetItemWithError(page.origins, origin_id)
         if launch is NULL or origin is NULL:
             return None
-        texts = self._make_shared(<object>launch, <object>origin)
-        before, after = <tuple?>texts
-        size = PyBytes_GET_SIZE(<bytes?>before) + PyBytes_GET_SIZE(<bytes?>after) + SHARED_BYTES_EACH
+        its_launch, its_origin = <object>launch, <object>origin
+        if not isinstance(its_launch, tuple) or not isinstance(its_origin, tuple):
+            raise TypeError("no tuple")
+        before = joined(self._before, <tuple>its_launch, <tuple>its_origin)
+        after = joined(self._after, <tuple>its_launch, <tuple>its_origin)
+        texts = (before, after)
+        size = PyBytes_GET_SIZE(before) + PyBytes_GET_SIZE(after) + SHARED_BYTES_EACH
         # A user may make many launches, with five paths of 4 KB each.
         if self._shared_bytes > self._most_shared:
             self._shared, self._shared_bytes = {}, 0

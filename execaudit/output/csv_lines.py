@@ -72,7 +72,7 @@ class CsvLines:
         self._raw = raw
         self._where = lru_cache(_REMEMBERED)(self.where)
         self._id = lru_cache(_REMEMBERED)(encode_id)
-        self.around = SharedFields(self._cell_of, _REMEMBERED).around
+        self.around = SharedFields(self.text_of, _REMEMBERED).around
         self._arguments = lru_cache(_REMEMBERED)(self.arguments)
 
     def line(self, event: ExecEvent) -> str:
@@ -115,7 +115,7 @@ class CsvLines:
         shown = printable(text)
         return _quoted("'" + shown if shown.startswith(_FORMULA) else shown)
 
-    def _cell_of(self, field: Field) -> Callable[[Any], str]:
+    def text_of(self, field: Field) -> Callable[[Any], str]:
         """Returns what makes the cell of a field, from its value in the event."""
         show, is_number, text = record.shown_by(field), field.type is Type.NUMBER, self._text
 

@@ -57,7 +57,7 @@ class JsonLines:
         self._id = lru_cache(remembered)(encode_id)
         """Many execs share a parent, and to make an id is slow."""
         self._arguments = lru_cache(remembered)(_arguments) if arguments else _arguments
-        self.where, self.word, self.error = _where, _word, _error
+        self.where, self.word, self.error, self.text_of = _where, _word, _error, _member_of
         self.line: Callable[[ExecEvent], str] = self._line
         """Returns the record of one exec: ASCII without control characters, without a line end."""
         if native.fast is not None:

@@ -10,6 +10,8 @@ from execaudit import native
 from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Ended, Kind
 from execaudit.exec_id import boot_prefix
+from execaudit.fields import Part
+from execaudit.output import shared_fields
 from execaudit.output.csv_lines import CsvLines
 from execaudit.output.csv_pages import CsvPages
 from execaudit.output.format import Format
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from execaudit.event import ExecEvent
-    from execaudit.fields import Launch, Origin
+    from execaudit.fields import Field
     from execaudit.native.fast import Pages as CompiledPages
     from execaudit.query.find import Page
     from execaudit.query.rows import Clock, Known, Recording
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
         @property
         def line(self) -> Callable[[ExecEvent], str]: ...
-        def around(self, launch: Launch, origin: Origin) -> tuple[str, str]: ...
+        def text_of(self, field: Field) -> Callable[[Any], str]: ...
         def where(self, host: str, boot_id: str, kind: Kind) -> str: ...
         def word(self, word: str | None) -> str: ...
         def error(self, errno: int) -> str: ...
@@ -55,7 +57,7 @@ class Pages:
         self._encoding = encoding
         self._compiled: CompiledPages | None = None
         if native.fast is not None and codecs.lookup(encoding).name in _ENCODINGS:
-            lines = CsvLines(raw=raw) if fmt is Format.CSV else JsonLines(_REMEMBERED)
+            lines = CsvLines(raw=raw) if fmt is Format.CSV else JsonLines(_REMEMBERED, arguments=True)
             self._compiled = _compiled(native.fast, lines, raw=raw, encoding=encoding)
         self.keys = fmt is Format.CSV or self._compiled is not None
         """Of relatives, the keys are enough: no events are made."""
@@ -89,9 +91,9 @@ def _compiled(fast: native.Compiled, lines: _Lines, *, raw: bool, encoding: str)
     def encode(text: str) -> bytes:
         return text.encode(encoding, "backslashreplace")
 
-    def shared(launch: Launch, origin: Origin) -> tuple[bytes, bytes]:
-        before, after = lines.around(launch, origin)
-        return encode(before), encode(after)
+    def field(its: Field) -> tuple[bool, int, Callable[[Any], bytes]]:
+        text = lines.text_of(its)
+        return its.part is Part.ORIGIN, shared_fields.place_of(its), lambda value: encode(text(value))
 
     @lru_cache(_MOST_CLOCKS)
     def clock(its: Clock) -> tuple[int, tuple[bytes, ...]]:
@@ -107,8 +109,9 @@ def _compiled(fast: native.Compiled, lines: _Lines, *, raw: bool, encoding: str)
     def in_python(row: tuple[Any, ...], known: Known, recording: Recording) -> bytes:
         return encode(f"{lines.line(to_event(row, known, recording))}\n")
 
+    before, after = ([field(each) for each in each_] for each_ in (shared_fields.BEFORE, shared_fields.AFTER))
     ways = [encode(lines.word(how.value)) for how in _WAYS]
     return fast.Pages(
         isinstance(lines, JsonLines), raw, KINDS.index(Kind.FAILED), ways, encode(lines.word(None)),
-        shared, clock, second, error, in_python, _SHARED_BYTES,
+        before, after, clock, second, error, in_python, _SHARED_BYTES,
     )  # fmt: skip

@@ -41,10 +41,12 @@ def _in_order(fields: Iterable[Field]) -> Callable[[_Texts], _Texts]:
 # In a record, all of them but cgroup and container_id are before the arguments.
 _SHARED = [field for field in FIELDS if field.part in (Part.LAUNCH, Part.ORIGIN)]
 _ARGV_AT = next(number for number, field in enumerate(FIELDS) if field.part is Part.ARGUMENTS)
-_before_arguments = _in_order(field for field in _SHARED if field in FIELDS[:_ARGV_AT])
-"""Takes the texts of a launch and an origin. Returns those of the fields before argv, in order."""
-_after_arguments = _in_order(field for field in _SHARED if field in FIELDS[_ARGV_AT:])
-"""The same for the fields after errno."""
+BEFORE = [field for field in _SHARED if field in FIELDS[:_ARGV_AT]]
+"""The fields before argv, in order."""
+AFTER = [field for field in _SHARED if field in FIELDS[_ARGV_AT:]]
+"""The fields after errno."""
+# They take the texts of a launch and an origin, and return those of these fields.
+_before_arguments, _after_arguments = _in_order(BEFORE), _in_order(AFTER)
 
 
 class Remembered(dict[object, tuple[str, ...]]):
@@ -72,7 +74,7 @@ class SharedFields:
     def __init__(self, text_of: Callable[[Field], _Text], remembered: int) -> None:
         """`text_of` returns what makes the text of a field of its value; so many of each are remembered."""
         launch_runs, origin_runs = (
-            [[(_index(field), text_of(field)) for field in run] for run in runs]
+            [[(place_of(field), text_of(field)) for field in run] for run in runs]
             for runs in (_LAUNCH_RUNS, _ORIGIN_RUNS)
         )
         self.launches = Remembered(lambda launch: _texts(launch, launch_runs), remembered)
@@ -88,7 +90,7 @@ class SharedFields:
         return ",".join(_before_arguments(runs)), ",".join(_after_arguments(runs))
 
 
-def _index(field: Field) -> int:
+def place_of(field: Field) -> int:
     """Returns the place of a field in its launch or origin."""
     return (Launch if field.part is Part.LAUNCH else Origin)._fields.index(field.source)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
@@ -24,7 +25,7 @@ from execaudit.fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from execaudit.fields import Field
 
@@ -182,39 +183,40 @@ def to_event(row: Sequence[Any], known: Known, recording: Recording) -> ExecEven
     return to_found(row, known, recording).event
 
 
-def to_launch(row: Sequence[Any]) -> Launch:
-    """Returns what is in a row of LAUNCHES, without its number."""
-    return _new(Launch, _decoded(row, _LAUNCH_DECODED))
+class Shared:
+    """The launches, or the origins: their rows, in which some columns have numbers of values."""
+
+    def __init__(self, table: str, kind: type[Launch | Origin], fields: Sequence[Field]) -> None:
+        columns = ", ".join(column_of(field) for field in fields)
+        self.sql = f"SELECT id, {columns} FROM {table} WHERE id {_GIVEN}"  # noqa: S608  # ours
+        self.dictionaries = [dictionary_of(field) for field in fields]
+        """The dictionary of each column, without that of the id."""
+        self._kind = kind
+        self._decoders = [_DECODED.get(field.form) for field in fields]
+
+    def made(
+        self, columns: Iterable[Sequence[Any]], values: Mapping[str, Mapping[int, object]]
+    ) -> Iterator[Any]:
+        """Yields what is in rows, of which these are the columns. `values` has those of the dictionaries."""
+        shown: list[Iterable[Any]] = []
+        for column, dictionary, decode in zip(columns, self.dictionaries, self._decoders, strict=True):
+            if dictionary is not None:
+                shown.append(map(values[dictionary].get, column))
+            elif decode is not None:
+                shown.append([value if value is None else decode(value) for value in column])
+            else:
+                shown.append(column)
+        return map(_new, repeat(self._kind), zip(*shown, strict=True))
 
 
-def to_origin(row: Sequence[Any]) -> Origin:
-    """Returns what is in a row of ORIGINS, without its number."""
-    return _new(Origin, _decoded(row, _ORIGIN_DECODED))
-
-
-def _decoded(row: Sequence[Any], decoders: Sequence[Callable[[Any], object] | None]) -> list[Any]:
-    return [
-        value if value is None or decode is None else decode(value)
-        for value, decode in zip(row, decoders, strict=True)
-    ]
-
-
-def _selected(table: str, fields: Sequence[Field]) -> str:
-    """Returns the statement for the id and the values of some rows of a table."""
-    columns, joined = ["l.id"], ""
-    for field in fields:
-        column, dictionary = column_of(field), dictionary_of(field)
-        if dictionary is None:
-            columns.append(f"l.{column}")
-        else:
-            columns.append(f"{field.name}.v")
-            joined += f" LEFT JOIN {dictionary} AS {field.name} ON {field.name}.id = l.{column}"
-    return f"SELECT {', '.join(columns)} FROM {table} AS l{joined} WHERE l.id {_GIVEN}"  # noqa: S608  # ours
+def to_name(raw: bytes) -> str:
+    """Returns a value of the dictionary `user`."""
+    return exact(raw)
 
 
 # Each for some numbers, as JSON.
 _GIVEN = "IN (SELECT value FROM json_each(:numbers))"
-LAUNCHES, ORIGINS = _selected("launch", LAUNCH_FIELDS), _selected("origin", ORIGIN_FIELDS)
+VALUES = {name: f"SELECT id, v FROM {name} WHERE id {_GIVEN}" for name in ("user", "comm", "path")}  # noqa: S608  # ours
 CLOCKS = (
     "SELECT k.id, k.offset_ns, k.run_id, r.host, r.boot_id FROM clock AS k JOIN run AS r ON r.id = k.run_id"  # noqa: S608  # ours
     f" WHERE k.id {_GIVEN}"
@@ -234,14 +236,11 @@ _RUNNING, _UNKNOWN = End(Ended.RUNNING), End(Ended.UNKNOWN)
 # Looked up, because an IntFlag is dear to make.
 _GAINED = [Gained(bits) for bits in range(8)]
 _DECODED: dict[Form, Callable[[Any], object]] = {
-    Form.NAME: exact,
     Form.UNSIGNED_64: unsigned,
     Form.GAINED: _GAINED.__getitem__,
 }
 """Turns the value in the database into the value in the event, where the two differ."""
-_LAUNCH_DECODED, _ORIGIN_DECODED = (
-    [_DECODED.get(field.form) for field in fields] for fields in (LAUNCH_FIELDS, ORIGIN_FIELDS)
-)
+LAUNCHES, ORIGINS = Shared("launch", Launch, LAUNCH_FIELDS), Shared("origin", Origin, ORIGIN_FIELDS)
 # wait(2): the signal, with 0x80 for a core dump, below the exit status.
 _SIGNAL, _STATUS_SHIFT = 0x7F, 8
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from execaudit import native
 from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Kind
-from execaudit.fields import UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
+from execaudit.fields import UNKNOWN_ORIGIN
 from execaudit.output import pages
 from execaudit.output.csv_lines import CsvLines
 from execaudit.output.csv_pages import CsvPages
@@ -189,7 +189,7 @@ def test_the_lines_of_long_arguments_are_the_same(fmt: Format, raw: bool) -> Non
 @pytest.mark.parametrize(
     "bad", [None, 1, "text", (), ("a", "b"), (b"a",), [b"a", b"b"], (b"a", None)], ids=repr
 )
-@pytest.mark.parametrize("name", ["shared", "clock", "second", "error", "in_python"])
+@pytest.mark.parametrize("name", ["field", "clock", "second", "error", "in_python"])
 def test_what_a_function_returns_is_looked_at(name: str, bad: object) -> None:
     """Of another type it is an error, or Python makes the line."""
     try:
@@ -208,7 +208,7 @@ def _known() -> Known:
 
 
 _USUAL: dict[str, Callable[..., object]] = {
-    "shared": lambda *_: (b"<", b">"),
+    "field": lambda value: b"<%d>" % (value is None),
     "clock": lambda _: (1, (b"a", b"b", b"c")),
     "second": lambda number: b"%d." % number,
     "error": lambda number: b"E%d" % number,
@@ -218,9 +218,17 @@ _USUAL: dict[str, Callable[..., object]] = {
 
 def _of(**others: Callable[..., object]) -> Any:  # noqa: ANN401  # the compiled class
     called: dict[str, Any] = {**_USUAL, **others}
+    field = called.pop("field")
+    called |= {"before": [(False, 0, field), (True, 1, field)], "after": [(False, 17, field)]}
     ways = [b"exited", b"signaled", b"replaced", b"running", b"unknown"]
     return fast.Pages(
-        is_json=False, raw=False, failed=KINDS.index(Kind.FAILED), ways=ways, nothing=b"", most=100, **called
+        is_json=False,
+        raw=False,
+        failed=KINDS.index(Kind.FAILED),
+        ways=ways,
+        nothing=b"",
+        most=100,
+        **called,
     )
 
 
@@ -248,21 +256,32 @@ def test_what_happens_meanwhile_changes_no_line(name: str, empties: bool) -> Non
 
 
 def test_texts_that_are_remembered_are_few() -> None:
-    """A user who makes many launches does not fill the memory: all are forgotten when they are too large."""
+    """A user who makes many launches, or with long paths, does not fill the memory."""
     calls: list[object] = []
 
-    def shared(launch: object, _origin: object) -> tuple[bytes, bytes]:
-        calls.append(launch)
-        return b"x" * 60, b""
+    def field(value: object) -> bytes:
+        calls.append(value)
+        return b"x" * (257 if value == b"long" else 30)
 
     known = _known()
-    known.launches.update(dict.fromkeys(range(10), UNKNOWN_LAUNCH))
     known.origins[None] = UNKNOWN_ORIGIN
-    made = _of(shared=shared)  # 100 bytes
-    for _ in range(3):
-        made.text([row_of(1, launch=number) for number in (1, 1, 2, 2)], known, Recording(None, 0))
+    values: list[Any] = [*range(2049), b"long"]
+    known.launches = {number: EVENT.launch._replace(uid=value) for number, value in enumerate(values)}
+    made = _of(field=field)
 
-    assert len(calls) == 6
+    def called(*launches: int) -> int:
+        calls.clear()
+        made.text([row_of(1, launch=number) for number in launches], known, Recording(None, 0))
+        return len(calls)
+
+    assert called(0, 0) == 3
+    assert called(1, 1) == 1  # of 100 bytes no other is remembered, but fields are
+    assert called(0, 0) == 0
+    assert called(2049, 2049) == 1
+    assert called(0, 2049) == 1  # a long one is not
+    assert called(*range(2049)) == 2049 - 2
+    assert called(2048) == 0
+    assert called(0) == 1
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "ascii", "utf-8", "latin-1", "UTF8", "cp037"])

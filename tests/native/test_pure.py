@@ -13,6 +13,7 @@ FILES = (
     "tests/capture/test_assembler.py",
     "tests/capture/test_assembler_facts.py",
     "tests/output/test_json_lines.py",
+    "tests/output/test_export.py",
     "tests/store/test_ends.py",
     "tests/store/test_interning.py",
     "tests/daemon/test_line_size.py",

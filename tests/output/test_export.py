@@ -170,17 +170,18 @@ def test_what_comes_meanwhile_is_written_too(tmp_path: Path, monkeypatch: pytest
     assert rest.count(b"\n") == 8  # seven, and the late one
 
 
+@pytest.mark.parametrize("damage", ["argv_id = 999", "clock_id = 999", "kind = 7"])
 @pytest.mark.parametrize("large", [1, 1000])
 @pytest.mark.parametrize("fmt", [Format.CSV, Format.JSONL])
 def test_an_exec_that_makes_no_sense_is_named(
-    fmt: Format, large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fmt: Format, large: int, damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By one process and by several, in each format: one line that says which."""
     path = make_history(tmp_path / "history.db", [make_event(b"%d" % number) for number in range(20)])
     monkeypatch.setattr(export, "_LARGE", large)
     monkeypatch.setattr(export, "_PART", 2)
     with contextlib.closing(sqlite3.connect(path)) as damaged:
-        damaged.execute("UPDATE exec SET argv_id = 999 WHERE id = 13")
+        damaged.execute(f"UPDATE exec SET {damage} WHERE id = 13")
         damaged.commit()
     with open_history(path) as connection, pytest.raises(DamagedStoreError, match="exec number 13"):
         list(export.blocks(path, connection, Filter(), fmt, raw=False, encoding="utf-8"))
