@@ -24,7 +24,7 @@ from execaudit.store.writer import Store
 from tests.examples import examples
 from tests.histories import HOST, at, begin_run, make_event, make_exit, now_at
 from tests.query.filter_model import FIELDS, alone, filter_of, found, histories, in_batch, reference, stored
-from tests.watching import watched
+from tests.watching import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -242,7 +242,7 @@ def test_what_was_pruned_in_years_costs_a_search_nothing(tmp_path: Path, wanted:
         with Store(path) as store:
             begin_run(store)
             store.append([make_event(b"needle", b"%d" % n, seconds=n, pid=n) for n in range(1, 9)])
-        with contextlib.closing(watched(path)) as connection:
+        with contextlib.closing(counted(path)) as connection:
             assert (4 if wanted.since_ns else 8) == len(list(find.find(connection, wanted)))
             costs.append(connection.steps)
             # That is for a small part of the execs that are there, and these are half.

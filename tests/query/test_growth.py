@@ -17,7 +17,7 @@ from execaudit.query.filter import Filter, UserMatch
 from execaudit.store.writer import Store
 from tests.histories import START, at, begin_run, make_event
 from tests.query.test_plans import LARGE
-from tests.watching import Watched, tables_read_whole, watched
+from tests.watching import Counting, counted, tables_read_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,10 +79,10 @@ class Answer(NamedTuple):
 
 def answer(path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> Answer:
     """Runs a command in this process over a connection that counts; it may read no large table whole."""
-    opened: list[Watched] = []
+    opened: list[Counting] = []
 
-    def connect(*given: Any, **more: Any) -> Watched:  # noqa: ANN401  # sqlite3's
-        opened.append(original(*given, **{**more, "factory": Watched}))
+    def connect(*given: Any, **more: Any) -> Counting:  # noqa: ANN401  # sqlite3's
+        opened.append(original(*given, **{**more, "factory": Counting}))
         return opened[-1]
 
     original = sqlite3.connect
@@ -147,7 +147,7 @@ def test_counting_costs_what_is_counted(paths: tuple[Path, Path]) -> None:
     wanted = Filter(since_ns=at(_SINCE_SECONDS), users=(UserMatch(None, 33),))
     costs = []
     for path in paths:
-        with contextlib.closing(watched(path)) as connection:
+        with contextlib.closing(counted(path)) as connection:
             assert find.count(connection, wanted) == _NEWEST / 20
             costs.append(connection.steps)
 
