@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Settings of this machine must not affect the tests. A --config of a test comes later and wins.
 EXECAUDIT = (sys.executable, "-m", "execaudit", "--config", os.devnull)
+# Runs the command without capabilities. `doctor` then does not load the probe, which takes long.
+POWERLESS = ("setpriv", "--bounding-set=-all", *EXECAUDIT)
 # Runs a command in a mount namespace without tracefs. Mounts that one process makes there propagate to
 # others.
 UNMOUNTED = (

@@ -14,7 +14,7 @@ from execaudit.enums import GapReason
 from execaudit.event import Nanoseconds
 from execaudit.store.writer import Run, Store
 from execaudit.system import clock
-from tests.commands import execaudit, line_of, running
+from tests.commands import POWERLESS, execaudit, line_of, running
 from tests.histories import BOOT_ID, HOST, START, at, make_event, make_gap, make_history
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def test_a_recorder_that_hangs(path: Path) -> None:
         start(store, now - 400 * 10**9)
         store.append([], seen_ns=Nanoseconds(now - 300 * 10**9))
         done = execaudit("--db", path, "query", "--limit", "1", silence=True)
-        checked = execaudit("--db", path, "doctor", "--format", "json")
+        checked = execaudit("--db", path, "doctor", "--format", "json", before=POWERLESS)
 
     assert b"gap: the recorder has not written since " in done.err
     assert {"recorder_stopped"} == {gap["reason"] for gap in done.gaps()}
@@ -203,10 +203,11 @@ def test_a_recorder_that_hangs(path: Path) -> None:
 
 def test_the_doctor_looks_for_a_recorder(path: Path) -> None:
     """Somebody records, or nobody since a time, which is a failure."""
-    gone = json.loads(execaudit("--db", path, "doctor", "--format", "json").out)["checks"][-1]
+    doctor = ("--db", path, "doctor", "--format", "json")
+    gone = json.loads(execaudit(*doctor, before=POWERLESS).out)["checks"][-1]
     with Store(path) as store:
         start(store, clock.wall_ns())
-        there = json.loads(execaudit("--db", path, "doctor", "--format", "json").out)["checks"][-1]
+        there = json.loads(execaudit(*doctor, before=POWERLESS).out)["checks"][-1]
 
     assert ("recorder", False) == (gone["name"], gone["ok"])
     assert "nobody has recorded since 2026-11-22T18:25:19.000000000Z" in gone["detail"]

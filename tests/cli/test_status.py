@@ -10,11 +10,15 @@ import shutil
 import sqlite3
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from execaudit import __version__
-from tests.commands import EXECAUDIT, as_nobody, execaudit, on_terminal
+from tests.commands import EXECAUDIT, POWERLESS, as_nobody, execaudit, on_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Executed by Python before anything of ours.
 _BREAKS_QUERY = """
@@ -144,8 +148,8 @@ def test_info(history: Path) -> None:
 def test_people_read_local_times(history: Path) -> None:
     """As in the other commands, with the offset; the JSON has UTC."""
 
-    def said(*command: str) -> bytes:
-        done = execaudit("--db", history, *command, env={"TZ": "Asia/Tokyo"})
+    def said(*command: str, before: Sequence[str] = EXECAUDIT) -> bytes:
+        done = execaudit("--db", history, *command, env={"TZ": "Asia/Tokyo"}, before=before)
         return done.out + done.err
 
     text = said("db", "info")
@@ -155,8 +159,10 @@ def test_people_read_local_times(history: Path) -> None:
     assert b"from 2026-11-23 03:08:39.000 +0900 to 2026" in said(
         "db", "prune", "--older-than", "1s", "--dry-run"
     )
-    assert b"nobody has recorded since 2026-11-23 03:25:19.000 +0900 into " in said("doctor")
-    assert b"nobody has recorded since 2026-11-22T18:" in said("doctor", "--format", "json")
+    assert b"nobody has recorded since 2026-11-23 03:25:19.000 +0900 into " in said(
+        "doctor", before=POWERLESS
+    )
+    assert b"nobody has recorded since 2026-11-22T18:" in said("doctor", "--format", "json", before=POWERLESS)
 
 
 def test_info_of_an_empty_history(tmp_path: Path) -> None:
@@ -223,7 +229,7 @@ def test_doctor_says_what_runs(public_folder: Path, value: str, said: str) -> No
 
 def test_doctor_says_what_each_probe_sees(tmp_path: Path) -> None:
     """A person gets the same as a table."""
-    done = execaudit("--db", tmp_path / "none.db", "doctor")
+    done = execaudit("--db", tmp_path / "none.db", "doctor", before=POWERLESS)
 
     assert re.search(rb"^ +tracepoint +kprobe$", done.out, re.MULTILINE)
     assert re.search(rb"^successful execs +yes", done.out, re.MULTILINE)
