@@ -62,6 +62,7 @@ test:
 ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
+	@rm -rf .cache/staged
 	@$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder $(BESIDE) $(ROOMS)
 	@$(PYTEST) tests/live tests/hostile $(addprefix --ignore=, $(BESIDE))
 endif

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit import native
-from tests import unclosed
-from tests.installing import make
+from tests import installing, unclosed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,8 +50,6 @@ with contextlib.suppress(ImportError):  # the guests of tests/kernels run no suc
 
 
 @pytest.fixture(scope="session")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def staged() -> Path:
     """Returns a folder with everything that `make install` installs. Tests must not change it."""
-    folder = tmp_path_factory.mktemp("staged")
-    make("install", folder)
-    return folder
+    return installing.staged()

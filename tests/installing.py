@@ -2,12 +2,51 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parent.parent
 _SECONDS = 500  # it fetches packages
+_STAGED = CHECKOUT / ".cache/staged"
+# All of which an installation is made.
+_INPUTS = (
+    "LICENSE", "Makefile", "README.md", "bpf", "execaudit", "execaudit.service", "hatch_build.py", "migrations",
+    "packaging", "pyproject.toml", "tools",
+)  # fmt: skip
+
+
+def staged() -> Path:
+    """Returns a folder with everything that `make install` installs; it is made once for the same sources.
+
+    To make it takes long, and all workers and both halves of `make test` can share it. `make test` removes
+    that of an earlier run first.
+    """
+    folder, stamp, made_of = _STAGED / "root", _STAGED / "made-of", _made_of()
+    _STAGED.parent.mkdir(exist_ok=True)
+    with (_STAGED.parent / "staged.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != made_of:
+            shutil.rmtree(_STAGED, ignore_errors=True)
+            _STAGED.mkdir()
+            make("install", folder)
+            stamp.write_text(made_of)
+    return folder
+
+
+def _made_of() -> str:
+    """Returns a checksum of the sources."""
+    sums = hashlib.sha256(sys.version.encode())
+    for top in _INPUTS:
+        path = CHECKOUT / top
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file() and file.suffix not in {".pyc", ".so"}:
+                sums.update(f"{file} {file.stat().st_mode} ".encode() + file.read_bytes())
+    return sums.hexdigest()
 
 
 def make(target: str, destination: Path, **settings: str) -> str:
