@@ -53,7 +53,7 @@ uninstall:
 # a time, the slow files first. Then run those that need it for themselves, because they count what happens on the
 # kernel.
 ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system native database capture store query output daemon cli)
-BESIDE = $(addprefix tests/live/test_, build.py clock_step.py faults.py full_disk.py large_inode.py own_tracefs.py \
+BESIDE = $(addprefix tests/live/test_, build.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \
 	tests/systemd $(addprefix tests/hostile/test_, records.py sinks.py starts.py)
 test:

@@ -1,4 +1,7 @@
-"""The wall clock is set while it records. Alone: everybody else on the machine sees that as well."""
+"""The wall clock is set while it records.
+
+No test runs beside these: all programs on the machine see another time, and a `configure` refuses to go on.
+"""
 
 from __future__ import annotations
 
