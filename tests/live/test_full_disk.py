@@ -6,12 +6,11 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.commands import PATIENCE
 from tests.disks import small_disk
 from tests.live.kept import (
     await_logged,
@@ -29,7 +28,6 @@ from tests.live.recording import recording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.live.recording import Row
 
@@ -46,12 +44,23 @@ class Disk(NamedTuple):
 
     def fill(self) -> None:
         """Leaves no room."""
-        with (self.folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(1 << 20))
+        with (self.folder / "filler").open("wb") as file:
+            # Blocks that are not written: it takes no time.
+            for size in (1 << bit for bit in range(28, 11, -1)):
+                with contextlib.suppress(OSError):
+                    while True:
+                        os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
         with (self.folder / "filler-2").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(512))
+
+    def break_(self) -> None:
+        """Has ext4 find an error: it refuses all writes from then on."""
+        device = subprocess.check_output(["findmnt", "-no", "SOURCE", self.folder], text=True).strip()
+        subprocess.run(["mount", "-o", "remount,errors=remount-ro", self.folder], check=True)
+        Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("1", encoding="ascii")
+        with pytest.raises(OSError, match="Read-only"):
+            (self.folder / "refused").touch()
 
     def empty(self) -> None:
         """Gives the room back."""
@@ -178,21 +187,20 @@ def test_talk_that_cannot_be_written_stops_nothing(disk: Disk, tmp_path: Path, l
     assert set() == load.missing(recorded.rows())
 
 
-def test_disk_that_refuses_writes_is_said_and_waited_for(disk: Disk, load: Load) -> None:
+def test_disk_that_refuses_writes_is_said_and_waited_for(disk: Disk, tmp_path: Path, load: Load) -> None:
     """The recorder does not end by itself; when it is told to, it says what is missing."""
-    device = subprocess.check_output(["findmnt", "-no", "SOURCE", disk.folder], text=True).strip()
-    with contextlib.ExitStack() as afterwards, recording(disk.folder / "x", talk=disk.talk) as recorded:
-        await_stored(recorded, load.blow(20)[-1])
-        subprocess.run(["blockdev", "--setro", device], check=True)
-        # Not before the recorder has ended: it would write what it has.
-        afterwards.callback(subprocess.run, ["blockdev", "--setrw", device], check=True)
-        deadline = time.monotonic() + PATIENCE
-        while not recorded.has_said("database_waits"):
-            load.blow(50, _PADDING)
-            os.sync()
-            assert time.monotonic() < deadline, recorded.stderr()
+    log = tmp_path / "elsewhere.jsonl"
+    with recording(disk.folder / "x", "--json-log", str(log), talk=disk.talk) as recorded:
+        recorded.json_log = log
+        stored = load.blow(20)
+        await_stored(recorded, stored[-1])
+        disk.break_()
+        load.blow(50, _PADDING)
+        await_said(recorded, "database_waits")
+        await_passed(recorded, load, is_logged)
     assert recorded.status == 1
     assert "execs are not in the history)" in recorded.stderr()
+    assert set() == load.missing(lines_of(log))
 
 
 def test_log_whose_disk_is_gone_does_not_harm_the_history(disk: Disk, tmp_path: Path, load: Load) -> None:
