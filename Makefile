@@ -24,7 +24,7 @@ help:
 	@echo 'sudo make bench-large  ten million execs: query and prune while a writer runs, migrate, kill; takes long'
 	@echo 'sudo make soak     an hour of mixed load: nothing is lost, nothing grows; SOAK_SECONDS=300 is shorter'
 	@echo 'sudo make storms   20 storms of 60 000 execs, compiled and not, and with a locked database: none is lost'
-	@echo 'sudo make faults   kill 100 recorders under load, and stop one for 30 s: every loss is counted'
+	@echo 'sudo make faults   start 20 recorders under load, kill 100, stop one for 30 s: every loss is counted'
 	@echo '     make setup    install what is missing, and do nothing else'
 	@echo '     make lint     check style and types only'
 	@echo '     make format   reformat the Python'
@@ -104,9 +104,11 @@ storms:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.storms
 
-# `make test` runs the same tests, but kills three recorders, and stops one only as long as needed.
+# `make test` runs the same tests, but kills two recorders, stops one only as long as needed, and starts one beside
+# processes that come and go.
 faults:
 	@tools/setup.sh test
+	@EXECAUDIT_TEST_STARTS=20 $(PYTEST) tests/live/test_beginning.py
 	@EXECAUDIT_TEST_KILLS=100 EXECAUDIT_TEST_STOPPED=30 $(PYTEST) --durations=2 \
 		$(addprefix tests/live/test_killed.py::test_, \
 			killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest \

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.live.recording import Recorded
 
 # `make faults` has more of them, and stops it for longer.
-_KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "3"))
+_KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "1"))
 _STOPPED_SECONDS = float(os.environ.get("EXECAUDIT_TEST_STOPPED", "0"))
 _SMALL_RING = 1 << 20  # of 2800 execs of the load
 
