@@ -52,14 +52,16 @@ def installed(public: Path, staged: Path) -> Installed:
     return Installed(staged, folder)
 
 
-@pytest.fixture(scope="session")
-def shared(public: Path, installed: Installed) -> Iterator[Service]:
-    """A service that records, with the default settings."""
-    folder = public / "service"
-    folder.mkdir()
-    service = Service(installed, folder)
-    with service.recording():
-        yield service
+@pytest.fixture(scope="module")
+def shared(installed: Installed) -> Iterator[Service]:
+    """A service that records, with the default settings.
+
+    It ends with the file: until then it records what all other tests start, which costs them time.
+    """
+    with public_folder() as folder:
+        service = Service(installed, folder)
+        with service.recording():
+            yield service
 
 
 @pytest.fixture
