@@ -34,6 +34,8 @@ UNMOUNTED = (
     ),
     "sh",
 )  # fmt: skip
+# Such a recorder starts in two thirds of the time: for tests of what has nothing to do with the probe.
+NO_FAILED = "--no-failed"
 NOBODY = 65534
 PATIENCE = float(os.environ.get("EXECAUDIT_TEST_PATIENCE", "60"))
 """After so many seconds, a command is taken to hang. An emulated machine needs more."""

@@ -20,6 +20,7 @@ import pytest
 from execaudit import native
 from tests.commands import (
     EXECAUDIT,
+    NO_FAILED,
     PATIENCE,
     UNMOUNTED,
     Finished,
@@ -202,7 +203,7 @@ def test_ready_means_recording(tmp_path: Path) -> None:
 def test_a_terminal_shows_execs(tmp_path: Path) -> None:
     """On a terminal each exec is a row; the talk is on stderr."""
     marked = program(tmp_path, "marked")
-    shown = on_terminal("--db", tmp_path / "x.db", "record", "--", marked, "a\x1b[31m\nb")
+    shown = on_terminal("--db", tmp_path / "x.db", "record", NO_FAILED, "--", marked, "a\x1b[31m\nb")
     lines = shown.out.decode().splitlines()
     [row] = [line for line in lines if line.split()[6:7] == [str(marked)]]
 
@@ -218,7 +219,8 @@ def test_a_terminal_shows_execs(tmp_path: Path) -> None:
 def test_quiet_on_a_terminal(tmp_path: Path) -> None:
     """--quiet shows no exec, only the talk: without colours for NO_COLOR, and safe."""
     marked, path = program(tmp_path, "marked"), tmp_path / "a\x1b[31mb.db"
-    shown = on_terminal("--db", path, "record", "--quiet", "--", marked, stderr=True, env={"NO_COLOR": "1"})
+    command = ("record", NO_FAILED, "--quiet", "--", marked)
+    shown = on_terminal("--db", path, *command, stderr=True, env={"NO_COLOR": "1"})
     ready, *_, stopped = shown.out.splitlines()
 
     assert 0 == shown.status
@@ -232,14 +234,14 @@ def test_quiet_on_a_terminal(tmp_path: Path) -> None:
 def test_a_killed_recorder_leaves_a_good_history(tmp_path: Path) -> None:
     """After kill -9, what was stored can be read; the next recorder goes on, and says what it cannot know."""
     marked = program(tmp_path, "marked")
-    with recorder("--db", tmp_path / "x.db", "record") as process:
+    with recorder("--db", tmp_path / "x.db", "record", NO_FAILED) as process:
         subprocess.run([marked, "1"], check=True)
         await_found(tmp_path / "x.db", "--exe", marked)
         killed_ns = time.time_ns()
         process.kill()
         process.wait(PATIENCE)
     after = found(tmp_path / "x.db", "--exe", marked)
-    again = execaudit("--db", tmp_path / "x.db", "record", "--", marked, "2")
+    again = execaudit("--db", tmp_path / "x.db", "record", NO_FAILED, "--", marked, "2")
 
     assert 0 == again.status
     assert ["1"] == [row["argv"][1] for row in after]

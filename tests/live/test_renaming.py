@@ -8,7 +8,7 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING
 
-from tests.commands import EXECAUDIT, found, line_of, recorder
+from tests.commands import EXECAUDIT, NO_FAILED, PATIENCE, await_found, found, line_of, recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,17 +19,16 @@ def test_a_new_name_is_read_after_sighup(tmp_path: Path) -> None:
     before, after = (shutil.copy("/bin/true", tmp_path / name) for name in ("before", "after"))
     in_namespace = ("unshare", "--uts", "sh", "-c", 'hostname first && exec "$@"', "sh", *EXECAUDIT)
     database = tmp_path / "x.db"
-    with recorder("--db", database, "record", "--quiet", before=in_namespace) as process:
+    with recorder("--db", database, "record", NO_FAILED, "--quiet", before=in_namespace) as process:
         subprocess.run([before], check=True)
-        while not found(database, "--exe", before):
-            pass
+        await_found(database, "--exe", before)
         subprocess.run(["nsenter", "--uts", f"--target={process.pid}", "hostname", "second"], check=True)
         process.send_signal(signal.SIGHUP)
         while json.loads(line_of(process.stderr)).get("event") != "host_renamed":
             pass
         subprocess.run([after], check=True)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
 
     assert 0 == process.returncode, err
     assert ["first", "second"] == [
