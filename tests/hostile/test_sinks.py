@@ -102,10 +102,11 @@ def test_log_is_filled(installed: Installed, place: Path, attacker: Attacker, ho
     rows = service.logged()
     assert set() == honest.missing(rows)
     assert 80 == sum(row["kind"] == "exec" and label_of(row).startswith(word) for row in rows)
-    # The ring refuses some of them first.
-    missing = [row for row in rows if row["kind"] == "gap" and row["reason"] in {"store_full", "ring_full"}]
-    assert {NOBODY} == {row["uid"] for row in missing}
-    assert "store_full" in {row["reason"] for row in missing}
+    # The ring refuses some of them first, and perhaps some of yet another user who runs beside the test.
+    full = [row for row in rows if row["kind"] == "gap" and row["reason"] in {"store_full", "ring_full"}]
+    missing = [row for row in full if row["uid"] in {NOBODY, None}]
+    assert NEIGHBOUR not in {row["uid"] for row in full}
+    assert {NOBODY} == {row["uid"] for row in full if row["reason"] == "store_full"}
     stored = sum(row["kind"] == "failed" and flood in label_of(row) for row in rows)
     assert 0 < stored < 200 <= stored + sum(row["count"] for row in missing)
     assert sum(each.stat().st_size for each in service.logs.iterdir()) <= 8_000_000

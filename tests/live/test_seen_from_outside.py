@@ -154,11 +154,15 @@ def test_detached_mount_is_unreachable(built: Programs, tmp_path: Path) -> None:
     """A path in a mount that is in no tree any more says so, as getcwd(2) does."""
     folder = built.folder / "detached"
     folder.mkdir()
-    script = f"mount -t tmpfs none {folder} && cp {built.noop} {folder}/gone && cd {folder} && umount -l . && ./gone; ./not"
+    script = (
+        f"mount -t tmpfs none {folder} && cp {built.noop} {folder}/gone && cd {folder} && umount -l . && "
+        f"./gone {folder}; ./not {folder}"
+    )
     with recording(tmp_path) as recorded:
         _as_nobody("unshare", "-rm", "sh", "-c", script)
+    # By its argument: others may be in such a place at the same time.
     ran, failed = (
-        [row for row in recorded.rows(*filters) if row["cwd"] == "(unreachable)/"]
+        [row for row in recorded.rows("--args", str(folder), *filters) if row["cwd"] == "(unreachable)/"]
         for filters in ((), ("--failed",))
     )
 
@@ -170,12 +174,17 @@ def test_tracer_is_named(built: Programs, tmp_path: Path) -> None:
     """Who traces a program at its exec can rewrite what it runs: the record says who that was."""
     with recording(tmp_path) as recorded:
         said = _as_nobody(str(built.rewriter), "/bin/sh")
-    rows = [row for row in recorded.rows() if row["argv"][1:] == ["-c", "echo harmless; : rewritten"]]
+    rows = recorded.rows()
+    (rewriter,) = (one for one in rows if one["exe"] == str(built.rewriter))
+    # By its parent: others may run this test at the same time.
+    (row,) = (
+        one
+        for one in rows
+        if one["argv"][1:] == ["-c", "echo harmless; : rewritten"] and one["parent_id"] == rewriter["id"]
+    )
 
     assert said == "another\n"
-    (row,) = rows
     assert row["ppid"] == row["traced"]
-    (rewriter,) = (one for one in recorded.rows() if one["exe"] == str(built.rewriter))
     assert (row["ppid"], None) == (rewriter["pid"], rewriter["traced"])
 
 

@@ -35,6 +35,12 @@ def await_stored(machine: Machine, word: str) -> None:
     machine.await_(lambda: machine.run("grep", "-q", word, _LOG).returncode == 0)
 
 
+def without_losses(said: str) -> list[str]:
+    """Returns the lines of standard error but those about execs that a busy machine cost the recorder."""
+    reasons = ("(ring_full)", "(recursion)")
+    return [line for line in said.splitlines() if not line.endswith(reasons)]
+
+
 def main_status(machine: Machine) -> dict[str, str]:
     """Returns what /proc says of the recorder."""
     pid = machine.property("MainPID")
@@ -91,9 +97,10 @@ def test_a_member_reads_and_a_stranger_does_not(machine: Machine) -> None:
     after = machine.run(*query, user="member")
     still_refused = machine.run(*query, user="stranger")
 
-    assert (0, 1, "") == (during.returncode, during.stdout.count("\n"), during.stderr)
-    assert (0, 2, 1) == (after.returncode, after.stdout.count("\n"), after.stderr.count("\n"))
-    assert "nobody has recorded since" in after.stderr
+    assert (0, 1, []) == (during.returncode, during.stdout.count("\n"), without_losses(during.stderr))
+    assert (0, 2) == (after.returncode, after.stdout.count("\n"))
+    (silence,) = without_losses(after.stderr)
+    assert "nobody has recorded since" in silence
     for done in (refused, still_refused):
         assert (1, "", 1) == (done.returncode, done.stdout, done.stderr.count("\n"))
         assert f"you may not look at {_DB}" in done.stderr
@@ -133,7 +140,9 @@ def test_the_journal_is_clean(machine: Machine) -> None:
     assert ["recording", "reloaded", "stopped"] == [
         line["event"] for line in said if line["event"] not in expected
     ]
-    assert {"recorder_stopped"} >= {line["reason"] for line in said if line["event"] == "execs_missed"}
+    # The last two are of a busy machine.
+    reasons = {line["reason"] for line in said if line["event"] == "execs_missed"}
+    assert {"recorder_stopped", "ring_full", "recursion"} >= reasons
     assert [] == machine.journal("--priority=warning")
 
 
