@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,10 @@ class Attacker:
         self.folder = folder
         self.own = folder / "own"
         """A folder that belongs to the user."""
-        for source in (*_SOURCES.glob("*.c"), _TRUTH / "storm.c"):
-            _compile(source, folder / source.stem, _FLAGS)
+        sources = [*_SOURCES.glob("*.c"), _TRUTH / "storm.c"]
+        # A compiler uses one processor.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda source: _compile(source, folder / source.stem, _FLAGS), sources))
         self.noop = folder / "noop"
         _compile(_TRUTH / "noop.c", self.noop, _BARE)
         self.hop32 = folder / "hop32"

@@ -22,7 +22,7 @@ _SUMMARY = pytest.StashKey[list[str]]()
 # Settings of the tests in a guest: it is slow, and shares the machine with others.
 _SETTINGS = {
     "EXECAUDIT_TEST_PATIENCE": "900",
-    "EXECAUDIT_TEST_STORM_SHARE": "20",
+    "EXECAUDIT_TEST_STORM_SHARE": "10",
     "TRUTH_PERCENT": "10",
 }
 _PROBE = "EXECAUDIT_TEST_PROBE"

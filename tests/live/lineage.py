@@ -25,13 +25,9 @@ def by_id(rows: Iterable[Row]) -> dict[str, Row]:
     return {row["id"]: row for row in rows}
 
 
-def execs_of(rows: Iterable[Row], program: Path, pid: int | None = None) -> list[Row]:
+def execs_of(rows: Iterable[Row], program: Path) -> list[Row]:
     """Returns the successful execs of a program, in order."""
-    return [
-        row
-        for row in rows
-        if row["kind"] == "exec" and row["exe"] == str(program) and pid in (None, row["pid"])
-    ]
+    return [row for row in rows if row["kind"] == "exec" and row["exe"] == str(program)]
 
 
 def identity_of(row: Row) -> dict[str, object]:

@@ -207,7 +207,9 @@ def test_under_finds_exactly_the_descendants(grown: Grown, path: str) -> None:
 @pytest.mark.parametrize("name", [*STARTS])
 def test_start_was_led_to_by_the_launcher(history: History, stage_launcher: Path, name: str) -> None:
     """However a program is started, what ran when it was forked, or before it, led to it."""
-    launchers = [execs_of(history.rows, stage_launcher, attempt.pid)[-1] for attempt in history.starts[name]]
+    launchers = [
+        execs_of(history.by_pid[attempt.pid], stage_launcher)[-1] for attempt in history.starts[name]
+    ]
 
     assert Counter(row["id"] for row in launchers) == Counter(
         row["parent_id"] for row in history.by_start[name]
@@ -223,7 +225,7 @@ def stage_launcher(built: Programs) -> Path:
 def test_refused_exec_was_led_to_by_its_caller(history: History, built: Programs) -> None:
     """A process that calls execve in vain still runs what it ran."""
     for attempt in history.refused.values():
-        (caller,) = execs_of(history.rows, built.refused, attempt.pid)
+        (caller,) = execs_of(history.by_pid[attempt.pid], built.refused)
 
         assert {row["parent_id"] for row in history.failed(attempt.pid)} <= {caller["id"]}
 

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 _JOBS = ("first", "second")
 # An emulated machine starts few programs in a second: it has a share of each storm.
 _SHARE = int(os.environ.get("EXECAUDIT_TEST_STORM_SHARE", "1"))
-_EXECS = 60_000 // _SHARE
+_EXECS = 30_000 // _SHARE
 # And its recorder keeps up with a ring of two pages.
 _TINY_RINGS = (4096, 8192) if _SHARE == 1 else (4096,)
 _SMALL_RING = 65_536  # too small only if nobody reads it
-_FEWER = 10_000 // _SHARE
-_FEW, _PADDING = 1000 // _SHARE, 200  # of 1000 bytes each
+_FEWER = 5000 // _SHARE
+_FEW, _PADDING = 500 // _SHARE, 200  # of 1000 bytes each
 
 
 class Storm(NamedTuple):
@@ -132,24 +132,24 @@ def _of_the_storm(rows: list[Row], built: Programs) -> Counter[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def storm(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Storm:
-    """60 000 execs under a recorder as it is by default."""
+    """30 000 execs under a recorder as it is by default."""
     return _storm(stage, tmp_path_factory.mktemp("storm"), execs=_EXECS)
 
 
 def test_storm_is_stored_whole(storm: Storm, built: Programs) -> None:
-    """Each of 60 000 execs is in the history once, with its own argument."""
+    """Each of 30 000 execs is in the history once, with its own argument."""
     assert _expected(_EXECS) == _of_the_storm(storm.rows, built)
 
 
 def test_storm_is_in_the_json_log_whole(storm: Storm, built: Programs) -> None:
-    """Each of 60 000 execs is one line of the JSON log."""
+    """Each of 30 000 execs is one line of the JSON log."""
     execs = [row for row in storm.recorded.logged() if row["kind"] == "exec"]
 
     assert _expected(_EXECS) == _of_the_storm(execs, built)
 
 
 def test_storm_was_led_to_by_its_jobs(storm: Storm, built: Programs) -> None:
-    """Each of 60 000 execs is a child of the job whose name it has."""
+    """Each of 30 000 execs is a child of the job whose name it has."""
     jobs = {row["id"]: row["argv"][3] for row in storm.rows if row["exe"] == str(built.storm)}
     execs = [row for row in storm.rows if row["exe"] == str(built.noop)]
 
@@ -158,7 +158,7 @@ def test_storm_was_led_to_by_its_jobs(storm: Storm, built: Programs) -> None:
 
 
 def test_ends_of_a_storm_are_all_recorded(storm: Storm, built: Programs) -> None:
-    """Each of 60 000 execs exited with 0, having run for some time."""
+    """Each of 30 000 execs exited with 0, having run for some time."""
     execs = [row for row in storm.rows if row["exe"] == str(built.noop)]
 
     assert {("exited", 0, None)} == {(row["ended"], row["exit_code"], row["exit_signal"]) for row in execs}

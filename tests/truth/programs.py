@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,20 +80,21 @@ def build(folder: Path, at: Path | None = None) -> Programs:
         )
         return binary
 
-    return Programs(
-        folder,
-        truths,
-        cc("witness", *_ORDINARY),
-        cc("launcher", *_ORDINARY),
-        cc("refused", *_ORDINARY),
-        cc("storm", *_ORDINARY),
-        cc("noop", *_BARE),
-        cc("hop32", "-m32", *_BARE),
-        cc("refused32", "-m32", *_BARE),
-        cc("acts", *_ORDINARY),
-        cc("introspect", *_ORDINARY),
-        cc("forest", *_ORDINARY),
-        cc("churn", *_ORDINARY),
-        cc("rewriter", *_ORDINARY),
-        cc("silentfs", *_ORDINARY),
+    programs = (
+        ("witness", *_ORDINARY),
+        ("launcher", *_ORDINARY),
+        ("refused", *_ORDINARY),
+        ("storm", *_ORDINARY),
+        ("noop", *_BARE),
+        ("hop32", "-m32", *_BARE),
+        ("refused32", "-m32", *_BARE),
+        ("acts", *_ORDINARY),
+        ("introspect", *_ORDINARY),
+        ("forest", *_ORDINARY),
+        ("churn", *_ORDINARY),
+        ("rewriter", *_ORDINARY),
+        ("silentfs", *_ORDINARY),
     )
+    # A compiler uses one processor.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return Programs(folder, truths, *pool.map(lambda program: cc(*program), programs))
