@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from execaudit.cli.param_types import PID, ExecId, Regex, Terminal, Time, User, Where
+from execaudit.cli.param_types import PID, Errno, ExecId, Regex, Terminal, Time, User, Where
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
+# As enums.Kind; `--help` does not wait for that.
+_KINDS = ("exec", "failed", "snapshot")
+_EXIT_CODE = click.IntRange(0, 255)
 _FILTERS = (
     click.option(
         "--since",
@@ -65,6 +68,39 @@ _FILTERS = (
         metavar="ID",
         help="Descendants of this exec, however far.",
     ),
+    click.option("--euid", "euids", type=User(), multiple=True, metavar="NAME|UID", help="As whom it ran."),
+    click.option(
+        "--interpreter",
+        "interpreters",
+        multiple=True,
+        metavar="GLOB",
+        help="Program that a script's first line names.",
+    ),
+    click.option("--kind", "kinds", type=click.Choice(_KINDS), multiple=True, help="What happened."),
+    click.option(
+        "--exit-code", "exit_codes", type=_EXIT_CODE, multiple=True, metavar="N", help="Exit status."
+    ),
+    click.option(
+        "--errno", "errnos", type=Errno(), multiple=True, metavar="NAME", help="Why it failed: ENOENT."
+    ),
+    *(
+        click.option(
+            f"--not-{name}", f"not_{plural}", multiple=True, metavar=metavar, help=f"Without {what}.", **more
+        )
+        for name, plural, metavar, what, more in (
+            ("comm", "comms", "GLOB", "this command name", {}),
+            ("exe", "exes", "GLOB", "this image", {}),
+            ("cwd", "cwds", "GLOB", "this working directory", {}),
+            ("args", "args", "TEXT", "this in the command line", {}),
+            ("user", "users", "NAME|UID", "what this user ran", {"type": User()}),
+            ("cgroup", "cgroups", "GLOB", "this cgroup", {}),
+            ("container", "containers", "ID", "this container", {}),
+            ("under", "under", "ID", "descendants of this exec", {"type": ExecId()}),
+        )
+    ),
+    click.option("--ok", is_flag=True, help="Only what started, and did not end with a failure."),
+    click.option("--deleted", is_flag=True, help="Only images without a name: deleted, or in memory."),
+    click.option("--privileged", is_flag=True, help="Only what gained privileges: setuid, capabilities."),
     click.option("--failed", is_flag=True, help="Only execs that the kernel refused."),
     click.option("--truncated", is_flag=True, help="Only execs whose arguments are not whole."),
     click.option("--host", "hosts", multiple=True, metavar="NAME", help="Recorded on this host."),

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     _TextType = click.ParamType[str]
     _KeyType = click.ParamType[ExecKey]
     _SizeType = click.ParamType[int]
+    _NumberType = click.ParamType[int]
     _WhereType = click.ParamType[Expression]
 else:
-    _TimeType = _TextType = _KeyType = _SizeType = _WhereType = (
+    _TimeType = _TextType = _KeyType = _SizeType = _NumberType = _WhereType = (
         click.ParamType
     )  # generic since click 8.5 only
 
 _LAST_PID = 2**22  # PID_MAX_LIMIT
 _UID_DIGITS = 10
+_ERRNO_DIGITS = 4
 PID = click.IntRange(0, _LAST_PID)
 
 
@@ -126,6 +128,28 @@ class User(_TextType):
         if text.isdecimal() and len(text) > _UID_DIGITS:
             self.fail(f"a uid has at most {_UID_DIGITS} digits", param, ctx)
         return text
+
+
+class Errno(_NumberType):
+    """An error's name or number."""
+
+    name = "errno"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Returns the number that the text names."""
+        from execaudit.enums import ERRNO_NAMES  # noqa: PLC0415
+
+        text = str(value).upper()
+        numbers = {name: number for number, name in ERRNO_NAMES.items()}
+        digits = text.removeprefix("E")
+        if digits.isascii() and digits.isdigit() and len(digits) <= _ERRNO_DIGITS:
+            return int(digits)
+        if text not in numbers:
+            from difflib import get_close_matches  # noqa: PLC0415
+
+            near = "".join(f": did you mean {name}?" for name in get_close_matches(text, numbers, n=1))
+            self.fail(f"no error is called {value!r}{near}", param, ctx)
+        return numbers[text]
 
 
 class Terminal(_TextType):

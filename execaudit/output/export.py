@@ -46,7 +46,7 @@ def blocks(  # noqa: PLR0913  # each argument is one part of a request
     maker = Pages(fmt, raw=raw, encoding=encoding)
     after = None
     # One connection looks up the descendants or the command lines of a filter, so children would not help.
-    if not (wanted.reverse or wanted.under or wanted.args):
+    if not (wanted.reverse or wanted.under or wanted.not_under or wanted.args):
         spans = list(find.parts(connection, wanted))
         children = min(len(os.sched_getaffinity(0)), _MOST_CHILDREN)
         if children > 1 and spans and spans[-1].high - spans[0].low >= _LARGE:

@@ -9,6 +9,7 @@ from execaudit.enums import Kind
 from execaudit.query.expression import (
     And,
     Globs,
+    HasText,
     Image,
     InContainer,
     InLine,
@@ -17,6 +18,8 @@ from execaudit.query.expression import (
     LineMatches,
     Not,
     OneOf,
+    Or,
+    Part,
     Under,
     Within,
     any_of,
@@ -77,8 +80,30 @@ class Filter:
     hosts: tuple[str, ...] = ()
     under: tuple[int, ...] = ()
     """Row numbers of execs whose descendants are wanted; they themselves are not."""
+    euids: tuple[int, ...] = ()
+    interpreters: tuple[bytes, ...] = ()
+    """Globs for the program that a script's first line names."""
+    kinds: tuple[Kind, ...] = ()
+    exit_codes: tuple[int, ...] = ()
+    errnos: tuple[int, ...] = ()
+    not_comms: tuple[bytes, ...] = ()
+    """As `comms` and so on, but none of them."""
+    not_exes: tuple[bytes, ...] = ()
+    not_cwds: tuple[bytes, ...] = ()
+    not_args: tuple[bytes, ...] = ()
+    not_users: tuple[UserMatch, ...] = ()
+    not_cgroups: tuple[bytes, ...] = ()
+    not_containers: tuple[str, ...] = ()
+    not_under: tuple[int, ...] = ()
+    """They themselves are wanted."""
     failed: bool = False
     """Only failed execs."""
+    ok: bool = False
+    """Only programs that started, and if they ended, with exit status 0."""
+    deleted: bool = False
+    """Only programs whose file had no name when they ran."""
+    privileged: bool = False
+    """Only programs whose file gave them privileges."""
     truncated: bool = False
     """Only execs whose argv is not whole."""
     where: Expression | None = None
@@ -110,6 +135,14 @@ def _any(make: _Meaning) -> _Meaning:
     return lambda values: any_of(tuple(map(make, values)))
 
 
+def _none_of(make: _Meaning) -> _Meaning:
+    return lambda values: Not(make(values))
+
+
+_FAILED = OneOf("kind", (Kind.FAILED,))
+_OK = And((Not(_FAILED), Not(Within("exit_code", 1, None)), IsNull("exit_signal")))
+# A file whose name was deleted may have another one left. Of a failed exec, exe is the caller's.
+_DELETED = And((Not(_FAILED), Or((OneOf("nlink", (0,)), HasText("exe", Part.END, b" (deleted)")))))
 _MEANING: dict[str, _Meaning] = {
     "pids": _one_of("pid"),
     "ppids": _one_of("ppid"),
@@ -126,8 +159,20 @@ _MEANING: dict[str, _Meaning] = {
     "containers": _any(InContainer),
     "hosts": lambda hosts: OneOf("host", tuple(host.encode() for host in hosts)),
     "under": Under,
-    "failed": lambda _: OneOf("kind", (Kind.FAILED,)),
+    "euids": _one_of("euid"),
+    "interpreters": _globs("interpreter"),
+    "kinds": _one_of("kind"),
+    "exit_codes": _one_of("exit_code"),
+    "errnos": _one_of("errno"),
+    "failed": lambda _: _FAILED,
+    "ok": lambda _: _OK,
+    "deleted": lambda _: _DELETED,
+    "privileged": lambda _: Not(IsNull("privileged")),
     "truncated": lambda _: Not(IsNull("truncated")),
     "where": lambda expression: expression,
 }
 """What each option says of an exec."""
+_MEANING |= {
+    f"not_{name}": _none_of(_MEANING[name])
+    for name in ("comms", "exes", "cwds", "args", "users", "cgroups", "containers", "under")
+}

@@ -96,11 +96,10 @@ def pages(
     connection: sqlite3.Connection, wanted: Filter, *, after: int | None = None, keys: bool = False
 ) -> Iterator[Page]:
     """Yields the rows of what `find` yields. With `keys`, of relatives no more is known than their keys."""
-    prepare(connection, wanted)
+    low, high = _begin(connection, wanted)
     left = wanted.limit
     if left == 0:
         return
-    low, high = _bounds(connection, wanted)
     if after is not None:
         low, high = (low, min(high, after - 1)) if wanted.reverse else (max(low, after + 1), high)
     search, resolver = Search(connection, wanted.args, Span(low, high)), Resolver(connection, keys=keys)
@@ -117,7 +116,7 @@ def pages(
         if wanted.reverse or left is not None:
             return
         # Execs that were recorded during the read.
-        low, high = high + 1, _bounds(connection, wanted)[1]
+        low, high = high + 1, _begin(connection, wanted)[1]
         search = Search(connection, wanted.args, Span(low, high))
 
 
@@ -133,6 +132,16 @@ class PartReader:
     def pages(self, part: Span) -> Iterator[Page]:
         """Yields the rows of a part, which is one of parts() or within it."""
         return _read(self._connection, self._wanted, part, None, self._resolver)
+
+
+def _begin(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
+    """Prepares, and returns the first and the last number that can be wanted.
+
+    All descendants up to there are gathered after it is known: they may be what is not wanted.
+    """
+    bounds = _bounds(connection, wanted)
+    prepare(connection, wanted)
+    return bounds
 
 
 def _bounds(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
@@ -327,8 +336,7 @@ def parts(connection: sqlite3.Connection, wanted: Filter) -> Iterator[Span]:
 
     In parts, because a long read keeps the writer's WAL from being reused. Raises FilterError.
     """
-    prepare(connection, wanted)
-    low, high = _bounds(connection, wanted)
+    low, high = _begin(connection, wanted)
     search = Search(connection, wanted.args, Span(low, high))
     if wanted.limit is not None:
         low = _oldest(connection, wanted, Span(low, high), search, wanted.limit)

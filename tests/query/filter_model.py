@@ -104,10 +104,21 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "under": some(st.integers(1, 9)),
     "failed": st.just(True),  # noqa: FBT003  # its value
     "truncated": st.just(True),  # noqa: FBT003
+    "euids": some(_few),
+    "interpreters": some(globs),
+    "kinds": some(st.sampled_from(Kind)),
+    "exit_codes": some(st.sampled_from((0, 1, 255))),
+    "errnos": some(st.integers(1, 4)),
+    "ok": st.just(True),  # noqa: FBT003
+    "deleted": st.just(True),  # noqa: FBT003
+    "privileged": st.just(True),  # noqa: FBT003
     "where": expressions,
     "limit": st.integers(0, 6) | st.sampled_from((2**63, 2**70)),
     "reverse": st.just(True),  # noqa: FBT003
 }
+# What has an opposite: `not_comms` and so on.
+NEGATED = ("comms", "exes", "cwds", "args", "users", "cgroups", "containers", "under")
+FIELDS |= {f"not_{name}": FIELDS[name] for name in NEGATED}
 alone = st.sampled_from(sorted(FIELDS)).flatmap(lambda name: FIELDS[name].map(lambda value: {name: value}))
 
 
@@ -121,16 +132,21 @@ wanted_filters = st.lists(alone, max_size=3).map(filter_of)
 
 def reference(history: list[ExecEvent], wanted: Filter) -> list[ExecEvent]:
     """Returns the same execs as query.find, computed in another way."""
-    found = [
-        event
-        for event in history
-        if is_wanted(event, wanted)
-        and (not wanted.under or descends(event, wanted.under, history))
-        and (wanted.where is None or holds(wanted.where, event, history))
-    ]
+    found = [event for event in history if _passes(event, wanted, history)]
     if wanted.limit is not None:
         found = found[max(0, len(found) - wanted.limit) :]
     return found[::-1] if wanted.reverse else found
+
+
+def _passes(event: ExecEvent, wanted: Filter, history: list[ExecEvent]) -> bool:
+    """Says whether an exec passes the filter; what is negated, when it would not pass that alone."""
+    opposites = (Filter(**{name: given}) for name in NEGATED if (given := getattr(wanted, f"not_{name}")))
+    return (
+        is_wanted(event, wanted)
+        and (not wanted.under or descends(event, wanted.under, history))
+        and (wanted.where is None or holds(wanted.where, event, history))
+        and not any(_passes(event, opposite, history) for opposite in opposites)
+    )
 
 
 def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
@@ -160,9 +176,24 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.containers or any(is_in(event.origin.cgroup, text) for text in wanted.containers),
             not wanted.hosts or event.host in wanted.hosts,
             not wanted.failed or event.kind is Kind.FAILED,
+            not wanted.euids or event.launch.euid in wanted.euids,
+            not wanted.interpreters
+            or any(glob_matches(glob, event.launch.interpreter) for glob in wanted.interpreters),
+            not wanted.kinds or event.kind in wanted.kinds,
+            not wanted.exit_codes or (event.end is not None and event.end.code in wanted.exit_codes),
+            not wanted.errnos or event.errno in wanted.errnos,
+            not wanted.ok or (event.end is not None and event.end.code in {None, 0} and not event.end.signal),
+            not wanted.deleted or is_deleted(event),
+            not wanted.privileged or bool(event.launch.privileged),
             not wanted.truncated or event.truncated is not None,
         )
     )
+
+
+def is_deleted(event: ExecEvent) -> bool:
+    """Says whether a program that started had a file without a name."""
+    exe = event.launch.exe or b""
+    return event.kind is not Kind.FAILED and (event.launch.nlink == 0 or exe.endswith(b" (deleted)"))
 
 
 def is_image(glob: bytes, event: ExecEvent) -> bool:

@@ -57,7 +57,8 @@ def test_a_filter_finds_what_it_says(
 @pytest.mark.parametrize("first", sorted(FIELDS))
 def test_each_filter_combines_with_each(tmp_path_factory: pytest.TempPathFactory, first: str) -> None:
     """No two of them are left to chance, nor the two with a range of time, a limit and a direction."""
-    pairs = [st.fixed_dictionaries({first: FIELDS[first], name: FIELDS[name]}) for name in sorted(FIELDS)]
+    others = [name for name in sorted(FIELDS) if not name.startswith("not_")]
+    pairs = [st.fixed_dictionaries({first: FIELDS[first], name: FIELDS[name]}) for name in others]
     rest = {name: FIELDS[name] for name in ("since_ns", "until_ns", "limit", "reverse")}
 
     @examples(4)

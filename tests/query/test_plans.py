@@ -66,6 +66,25 @@ FIELDS: dict[str, list[Any]] = {
         ),
     ],
 }
+# What is looked at in each exec of the range: no other filter has another search because of it.
+LOOKED_AT: dict[str, list[Any]] = {
+    "euids": [(3,)],
+    "interpreters": [(b"/bin/s*",)],
+    "kinds": [(Kind.FAILED, Kind.SNAPSHOT)],
+    "exit_codes": [(1, 2)],
+    "errnos": [(2,)],
+    "ok": [True],
+    "deleted": [True],
+    "privileged": [True],
+    "not_comms": [(b"c3", b"c1*")],
+    "not_exes": [(b"/bin/c1?",)],
+    "not_cwds": [(b"*/2",)],
+    "not_args": [(b"n47",)],
+    "not_users": [(UserMatch("alice", 1003),)],
+    "not_cgroups": [(b"/docker/*",)],
+    "not_containers": [(CONTAINER[:12],)],
+    "not_under": [(2, 70)],
+}
 _SINCE, _UNTIL = at(2 * _HOUR), at(2 * _HOUR + 1500)
 TIMES: list[dict[str, Any]] = [
     {}, {"since_ns": _SINCE}, {"until_ns": _UNTIL}, {"since_ns": _SINCE, "until_ns": _UNTIL},
@@ -73,6 +92,10 @@ TIMES: list[dict[str, Any]] = [
 CHOICES = [(field, value) for field, values in FIELDS.items() for value in values]
 ALONE: list[dict[str, Any]] = [{}, *({field: value} for field, value in CHOICES)]
 PAIRS = [dict(pair) for pair in combinations(CHOICES, 2) if pair[0][0] != pair[1][0]]
+_SEARCHED = [{field: FIELDS[field][0]} for field in ("pids", "comms", "args", "under")]
+MORE_ALONE = [{field: value} for field, values in LOOKED_AT.items() for value in values]
+ALONE += MORE_ALONE
+PAIRS += [{**more, **searched} for more in MORE_ALONE for searched in _SEARCHED]
 
 
 def find_all(connection: Watched, wanted: Filter) -> None:
@@ -210,9 +233,9 @@ def check(connection: Watched, asked: Iterable[dict[str, Any]], ways: Iterable[s
 def test_all_that_can_be_asked_is_asked_here() -> None:
     """A new filter, or a new option, has to be added above."""
     order = {"since_ns", "until_ns", "limit", "reverse"}
-    assert {field.name for field in fields(Filter)} == {*FIELDS, *order}
+    assert {field.name for field in fields(Filter)} == {*FIELDS, *LOOKED_AT, *order}
     options = {str(option.name) for option in command.params} - {"follow", "fmt", "raw", "config", "db"}
-    assert options == {*FIELDS, "since", "until", "limit", "reverse"}
+    assert options == {*FIELDS, *LOOKED_AT, "since", "until", "limit", "reverse"}
 
 
 @pytest.mark.parametrize("way", WAYS)

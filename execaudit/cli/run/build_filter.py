@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from execaudit.enums import Kind
 from execaudit.errors import ExecauditError, FilterError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
@@ -18,10 +20,11 @@ from execaudit.query.filter import Filter
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from execaudit.exec_id import ExecKey
     from execaudit.query.expression import Expression
+    from execaudit.query.filter import UserMatch
 
 _MOST = 2**63 - 1  # what SQLite can count
 
@@ -48,35 +51,79 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         here = _here() if any(path[:1] == b"." for path in paths) else b"/"
         return tuple(glob for path in paths for glob in of(path, here=here, real=os.path.realpath))
 
+    def commands(name: str, option: str) -> tuple[bytes, ...]:
+        return tuple(glob for text in values[name] for glob in _comm_globs(text, option))
+
+    def matches(name: str, option: str) -> tuple[UserMatch, ...]:
+        return tuple(users.user_match(connection, text, option=option) for text in values[name])
+
+    def spread(name: str, of: Callable[[bytes], tuple[bytes, ...]]) -> tuple[bytes, ...]:
+        return tuple(glob for text in raw(name) for glob in of(text))
+
     where = any_of(values["where"]) if values["where"] else None
     since, until = _range(since, until, where)
-    return Filter(
+    wanted = Filter(
         since_ns=since,
         until_ns=until,
         pids=values["pids"],
         ppids=values["ppids"],
-        comms=tuple(glob for text in values["comms"] for glob in _comm_globs(text)),
+        comms=commands("comms", "--comm"),
         exes=meant("exes", globs.of_image),
-        filenames=tuple(glob for text in raw("filenames") for glob in globs.of_filename(text)),
+        filenames=spread("filenames", globs.of_filename),
         cwds=meant("cwds", globs.of_directory),
         args=raw("args"),
         args_regex=raw("args_regex"),
-        users=tuple(users.user_match(connection, text) for text in values["users"]),
-        login_users=tuple(
-            users.user_match(connection, text, option="--login-user") for text in values["login_users"]
-        ),
+        users=matches("users", "--user"),
+        login_users=matches("login_users", "--login-user"),
         ttys=raw("ttys"),
-        cgroups=tuple(glob for text in raw("cgroups") for glob in globs.of_cgroup(text)),
+        cgroups=spread("cgroups", globs.of_cgroup),
         # No container and no host has a name that is not UTF-8, and SQLite takes none.
-        containers=tuple(_utf8(text) for text in values["containers"]),
+        containers=tuple(map(_utf8, values["containers"])),
         under=tuple(number_of(connection, key) for key in values["under"]),
-        hosts=tuple(_utf8(text) for text in values["hosts"]),
+        hosts=tuple(map(_utf8, values["hosts"])),
+        euids=tuple(uid for text in values["euids"] for uid in users.uids(connection, text, option="--euid")),
+        interpreters=spread("interpreters", globs.of_filename),
+        kinds=tuple(map(Kind, values["kinds"])),
+        exit_codes=values["exit_codes"],
+        errnos=values["errnos"],
+        not_comms=commands("not_comms", "--not-comm"),
+        not_exes=meant("not_exes", globs.of_image),
+        not_cwds=meant("not_cwds", globs.of_directory),
+        not_args=raw("not_args"),
+        not_users=matches("not_users", "--not-user"),
+        not_cgroups=spread("not_cgroups", globs.of_cgroup),
+        not_containers=tuple(map(_utf8, values["not_containers"])),
+        not_under=tuple(number_of(connection, key) for key in values["not_under"]),
         failed=values["failed"],
+        ok=values["ok"],
+        deleted=values["deleted"],
+        privileged=values["privileged"],
         truncated=values["truncated"],
         where=where,
         limit=None if values["limit"] is None else min(values["limit"], _MOST),
         reverse=values["reverse"],
     )
+    _say_setuid(connection, wanted, values["users"])
+    return wanted
+
+
+def _say_setuid(connection: sqlite3.Connection, wanted: Filter, names: Sequence[str]) -> None:
+    """Says on stderr if setuid programs of others ran as a user: they are not what --user finds."""
+    if not names or wanted.euids:
+        return
+    for name, match in zip(names, wanted.users, strict=True):
+        uids = users.uids(connection, name, option="--user")
+        if not users.has_setuid(connection, uids):
+            continue
+        others = dataclasses.replace(
+            wanted, users=(), not_users=(*wanted.not_users, match), euids=tuple(uids)
+        )
+        if any(True for _ in find.find(connection, dataclasses.replace(others, limit=1, reverse=True))):
+            click.echo(
+                f"--user {printable(name)} is who ran it: setuid programs of others ran as {printable(name)} too,"
+                f" and --euid {printable(name)} finds them",
+                err=True,
+            )
 
 
 def _range(
@@ -99,13 +146,13 @@ def _here() -> bytes:
         return b"/"
 
 
-def _comm_globs(text: str) -> tuple[bytes, ...]:
+def _comm_globs(text: str, option: str) -> tuple[bytes, ...]:
     """Returns the globs that are meant. Says on stderr if the glob can match no command name."""
     glob = os.fsencode(text)
     meant = globs.of_comm(glob)
     if not meant:
         click.echo(
-            f"--comm {printable(text)}: no command has such a name, because the kernel cuts names to"
+            f"{option} {printable(text)}: no command has such a name, because the kernel cuts names to"
             f" {globs.COMM_BYTES} bytes: use --exe or --filename",
             err=True,
         )
