@@ -161,8 +161,10 @@ cdef enum:
     ROW_ITEMS = 16
     SIGNAL = 127
     STATUS_SHIFT = 8
-    # What a page is written to at first; what two remembered texts take beside their bytes.
+    # What a page is written to at first, and what is kept for the next one.
     ROOM = 1024 * 1024
+    MOST_ROOM = 8 * 1024 * 1024
+    # What two remembered texts take beside their bytes.
     SHARED_BYTES_EACH = 300
     # Of each field of them, so many short texts are remembered too.
     MOST_VALUES = 2048
@@ -1209,6 +1211,7 @@ cdef class Pages:
     cdef bint _is_json, _raw
     cdef object _in_python, _make_clock, _make_second, _make_error
     cdef list _before, _after
+    cdef Room _room
     cdef dict _shared
     cdef Py_ssize_t _shared_bytes, _most_shared
     cdef uint64_t _failed
@@ -1232,12 +1235,20 @@ cdef class Pages:
 
     def text(self, rows, known, recording):
         """Returns the lines of rows whose ids were looked up. Raises what `in_python` raises."""
-        cdef Room room = Room.__new__(Room)
+        cdef Room room = self._room
         cdef Page page = Page.__new__(Page, known, recording)
+        # Nobody else gets it meanwhile, such as a function that is called and makes other lines.
+        self._room = None
+        if room is None:
+            room = Room.__new__(Room)
+        room._used = 0
         for row in rows:
             if not self._add(room, page, row):
                 room.add(<bytes?>self._in_python(row, known, recording))
-        return room.taken()
+        text = room.taken()
+        if room._size <= MOST_ROOM:
+            self._room = room
+        return text
 
     cdef bint _add(self, Room room, Page page, object row) except -1:
         """Adds the line of a row. Returns False if Python has to make it."""

@@ -12,7 +12,7 @@ from execaudit.enums import Ended, Kind
 from execaudit.exec_id import boot_prefix
 from execaudit.fields import Part
 from execaudit.output import shared_fields
-from execaudit.output.csv_lines import CsvLines
+from execaudit.output.csv_lines import HEADER, CsvLines
 from execaudit.output.csv_pages import CsvPages
 from execaudit.output.format import Format
 from execaudit.output.json_lines import JsonLines
@@ -21,11 +21,13 @@ from execaudit.query.rows import to_event
 from execaudit.times import utc_second
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
+    from collections.abc import Callable, Iterator
 
     from execaudit.event import ExecEvent
     from execaudit.fields import Field
     from execaudit.native.fast import Pages as CompiledPages
+    from execaudit.query.filter import Filter
     from execaudit.query.find import Page
     from execaudit.query.rows import Clock, Known, Recording
 
@@ -68,6 +70,19 @@ class Pages:
             return self._text(page).encode(self._encoding, "backslashreplace")
         with find.making_sense(page):
             return self._compiled.text(*page)
+
+
+def texts(
+    connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool, encoding: str
+) -> Iterator[bytes]:
+    """Yields the encoded text of all execs that are wanted, with a header if it is CSV.
+
+    Raises FilterError; DamagedStoreError for an exec that makes no sense.
+    """
+    if fmt is Format.CSV:
+        yield f"{HEADER}\n".encode(encoding)
+    maker = Pages(fmt, raw=raw, encoding=encoding)
+    yield from map(maker.encoded, find.pages(connection, wanted, keys=maker.keys))
 
 
 def _csv(*, raw: bool) -> Callable[[Page], str]:

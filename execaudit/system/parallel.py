@@ -107,16 +107,20 @@ def _work(
 
 
 def _send(pipe: int, kind: bytes, items: int = 0, text: bytes = b"") -> None:
-    data = memoryview(_HEADER.pack(kind, items, len(text)) + text)
-    while data:
-        data = data[os.write(pipe, data) :]
+    header = _HEADER.pack(kind, items, len(text))
+    sent = os.writev(pipe, (header, text))  # in one call, without a copy of the text
+    for part in (header, text):
+        left = memoryview(part)[sent:]
+        sent = max(sent - len(part), 0)
+        while left:
+            left = left[os.write(pipe, left) :]
 
 
 def _received(pipe: BinaryIO) -> Iterator[Block]:
     """Yields the blocks of one part."""
     while True:
-        kind, items, size = _HEADER.unpack(_exactly(pipe, _HEADER.size))
-        text = _exactly(pipe, size)
+        kind, items, size = _HEADER.unpack(b"".join(_pieces(pipe, _HEADER.size)))
+        text = b"".join(_pieces(pipe, size))
         if kind == _END:
             return
         if kind == _ERROR:
@@ -126,11 +130,11 @@ def _received(pipe: BinaryIO) -> Iterator[Block]:
         yield Block(items, text)
 
 
-def _exactly(pipe: BinaryIO, size: int) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        more = pipe.read(size - len(found))
-        if not more:
+def _pieces(pipe: BinaryIO, size: int) -> Iterator[bytes]:
+    """Yields so many bytes."""
+    while size:
+        piece = pipe.read(size)
+        if not piece:
             raise RuntimeError("a child process was killed")
-        found += more
-    return bytes(found)
+        size -= len(piece)
+        yield piece

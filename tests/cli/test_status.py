@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 # Executed by Python before anything of ours.
 _BREAKS_QUERY = """
 import execaudit.query.find
-def find(*arguments, **options):
+def pages(*arguments, **options):
     raise ZeroDivisionError("a bug")
-execaudit.query.find.find = find
+execaudit.query.find.pages = pages
 """
 
 

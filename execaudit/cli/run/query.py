@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, Missing, bounded, say, say_complete, warn_of_pruning
-from execaudit.output import csv_lines, json_lines, table
+from execaudit.output import csv_lines, json_lines, pages, table
 from execaudit.output.format import Format
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, recorders
@@ -46,12 +46,16 @@ def answer(
     warn_of_pruning(connection, wanted)
     if follow:
         events = _follow(connection, wanted, missing, first if fmt is Format.JSONL else None)
-    else:
-        events = (found.event for found in find.find(connection, asked.wanted))
-    for piece in write(fmt, events, raw=raw):
-        sys.stdout.write(piece)
-        if follow:
+        for piece in write(fmt, events, raw=raw):
+            sys.stdout.write(piece)
             sys.stdout.flush()
+    elif fmt is Format.TABLE:
+        found = (found.event for found in find.find(connection, asked.wanted))
+        sys.stdout.writelines(write(fmt, found, raw=raw))
+    else:
+        sys.stdout.flush()
+        encoding = sys.stdout.encoding
+        sys.stdout.buffer.writelines(pages.texts(connection, asked.wanted, fmt, raw=raw, encoding=encoding))
     if fmt is Format.JSONL and not follow:
         write_missing(missing.records(first))
     asked.say()
