@@ -79,7 +79,10 @@ def _stored(folder: Path, execs: list[ExecEvent], exits: list[ExitEvent]) -> flo
 
             events = [
                 event._replace(
-                    boot_ns=later(event.boot_ns), time_ns=later(event.time_ns), argv=mark + event.argv
+                    boot_ns=later(event.boot_ns),
+                    time_ns=later(event.time_ns),
+                    argv=mark + event.argv,
+                    argv_bytes=len(mark) + len(event.argv),
                 )
                 for event in execs
             ]

@@ -20,7 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "": set(),
     "system": {""},
     "native": {"system"},
-    "database": {"", "system"},
+    "database": {"", "system", "native"},
     "capture": {"", "system", "native"},
     "store": _FLOOR | {"native"},
     "query": _FLOOR,

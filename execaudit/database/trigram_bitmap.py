@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit import native
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -50,30 +52,32 @@ def _hashes(text: bytes) -> memoryview:
 
 
 class Chunk:
-    """The bitmaps of a chunk that is being indexed: half a megabyte."""
+    """The bitmaps of a chunk that is being indexed: 131 KB."""
 
     def __init__(self) -> None:
-        self._bits = [0] * _BUCKETS
+        self._bits = bytearray(_BUCKETS * _BITS_BYTES)
 
     def add(self, block: int, lines: Iterable[bytes]) -> None:
         """Adds lines, each ended by a NUL, to one of the blocks."""
-        bit = 1 << block
-        bits = self._bits
+        text = b"".join(lines)
+        if native.fast is not None:
+            native.fast.set_buckets(self._bits, block, text)
+            return
+        bits, byte, bit = self._bits, block // 8, 1 << block % 8
         # Two hashes may name the same bucket. Then more blocks are read, but none is missed.
-        for hashed in set(_hashes(b"".join(lines).translate(_AS_SEARCHED))):
-            bits[hashed % _BUCKETS] |= bit
+        for hashed in set(_hashes(text.translate(_AS_SEARCHED))):
+            bits[hashed % _BUCKETS * _BITS_BYTES + byte] |= bit
 
     def add_anything(self, block: int) -> None:
         """Sets all bits of one of the blocks, so that it may contain every text."""
-        bit = 1 << block
-        self._bits = [bits | bit for bits in self._bits]
+        bit = 1 << block % 8
+        for at in range(block // 8, len(self._bits), _BITS_BYTES):
+            self._bits[at] |= bit
 
     def rows(self) -> Iterator[bytes]:
         """Yields CHUNK_ROWS rows of bytes."""
-        for start in range(0, _BUCKETS, _ROW_BUCKETS):
-            yield b"".join(
-                [bits.to_bytes(_BITS_BYTES, "little") for bits in self._bits[start : start + _ROW_BUCKETS]]
-            )
+        for start in range(0, len(self._bits), _ROW_BUCKETS * _BITS_BYTES):
+            yield bytes(self._bits[start : start + _ROW_BUCKETS * _BITS_BYTES])
 
 
 def places(text: bytes) -> list[BucketBits]:

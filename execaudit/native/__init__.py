@@ -41,6 +41,7 @@ class Compiled(Protocol):
     Pages: type[_Pages]
     learn: Callable[..., int]
     rows: Callable[..., Rows]
+    set_buckets: Callable[..., None]
     take: Callable[..., int]
     weights: Callable[..., dict[int | None, tuple[int, int, int, int]]]
 

@@ -10,8 +10,8 @@ from execaudit.event import ExecEvent, ExitEvent
 from execaudit.exec_id import ExecKey
 from execaudit.fields import Launch, Origin
 
-# Of exec, and of argv_cut.
-Rows: TypeAlias = tuple[list[tuple[object, ...]], list[tuple[object, ...]]]
+# The values for exec, and the rows of argv_cut.
+Rows: TypeAlias = tuple[list[object], list[tuple[object, ...]]]
 
 class Decoder:
     host: str
@@ -47,6 +47,7 @@ class Lines:
         most: int,
     ) -> None: ...
     def line(self, event: ExecEvent) -> str: ...
+    def block(self, events: Iterable[ExecEvent], first: int, enough: int) -> tuple[bytes, int]: ...
 
 class Numbers:
     def __init__(self, count: int) -> None: ...
@@ -75,6 +76,7 @@ class Pages:
 def take(
     window: ReadableBuffer, begin: int, sent: int, stop: int, offset: int, records: list[bytes]
 ) -> int: ...
+def set_buckets(bits: bytearray, block: int, text: bytes) -> None: ...
 def learn(texts: object, value: bytes) -> int: ...
 def weights(
     events: Iterable[ExecEvent],

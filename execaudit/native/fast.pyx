@@ -14,10 +14,10 @@ rows, numbers of values; then rows to lines. In one module they share what write
 other without Python.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
@@ -149,6 +149,8 @@ cdef enum:
     # See backlog.py and line_size.py.
     HOLE_BYTES = 100
     NUL_CHARACTERS = 5
+    # See trigram_bitmap.py.
+    BITS_BYTES = 16
     # Longer command lines are written in Python.
     MOST_ARGV = 16384
     LONGEST_REMEMBERED = 4096
@@ -563,6 +565,42 @@ cdef char *json_written(char *out, Record *record) noexcept:
     return literal(out, b'"}')
 
 
+cdef class Room:
+    """Bytes that grow; there is room for `least` of them from the beginning."""
+
+    cdef char *_start
+    cdef Py_ssize_t _size, _used, least
+
+    def __dealloc__(self):
+        PyMem_Free(self._start)
+
+    cdef char *for_more(self, Py_ssize_t most) except NULL:
+        """Returns where the next bytes go, with room for `most`."""
+        cdef Py_ssize_t wanted
+        cdef char *start
+        if most < 0 or most > PY_SSIZE_T_MAX // 2 - self._used:
+            raise MemoryError
+        if self._used + most > self._size:
+            wanted = max(self.least, self._used + most + self._used // 2)
+            start = <char *>PyMem_Realloc(self._start, wanted)
+            if start is NULL:
+                raise MemoryError
+            self._start, self._size = start, wanted
+        return self._start + self._used
+
+    cdef void written_to(self, const char *end) noexcept:
+        """Takes what was written; `end` is where it ends."""
+        self._used = end - self._start
+
+    cdef int add(self, bytes text) except -1:
+        cdef char *out = self.for_more(PyBytes_GET_SIZE(text))
+        self.written_to(copied(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)))
+        return 0
+
+    cdef bytes taken(self):
+        return PyBytes_FromStringAndSize(self._start, self._used)
+
+
 cdef str NULL_TEXT = "null"
 
 
@@ -575,8 +613,6 @@ cdef class Lines:
     # What the last event had.
     cdef object _launch, _origin, _texts, _host, _boot_id, _kind, _where, _second, _prefix
     cdef uint64_t _second_number
-    cdef char *_buffer
-    cdef Py_ssize_t _size
 
     def __cinit__(self, event_type, failed, ways, shared, where, second, prefix, error, in_python, most):
         """`in_python` makes the line of any event. `ways` has the text of each Ended.
@@ -592,34 +628,54 @@ cdef class Lines:
         self._way_type = type(next(iter(ways)))
         self._host = self._second = None
 
-    def __dealloc__(self):
-        PyMem_Free(self._buffer)
-
     def line(self, event):
         """Returns the line of an event."""
-        line = self._line(event)
-        return self._in_python(event) if line is None else line
+        cdef Room room = Room.__new__(Room)
+        if not self._write(event, room):
+            return self._in_python(event)
+        text = ascii_text(room._used)
+        memcpy(PyUnicode_1BYTE_DATA(text), room._start, room._used)
+        return text
 
-    cdef object _line(self, object event):
-        """Returns the line of an event; None if Python has to make it."""
+    def block(self, events, Py_ssize_t first, Py_ssize_t enough):
+        """Returns lines of the events from the index `first` on, with line ends, and the index that is next.
+
+        It is that of an event whose line Python has to make, or there are `enough` bytes.
+        """
+        cdef Room room = Room.__new__(Room)
+        cdef Py_ssize_t at = first
+        cdef list those = events if isinstance(events, list) else list(events)
+        room.least = 2 * enough if 0 < enough < ROOM else 0
+        while 0 <= at < len(those) and room._used < enough:
+            try:
+                if not self._write(those[at], room):
+                    break
+            except Exception:
+                break  # the caller meets it again, and knows what to do
+            room.written_to(literal(room.for_more(1), b"\n"))
+            at += 1
+        return room.taken(), at
+
+    cdef bint _write(self, object event, Room room) except -1:
+        """Adds the line of an event. Returns False if Python has to make it."""
         cdef Record record
         cdef char *out
         if type(event) is not self._event_type or PyTuple_GET_SIZE(event) != EVENT_ITEMS:
-            return None
+            return False
         (
             kind, host, boot_id, time_object, boot_ns, pid, tid_object, ppid_object, argv, argc_object, total_object,
             holes, truncated, errno, launch, origin, parent, _, end, _,
         ) = <tuple>event
         if holes or truncated is not None or not PyBytes_CheckExact(argv):
-            return None
+            return False
         if not (
             as_number(time_object, &record.time_ns) and as_number(tid_object, &record.tid)
             and as_maybe(ppid_object, &record.ppid)
             and as_number(argc_object, &record.argc) and as_number(total_object, &record.argv_bytes)
         ):
-            return None
+            return False
         # Functions in Python are called here, and while they run another line may be made: so what is remembered
-        # is set at once, and is read once. After _make_room none is called, until the buffer has been copied.
+        # is set at once, and is read once. After for_more none is called, until the line is written.
         if self._host is not host or self._boot_id is not boot_id or self._kind is not kind:
             where, prefix = self._make_where(host, boot_id, kind), self._make_prefix(boot_id)
             self._host, self._boot_id, self._kind, self._where, self._prefix = host, boot_id, kind, where, prefix
@@ -641,42 +697,40 @@ cdef class Lines:
         record.exit_code.is_known = record.exit_signal.is_known = record.duration_ns.is_known = record.is_replaced = False
         if end is not None:
             if not isinstance(end, tuple) or PyTuple_GET_SIZE(end) != 5:
-                return None
+                return False
             way, code, signal, duration_ns, replaced_by = <tuple>end
             if type(way) is not self._way_type:
-                return None
+                return False
             way = self._ways.get(way)
             if not (
                 as_maybe(code, &record.exit_code) and as_maybe(signal, &record.exit_signal)
                 and as_maybe(duration_ns, &record.duration_ns)
             ):
-                return None
+                return False
             record.is_replaced = replaced_by is not None
             if record.is_replaced and not is_key(replaced_by, record.replaced_by):
-                return None
+                return False
         record.has_parent = parent is not None
         if record.has_parent and not is_key(parent, record.parent):
-            return None
+            return False
         if not (is_ascii(where) and is_ascii(second) and is_ascii(before) and is_ascii(after)):
-            return None
+            return False
         if not (is_ascii(way) and is_ascii(error)):
-            return None
+            return False
         if PyUnicode_GET_LENGTH(second) != SECOND_LENGTH or not as_number(pid, &record.pid):
-            return None
+            return False
         if not as_key(prefix, boot_ns, tid_object if kind is self._failed else pid, record.id):
-            return None
+            return False
         if not 0 < PyBytes_GET_SIZE(argv) <= MOST_ARGV:
-            return None
+            return False
         record.second, record.where, record.error, record.way = piece_of(second), piece_of(where), piece_of(error), piece_of(way)
         record.before, record.after = piece_of(before), piece_of(after)
         record.argv, record.argv_size = <const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv)
-        self._make_room(most_written(&record))
-        out = json_written(self._buffer, &record)
+        out = json_written(room.for_more(most_written(&record)), &record)
         if out is NULL:
-            return None
-        text = ascii_text(out - self._buffer)
-        memcpy(PyUnicode_1BYTE_DATA(text), self._buffer, out - self._buffer)
-        return text
+            return False
+        room.written_to(out)
+        return True
 
     cdef object _shared_texts(self, object launch, object origin):
         cdef PyObject *known
@@ -692,16 +746,6 @@ cdef class Lines:
             self._shared.clear()
         self._shared[both] = texts
         return texts
-
-    cdef int _make_room(self, Py_ssize_t size) except -1:
-        if size > self._size:
-            PyMem_Free(self._buffer)
-            self._size = 0
-            self._buffer = <char *>PyMem_Malloc(size)
-            if self._buffer is NULL:
-                raise MemoryError
-            self._size = size
-        return 0
 
 
 cdef char *arguments_written(
@@ -918,21 +962,24 @@ cdef long long arguments_size(bytes whole, Py_ssize_t holes, object of_arguments
     return 2 * size + NUL_CHARACTERS * nuls
 
 
-cdef object NO_END = (None, None, None)
+# See bulk_insert.py.
+cdef object NOTHING = -(2**63)
 
 
 def rows(
     list batch, first_id, dict ends, boot, failed, dict kinds, dict cut_codes, dict clocks, dict execs, dict comms,
     dict launches, dict origins, lines, clock, find, new_comm, new_launch, new_origin, holes_text,
 ):
-    """Returns the rows of exec and argv_cut: `Inserts._rows`, for any events.
+    """Returns the values for exec and the rows of argv_cut: `Inserts._rows`, for any events.
 
     The dicts have the ids of what is known, and the functions make those of what is not. `lines` are the
     interning.Lines.
     """
     cdef dict argvs = lines.known
-    cdef list found = [], cuts = []
+    cdef list values = [], cuts = []
     cdef PyObject *known
+    # Neighbours mostly have one launch, and one origin.
+    last_launch = last_origin = uid = comm_id = launch_id = origin_id = None
     number = first_id
     for event in batch:
         if not isinstance(event, tuple):
@@ -941,41 +988,94 @@ def rows(
             kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, total, holes, truncated, errno, launch, origin,
             parent, _, _, _,
         ) = <tuple>event
-        comm = launch.comm
-        cut = None
-        if truncated is not None or argc != argv.count(0) or total != len(argv):
+        cut = NOTHING
+        if truncated is not None or argc != arguments_of(argv) or total != len(argv):
             cut = cut_codes[truncated]
             cuts.append((number, argc, total, holes_text(holes)))
         parent_id = None
         if parent is not None:
             known = PyDict_GetItemWithError(execs, parent)
             parent_id = (find(parent) if known is NULL else <object>known) or None
-        end = NO_END
+        duration_ns = status = replaced_by = NOTHING
         if kind is not failed:
             key = (boot, boot_ns, pid)
             execs[key] = number
             ended = ends.pop(key, None)
             if ended is not None:
-                end = ended if len(ended) == 3 else (ended[2] - boot_ns, ended[4], None)
-        known = PyDict_GetItemWithError(clocks, time_ns - boot_ns)
-        clock_id = clock(time_ns - boot_ns) if known is NULL else <object>known
-        if comm is None:
-            comm_id = None
-        else:
-            known = PyDict_GetItemWithError(comms, comm)
-            comm_id = new_comm(comm) if known is NULL else <object>known
-        known = PyDict_GetItemWithError(launches, launch)
-        launch_id = new_launch(launch) if known is NULL else <object>known
-        known = PyDict_GetItemWithError(origins, origin)
-        origin_id = new_origin(origin) if known is NULL else <object>known
+                if not isinstance(ended, tuple):
+                    raise TypeError("an end is a tuple")
+                if PyTuple_GET_SIZE(ended) == 3:
+                    duration_ns, status, replaced_by = <tuple>ended
+                    if replaced_by is None:
+                        replaced_by = NOTHING
+                else:
+                    _, _, ended_ns, _, status = <tuple>ended
+                    duration_ns = ended_ns - boot_ns
+                if status is None:
+                    status = NOTHING
+        offset_ns = time_ns - boot_ns
+        known = PyDict_GetItemWithError(clocks, offset_ns)
+        clock_id = clock(offset_ns) if known is NULL else <object>known
+        if launch is not last_launch:
+            uid, comm = launch.uid, launch.comm
+            if comm is None:
+                comm_id = None
+            else:
+                known = PyDict_GetItemWithError(comms, comm)
+                comm_id = new_comm(comm) if known is NULL else <object>known
+            known = PyDict_GetItemWithError(launches, launch)
+            launch_id = new_launch(launch) if known is NULL else <object>known
+            last_launch = launch
+        if origin is not last_origin:
+            known = PyDict_GetItemWithError(origins, origin)
+            origin_id = new_origin(origin) if known is NULL else <object>known
+            last_origin = origin
         known = PyDict_GetItemWithError(argvs, argv)
         argv_id = learn(lines, argv) if known is NULL else <object>known
-        found.append((
-            number, time_ns, clock_id, kinds[kind], pid, None if tid == pid else tid, ppid, launch.uid, comm_id,
-            launch_id, origin_id, argv_id, errno, cut, parent_id, end[0], end[1], end[2],
-        ))
+        values += (
+            number, time_ns, clock_id, kinds[kind], pid, NOTHING if tid == pid else tid, ppid, uid, comm_id, launch_id,
+            origin_id, argv_id, NOTHING if errno is None else errno, cut, parent_id, duration_ns, status, replaced_by,
+        )
         number = number + 1
-    return found, cuts
+    return values, cuts
+
+
+cdef object arguments_of(object argv):
+    """Returns how many NULs there are."""
+    if not PyBytes_CheckExact(argv):
+        return argv.count(0)
+    return count_of_nuls(<const unsigned char *>PyBytes_AS_STRING(argv), PyBytes_GET_SIZE(argv))
+
+
+def set_buckets(bits, Py_ssize_t block, bytes text):
+    """Sets the bits of one of the blocks for all trigrams of a text: `trigram_bitmap.Chunk.add`.
+
+    `bits` has BITS_BYTES for each bucket.
+    """
+    cdef const unsigned char *at = <const unsigned char *>PyBytes_AS_STRING(text)
+    cdef Py_ssize_t left = PyBytes_GET_SIZE(text) - 2
+    cdef uint32_t first, second, third, buckets
+    cdef uint8_t bit = 1 << (block & 7)
+    cdef uint8_t *of_block
+    cdef Py_buffer memory
+    PyObject_GetBuffer(bits, &memory, PyBUF_WRITABLE)
+    try:
+        if memory.len < BITS_BYTES or memory.len >> 20 or not 0 <= block < 8 * BITS_BYTES:
+            raise ValueError("bits or block")
+        buckets = memory.len // BITS_BYTES
+        of_block = <uint8_t *>memory.buf + (block >> 3)
+        while left > 0:
+            first, second, third = searched(at[0]), searched(at[1]), searched(at[2])
+            of_block[(first + 31 * second + 225 * third) % buckets * BITS_BYTES] |= bit
+            at += 1
+            left -= 1
+    finally:
+        PyBuffer_Release(&memory)
+
+
+cdef inline uint32_t searched(unsigned char byte) noexcept:
+    """Returns a byte as a search sees it."""
+    return byte if byte else c" "
 
 
 cdef extern from *:
@@ -1017,6 +1117,9 @@ cdef class Numbers:
         """Returns the id of a row; None if it is not here. `read` is called with the id of one in doubt."""
         cdef uint64_t number = self._find(self._first(raw), check_of(raw), row, read)
         return number if number else None
+
+    cdef bint _has(self, Py_ssize_t first, uint64_t check) noexcept:
+        return self._numbers[first].check == check or self._numbers[first + 1].check == check
 
     cdef uint64_t _find(self, Py_ssize_t first, uint64_t check, row, read) except? 0:
         cdef Py_ssize_t at
@@ -1067,7 +1170,7 @@ def learn(texts, value):
         return texts.learn(value)
     cdef Numbers numbers = <Numbers?>texts._numbers
     cdef Py_ssize_t first
-    cdef uint64_t check, found
+    cdef uint64_t check, found = 0
     cdef PyObject *known = PyDict_GetItemWithError(<dict?>texts._older, value)
     if known is not NULL:
         number = <object>known
@@ -1075,54 +1178,18 @@ def learn(texts, value):
         if PyBytes_GET_SIZE(value) > MOST_REMEMBERED:
             return texts._learn_long(value)
         first, check = numbers._first(value), check_of(value)
-        row = (value,)
-        found = numbers._find(first, check, row, texts._read)
+        if numbers._has(first, check):
+            found = numbers._find(first, check, (value,), texts._read)
         if found:
             number = <object>found
         else:
             number = texts._next
             texts._next = number + 1
-            (<list?>texts._new).append((number, value))
+            (<list?>texts._new).extend((number, value))
             numbers._add(first, check, number)
     (<dict?>texts.known)[value] = number
     texts._text_bytes += PyBytes_GET_SIZE(value)
     return number
-
-
-cdef class Room:
-    """Bytes that grow."""
-
-    cdef char *_start
-    cdef Py_ssize_t _size, _used
-
-    def __dealloc__(self):
-        PyMem_Free(self._start)
-
-    cdef char *for_more(self, Py_ssize_t most) except NULL:
-        """Returns where the next bytes go, with room for `most`."""
-        cdef Py_ssize_t wanted
-        cdef char *start
-        if most < 0 or most > PY_SSIZE_T_MAX // 2 - self._used:
-            raise MemoryError
-        if self._used + most > self._size:
-            wanted = max(ROOM, self._used + most + self._used // 2)
-            start = <char *>PyMem_Realloc(self._start, wanted)
-            if start is NULL:
-                raise MemoryError
-            self._start, self._size = start, wanted
-        return self._start + self._used
-
-    cdef void written_to(self, const char *end) noexcept:
-        """Takes what was written; `end` is where it ends."""
-        self._used = end - self._start
-
-    cdef int add(self, bytes text) except -1:
-        cdef char *out = self.for_more(PyBytes_GET_SIZE(text))
-        self.written_to(copied(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)))
-        return 0
-
-    cdef bytes taken(self):
-        return PyBytes_FromStringAndSize(self._start, self._used)
 
 
 cdef class Page:
@@ -1241,6 +1308,7 @@ cdef class Pages:
         self._room = None
         if room is None:
             room = Room.__new__(Room)
+            room.least = ROOM
         room._used = 0
         for row in rows:
             if not self._add(room, page, row):

@@ -21,7 +21,7 @@ from execaudit.output.shared_fields import SharedFields
 from execaudit.times import utc_second, utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from execaudit.event import End, Hole
     from execaudit.fields import Field
@@ -60,12 +60,20 @@ class JsonLines:
         self.where, self.word, self.error, self.text_of = _where, _word, _error, _member_of
         self.line: Callable[[ExecEvent], str] = self._line
         """Returns the record of one exec: ASCII without control characters, without a line end."""
+        self.block: Callable[[Sequence[ExecEvent], int, int], tuple[bytes, int]] = lambda _, first, __: (
+            b"",
+            first,
+        )
+        """Takes events, an index and a size. Returns lines from there on, with line ends, and the next index.
+
+        They are at most that size and one line. If there are none, line() has to make the next one.
+        """
         if native.fast is not None:
             lines = native.fast.Lines(
                 ExecEvent, Kind.FAILED, {how: quoted(how.value) for how in Ended}, self.around, _where, utc_second,
                 boot_prefix, _error, self._line, remembered,
             )  # fmt: skip
-            self.line = lines.line
+            self.line, self.block = lines.line, lines.block
 
     def _line(self, event: ExecEvent) -> str:
         # The exec's own fields are written by hand, here and for CSV: a loop over the table of fields takes a

@@ -86,6 +86,8 @@ def disconnect(connection: sa.Connection, path: Path, identity: Identity) -> Non
 
 
 def _open(path: Path, *, durable: bool) -> sqlite3.Connection:
+    # The driver looks for a way to make what SQLite takes of whatever is no number or str; of bytes, too.
+    sqlite3.register_adapter(bytes, bytes)
     connection = files.open_to_write(path, busy_seconds=BUSY_SECONDS, any_thread=True)
     try:
         _refuse_others(connection, path)

@@ -20,7 +20,7 @@ from execaudit.enums import Kind
 from execaudit.event import ExitEvent
 from execaudit.exec_id import boot_prefix
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN, Form
-from execaudit.store.bulk_insert import BulkInsert
+from execaudit.store.bulk_insert import NOTHING, BulkInsert
 from execaudit.store.interning import Interned, Lines, Recent, Texts
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ _EXECS = BulkInsert(
         "id", "ts", "clock_id", "kind", "pid", "tid", "ppid", "uid", "comm_id", "launch_id", "origin_id", "argv_id",
         "errno", "truncated", "parent_id", "duration_ns", "status", "replaced_by",
     ),
+    often_null=("tid", "errno", "truncated", "duration_ns", "status", "replaced_by"),
 )  # fmt: skip
 _INSERT_CUT = "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?, ?, ?, ?)"
 # A program ends once; being told twice is no reason to lose a batch.
@@ -53,7 +54,7 @@ _GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _FAILED = Kind.FAILED
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
-_NO_END: _End | tuple[None, None, None] = (None, None, None)
+_NO_END = (NOTHING, NOTHING, NOTHING)
 _PATHS = [at for at, field in enumerate(LAUNCH_FIELDS) if field.form is Form.PATH]
 _boot_ns, _time_ns = attrgetter("boot_ns"), attrgetter("time_ns")
 
@@ -145,12 +146,12 @@ class Inserts:
 
     def _insert_batch(self, batch: list[ExecEvent], ends: dict[ExecKey, ExitEvent | _End]) -> None:
         first_id = self._next_id
-        rows, cuts = self._rows(batch, first_id, ends)
+        values, cuts = self._rows(batch, first_id, ends)
         connection = self._connection
         for table in self._tables:
             table.flush(connection)
         self._execs.evict()
-        _EXECS.insert(connection, rows)
+        _EXECS.insert(connection, values)
         if cuts:
             connection.exec_driver_sql(_INSERT_CUT, cuts)
         self._next_id = first_id + len(batch)
@@ -162,15 +163,18 @@ class Inserts:
 
     def _rows(
         self, batch: list[ExecEvent], first_id: int, ends: dict[ExecKey, ExitEvent | _End]
-    ) -> tuple[list[_Row], list[_Row]]:
-        """Returns the rows of exec and argv_cut. All is inline: this is done for each exec."""
+    ) -> tuple[list[object], list[_Row]]:
+        """Returns the values for exec, row after row, and the rows of argv_cut.
+
+        All is inline: this is done for each exec.
+        """
         if native.fast is not None:
             return native.fast.rows(
                 batch, first_id, ends, self._boot, _FAILED, _KIND_CODE, _TRUNCATION_CODE, self._clocks,
                 self._execs.known, self._comms.known, self._launches.known, self._origins.known, self._argv,
                 self._clock, self._find, self._comms.learn, self._launch, self._origin, json.dumps,
             )  # fmt: skip
-        rows: list[_Row] = []
+        values: list[object] = []
         cuts: list[_Row] = []
         boot, clocks, execs, comms = self._boot, self._clocks, self._execs.known, self._comms.known
         argvs, new_argv, kinds = self._argv.known, self._argv.learn, _KIND_CODE
@@ -181,7 +185,7 @@ class Inserts:
                 launch, origin, parent, _, _, _,
             ) = event  # fmt: skip
             comm = launch.comm
-            cut = None
+            cut = NOTHING
             if truncated is not None or argc != argv.count(0) or argv_bytes != len(argv):
                 cut = _TRUNCATION_CODE[truncated]
                 cuts.append((number, argc, argv_bytes, json.dumps(holes)))
@@ -191,34 +195,32 @@ class Inserts:
                 if parent_id is None:
                     parent_id = self._find(parent)
                 parent_id = parent_id or None
-            end: _End | tuple[None, None, None] = _NO_END
+            end = _NO_END
             if kind is not _FAILED:
                 key = (boot, boot_ns, pid)
                 execs[key] = number
                 known = end_of(key, None)  # type: ignore[call-overload]  # an ExecKey is a tuple
                 if known is not None:
-                    end = known if len(known) == len(_NO_END) else (known[2] - boot_ns, known[4], None)
-            rows.append(
-                (
-                    number,
-                    time_ns,
-                    clocks.get(time_ns - boot_ns) or self._clock(time_ns - boot_ns),
-                    kinds[kind],
-                    pid,
-                    None if tid == pid else tid,
-                    ppid,
-                    launch.uid,
-                    None if comm is None else comms.get(comm) or self._comms.learn(comm),
-                    launches.get(launch) or self._launch(launch),
-                    origins.get(origin) or self._origin(origin),
-                    argvs.get(argv) or new_argv(argv),
-                    errno,
-                    cut,
-                    parent_id,
-                    *end,
-                )
+                    end = _values(known, boot_ns)
+            values += (
+                number,
+                time_ns,
+                clocks.get(time_ns - boot_ns) or self._clock(time_ns - boot_ns),
+                kinds[kind],
+                pid,
+                NOTHING if tid == pid else tid,
+                ppid,
+                launch.uid,
+                None if comm is None else comms.get(comm) or self._comms.learn(comm),
+                launches.get(launch) or self._launch(launch),
+                origins.get(origin) or self._origin(origin),
+                argvs.get(argv) or new_argv(argv),
+                NOTHING if errno is None else errno,
+                cut,
+                parent_id,
+                *end,
             )
-        return rows, cuts
+        return values, cuts
 
     def _insert_ends(self, ends: dict[ExecKey, ExitEvent | _End]) -> None:
         """Writes the ends of what was stored before."""
@@ -298,6 +300,18 @@ class Inserts:
         self._connection.exec_driver_sql(
             "INSERT OR REPLACE INTO seg (id_lo, id_hi, ts_min, ts_max) VALUES (?, ?, ?, ?)", self._segment
         )
+
+
+def _values(end: ExitEvent | _End, boot_ns: int) -> tuple[int, int, int]:
+    """Returns the columns of the end of a program that was executed at that time."""
+    duration_ns, status, replaced_by = (
+        (end.boot_ns - boot_ns, end.status, None) if isinstance(end, ExitEvent) else end
+    )
+    return (
+        duration_ns,
+        NOTHING if status is None else status,
+        NOTHING if replaced_by is None else replaced_by,
+    )
 
 
 def _row_of(values: Launch | Origin, ids: list[Callable[[Any], int] | None]) -> _Row:

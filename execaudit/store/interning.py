@@ -138,7 +138,8 @@ class Interned(Recent[_Value]):
         self._rows = BulkInsert(table, ("id", *columns))
         self._row_of = f"SELECT {', '.join(columns)} FROM {table} WHERE id = ?"  # noqa: S608  # ours
         self._next = 1
-        self._new: list[tuple[object, ...]] = []
+        self._new: list[object] = []
+        """The values of the rows to write, one row after the other."""
         self._has_long = False
         """One of them has a long text."""
         self._numbers = Numbers(numbers) if native.fast is None else native.fast.Numbers(numbers)
@@ -176,7 +177,7 @@ class Interned(Recent[_Value]):
     def _added(self, row: tuple[object, ...]) -> int:
         number = self._next
         self._next += 1
-        self._new.append((number, *row))
+        self._new += (number, *row)
         return number
 
     def _read(self, number: int) -> object:

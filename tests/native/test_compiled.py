@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from execaudit import native
 from execaudit.capture.assembler import Assembler, Machine
 from execaudit.daemon.backlog import Finished
+from execaudit.database.trigram_bitmap import Chunk
 from execaudit.enums import Ended, Kind
 from execaudit.event import End, ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey
@@ -129,9 +130,22 @@ def test_lines_are_the_same(
     compiled = JsonLines(remembered)
     with in_python():
         plain = JsonLines(remembered)
-    for event, parent, end in execs * 2:
-        child = event._replace(parent=parent, end=end)
-        assert plain.line(child) == compiled.line(child)
+    children = [event._replace(parent=parent, end=end) for event, parent, end in execs * 2]
+    lines = [plain.line(child) for child in children]
+    assert lines == [compiled.line(child) for child in children]
+    assert lines == _by_blocks(compiled, children)
+
+
+def _by_blocks(lines: JsonLines, execs: list[ExecEvent]) -> list[str]:
+    """Returns the lines of execs, as the JSON log makes them."""
+    made: list[str] = []
+    while len(made) < len(execs):
+        block, at = lines.block(execs, len(made), 2000)
+        made += block.decode("ascii").splitlines()
+        assert at == len(made)
+        if not block:
+            made.append(lines.line(execs[at]))
+    return made
 
 
 @pytest.mark.parametrize(
@@ -170,6 +184,24 @@ def test_weights_are_the_same(execs: list[ExecEvent], accounts: list[int | None]
     compiled = Finished(charged, [], [], Nanoseconds(1)).weights
     with in_python():
         assert Finished(charged, [], [], Nanoseconds(1)).weights == compiled
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 127), st.lists(st.binary(max_size=9), max_size=5)), max_size=5),
+    st.none() | st.integers(0, 127),
+)
+def test_the_index_of_lines_is_the_same(blocks: list[tuple[int, list[bytes]]], anything: int | None) -> None:
+    """Whatever bytes the lines have."""
+    rows = []
+    for context in (contextlib.nullcontext, in_python):
+        chunk = Chunk()
+        with context():
+            for block, lines in blocks:
+                chunk.add(block, lines)
+        if anything is not None:
+            chunk.add_anything(anything)
+        rows.append(list(chunk.rows()))
+    assert rows[0] == rows[1]
 
 
 def _dump(batches_: list[tuple[list[ExecEvent], list[ExitEvent]]]) -> list[str]:

@@ -124,6 +124,42 @@ def test_a_line_that_is_made_meanwhile_changes_no_other(name: str, function: Cal
     assert not nested
 
 
+def test_execs_that_go_away_are_not_read() -> None:
+    """A function that is called empties the list, or raises."""
+    execs = [EVENT._replace(errno=number) for number in range(50)]
+
+    def emptied(_errno: int) -> str:
+        execs.clear()
+        return "null"
+
+    lines = _lines(error=emptied)
+    block, at = lines.block(execs, 0, 1_000_000)
+    assert at == 1
+    assert block.count(b"\n") == 1
+
+    lines = _lines(error={1: "null"}.__getitem__)
+    execs = [EVENT._replace(errno=1), EVENT._replace(errno=2)]
+    block, at = lines.block(execs, 0, 1_000_000)
+    assert at == 1
+    assert block.count(b"\n") == 1
+    for begin in (-1, 2, 2**62):
+        assert lines.block(execs, begin, 1_000_000) == (b"", begin)
+
+
+@pytest.mark.parametrize(
+    ("bits", "block"),
+    [(bytearray(1600), 128), (bytearray(1600), -1), (bytearray(15), 0), (bytearray(1 << 20), 0)],
+)
+def test_bits_of_another_size_are_refused(bits: bytearray, block: int) -> None:
+    """Nothing is written beside them."""
+    before = bytes(bits)
+    with pytest.raises(ValueError, match="bits or block"):
+        fast.set_buckets(bits, block, b"some text")
+    assert before == bits
+    with pytest.raises(BufferError):
+        fast.set_buckets(bytes(1600), 0, b"some text")
+
+
 def _record(number: int) -> bytes:
     head = Head(boot_ns=1000 + number, total=2, argc=1, flags=LAST)
     return first(EXEC, head, Facts(parent=(5, 7), uid=number, comm=b"c%d" % number), b"a\0")

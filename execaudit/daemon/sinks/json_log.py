@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from execaudit.daemon.log_file import LogFile
 
-# So many lines are made at a time, or fewer when they have so much: a command line can have megabytes.
+# So many lines are written at a time, or fewer when they have so much.
 _LINES, _CHARACTERS = 64, 128 * 1024
+# What is larger has a mapping of its own, which costs more than a call: see system/allocator.py.
+_BLOCK_BYTES = 12 * 1024
 
 
 class JsonLogSink(Sink):
@@ -96,7 +98,7 @@ class _LineWriter:
 
     def __init__(self, write: Callable[[bytes], object], name: str) -> None:
         self._left_out = LeftOut(name)
-        self._line = JsonLines().line  # it remembers little, to save memory
+        self._make = JsonLines()  # it remembers little, to save memory
         self._log = structlog.wrap_logger(
             _StructlogOutput(write),
             processors=[_as_it_is],
@@ -106,37 +108,57 @@ class _LineWriter:
     def write(self, batch: Finished) -> list[Omitted]:
         """Writes a batch. Returns what has no line; written() is to be called with it."""
         omitted: list[Omitted] = []
-        lines = self._lines(batch, omitted)
-        # Some lines in one call: structlog takes longer for a call than the line takes to be written.
-        some: list[str] = []
-        size = 0
-        for line in lines:
-            some.append(line)
-            size += len(line)
-            if len(some) >= _LINES or size >= _CHARACTERS:
-                # The joined text takes the list's place, so that a long line is not there twice.
-                del line
-                self._log.info(_take(some))
-                size = 0
-        if some:
-            self._log.info(_take(some))
+        for lines in self._lines(batch, omitted):
+            self._log.info(lines)
         return omitted
 
-    def _lines(self, batch: Finished, omitted: list[Omitted]) -> Iterator[str]:
-        yield from left_out.lines(batch.events, self._line, omitted)
+    def _lines(self, batch: Finished, omitted: list[Omitted]) -> Iterator[bytes | str]:
+        """Yields some lines at a time: structlog takes longer for a call than a line takes to be written."""
+        events, at, some = batch.events, 0, _Some()
+        while at < len(events):
+            block, at = self._make.block(events, at, _BLOCK_BYTES)
+            if block:
+                if some.lines:
+                    yield some.take()
+                yield block
+                continue
+            for line in left_out.lines(events[at : at + 1], self._make.line, omitted):
+                some.add(line)
+            at += 1
+            if some.is_enough():
+                yield some.take()
         for gap in chain(batch.gaps, self._left_out.gaps(omitted, batch.seen_ns)):
-            yield json_text(gap_record(gap))
+            some.add(json_text(gap_record(gap)))
+        if some.lines:
+            yield some.take()
 
     def written(self, batch: Finished, omitted: list[Omitted]) -> None:
         """Notes that the lines of write() have reached their file or reader."""
         self._left_out.written(omitted, batch.seen_ns)
 
 
-def _take(lines: list[str]) -> str:
-    """Returns lines as one text, and empties the list."""
-    some = "\n".join(lines)
-    lines.clear()
-    return some
+class _Some:
+    """Lines that are to be written together."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._size = 0
+
+    def add(self, line: str) -> None:
+        """Adds a line, without a line end."""
+        self.lines.append(line)
+        self._size += len(line)
+
+    def is_enough(self) -> bool:
+        """Says whether to write them now: a command line can have megabytes."""
+        return len(self.lines) >= _LINES or self._size >= _CHARACTERS
+
+    def take(self) -> str:
+        """Returns the lines as one text, and forgets them."""
+        text = "\n".join(self.lines)
+        self.lines.clear()
+        self._size = 0
+        return text
 
 
 class _StructlogOutput:
@@ -145,7 +167,10 @@ class _StructlogOutput:
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
 
-    def msg(self, lines: str) -> None:
+    def msg(self, lines: bytes | str) -> None:
+        if isinstance(lines, bytes):
+            self._write(lines)
+            return
         # A long line is not there a second time as bytes.
         last = max(len(lines) - 1, 0) // _CHARACTERS * _CHARACTERS
         for at in range(0, last, _CHARACTERS):
@@ -155,6 +180,7 @@ class _StructlogOutput:
     info = msg
 
 
-def _as_it_is(_logger: object, _method: str, entry: structlog.types.EventDict) -> str:
+def _as_it_is(_logger: object, _method: str, entry: structlog.types.EventDict) -> str | bytes:
     """Returns the lines alone: the JSON log has no other keys than those of the record."""
-    return str(entry["event"])
+    lines: str | bytes = entry["event"]
+    return lines
