@@ -56,14 +56,23 @@ def _slow_part(number: int) -> str:
 
 def decode_id(text: str) -> ExecKey | None:
     """Returns the numbers of an exec id, or None if the text is not an id."""
+    keys = keys_from(text) if len(text) == ID_LENGTH else None
+    return None if keys is None else keys[0]
+
+
+def keys_from(beginning: str) -> tuple[ExecKey, ExecKey] | None:
+    """Returns the first and the last key whose ids begin so; None if no id does. Case does not matter."""
     number = 0
-    for char in text.lower():
+    for char in beginning.lower():
         value = _VALUES.get(char)
         if value is None:
             return None
         number = number << 5 | value
-    if len(text) != ID_LENGTH:
-        return None
+    rest = 5 * (ID_LENGTH - len(beginning))
+    return None if rest < 0 else (_key_of(number << rest), _key_of((number + 1 << rest) - 1))
+
+
+def _key_of(number: int) -> ExecKey:
     return ExecKey(
         number >> (_TIME_BITS + _TASK_BITS),
         number >> _TASK_BITS & (1 << _TIME_BITS) - 1,

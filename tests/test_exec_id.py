@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.exec_id import ID_LENGTH, ExecKey, boot_prefix, decode_id, encode_id
+from execaudit.exec_id import ID_LENGTH, ExecKey, boot_prefix, decode_id, encode_id, keys_from
 
 keys = st.builds(
     ExecKey,
@@ -34,6 +34,18 @@ def test_ids_of_one_boot_sort_by_time(one: ExecKey, other: ExecKey) -> None:
 def test_an_id_may_be_typed_in_capitals(key: ExecKey) -> None:
     """Letters of either case name the same exec."""
     assert key == decode_id(encode_id(key).upper())
+
+
+@given(keys, st.integers(1, ID_LENGTH), keys)
+def test_a_beginning_has_a_first_and_a_last_key(key: ExecKey, length: int, other: ExecKey) -> None:
+    """Just the ids from the first to the last begin so."""
+    beginning = encode_id(key)[:length]
+    first, last = keys_from(beginning) or (None, None)
+    assert first is not None
+    assert last is not None
+
+    assert first <= key <= last
+    assert (first <= other <= last) == encode_id(other).startswith(beginning)
 
 
 @given(st.text(max_size=30))

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from execaudit.cli.param_types import PID, Errno, ExecId, Regex, Terminal, Time, User, Where
+from execaudit.cli.param_types import (
+    PID,
+    Duration,
+    Errno,
+    ExecId,
+    Regex,
+    Terminal,
+    Time,
+    TimeOrExec,
+    User,
+    Where,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +34,13 @@ _FILTERS = (
         help="At this time or later: 1h, today, 14:05, '2026-11-22 14:05'.",
     ),
     click.option("--until", type=Time(last=True), metavar="TIME", help="Before this time."),
+    click.option("--around", type=TimeOrExec(), metavar="TIME|ID", help="Near this time, or this exec."),
+    click.option(
+        "--within",
+        type=Duration(),
+        metavar="LENGTH",
+        help="How near: that long before and after.  [default: 30s]",
+    ),
     click.option("--pid", "pids", type=PID, multiple=True, metavar="PID", help="Process id."),
     click.option("--ppid", "ppids", type=PID, multiple=True, metavar="PID", help="Its parent's."),
     click.option("--comm", "comms", multiple=True, metavar="GLOB", help="Command name, 15 bytes at most."),

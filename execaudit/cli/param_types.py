@@ -14,23 +14,24 @@ from execaudit.errors import FilterError
 
 if TYPE_CHECKING:
     from execaudit.event import Nanoseconds
-    from execaudit.exec_id import ExecKey
     from execaudit.query.expression import Expression
 
     _TimeType = click.ParamType[Nanoseconds]
     _TextType = click.ParamType[str]
-    _KeyType = click.ParamType[ExecKey]
+    _AroundType = click.ParamType[Nanoseconds | str]
     _SizeType = click.ParamType[int]
     _NumberType = click.ParamType[int]
     _WhereType = click.ParamType[Expression]
 else:
-    _TimeType = _TextType = _KeyType = _SizeType = _NumberType = _WhereType = (
+    _TimeType = _TextType = _AroundType = _SizeType = _NumberType = _WhereType = (
         click.ParamType
     )  # generic since click 8.5 only
 
 _LAST_PID = 2**22  # PID_MAX_LIMIT
 _UID_DIGITS = 10
-_ERRNO_DIGITS = 4
+_ERRNO_DIGITS, _PID_DIGITS = 4, 7
+# Of an id: as git has it.
+_FEWEST_CHARACTERS = 4
 PID = click.IntRange(0, _LAST_PID)
 
 
@@ -162,18 +163,48 @@ class Terminal(_TextType):
         return str(value).removeprefix("/dev/")
 
 
-class ExecId(_KeyType):
-    """An exec's own id, as records have it."""
+class ExecId(_TextType):
+    """An exec's own id as records have it, the beginning of one, or `pid:7`."""
 
     name = "id"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ExecKey:
-        """Returns what the id says."""
-        from execaudit.exec_id import decode_id  # noqa: PLC0415
-
-        key = decode_id(str(value))
-        if key is None:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the text, unless it can name no exec."""
+        text = str(value).strip()
+        if not _names_an_exec(text):
             self.fail(
-                f"{value!r} is no exec id: those have 22 characters, as in `query --format jsonl`", param, ctx
+                f"{value!r} is no exec id: those have 22 characters, as in `query --format jsonl`;"
+                f" the first {_FEWEST_CHARACTERS} or more will do, and pid:7",
+                param,
+                ctx,
             )
-        return key
+        return text
+
+
+class TimeOrExec(_AroundType):
+    """A moment, or an exec: then its time."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Nanoseconds | str:
+        """Returns the moment that the text names, or the text if it names an exec."""
+        from execaudit import times  # noqa: PLC0415
+
+        text = str(value).strip()
+        try:
+            return times.parse_time(text, now=datetime.now(timezone.utc).astimezone())
+        except FilterError as exc:
+            if not _names_an_exec(text):
+                self.fail(f"{exc}, or the id of an exec", param, ctx)
+        return text
+
+
+def _names_an_exec(text: str) -> bool:
+    from execaudit.exec_id import keys_from  # noqa: PLC0415
+
+    if text.startswith("pid:"):
+        digits = text.removeprefix("pid:")
+        return digits.isascii() and digits.isdigit() and len(digits) <= _PID_DIGITS
+    return len(text) >= _FEWEST_CHARACTERS and keys_from(text) is not None

@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 _FAILED = KINDS.index(Kind.FAILED)
 _OF_BOOT = "lower(substr(r.boot_id, 1, 7)) = :boot"
 # If the clock was stepped within the boot, the range is as long as the step.
-_FIND = (
+_IDS = (
     "WITH offsets(low, high) AS (SELECT min(k.offset_ns), max(k.offset_ns)"  # noqa: S608  # no value is in it
     f" FROM run AS r LEFT JOIN clock AS k ON k.run_id = r.id WHERE {_OF_BOOT}),"
     " ids(low, high) AS (SELECT min(s.id_lo), max(s.id_hi) FROM offsets AS o, seg AS s"
-    " WHERE s.ts_max >= :boot_ns + o.low AND s.ts_min <= :boot_ns + o.high)"
-    " SELECT e.id FROM exec AS e LEFT JOIN clock AS k ON k.id = e.clock_id"
-    " LEFT JOIN run AS r ON r.id = k.run_id"
-    " WHERE e.id >= (SELECT low FROM ids) AND e.id <= (SELECT high FROM ids)"
-    f" AND e.ts - k.offset_ns = :boot_ns AND {_OF_BOOT} AND "
+    " WHERE s.ts_max >= :boot_ns + o.low AND s.ts_min <= :last_ns + o.high)"
 )
+_FROM = (
+    " FROM exec AS e LEFT JOIN clock AS k ON k.id = e.clock_id LEFT JOIN run AS r ON r.id = k.run_id"
+    " WHERE e.id >= (SELECT low FROM ids) AND e.id <= (SELECT high FROM ids)"
+)
+_FIND = f"{_IDS} SELECT e.id{_FROM} AND e.ts - k.offset_ns = :boot_ns AND {_OF_BOOT} AND "
 FIND_EXEC = f"{_FIND}e.pid = :task AND e.kind <> {_FAILED} LIMIT 1"
 """Finds a successful exec or a snapshot. Only these can be a parent or end."""
 FIND_FAILED = f"{_FIND}coalesce(e.tid, e.pid) = :task AND e.kind = {_FAILED} LIMIT 1"
+FIND_BETWEEN = (
+    f"{_IDS} SELECT e.id, e.ts - k.offset_ns, CASE e.kind WHEN {_FAILED} THEN coalesce(e.tid, e.pid) ELSE e.pid END{_FROM}"
+    f" AND e.ts - k.offset_ns BETWEEN :boot_ns AND :last_ns AND {_OF_BOOT} LIMIT :most"
+)
+"""Finds the execs of a boot between two moments of its clock: row ids, and the numbers of their ids."""
 
 
 def parameters(key: ExecKey) -> dict[str, object]:
-    """Returns the values of the parameters of both statements."""
-    return {"boot": f"{key.boot:07x}", "boot_ns": key.boot_ns, "task": key.task}
+    """Returns the values of the parameters of FIND_EXEC and FIND_FAILED."""
+    return {"boot": f"{key.boot:07x}", "boot_ns": key.boot_ns, "last_ns": key.boot_ns, "task": key.task}

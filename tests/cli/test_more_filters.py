@@ -104,7 +104,7 @@ def test_what_comes_later_is_no_exception(tmp_path: Path) -> None:
         ("--kind fork", "'fork' is not one of 'exec', 'failed', 'snapshot'"),
         ("--euid nobody-here", "--euid: nobody is called 'nobody-here', in this history or on this host"),
         ("--not-user nobody-here", "--not-user: nobody is called 'nobody-here'"),
-        ("--not-under x", "'x' is no exec id"),
+        ("--not-under x", "'x' is no exec id: those have 22 characters"),
     ],
 )
 def test_a_value_that_is_none_is_refused(mixed: Path, typed: str, said: str) -> None:

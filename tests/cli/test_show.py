@@ -203,7 +203,7 @@ def test_an_id_in_capitals(family: Family) -> None:
     ("arguments", "status", "part"),
     [
         (["x"], 2, "22 characters"),
-        (["248h240003n113550000w"], 2, "22 characters"),
+        (["249h240003n113550000w"], 1, "there is no exec whose id begins with 249h240003n113550000w in"),
         (["248h240003n113550000wu"], 2, "22 characters"),
         (["0" * 100_000], 2, "22 characters"),
         ([b"\x1b]0;x\x07\xff"], 2, "22 characters"),

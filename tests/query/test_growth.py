@@ -131,6 +131,14 @@ QUESTIONS = {
     ],
     "outside of places, of late": ["query", _SINCE, "--not-cgroup=x", "--not-container=abcd", "--limit=20"],
     "no descendants, of late": ["query", _SINCE, "--not-under=ID"],
+    "around an exec": ["query", "--around=ID", "--within=30s"],
+    "an exec by the beginning of its id": ["show", "BEGINNING"],
+    "an exec by its pid": [
+        "query",
+        "--under=pid:550",
+        f"--around=@{START + _SINCE_SECONDS + 250}",
+        "--within=100s",
+    ],
     "an expression, of late": ["query", _SINCE, "--where=comm == 'curl' or not uid in (33, 1000)"],
     "an expression with a time": [
         "query",
@@ -150,7 +158,9 @@ def test_a_question_costs_what_its_answer_costs(
     paths: tuple[Path, Path], ancestor: str, question: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ten times the history, the same answer: at most a third more work."""
-    arguments = [word.replace("ID", ancestor) for word in QUESTIONS[question]]
+    arguments = [
+        word.replace("ID", ancestor).replace("BEGINNING", ancestor[:20]) for word in QUESTIONS[question]
+    ]
     short, long = (answer(path, arguments, capsys) for path in paths)
 
     assert short.text == long.text != ""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from execaudit.cli.run.references import number_of
 from execaudit.enums import Kind
 from execaudit.errors import ExecauditError, FilterError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
-from execaudit.exec_id import encode_id
 from execaudit.query import find, globs, users
 from execaudit.query.expression import Within, any_of, conjuncts
 from execaudit.query.filter import Filter
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
-    from execaudit.exec_id import ExecKey
     from execaudit.query.expression import Expression
     from execaudit.query.filter import UserMatch
 
 _MOST = 2**63 - 1  # what SQLite can count
+_WITHIN_NS = 30_000_000_000
 
 
 def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filter:
@@ -34,11 +34,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
 
     Raises FilterError; ExecauditError for an exec that is not in the history.
     """
-    since, until = values["since"], values["until"]
-    if since is not None and until is not None and since >= until:
-        raise FilterError(
-            "--since is not before --until, so nothing can be between them", fix="swap or correct them"
-        )
+    since, until = _asked_range(connection, values)
 
     def raw(name: str) -> tuple[bytes, ...]:
         return tuple(os.fsencode(text) for text in values[name])
@@ -60,6 +56,9 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
     def spread(name: str, of: Callable[[bytes], tuple[bytes, ...]]) -> tuple[bytes, ...]:
         return tuple(glob for text in raw(name) for glob in of(text))
 
+    def execs(name: str) -> tuple[int, ...]:
+        return tuple(number_of(connection, text, since, until) for text in values[name])
+
     where = any_of(values["where"]) if values["where"] else None
     since, until = _range(since, until, where)
     wanted = Filter(
@@ -79,7 +78,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         cgroups=spread("cgroups", globs.of_cgroup),
         # No container and no host has a name that is not UTF-8, and SQLite takes none.
         containers=tuple(map(_utf8, values["containers"])),
-        under=tuple(number_of(connection, key) for key in values["under"]),
+        under=execs("under"),
         hosts=tuple(map(_utf8, values["hosts"])),
         euids=tuple(uid for text in values["euids"] for uid in users.uids(connection, text, option="--euid")),
         interpreters=spread("interpreters", globs.of_filename),
@@ -93,7 +92,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         not_users=matches("not_users", "--not-user"),
         not_cgroups=spread("not_cgroups", globs.of_cgroup),
         not_containers=tuple(map(_utf8, values["not_containers"])),
-        not_under=tuple(number_of(connection, key) for key in values["not_under"]),
+        not_under=execs("not_under"),
         failed=values["failed"],
         ok=values["ok"],
         deleted=values["deleted"],
@@ -124,6 +123,36 @@ def _say_setuid(connection: sqlite3.Connection, wanted: Filter, names: Sequence[
                 f" and --euid {printable(name)} finds them",
                 err=True,
             )
+
+
+def _asked_range(
+    connection: sqlite3.Connection, values: dict[str, Any]
+) -> tuple[Nanoseconds | None, Nanoseconds | None]:
+    """Returns the range of time that the options ask for."""
+    since, until = values["since"], values["until"]
+    if values["around"] is not None:
+        return _around(connection, values)
+    if values["within"] is not None:
+        raise FilterError("--within goes with --around", fix="name a time or an exec with it")
+    if since is not None and until is not None and since >= until:
+        raise FilterError(
+            "--since is not before --until, so nothing can be between them", fix="swap or correct them"
+        )
+    return since, until
+
+
+def _around(connection: sqlite3.Connection, values: dict[str, Any]) -> tuple[Nanoseconds, Nanoseconds]:
+    """Returns the range around a time or an exec, both ends included."""
+    if values["since"] is not None or values["until"] is not None:
+        raise FilterError("--around excludes --since and --until", fix="leave one of them out")
+    moment = values["around"]
+    if isinstance(moment, str):
+        found = find.fetch(connection, [number_of(connection, moment)])
+        if not found:
+            raise ExecauditError("the exec was pruned just now", fix="take a newer one from `query`")
+        moment = found[0].event.time_ns
+    within = _WITHIN_NS if values["within"] is None else values["within"]
+    return Nanoseconds(max(0, moment - within)), Nanoseconds(min(moment + within + 1, _MOST))
 
 
 def _range(
@@ -157,17 +186,6 @@ def _comm_globs(text: str, option: str) -> tuple[bytes, ...]:
             err=True,
         )
     return meant or (glob,)
-
-
-def number_of(connection: sqlite3.Connection, key: ExecKey) -> int:
-    """Returns the row number of an exec. Raises ExecauditError if it is not in the history."""
-    number = find.locate(connection, key)
-    if number is None:
-        raise ExecauditError(
-            f"there is no exec {encode_id(key)} in this history",
-            fix="take an id from `query`, or name another --db",
-        )
-    return number
 
 
 def _utf8(text: str) -> str:

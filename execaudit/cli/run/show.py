@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from execaudit.cli import terminal
-from execaudit.cli.run.build_filter import number_of
 from execaudit.cli.run.missing import warn
+from execaudit.cli.run.references import number_of
 from execaudit.enums import Kind
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from execaudit.event import ExecEvent
-    from execaudit.exec_id import ExecKey
     from execaudit.query.rows import Found
 
 _SIBLINGS = 5
@@ -35,12 +34,12 @@ _PAGE = 64
 _INDENT = "  "
 
 
-def show(connection: sqlite3.Connection, key: ExecKey, *, most: int | None, as_json: bool) -> None:
+def show(connection: sqlite3.Connection, named: str, *, most: int | None, as_json: bool) -> None:
     """Writes an exec and so many of its children, None for all, to standard output.
 
     Raises ExecauditError if it is not in the history.
     """
-    number = number_of(connection, key)
+    number = number_of(connection, named)
     found = _Relatives(connection, number, most=most)
     _warn(connection, found.event)
     for piece in _json(found) if as_json else _text(found):

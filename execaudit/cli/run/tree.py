@@ -10,8 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.cli import terminal
-from execaudit.cli.run.build_filter import build_filter, number_of
+from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, bounded, warn
+from execaudit.cli.run.references import number_of
 from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
 from execaudit.output.json_lines import json_line, json_text
@@ -68,7 +69,7 @@ def _asked(connection: sqlite3.Connection, values: Mapping[str, Any]) -> _Asked:
     """Returns which execs to draw; says on stderr where execs are missing in their time."""
     wanted = build_filter(dict(values), connection)
     if values["ids"]:
-        matches = {number_of(connection, key) for key in values["ids"]}
+        matches = {number_of(connection, text) for text in values["ids"]}
         return _with_descendants(connection, array("q", sorted(matches)), wanted)
     if wanted.pids:
         of_pid = Filter(
