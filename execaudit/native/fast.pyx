@@ -22,7 +22,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memchr, memcpy, memset, strlen
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 import os
 
@@ -219,6 +219,12 @@ cdef class Decoder:
     cdef dict _launches, _origins
     cdef object _launch, _origin, _root
     cdef public object host
+    # What the exec before had, if that was in the same call: neighbours mostly have the same.
+    cdef bytes _last_launch_bytes, _last_origin_bytes
+    cdef object _last_launch, _last_origin, _last_parent
+    cdef uint32_t[4] _last_origin_numbers
+    cdef uint64_t _last_parent_ns
+    cdef uint32_t _last_parent_pid
 
     def __cinit__(self, types, kind, machine, boot, launches, origins, launch, origin, root):
         """`types` are ExecEvent, ExitEvent and ExecKey.
@@ -250,6 +256,8 @@ cdef class Decoder:
         """
         cdef Py_ssize_t at = first
         cdef list those = records if isinstance(records, list) else list(records)
+        # What was decoded is forgotten between calls, because users get other names.
+        self._last_launch_bytes = self._last_origin_bytes = self._last_parent = None
         while at < len(those):
             record = those[at]
             try:
@@ -302,8 +310,7 @@ cdef class Decoder:
     cdef object _event(self, const char *raw, Py_ssize_t size, object wall_offset_ns):
         cdef ea_exec fixed
         cdef ea_head *head = &fixed.head
-        cdef Py_ssize_t tty_at, cwd_at, argv_at, first
-        cdef PyObject *known
+        cdef Py_ssize_t tty_at, cwd_at, argv_at
         if size < <Py_ssize_t>sizeof(ea_exec):
             return None
         memcpy(&fixed, raw, sizeof(ea_exec))
@@ -320,25 +327,20 @@ cdef class Decoder:
         argv_at = cwd_at + fixed.str_len[EA_STR_CWD] + fixed.str_len[EA_STR_EXE] + fixed.str_len[EA_STR_ROOT]
         if size - argv_at < <Py_ssize_t>head.len:
             return None
-        first = tty_at - <Py_ssize_t>EA_LAUNCH_AT
-        launch_bytes = PyBytes_FromStringAndSize(NULL, first + argv_at - cwd_at)
-        memcpy(PyBytes_AS_STRING(launch_bytes), raw + EA_LAUNCH_AT, first)
-        memcpy(PyBytes_AS_STRING(launch_bytes) + first, raw + cwd_at, argv_at - cwd_at)
-        known = PyDict_GetItemWithError(self._launches, launch_bytes)
-        launch = self._launch(launch_bytes) if known is NULL else <object>known
-        # A RawOrigin, which is equal to this tuple.
-        origin_key = (
-            fixed.auid, fixed.session, fixed.str_len[EA_STR_TTY],
-            fixed.path_flags // EA_PATH_CGROUP & EA_ONE_PATH,
-            PyBytes_FromStringAndSize(raw + tty_at, cwd_at - tty_at),
-        )
-        known = PyDict_GetItemWithError(self._origins, origin_key)
-        origin = self._origin(origin_key) if known is NULL else <object>known
+        launch = self._launch_in(raw + EA_LAUNCH_AT, tty_at - <Py_ssize_t>EA_LAUNCH_AT, raw + cwd_at, argv_at - cwd_at)
+        origin = self._origin_in(&fixed, raw + tty_at, cwd_at - tty_at)
         replaces = fixed.replaces != 0
-        if fixed.parent_ns:
-            parent = self._key(fixed.parent_ns, fixed.parent_pid)
-        else:
+        if not fixed.parent_ns:
             parent = self._root(fixed.parent_pid, fixed.ppid if replaces else None)
+        elif (
+            self._last_parent is not None
+            and self._last_parent_ns == fixed.parent_ns
+            and self._last_parent_pid == fixed.parent_pid
+        ):
+            parent = self._last_parent
+        else:
+            parent = self._last_parent = self._key(fixed.parent_ns, fixed.parent_pid)
+            self._last_parent_ns, self._last_parent_pid = fixed.parent_ns, fixed.parent_pid
         boot_ns = <object>head.boot_ns
         time_ns = boot_ns + wall_offset_ns
         event = new_tuple(<PyObject *>self._event_type, EVENT_ITEMS)
@@ -363,6 +365,48 @@ cdef class Decoder:
         put(event, 18, None)
         put(event, 19, fixed.account)
         return event
+
+
+    cdef object _launch_in(self, const char *head, Py_ssize_t head_size, const char *paths, Py_ssize_t paths_size):
+        """Returns the launch that two parts of a record have."""
+        cdef bytes last = self._last_launch_bytes
+        cdef char *joined
+        cdef PyObject *known
+        if last is not None and PyBytes_GET_SIZE(last) == head_size + paths_size:
+            joined = PyBytes_AS_STRING(last)
+            if not memcmp(joined, head, head_size) and not memcmp(joined + head_size, paths, paths_size):
+                return self._last_launch
+        raw = PyBytes_FromStringAndSize(NULL, head_size + paths_size)
+        joined = PyBytes_AS_STRING(raw)
+        memcpy(joined, head, head_size)
+        memcpy(joined + head_size, paths, paths_size)
+        known = PyDict_GetItemWithError(self._launches, raw)
+        launch = self._launch(raw) if known is NULL else <object>known
+        self._last_launch_bytes, self._last_launch = raw, launch
+        return launch
+
+    cdef object _origin_in(self, const ea_exec *fixed, const char *texts, Py_ssize_t size):
+        """Returns the origin that a record has."""
+        cdef uint32_t[4] numbers
+        cdef bytes last = self._last_origin_bytes
+        cdef PyObject *known
+        numbers[0], numbers[1], numbers[2] = fixed.auid, fixed.session, fixed.str_len[EA_STR_TTY]
+        numbers[3] = fixed.path_flags // EA_PATH_CGROUP & EA_ONE_PATH
+        if (
+            last is not None
+            and PyBytes_GET_SIZE(last) == size
+            and not memcmp(PyBytes_AS_STRING(last), texts, size)
+            and not memcmp(numbers, self._last_origin_numbers, sizeof(numbers))
+        ):
+            return self._last_origin
+        raw = PyBytes_FromStringAndSize(texts, size)
+        # A RawOrigin, which is equal to this tuple.
+        key = (numbers[0], numbers[1], numbers[2], numbers[3], raw)
+        known = PyDict_GetItemWithError(self._origins, key)
+        origin = self._origin(key) if known is NULL else <object>known
+        memcpy(self._last_origin_numbers, numbers, sizeof(numbers))
+        self._last_origin_bytes, self._last_origin = raw, origin
+        return origin
 
 
 # How a byte may stand in a word of a command: not at all; as it is; in single quotes. See escaping.shell_quote.
@@ -906,6 +950,8 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
     """
     cdef dict sums = {}, lengths = {}
     cdef Sums each
+    cdef long long of_last_launch = 0, of_last_origin = 0
+    last_launch = last_origin = NOTHING
     cdef PyObject *known
     for event in events:
         if not isinstance(event, tuple):
@@ -920,8 +966,14 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
             each = sums[account] = Sums.__new__(Sums)
         else:
             each = <Sums>known
-        add_paths(each, lengths, launch, of_launch)
-        add_paths(each, lengths, origin, of_origin)
+        # Neighbours mostly have one launch, and one origin.
+        if launch is not last_launch:
+            of_last_launch = paths_of(each, lengths, launch, of_launch)
+            last_launch = launch
+        if origin is not last_origin:
+            of_last_origin = paths_of(each, lengths, origin, of_origin)
+            last_origin = origin
+        each.line_bytes += of_last_launch + of_last_origin
         each.execs += 1
         each.argv_bytes += len(argv or b"")
         if holes:
@@ -934,8 +986,11 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
     }
 
 
-cdef int add_paths(Sums each, dict lengths, object shared, object lengths_of) except -1:
-    """Adds the paths of a launch or an origin. `lengths` has them by identity: equal ones are mostly one object."""
+cdef long long paths_of(Sums each, dict lengths, object shared, object lengths_of) except -1:
+    """Returns how many characters the paths of a launch or an origin take, and adds their bytes once.
+
+    `lengths` has them by identity: equal ones are mostly one object.
+    """
     place = <size_t><void *>shared
     cdef PyObject *known = PyDict_GetItemWithError(lengths, place)
     if known is NULL:
@@ -943,8 +998,7 @@ cdef int add_paths(Sums each, dict lengths, object shared, object lengths_of) ex
         each.shared_bytes += <long long>found[0]
     else:
         found = <object>known
-    each.line_bytes += <long long>found[1]
-    return 0
+    return <long long>found[1]
 
 
 cdef long long arguments_size(bytes whole, Py_ssize_t holes, object of_arguments) except -1:

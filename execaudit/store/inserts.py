@@ -7,7 +7,7 @@ after one that was not, call `load`.
 from __future__ import annotations
 
 import json
-from operator import attrgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from execaudit import native
@@ -17,7 +17,7 @@ from execaudit.database.field_columns import column_of
 from execaudit.database.signed64 import signed
 from execaudit.database.trigram_bitmap import CHUNK_LINES
 from execaudit.enums import Kind
-from execaudit.event import ExitEvent
+from execaudit.event import ExecEvent, ExitEvent
 from execaudit.exec_id import boot_prefix
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN, Form
 from execaudit.store.bulk_insert import NOTHING, BulkInsert
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from execaudit.event import ExecEvent
     from execaudit.exec_id import ExecKey
     from execaudit.fields import Launch, Origin
 
@@ -56,7 +55,10 @@ _FAILED = Kind.FAILED
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
 _NO_END = (NOTHING, NOTHING, NOTHING)
 _PATHS = [at for at, field in enumerate(LAUNCH_FIELDS) if field.form is Form.PATH]
-_boot_ns, _time_ns = attrgetter("boot_ns"), attrgetter("time_ns")
+# By place: by name it takes three times as long.
+_boot_ns, _time_ns, _replaces = (
+    itemgetter(ExecEvent._fields.index(name)) for name in ("boot_ns", "time_ns", "replaces")
+)
 
 
 class Inserts:
@@ -139,9 +141,10 @@ class Inserts:
         ends: dict[ExecKey, ExitEvent | _End] = {}
         for end in exits:
             ends.setdefault(end.exec, end)
-        for number, event in enumerate(ordered, self._next_id):
-            if event.replaces and event.parent is not None:
-                ends.setdefault(event.parent, (event.boot_ns - event.parent.boot_ns, None, number))
+        for at, replaces in enumerate(map(_replaces, ordered)):
+            if replaces and (parent := ordered[at].parent) is not None:
+                duration_ns = ordered[at].boot_ns - parent.boot_ns
+                ends.setdefault(parent, (duration_ns, None, self._next_id + at))
         return ends
 
     def _insert_batch(self, batch: list[ExecEvent], ends: dict[ExecKey, ExitEvent | _End]) -> None:

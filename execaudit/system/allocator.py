@@ -17,8 +17,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _OWN_MAPPING_BYTES = 16 * 1024
 _FREE_AT_THE_END_BYTES = 128 * 1024
 # Events have no cycles. With Python's own threshold of 700, the collector takes a tenth of the time of
-# assembly.
-_LOOK_FOR_CYCLES_AT = 5_000
+# assembly; with 5 000 it still looks at each batch, which has 500 execs and five objects for each.
+_LOOK_FOR_CYCLES_AT = 50_000
 
 # Modules that others import if they are there, and work without: of TLS (asyncio and hashlib), and to
 # compress (shutil). They take 5 MB in memory.
