@@ -39,6 +39,7 @@ class Compiled(Protocol):
     Lines: type[_Lines]
     Numbers: type[_Numbers]
     Pages: type[_Pages]
+    counted: Callable[[str], dict[int, int] | None]
     learn: Callable[..., int]
     rows: Callable[..., Rows]
     set_buckets: Callable[..., None]

@@ -10,7 +10,7 @@ Records are bytes that an attacker can shape: each length is compared with what 
 The layout of a record is that of bpf/execaudit.h, which is included.
 
 It has more than 400 lines, in the order of an exec's path: ring, records to events, events to lines, weights,
-rows, numbers of values; then rows to lines. In one module they share what writes into memory, and call each
+rows, numbers of values; then rows to lines, and counts. In one module they share what writes into memory, and call each
 other without Python.
 """
 
@@ -171,6 +171,8 @@ cdef enum:
     # Of each field of them, so many short texts are remembered too.
     MOST_VALUES = 2048
     LONGEST_VALUE = 256
+    # More may not fit into 64 bits.
+    MOST_DIGITS = 18
 
 
 cdef inline void put(object tuple_, Py_ssize_t at, object value):
@@ -1531,3 +1533,93 @@ cdef uint64_t count_of_nuls(const unsigned char *argv, Py_ssize_t size) noexcept
         count += 1
         at += 1
     return count
+
+
+cdef struct ea_tally:
+    uint64_t number
+    uint64_t count
+
+
+cdef class Tally:
+    """How often there was each number."""
+
+    cdef ea_tally *_places
+    cdef Py_ssize_t _bits, _used
+
+    def __cinit__(self):
+        self._bits, self._used = 10, 0
+        self._places = <ea_tally *>PyMem_Calloc(<Py_ssize_t>1 << self._bits, sizeof(ea_tally))
+        if self._places is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self._places)
+
+    cdef inline ea_tally *_place(self, uint64_t number) noexcept:
+        """Returns where a number is, or is to be. There is always a free place."""
+        # Fibonacci hashing: numbers that follow each other are spread.
+        cdef uint64_t at = number * <uint64_t>0x9E3779B97F4A7C15 >> (64 - self._bits)
+        while self._places[at].count and self._places[at].number != number:
+            at = (at + 1) & ((<uint64_t>1 << self._bits) - 1)
+        return self._places + at
+
+    cdef int add(self, uint64_t number, uint64_t count) except -1:
+        cdef ea_tally *place = self._place(number)
+        if not place.count:
+            self._used += 1
+            place.number = number
+        place.count += count
+        if self._used > <Py_ssize_t>1 << (self._bits - 1):
+            self._grow()
+        return 0
+
+    cdef int _grow(self) except -1:
+        cdef ea_tally *old = self._places
+        cdef Py_ssize_t at, size = <Py_ssize_t>1 << self._bits
+        cdef ea_tally *new = <ea_tally *>PyMem_Calloc(2 * size, sizeof(ea_tally))
+        if new is NULL:
+            raise MemoryError
+        self._places, self._bits = new, self._bits + 1
+        for at in range(size):
+            if old[at].count:
+                self._place(old[at].number)[0] = old[at]
+        PyMem_Free(old)
+        return 0
+
+    cdef dict all(self):
+        cdef Py_ssize_t at
+        return {
+            self._places[at].number: self._places[at].count
+            for at in range(<Py_ssize_t>1 << self._bits) if self._places[at].count
+        }
+
+
+def counted(text):
+    """Returns how often each number is in a text of numbers with commas between: `stats.counted`.
+
+    None if Python has to do it.
+    """
+    cdef Tally tally
+    cdef const char *at
+    cdef const char *end
+    cdef const char *start
+    cdef uint64_t number
+    if not is_ascii(text):
+        return None
+    tally = Tally.__new__(Tally)
+    at = PyUnicode_1BYTE_DATA(text)
+    end = at + PyUnicode_GET_LENGTH(text)
+    while True:
+        start, number = at, 0
+        while at < end and c"0" <= at[0] and at[0] <= c"9" and at - start < MOST_DIGITS:
+            number = 10 * number + <uint64_t>(at[0] - c"0")
+            at += 1
+        # Nothing, or more than one digit of which the first is 0.
+        if at == start or (start[0] == c"0" and at - start > 1):
+            return None
+        tally.add(number, 1)
+        if at == end:
+            return tally.all()
+        if at[0] != c",":
+            return None
+        at += 1

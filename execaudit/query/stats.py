@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit import native
 from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Kind
 from execaudit.escaping import exact
@@ -160,30 +161,31 @@ class _Tally:
         launches, moments = connection.execute(*statement).fetchone()
         if launches is None:
             return
-        for moment, count in Counter(moments.split(",")).items():
-            kind, piece = divmod(int(moment), times.pieces)
+        for moment, count in counted(moments).items():
+            kind, piece = divmod(moment, times.pieces)
             self.kinds[kind] += count
             self.pieces[piece] += count
-        self._add_launches(
-            connection, {int(launch): count for launch, count in Counter(launches.split(",")).items()}
-        )
+        self._add_launches(connection, counted(launches))
 
     def _add_launches(self, connection: sqlite3.Connection, launches: dict[int, int]) -> None:
         exes: set[int | None] = set()
-        commands: dict[int | None, int] = {}
+        commands: dict[int | None, int] = defaultdict(int)
         # Parent's command, user and uid: they are few.
-        origins: dict[tuple[int | None, int | None, int | None], int] = {}
-        for launch, exe, command, parent, user, uid in connection.execute(*launches_statement(launches)):
-            count = launches.pop(launch)
-            exes.add(exe)
-            commands[command] = commands.get(command, 0) + count
-            origin = parent, user, uid
-            origins[origin] = origins.get(origin, 0) + count
+        origins: dict[tuple[int | None, int | None, int | None], int] = defaultdict(int)
+        if found := connection.execute(*launches_statement(launches)).fetchall():
+            # By columns: there may be tens of thousands.
+            ids, images, comms, *origin = zip(*found, strict=True)
+            counts = [*map(launches.pop, ids)]
+            exes.update(images)
+            for command, count in zip(comms, counts, strict=True):
+                commands[command] += count
+            for its, count in zip(zip(*origin, strict=True), counts, strict=True):
+                origins[its] += count
         # Their records were lost.
         unknown = sum(launches.values())
         if unknown:
-            commands[None] = commands.get(None, 0) + unknown
-            origins[None, None, None] = origins.get((None, None, None), 0) + unknown
+            commands[None] += unknown
+            origins[None, None, None] += unknown
         self.programs.update(_values(connection, "path", exes).values())
         texts = _values(connection, "comm", {*commands, *(parent for parent, _, _ in origins)})
         names = _values(connection, "user", {user for _, user, _ in origins})
@@ -193,6 +195,14 @@ class _Tally:
             name = names.get(user)
             self.parents[texts.get(parent)] += count
             self.users[User(None if name is None else exact(name), uid)] += count
+
+
+def counted(text: str) -> dict[int, int]:
+    """Returns how often each number is in a text of numbers with commas between."""
+    found = None if native.fast is None else native.fast.counted(text)
+    if found is None:
+        found = {int(number): count for number, count in Counter(text.split(",")).items()}
+    return found
 
 
 def _values(

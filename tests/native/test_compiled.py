@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
@@ -21,6 +21,7 @@ from execaudit.enums import Ended, Kind
 from execaudit.event import End, ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey
 from execaudit.output.json_lines import JsonLines
+from execaudit.query import stats
 from execaudit.store import interning
 from execaudit.store.writer import Run, Store
 from tests.capture.test_ringbuf import Producer, Step, follow, steps
@@ -253,6 +254,27 @@ def test_rows_are_the_same(data: st.DataObject) -> None:
     compiled = _dump(stored)
     with in_python():
         assert _dump(stored) == compiled
+
+
+@given(
+    st.lists(st.integers(0, 30) | st.integers(-1, 2**65), max_size=60).map(
+        lambda found: ",".join(map(str, found))
+    )
+    | st.text("0123,- x\u00e9\u0663", max_size=8)
+)
+@example(",".join(map(str, [*range(5000), *range(0, 5000, 7)])))
+@example(str(10**18 - 1))
+@example(f"{10**18},{10**18}")
+def test_counts_are_the_same(text: str) -> None:
+    """Of whatever text; what is no number is none, for the same reason."""
+    outcomes: list[object] = []
+    for context in (contextlib.nullcontext, in_python):
+        with context():
+            try:
+                outcomes.append(stats.counted(text))
+            except ValueError as exc:
+                outcomes.append(str(exc))
+    assert outcomes[0] == outcomes[1]
 
 
 class NumbersMachine(RuleBasedStateMachine):
