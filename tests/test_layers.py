@@ -23,7 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "database": {"", "system", "native"},
     "capture": {"", "system", "native"},
     "store": _FLOOR | {"native"},
-    "query": _FLOOR,
+    "query": _FLOOR | {"native"},
     "output": _FLOOR | {"native", "query"},
     "daemon": _FLOOR | {"native", "capture", "store", "output"},
     "cli": _FLOOR | {"native", "capture", "store", "query", "output", "daemon"},

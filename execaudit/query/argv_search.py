@@ -6,6 +6,8 @@ in the index yet are searched without it.
 
 from __future__ import annotations
 
+import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from execaudit.database import packed_ids, trigram_bitmap
@@ -26,6 +28,8 @@ _MOST_LINES = 100_000
 _FEW_BLOCKS = 32
 _ALL_BLOCKS = 2**CHUNK_BLOCKS - 1
 _PAGE_CHUNKS = 64
+_ASKED_RANGES = 64
+_JOINED_EXECS = 4 * CHUNK_EXECS
 # For a range smaller than this part of the history, it is faster to find first which lines its execs have.
 _SMALL_PART = 4
 _BITS = (
@@ -58,9 +62,9 @@ class Search:
         if self._lines is None:
             yield Span(low, high)
         elif backward:
-            yield from self._backward(low, high, self._lines)
+            yield from _joined(self._backward(low, high, self._lines))
         else:
-            yield from self._forward(low, high, self._lines)
+            yield from _joined(self._forward(low, high, self._lines))
 
     def _forward(self, low: int, high: int, lines: list[int]) -> Iterator[Span]:
         at = low
@@ -109,8 +113,10 @@ class Search:
         """
         sql, values = lines_statement(self._texts)
         lines: list[int] = []
-        for low, high in self._line_ranges():
-            lines += [row[0] for row in self._connection.execute(sql, {**values, "low": low, "high": high})]
+        ranges = self._line_ranges()
+        # Many at once, because there may be thousands, of 64 lines each.
+        while some := dict(islice(ranges, _ASKED_RANGES)):
+            lines += [row[0] for row in self._connection.execute(sql, {**values, "ranges": json.dumps(some)})]
             if len(lines) > _MOST_LINES:
                 return None
         return lines
@@ -183,3 +189,22 @@ class Search:
             if sum(bits[chunk].bit_count() for chunk in indexed) <= _FEW_BLOCKS:
                 break
         return bits
+
+
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    """Yields the same, a few adjacent ones as one: to read a span takes ten statements."""
+    last: Span | None = None
+    for span in spans:
+        if last is not None and last.lines is not None and span.lines is not None and _are_near(last, span):
+            span = Span(min(last.low, span.low), max(last.high, span.high), [*last.lines, *span.lines])  # noqa: PLW2901
+        elif last is not None:
+            yield last
+        last = span
+    if last is not None:
+        yield last
+
+
+def _are_near(one: Span, other: Span) -> bool:
+    """Says whether nothing is between two spans, and both together are short."""
+    first, second = sorted((one[:2], other[:2]))
+    return first[1] + 1 == second[0] and second[1] - first[0] < _JOINED_EXECS

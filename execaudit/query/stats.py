@@ -32,6 +32,7 @@ _WIDTHS = (
     _HOUR, 2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 28 * _DAY, 91 * _DAY,
 )  # fmt: skip
 _YEAR = 365 * _DAY
+_SHORT = 50_000
 _MOST_PIECES = 24
 
 
@@ -199,7 +200,8 @@ class _Tally:
 
 def counted(text: str) -> dict[int, int]:
     """Returns how often each number is in a text of numbers with commas between."""
-    found = None if native.fast is None else native.fast.counted(text)
+    # For a short one, loading the module would take longer.
+    found = None if len(text) < _SHORT or native.fast is None else native.fast.counted(text)
     if found is None:
         found = {int(number): count for number, count in Counter(text.split(",")).items()}
     return found

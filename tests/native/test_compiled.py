@@ -269,7 +269,8 @@ def test_counts_are_the_same(text: str) -> None:
     """Of whatever text; what is no number is none, for the same reason."""
     outcomes: list[object] = []
     for context in (contextlib.nullcontext, in_python):
-        with context():
+        with context(), pytest.MonkeyPatch.context() as patched:
+            patched.setattr(stats, "_SHORT", 0)
             try:
                 outcomes.append(stats.counted(text))
             except ValueError as exc:
