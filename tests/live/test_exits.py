@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.commands import NO_FAILED
 from tests.live.lineage import by_id, end_by_status, end_of, execs_of
 from tests.live.recording import paused, recording
 from tests.truth import lives
@@ -171,7 +172,7 @@ def missed(built: Programs, tmp_path_factory: pytest.TempPathFactory) -> Missed:
     def stored(count: int) -> bool:
         return len(recorded.rows("--exe", str(built.acts))) == count
 
-    with recording(folder, "--ring-size", "65536") as recorded:
+    with recording(folder, NO_FAILED, "--ring-size", "65536") as recorded:
         ending = [Playing([built.acts, "await", go, "exit", "3"]) for _ in range(5)]
         await_true(lambda: stored(len(ending)))
         with paused(recorded):
@@ -184,7 +185,7 @@ def missed(built: Programs, tmp_path_factory: pytest.TempPathFactory) -> Missed:
         await_true(lambda: stored(len(ending) + 1))
         during = recorded.rows()
     between = recorded.rows()
-    with recording(folder) as recorded:
+    with recording(folder, NO_FAILED) as recorded:
         stop.touch()
         staying.end()
     return Missed([playing.pid for playing in ending], staying.pid, during, between, recorded.rows())

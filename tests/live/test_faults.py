@@ -9,7 +9,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from tests.commands import PATIENCE
+from tests.commands import NO_FAILED, PATIENCE
 from tests.live.kept import ask_time, await_logged, await_stored, is_sound, lines_of
 from tests.live.load import Load, await_said, gaps_of
 from tests.live.recording import recording
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def test_lock_of_another_program_is_waited_for(tmp_path: Path, load: Load) -> None:
     """For as long as it is held, everything waits in memory."""
-    with recording(tmp_path) as recorded:
+    with recording(tmp_path, NO_FAILED) as recorded:
         load.blow(20)
         other = sqlite3.connect(recorded.db, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -43,7 +43,7 @@ def test_lock_of_another_program_is_waited_for(tmp_path: Path, load: Load) -> No
 
 def test_deleted_database_is_begun_anew(tmp_path: Path, load: Load) -> None:
     """What comes after is in a new file at the same place, which knows since when."""
-    with recording(tmp_path) as recorded:
+    with recording(tmp_path, NO_FAILED) as recorded:
         before = load.blow(20)
         await_stored(recorded, before[-1])
         for file in tmp_path.glob("history.db*"):
@@ -61,7 +61,7 @@ def test_deleted_database_is_begun_anew(tmp_path: Path, load: Load) -> None:
 
 def test_database_that_was_put_back_is_gone_on_with(tmp_path: Path, load: Load) -> None:
     """What was recorded between the backup and its return is a gap in it."""
-    with recording(tmp_path) as recorded:
+    with recording(tmp_path, NO_FAILED) as recorded:
         await_stored(recorded, load.blow(20)[-1])
         backup = tmp_path / "backup.db"
         with (
@@ -91,13 +91,13 @@ def test_database_that_was_put_back_is_gone_on_with(tmp_path: Path, load: Load) 
 
 def test_reader_with_an_old_view_loses_nothing(tmp_path: Path, load: Load) -> None:
     """It keeps what it sees, and the recorder goes on."""
-    with recording(tmp_path) as recorded:
+    with recording(tmp_path, NO_FAILED) as recorded:
         await_stored(recorded, load.blow(20)[-1])
         reader = sqlite3.connect(f"file:{recorded.db}?mode=ro", uri=True, isolation_level=None)
         reader.execute("BEGIN")
         count = "SELECT count(*) FROM exec"
         seen = reader.execute(count).fetchone()
-        await_stored(recorded, load.blow(3000)[-1])
+        await_stored(recorded, load.blow(1000)[-1])
         assert seen == reader.execute(count).fetchone()
         reader.close()
     assert recorded.status == 0
@@ -106,8 +106,8 @@ def test_reader_with_an_old_view_loses_nothing(tmp_path: Path, load: Load) -> No
 
 def test_hangups_lose_and_double_nothing(tmp_path: Path, load: Load) -> None:
     """However many come, and whether the log was moved away or not."""
-    with recording(tmp_path) as recorded:
-        job = load.start(5000)
+    with recording(tmp_path, NO_FAILED) as recorded:
+        job = load.start(2000)
         moved = 0
         deadline = time.monotonic() + PATIENCE
         while job.poll() is None or moved < 3:
@@ -118,7 +118,7 @@ def test_hangups_lose_and_double_nothing(tmp_path: Path, load: Load) -> None:
             for _ in range(20):
                 os.kill(recorded.pid, signal.SIGHUP)
             time.sleep(0.05)
-        assert job.communicate()[0] == b"5000\n"
+        assert job.communicate()[0] == b"2000\n"
         await_said(recorded, "reloaded")
     assert recorded.status == 0, recorded.stderr()
     assert set() == load.missing(recorded.rows())
@@ -131,7 +131,7 @@ def test_settings_are_read_again(tmp_path: Path, load: Load) -> None:
     config = tmp_path / "config.toml"
     config.write_text("[json_log]\nmax_size = '10GB'\n")
     metrics = tmp_path / "execaudit.prom"
-    with recording(tmp_path / "x", config=config) as recorded:
+    with recording(tmp_path / "x", NO_FAILED, config=config) as recorded:
         load.blow(20)
         config.write_text("[json_logg]\n")
         os.kill(recorded.pid, signal.SIGHUP)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.commands import NO_FAILED
 from tests.disks import small_disk
 from tests.live.kept import (
     await_logged,
@@ -77,7 +78,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 def test_full_disk_costs_nothing_that_fits_into_memory(disk: Disk, load: Load) -> None:
     """Neither in the history nor in the log; both go on when there is room."""
-    with recording(disk.folder / "x", talk=disk.talk) as recorded:
+    with recording(disk.folder / "x", NO_FAILED, talk=disk.talk) as recorded:
         load.blow(20)
         disk.fill()
         load.blow(30, _PADDING)
@@ -102,7 +103,7 @@ def test_full_disk_costs_the_history_what_memory_cannot_hold_and_says_how_much(
 ) -> None:
     """What is stored and what the gaps count is all that ran."""
     log = tmp_path / "elsewhere.jsonl"
-    with recording(disk.folder / "x", "--json-log", str(log), talk=disk.talk) as recorded:
+    with recording(disk.folder / "x", NO_FAILED, "--json-log", str(log), talk=disk.talk) as recorded:
         recorded.json_log = log
         disk.fill()
         load.blow(10, _PADDING)
@@ -125,7 +126,7 @@ def test_full_disk_costs_the_log_what_memory_cannot_hold_and_says_how_much(
     config = tmp_path / "config.toml"
     # What is rotated away, or refused at a limit, is no loss of this kind.
     config.write_text("[json_log]\nmax_size = '10GB'\nkeep = 1\n")
-    with recording(tmp_path / "db", "--json-log", str(log), config=config) as recorded:
+    with recording(tmp_path / "db", NO_FAILED, "--json-log", str(log), config=config) as recorded:
         recorded.json_log = log
         disk.fill()
         load.blow(10, _PADDING)
@@ -151,7 +152,7 @@ def check_declared(missing: set[str], lost: set[str], gaps: list[Row]) -> None:
 
 def test_full_disk_at_the_end_is_said_with_what_is_lost(disk: Disk, load: Load) -> None:
     """The history stays sound, the exit status is 1, and the next recorder declares the time."""
-    with recording(disk.folder / "x", talk=disk.talk) as recorded:
+    with recording(disk.folder / "x", NO_FAILED, talk=disk.talk) as recorded:
         stored = load.blow(20)
         await_stored(recorded, stored[-1])
         disk.fill()
@@ -164,7 +165,7 @@ def test_full_disk_at_the_end_is_said_with_what_is_lost(disk: Disk, load: Load) 
     assert is_sound(recorded.db)
     missing = load.missing(recorded.rows())
     assert not missing & set(stored)
-    with recording(disk.folder / "x") as again:
+    with recording(disk.folder / "x", NO_FAILED) as again:
         pass
     assert ["recorder_stopped"] == [
         gap["reason"] for gap in gaps_of(again) if gap["reason"] == "recorder_stopped"
@@ -175,7 +176,7 @@ def test_full_disk_at_the_end_is_said_with_what_is_lost(disk: Disk, load: Load) 
 def test_talk_that_cannot_be_written_stops_nothing(disk: Disk, tmp_path: Path, load: Load) -> None:
     """What the recorder has to say of a full disk finds no room there itself."""
     log = tmp_path / "elsewhere.jsonl"
-    with recording(disk.folder / "x", "--json-log", str(log)) as recorded:
+    with recording(disk.folder / "x", NO_FAILED, "--json-log", str(log)) as recorded:
         recorded.json_log = log
         load.blow(20)
         disk.fill()
@@ -190,7 +191,7 @@ def test_talk_that_cannot_be_written_stops_nothing(disk: Disk, tmp_path: Path, l
 def test_disk_that_refuses_writes_is_said_and_waited_for(disk: Disk, tmp_path: Path, load: Load) -> None:
     """The recorder does not end by itself; when it is told to, it says what is missing."""
     log = tmp_path / "elsewhere.jsonl"
-    with recording(disk.folder / "x", "--json-log", str(log), talk=disk.talk) as recorded:
+    with recording(disk.folder / "x", NO_FAILED, "--json-log", str(log), talk=disk.talk) as recorded:
         recorded.json_log = log
         stored = load.blow(20)
         await_stored(recorded, stored[-1])
@@ -206,7 +207,7 @@ def test_disk_that_refuses_writes_is_said_and_waited_for(disk: Disk, tmp_path: P
 def test_log_whose_disk_is_gone_does_not_harm_the_history(disk: Disk, tmp_path: Path, load: Load) -> None:
     """The log goes on where its path leads then."""
     log = disk.folder / "x.jsonl"
-    with recording(tmp_path / "db", "--json-log", str(log)) as recorded:
+    with recording(tmp_path / "db", NO_FAILED, "--json-log", str(log)) as recorded:
         recorded.json_log = log
         await_logged(recorded, load.blow(20)[-1])
         shutil.copy(log, tmp_path / "seen.jsonl")

@@ -15,7 +15,7 @@ import pytest
 
 from execaudit.system import privileges
 from tests import reachable
-from tests.commands import PATIENCE, execaudit, found, recorder
+from tests.commands import NO_FAILED, PATIENCE, execaudit, found, recorder
 from tests.live.test_record_cli import ended, program
 from tests.nobody import public_folder
 
@@ -178,7 +178,15 @@ def test_root_in_the_folder_of_a_user_keeps_what_writing_takes(folder: Path) -> 
 def test_a_command_has_the_rights_of_who_typed_it(tmp_path: Path) -> None:
     """Recording beside it takes none of them."""
     done = execaudit(
-        "--db", tmp_path / "x.db", "record", "--", "grep", "-E", "CapEff|NoNewPrivs", "/proc/self/status"
+        "--db",
+        tmp_path / "x.db",
+        "record",
+        NO_FAILED,
+        "--",
+        "grep",
+        "-E",
+        "CapEff|NoNewPrivs",
+        "/proc/self/status",
     )
     ours = f"{privileges.effective():016x}"
 
