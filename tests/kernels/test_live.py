@@ -28,6 +28,8 @@ _WITH_TRACEPOINT = (
     _BY_CHANCE,
     # It needs a compiler, strace and a package to build, and takes a minute of a real machine.
     "--ignore=tests/live/test_build.py",
+    # How processors are shared is no question where they are emulated.
+    "--ignore=tests/live/test_weight.py",
     # These try what the command does, not what the kernel does, and start a recorder each, which
     # takes half a minute of an emulated processor; `make test` has them.
     "--ignore=tests/live/test_record_command.py",
