@@ -270,6 +270,8 @@ FIELDS = (
 """In the order of JSON and CSV."""
 
 BY_NAME = {field.name: field for field in FIELDS}
+ALIASES = {"duration": "duration_ns"}
+"""Other names, where people write one."""
 LAUNCH_FIELDS = tuple(BY_NAME[name] for name in Launch._fields)
 """The fields of a Launch, in the order of its attributes."""
 ORIGIN_FIELDS = tuple(BY_NAME[name] for name in Origin._fields)

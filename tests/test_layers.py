@@ -45,7 +45,7 @@ OWNERS = {
 PURE = (
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
-    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "output.cells",
+    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.rows", "query.statements", "shorten",
     "times",

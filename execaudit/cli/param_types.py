@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     _AroundType = click.ParamType[Nanoseconds | str]
     _SizeType = click.ParamType[int]
     _NumberType = click.ParamType[int]
+    _NamesType = click.ParamType[tuple[str, ...]]
     _WhereType = click.ParamType[Expression]
 else:
-    _TimeType = _TextType = _AroundType = _SizeType = _NumberType = _WhereType = (
+    _TimeType = _TextType = _AroundType = _SizeType = _NumberType = _NamesType = _WhereType = (
         click.ParamType
     )  # generic since click 8.5 only
 
@@ -199,6 +200,55 @@ class TimeOrExec(_AroundType):
             if not _names_an_exec(text):
                 self.fail(f"{exc}, or the id of an exec", param, ctx)
         return text
+
+
+class FieldName(_TextType):
+    """A name of the record by which its values can be put in order."""
+
+    name = "name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the name."""
+        from execaudit.fields import BY_NAME, Form  # noqa: PLC0415
+
+        name = _field_name(str(value))
+        if name in BY_NAME and (BY_NAME[name].form is Form.PAIRS or name == "argv_base64"):
+            self.fail(f"{name} has no order", param, ctx)
+        return name if name in BY_NAME else self.fail(_no_field(name), param, ctx)
+
+
+class FieldNames(_NamesType):
+    """Names of the record, with commas between."""
+
+    name = "names"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Returns the names."""
+        from execaudit.fields import BY_NAME  # noqa: PLC0415
+
+        names = tuple(_field_name(text) for text in str(value).split(","))
+        for name in names:
+            if name not in BY_NAME:
+                self.fail(_no_field(name), param, ctx)
+        return names
+
+
+def _field_name(text: str) -> str:
+    from execaudit.fields import ALIASES  # noqa: PLC0415
+
+    return ALIASES.get(text.strip(), text.strip())
+
+
+def _no_field(name: str) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415
+
+    from execaudit.fields import ALIASES, BY_NAME  # noqa: PLC0415
+
+    near = get_close_matches(name.lower(), [*BY_NAME, *ALIASES], n=1)
+    fix = f"did you mean {near[0]}?" if near else f"the names are {', '.join(BY_NAME)}"
+    return f"the record has no {name!r}: {fix}"
 
 
 def _names_an_exec(text: str) -> bool:

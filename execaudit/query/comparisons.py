@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from execaudit.enums import ERRNO_NAMES, GAINED_WORDS, Ended, Kind, Truncated
 from execaudit.errors import FilterError
 from execaudit.escaping import printable
-from execaudit.fields import BY_NAME, Form
+from execaudit.fields import ALIASES, BY_NAME, Form
 from execaudit.query.expression import HasText, IsNull, Matches, Not, OneOf, Or, Part, Within
 from execaudit.times import parse_duration, parse_time
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from execaudit.fields import Field
     from execaudit.query.expression import Expression, Value
 
-_ALIASES = {"duration": "duration_ns"}
 _NUMBERS = frozenset({Form.NUMBER, Form.TIME})
 # Numbers that are compared for equality alone.
 _LABELS = frozenset({Form.UNSIGNED_64, Form.DEVICE})
@@ -78,9 +77,9 @@ def compared(name: Word, verb: Word, values: Sequence[Word], *, now: datetime) -
 
 
 def _field(name: Word) -> Field:
-    field = BY_NAME.get(_ALIASES.get(name.text, name.text))
+    field = BY_NAME.get(ALIASES.get(name.text, name.text))
     if field is None:
-        near = get_close_matches(name.text.lower(), [*BY_NAME, *_ALIASES], n=1)
+        near = get_close_matches(name.text.lower(), [*BY_NAME, *ALIASES], n=1)
         fix = f"did you mean {near[0]}?" if near else "its names are the keys of `query --format jsonl`"
         raise NotUnderstood(name, f"the record has no {_shown(name.text)}", fix)
     return field
@@ -196,7 +195,7 @@ def _number(field: Field, name: Word, word: Word) -> int:
     is_length = field.unit == "nanoseconds"
     text = _text(word).decode("utf-8", "replace") if word.is_text else word.text
     if re.fullmatch(r"-?[0-9]+", text) and len(text) <= _MOST_DIGITS:
-        if name.text in _ALIASES:
+        if name.text in ALIASES:
             raise NotUnderstood(word, f"{name.text} needs a unit", f"write {_shown(text)}s")
         if not word.is_text or field.form is Form.UNSIGNED_64:
             return int(text)

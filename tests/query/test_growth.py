@@ -139,6 +139,8 @@ QUESTIONS = {
         f"--around=@{START + _SINCE_SECONDS + 250}",
         "--within=100s",
     ],
+    "how many, of late": ["query", _SINCE, "--count", "--user=33"],
+    "in another order, of late": ["query", _SINCE, "--sort=uid", "--limit=9", "--columns=pid,uid,command"],
     "an expression, of late": ["query", _SINCE, "--where=comm == 'curl' or not uid in (33, 1000)"],
     "an expression with a time": [
         "query",

@@ -5,14 +5,22 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.cli.run.build_filter import build_filter
-from execaudit.cli.run.missing import Bounded, Missing, bounded, say, say_complete, warn_of_pruning
-from execaudit.output import csv_lines, json_lines, pages, table
+from execaudit.cli.run.missing import (
+    Bounded,
+    Missing,
+    bounded,
+    say,
+    say_complete,
+    warn,
+    warn_of_pruning,
+)
+from execaudit.output import columns, csv_lines, json_lines, pages, table
 from execaudit.output.format import Format
 from execaudit.output.timecolumn import TimeColumn
-from execaudit.query import find, recorders
+from execaudit.query import find, recorders, sorting
 from execaudit.system import clock
 
 if TYPE_CHECKING:
@@ -30,9 +38,18 @@ _LATE_NS = 1_000_000_000
 _FOLLOW_BEGINS_WITH = 10
 
 
-def answer(
-    connection: sqlite3.Connection, values: dict[str, Any], fmt: Format, *, follow: bool, raw: bool
-) -> None:
+class Shape(NamedTuple):
+    """How an answer is written."""
+
+    fmt: Format
+    columns: tuple[str, ...] | None
+    """Only these fields of the record; None: all, or the table that people read."""
+    sort: str | None
+    """The field that gives the order; None: the order of recording."""
+    raw: bool
+
+
+def answer(connection: sqlite3.Connection, values: dict[str, Any], shape: Shape, *, follow: bool) -> None:
     """Writes what the options ask for to standard output, and says on stderr what is missing of it.
 
     JSON lines have records of what is missing at their end; with `follow`, when it becomes known.
@@ -44,21 +61,38 @@ def answer(
     first = missing.news()
     say(first)
     warn_of_pruning(connection, wanted)
+    # Of chosen fields a record is no record of a gap.
+    in_json = shape.fmt is Format.JSONL and shape.columns is None
     if follow:
-        events = _follow(connection, wanted, missing, first if fmt is Format.JSONL else None)
-        for piece in write(fmt, events, raw=raw):
+        events = _follow(connection, wanted, missing, first if in_json else None)
+        for piece in _write(shape, events):
             sys.stdout.write(piece)
             sys.stdout.flush()
-    elif fmt is Format.TABLE:
-        found = (found.event for found in find.find(connection, asked.wanted))
-        sys.stdout.writelines(write(fmt, found, raw=raw))
+    elif shape.fmt is Format.TABLE or shape.columns or shape.sort:
+        sys.stdout.writelines(_write(shape, _events(connection, asked.wanted, shape.sort)))
     else:
         sys.stdout.flush()
         encoding = sys.stdout.encoding
-        sys.stdout.buffer.writelines(pages.texts(connection, asked.wanted, fmt, raw=raw, encoding=encoding))
-    if fmt is Format.JSONL and not follow:
+        texts = pages.texts(connection, asked.wanted, shape.fmt, raw=shape.raw, encoding=encoding)
+        sys.stdout.buffer.writelines(texts)
+    if in_json and not follow:
         write_missing(missing.records(first))
     asked.say()
+
+
+def count(connection: sqlite3.Connection, values: dict[str, Any]) -> None:
+    """Writes how many execs the options ask for, and says on stderr what is missing of them."""
+    wanted = build_filter(values, connection)
+    asked = bounded(connection, wanted)
+    warn(connection, wanted)
+    sys.stdout.write(f"{find.count(connection, asked.wanted)}\n")
+    asked.say()
+
+
+def _events(connection: sqlite3.Connection, wanted: Filter, sort: str | None) -> Iterator[ExecEvent]:
+    if sort is not None:
+        return sorting.sorted_events(connection, wanted, sort)
+    return (found.event for found in find.find(connection, wanted))
 
 
 def write_missing(records: Iterable[dict[str, object]]) -> None:
@@ -67,12 +101,15 @@ def write_missing(records: Iterable[dict[str, object]]) -> None:
         sys.stdout.write(json_lines.json_text(record) + "\n")
 
 
-def write(fmt: Format, events: Iterator[ExecEvent], *, raw: bool) -> Iterator[str]:
-    """Yields the text of the events in a format."""
-    if fmt is Format.TABLE:
-        return table.table(events, TimeColumn(None, now_ns=clock.wall_ns()))
-    if fmt is Format.CSV:
-        return csv_lines.csv_text(events, raw=raw)
+def _write(shape: Shape, events: Iterator[ExecEvent]) -> Iterator[str]:
+    """Yields the text of the events."""
+    times = TimeColumn(None, now_ns=clock.wall_ns())
+    if shape.columns is not None:
+        return columns.columns_text(events, shape.columns, shape.fmt, raw=shape.raw, times=times)
+    if shape.fmt is Format.TABLE:
+        return table.table(events, times)
+    if shape.fmt is Format.CSV:
+        return csv_lines.csv_text(events, raw=shape.raw)
     return json_lines.jsonl(events)
 
 
