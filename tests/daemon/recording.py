@@ -15,6 +15,7 @@ from execaudit.daemon.sinks.sink import Sink
 from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
 from execaudit.store.writer import Run, Store
 from execaudit.system import clock
+from tests.commands import PATIENCE
 from tests.fakes import FakeRing, FakeSource
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class KeepingSink(Sink):
     def accept(self, batch: Finished) -> None:
         """Keeps a batch."""
         self.entered.set()
-        self.go_on.wait(30)
+        self.go_on.wait(PATIENCE)
         if self.failure is not None:
             raise self.failure
         self.events += batch.events

@@ -13,6 +13,7 @@ from execaudit.daemon import metrics, monitor
 from execaudit.daemon.metrics import Health
 from execaudit.daemon.monitor import Monitor, watchdog_seconds
 from execaudit.system import systemd
+from tests.commands import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def test_the_textfile_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.Monk
     told = Monitor(SINKS, path)
     for execs in (10, 11):
         told.beat(WELL._replace(execs=execs))
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not path.exists() or f"execaudit_execs_total {execs}\n" not in path.read_text():
             assert time.monotonic() < deadline
             told.beat(WELL._replace(execs=execs))
@@ -139,7 +140,7 @@ def test_metrics_follow_no_link(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / ".x.prom.new").symlink_to(victim)
     Monitor(SINKS, folder / "x.prom").beat(WELL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while not (folder / "x.prom").exists():
         assert time.monotonic() < deadline
         time.sleep(0.01)

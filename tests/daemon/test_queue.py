@@ -12,6 +12,7 @@ from execaudit.capture.start import Begun
 from execaudit.daemon import recorder
 from execaudit.daemon.recorder import Recorder, Totals
 from execaudit.system import clock
+from tests.commands import PATIENCE
 from tests.daemon.recording import BOOT, KeepingSink, numbers, record, started
 from tests.fakes import FakeRing, FakeSource, exec_record
 from tests.wirebytes import EXEC, EXEC_MORE, LAST, Facts, Head, first, more
@@ -28,7 +29,6 @@ def test_a_slow_sink_does_not_stop_the_capture(monkeypatch: pytest.MonkeyPatch) 
     """While a sink hangs, the probe is read until the queue is full, and nothing is lost."""
     size = len(exec_record(1))
     monkeypatch.setattr(recorder, "_QUEUE_BYTES", 20 * size)
-    monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0.0)  # so the sink hangs at the first exec
     monkeypatch.setattr(recorder, "_FLUSH_SECONDS", 0)  # the first exec is in the sink, and hangs
     source = FakeSource([[exec_record(n)] for n in range(1, 101)])
     sink = KeepingSink()
@@ -36,13 +36,12 @@ def test_a_slow_sink_does_not_stop_the_capture(monkeypatch: pytest.MonkeyPatch) 
     done: list[Totals] = []
     thread = threading.Thread(target=lambda: done.append(record(source, sink)))
     thread.start()
-    for _ in range(500):
-        if source.looks >= 20:
-            break
-        threading.Event().wait(0.01)
+    deadline = time.monotonic() + PATIENCE
+    while source.looks < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
     looked = source.looks
     sink.go_on.set()
-    thread.join(30)
+    thread.join(PATIENCE)
 
     assert 20 <= looked < 100
     assert [Totals(execs=100, missed=0)] == done
@@ -176,7 +175,7 @@ def test_sinks_do_not_tidy_up_while_records_wait(monkeypatch: pytest.MonkeyPatch
         """Is slower than the records come."""
 
         def accept(self, batch: Finished) -> None:
-            assert source.emptied.wait(30)
+            assert source.emptied.wait(PATIENCE)
             super().accept(batch)
 
     patient = BusySink(10)
@@ -206,7 +205,7 @@ def test_waiting_in_the_queue_does_not_make_an_exec_late(monkeypatch: pytest.Mon
 
         def accept(self, batch: Finished) -> None:
             nonlocal now_ns
-            source.emptied.wait(30)
+            source.emptied.wait(PATIENCE)
             now_ns += 60_000_000_000
             super().accept(batch)
 

@@ -11,6 +11,7 @@ from execaudit.daemon import recorder, stopping
 from execaudit.daemon.stopping import StuckError
 from execaudit.enums import GapReason
 from execaudit.system import clock
+from tests.commands import PATIENCE
 from tests.daemon.recording import KeepingSink, numbers, record
 from tests.fakes import FakeSource, exec_record
 from tests.wirebytes import Facts
@@ -50,7 +51,7 @@ def test_a_stop_that_takes_too_long_only_counts_the_rest(monkeypatch: pytest.Mon
         """Is so slow that the first batch takes all the time of the stop."""
 
         def accept(self, batch: Finished) -> None:
-            assert source.emptied.wait(30)
+            assert source.emptied.wait(PATIENCE)
             late.set()
             super().accept(batch)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from execaudit.system.child import ChildDiedError, from_child
+from tests.commands import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,6 +178,6 @@ def test_a_parent_that_is_killed(output: Path) -> None:
     os.waitpid(parent, 0)
 
     # At its end when nobody has the other side open.
-    assert select.select([read], [], [], 10)[0]
+    assert select.select([read], [], [], PATIENCE)[0]
     assert os.read(read, 1) == b""
     os.close(read)

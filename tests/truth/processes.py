@@ -14,7 +14,7 @@ from tests.truth.acts import Who
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PATIENCE = 30
+_PATIENCE = 60
 # nanosleep and clock_nanosleep.
 _SLEEPS = {"x86_64": ("35", "230"), "aarch64": ("101", "115")}[platform.machine()]
 _UNKNOWN = 0  # what only a process itself can tell

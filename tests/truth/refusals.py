@@ -227,7 +227,7 @@ def refuse_many(stage: Stage, count: int) -> Attempt:
 def refuse_32_bits(stage: Stage) -> int:
     """Makes execve and execveat refuse a call of a 32-bit program. Returns its pid."""
     with subprocess.Popen([stage.programs.refused32, *NOWHERE_32_BITS]) as child:
-        assert child.wait(timeout=10) == errno.ENOENT
+        assert child.wait(timeout=60) == errno.ENOENT
     return child.pid
 
 
