@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # --id and --pid draw whole families, in which a filter would leave holes; --under filters below an exec. A
 # pid is reused, so --pid goes with a time and a host.
 _BESIDE_ID = frozenset({"limit", "reverse", "fmt"})
-_BESIDE_PID = _BESIDE_ID | {"since", "until", "hosts"}
+_BESIDE_PID = _BESIDE_ID | {"since", "until", "around", "within", "hosts"}
 
 
 @click.command("tree")

@@ -116,7 +116,7 @@ def pages(
         if wanted.reverse or left is not None:
             return
         # Execs that were recorded during the read.
-        low, high = high + 1, _begin(connection, wanted)[1]
+        low, high = _go_on(connection, wanted, high)
         search = Search(connection, wanted.args, Span(low, high))
 
 
@@ -142,6 +142,14 @@ def _begin(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:
     bounds = _bounds(connection, wanted)
     prepare(connection, wanted)
     return bounds
+
+
+def _go_on(connection: sqlite3.Connection, wanted: Filter, high: int) -> tuple[int, int]:
+    """Returns the numbers of what was recorded after `high`; the first is the larger one if nothing was."""
+    low, high = high + 1, _bounds(connection, wanted)[1]
+    if low <= high:
+        prepare(connection, wanted)
+    return low, high
 
 
 def _bounds(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:

@@ -64,8 +64,18 @@ def test_it_is_searched_in_text(history: Path, expression: str | bytes, found: l
     assert [line.decode("utf-8", "backslashreplace").encode() for line in found] == said
 
 
-@pytest.mark.parametrize("command", ["query", "stats", "export"])
-def test_a_slow_one_ends(history: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["query", "--args-regex", SLOW],
+        ["stats", "--args-regex", SLOW],
+        ["export", "--args-regex", SLOW],
+        ["query", "--where", f"command matches '{SLOW}'"],
+        ["query", "--where", f"argv matches '{SLOW}'"],
+    ],
+    ids=" ".join,
+)
+def test_a_slow_one_ends(history: Path, typed: list[str]) -> None:
     """With one line that names the exec; what was found before it stays said."""
     program = (
         sys.executable, "-c",
@@ -73,7 +83,7 @@ def test_a_slow_one_ends(history: Path, command: str) -> None:
         "--config", "/dev/null",
     )  # fmt: skip
     (slow,) = execaudit("--db", history, "query", "--args", "aaa").rows()
-    done = execaudit("--db", history, command, "--args-regex", SLOW, before=program)
+    done = execaudit("--db", history, *typed, before=program)
 
     assert 1 == done.status
     assert 1 == done.err.count(b"\n")
