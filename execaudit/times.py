@@ -92,11 +92,12 @@ def utc_second(second: int) -> str:
     """Returns the beginning of a moment's text, from seconds since 1970: `2026-11-22T14:05:07.`."""
     # The day is formatted once: a busy minute is in many seconds.
     day, rest = divmod(second, _DAY_SECONDS)
-    return f"{_utc_day(day)}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}."
+    return f"{utc_day(day)}T{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}."
 
 
 @lru_cache(maxsize=16)
-def _utc_day(day: int) -> str:
+def utc_day(day: int) -> str:
+    """Returns the date of a moment's text, from days since 1970: `2026-11-22`."""
     return f"{(_EPOCH + timedelta(days=day)):%Y-%m-%d}"
 
 

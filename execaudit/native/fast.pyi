@@ -66,7 +66,7 @@ class Pages:
         before: Iterable[tuple[bool, int, Callable[[Any], bytes]]],
         after: Iterable[tuple[bool, int, Callable[[Any], bytes]]],
         clock: Callable[[Any], tuple[int, tuple[bytes, ...]]],
-        second: Callable[[int], bytes],
+        day: Callable[[int], bytes],
         error: Callable[[int], bytes],
         in_python: Callable[[Any, Any, Any], bytes],
         most: int,

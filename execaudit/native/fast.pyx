@@ -141,6 +141,8 @@ cdef enum:
     TASK_BITS = 22
     ID_LENGTH = 22
     SECOND_LENGTH = 20  # 2026-11-22T14:05:07.
+    DATE_LENGTH = 11
+    DAY_SECONDS = 86400
     RING_HEAD = 8
     NANOSECONDS = 1000000000
     EVENT_ITEMS = 20
@@ -1258,14 +1260,24 @@ cdef class Page:
     cdef long long offset_ns
     cdef object clock_run
     cdef tuple wheres
-    cdef bytes second
-    cdef uint64_t second_number
+    # The text of the last row's second; of what day it has the date, if that is known.
+    cdef char[20] second
+    cdef bint has_day
+    cdef uint64_t day
 
     def __cinit__(self, known, recording):
         self.clocks, self.launches, self.origins = known.clocks, known.launches, known.origins
         self.lines, self.keys, self.ends = known.lines, known.keys, known.ends
         self.run_id, self.lost_ns = recording
-        self.has_clock = False
+        self.has_clock = self.has_day = False
+
+    cdef void set_second(self, uint64_t second) noexcept:
+        """Sets the text of a second; that of its day is there."""
+        two_digits(self.second + DATE_LENGTH, second // 3600 % 24)
+        two_digits(self.second + DATE_LENGTH + 3, second // 60 % 60)
+        two_digits(self.second + DATE_LENGTH + 6, second % 60)
+        self.second[DATE_LENGTH + 2] = self.second[DATE_LENGTH + 5] = c":"
+        self.second[DATE_LENGTH + 8] = c"."
 
     cdef bint find_key(self, object number, uint64_t *key, bint *is_there) except -1:
         """Sets `key` to the numbers of an exec's id, and whether it is known. Returns False if Python has to."""
@@ -1278,6 +1290,11 @@ cdef class Page:
             return False
         key[0] = self.boot
         return as_number((<tuple>numbers)[0], key + 1) and as_number((<tuple>numbers)[1], key + 2) and has_id(key)
+
+
+cdef inline void two_digits(char *out, uint64_t number) noexcept:
+    out[0] = 48 + number // 10
+    out[1] = 48 + number % 10
 
 
 cdef inline Piece bytes_piece(bytes text) noexcept:
@@ -1332,7 +1349,7 @@ cdef class Pages:
     """
 
     cdef bint _is_json, _raw
-    cdef object _in_python, _make_clock, _make_second, _make_error
+    cdef object _in_python, _make_clock, _make_day, _make_error
     cdef list _before, _after
     cdef Room _room
     cdef dict _shared
@@ -1340,19 +1357,19 @@ cdef class Pages:
     cdef uint64_t _failed
     cdef bytes _exited, _signaled, _replaced, _running, _unknown, _nothing
 
-    def __cinit__(self, is_json, raw, failed, ways, nothing, before, after, clock, second, error, in_python, most):
+    def __cinit__(self, is_json, raw, failed, ways, nothing, before, after, clock, day, error, in_python, most):
         """`failed` is the number of Kind.FAILED. `ways` are the texts of exited, signaled, replaced, running, unknown.
 
         `nothing` is the text of an unknown value. `before` and `after` are the fields of launches and origins
         before and after the arguments, in order: whether it is of the origin, its place there, and what makes
         the text of its value. `most` bytes of these texts are remembered. `clock` takes a rows.Clock, and
-        returns the number of its boot in exec ids, and the texts from host to kind, for each kind. `second`
-        returns the text of a second, `error` that of errno. `in_python` makes the line of any row.
+        returns the number of its boot in exec ids, and the texts from host to kind, for each kind. `day`
+        returns the text of a date, with a T, `error` that of errno. `in_python` makes the line of any row.
         """
         self._is_json, self._raw, self._failed, self._nothing = is_json, raw, failed, nothing
         self._exited, self._signaled, self._replaced, self._running, self._unknown = ways
         self._before, self._after = fields_of(before), fields_of(after)
-        self._make_clock, self._make_second, self._make_error = clock, second, error
+        self._make_clock, self._make_day, self._make_error = clock, day, error
         self._in_python = in_python
         self._shared, self._shared_bytes, self._most_shared = {}, 0, most
 
@@ -1379,7 +1396,7 @@ cdef class Pages:
         cdef Record record
         cdef uint64_t kind = 0, clock_id = 0
         cdef PyObject *found
-        cdef bytes where, second, before, after, error, way, line
+        cdef bytes where, date, before, after, error, way, line
         cdef char *out
         if type(row) is not tuple or PyTuple_GET_SIZE(row) != ROW_ITEMS:
             return False
@@ -1414,10 +1431,14 @@ cdef class Pages:
         if texts is None:
             return False
         before, after = <tuple?>texts
-        if page.second is None or page.second_number != record.time_ns // NANOSECONDS:
-            page.second = <bytes?>self._make_second(record.time_ns // NANOSECONDS)
-            page.second_number = record.time_ns // NANOSECONDS
-        second = page.second
+        if not (page.has_day and page.day == record.time_ns // NANOSECONDS // DAY_SECONDS):
+            page.day = record.time_ns // NANOSECONDS // DAY_SECONDS
+            date = <bytes?>self._make_day(page.day)
+            page.has_day = PyBytes_GET_SIZE(date) == DATE_LENGTH
+            if not page.has_day:
+                return False
+            memcpy(page.second, PyBytes_AS_STRING(date), DATE_LENGTH)
+        page.set_second(record.time_ns // NANOSECONDS)
         error = self._nothing if errno is None else <bytes?>self._make_error(errno)
         # It cannot overflow: the time is not negative, and the offset not later.
         if page.offset_ns > <long long>record.time_ns:
@@ -1454,9 +1475,8 @@ cdef class Pages:
             way = self._running
         else:
             way = self._unknown
-        record.second, record.where, record.error, record.way = (
-            bytes_piece(second), bytes_piece(where), bytes_piece(error), bytes_piece(way)
-        )
+        record.where, record.error, record.way = bytes_piece(where), bytes_piece(error), bytes_piece(way)
+        record.second.start, record.second.size = page.second, SECOND_LENGTH
         record.before, record.after = bytes_piece(before), bytes_piece(after)
         record.argv, record.argv_size = <const unsigned char *>PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line)
         record.argc, record.argv_bytes = count_of_nuls(record.argv, record.argv_size), record.argv_size

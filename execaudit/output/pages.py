@@ -18,7 +18,7 @@ from execaudit.output.format import Format
 from execaudit.output.json_lines import JsonLines
 from execaudit.query import find
 from execaudit.query.rows import to_event
-from execaudit.times import utc_second
+from execaudit.times import utc_day
 
 if TYPE_CHECKING:
     import sqlite3
@@ -115,8 +115,8 @@ def _compiled(fast: native.Compiled, lines: _Lines, *, raw: bool, encoding: str)
         wheres = (encode(lines.where(its.host, its.boot_id, kind)) for kind in KINDS)
         return boot_prefix(its.boot_id), tuple(wheres)
 
-    def second(number: int) -> bytes:
-        return utc_second(number).encode("ascii")
+    def day(number: int) -> bytes:
+        return f"{utc_day(number)}T".encode("ascii")
 
     def error(errno: int) -> bytes:
         return encode(lines.error(errno))
@@ -128,5 +128,5 @@ def _compiled(fast: native.Compiled, lines: _Lines, *, raw: bool, encoding: str)
     ways = [encode(lines.word(how.value)) for how in _WAYS]
     return fast.Pages(
         isinstance(lines, JsonLines), raw, KINDS.index(Kind.FAILED), ways, encode(lines.word(None)),
-        before, after, clock, second, error, in_python, _SHARED_BYTES,
+        before, after, clock, day, error, in_python, _SHARED_BYTES,
     )  # fmt: skip

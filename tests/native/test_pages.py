@@ -189,7 +189,7 @@ def test_the_lines_of_long_arguments_are_the_same(fmt: Format, raw: bool) -> Non
 @pytest.mark.parametrize(
     "bad", [None, 1, "text", (), ("a", "b"), (b"a",), [b"a", b"b"], (b"a", None)], ids=repr
 )
-@pytest.mark.parametrize("name", ["field", "clock", "second", "error", "in_python"])
+@pytest.mark.parametrize("name", ["field", "clock", "day", "error", "in_python"])
 def test_what_a_function_returns_is_looked_at(name: str, bad: object) -> None:
     """Of another type it is an error, or Python makes the line."""
     try:
@@ -210,7 +210,7 @@ def _known() -> Known:
 _USUAL: dict[str, Callable[..., object]] = {
     "field": lambda value: b"<%d>" % (value is None),
     "clock": lambda _: (1, (b"a", b"b", b"c")),
-    "second": lambda number: b"%d." % number,
+    "day": lambda number: b"%010dT" % number,
     "error": lambda number: b"E%d" % number,
     "in_python": lambda *_: b"odd\n",
 }
