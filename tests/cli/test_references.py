@@ -128,6 +128,15 @@ def test_around_is_a_range(family: Family, typed: str, pids: list[int]) -> None:
     assert execaudit("--db", family.path, "query", *typed.split()).pids() == pids
 
 
+def test_a_pid_of_a_tree_goes_with_a_time(family: Family) -> None:
+    """--around chooses which of the execs of a pid is drawn."""
+    done = execaudit(
+        "--db", family.path, "tree", "--pid=911", f"--around=@{START + 7}", "--within=1s", "--format=jsonl"
+    )
+
+    assert [family.id_of("stranger")] == [row["id"] for row in done.rows()]
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

@@ -105,7 +105,6 @@ DRAWN: dict[str, str] = {
     "--pid 911": "init sshd bash make sh* mkdir attempt* gcc* cc1 stranger*",
     "--pid 911 --until @{6}": "init sshd bash make sh* mkdir attempt* gcc* cc1",
     "--pid 911 --since @{6}": "stranger*",
-    "--pid 911 --around @{7} --within 1s": "stranger*",
     "--pid 911 --limit 2": "init sshd bash make sh* gcc* cc1 stranger*",
     "--pid 913 --pid 914": "init sshd bash make sh gcc cc1* ls*",
     "--pid 911 --host db1": "",
