@@ -50,6 +50,8 @@ def blocks(  # noqa: PLR0913  # each argument is one part of a request
         spans = list(find.parts(connection, wanted))
         children = min(len(os.sched_getaffinity(0)), _MOST_CHILDREN)
         if children > 1 and spans and spans[-1].high - spans[0].low >= _LARGE:
+            # The children get a copy of what is cached here, and use none of it.
+            connection.execute("PRAGMA shrink_memory")
             yield from _side_by_side(path, wanted, spans, maker, children)
             if wanted.limit is not None:
                 return
