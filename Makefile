@@ -50,12 +50,14 @@ uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh uninstall
 
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
-# a time, the slow files first. Then run those that need it for themselves, because they count what happens on the
-# kernel.
-ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system native database capture store query output daemon cli)
+# a time, the slow files first. Then run those that need the kernel for themselves, because they count what happens
+# on it, one after the other; beside them run rooms that start few programs.
+ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system capture daemon cli)
+QUIET = $(addprefix tests/, native database store query output)
 BESIDE = $(addprefix tests/live/test_, build.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \
 	tests/systemd $(addprefix tests/hostile/test_, records.py sinks.py starts.py)
+TWO = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test:
 	@tools/setup.sh test
 	@$(MAKE) --no-print-directory lint
@@ -63,15 +65,15 @@ ifdef ARGS
 	@$(PYTEST) $(ARGS)
 else
 	@rm -rf .cache/staged
-	@$(PYTEST) --numprocesses 2 --dist loadfile --no-loadscope-reorder $(BESIDE) $(ROOMS)
-	@$(PYTEST) tests/live tests/hostile $(addprefix --ignore=, $(BESIDE))
+	@$(PYTEST) $(TWO) $(BESIDE) $(ROOMS)
+	@$(PYTEST) $(TWO) --one-kernel tests/live tests/hostile $(addprefix --ignore=, $(BESIDE)) $(QUIET)
 endif
 
 # Hypothesis sets the marker; see tests/conftest.py. A failing test prints the line that makes it fail again. Then
 # the compiled module is tested with sanitizers.
 EXAMPLES = 1000
 fuzz: setup
-	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis $(ROOMS) $(ARGS)
+	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis $(ROOMS) $(QUIET) $(ARGS)
 	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m tools.sanitized $(PYTEST) --hypothesis-profile=fuzz tests/native
 
 # Each kernel runs in a virtual machine. EXECAUDIT_TEST_KERNELS="6.1 6.12" chooses some.

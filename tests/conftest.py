@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,6 +47,31 @@ with contextlib.suppress(ImportError):  # the guests of tests/kernels run no suc
         "fuzz", timeless, max_examples=int(os.environ.get("EXECAUDIT_TEST_EXAMPLES", "1000")), print_blob=True
     )
     settings.load_profile("execaudit")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds an option for the second half of `make test`."""
+    parser.addoption(
+        "--one-kernel", action="store_true", help="run tests/live and tests/hostile one after the other"
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # noqa: ANN401  # xdist has no types
+    """Gives all tests that need the kernel for themselves to one worker."""
+    if not config.getoption("--one-kernel"):
+        return None
+    from xdist.scheduler import (  # type: ignore[import-untyped]  # noqa: PLC0415  # a guest has no xdist
+        LoadFileScheduling,
+    )
+
+    class OneKernel(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+        def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith(("tests/live/", "tests/hostile/")):
+                return "kernel"
+            return str(super()._split_scope(nodeid))
+
+    return OneKernel(config, log)
 
 
 @pytest.fixture(scope="session")

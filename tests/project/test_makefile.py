@@ -38,6 +38,8 @@ def test_every_test_is_run_once() -> None:
     every = set((CHECKOUT / "tests").rglob("test_*.py")) - set(_ELSEWHERE.rglob("test_*.py"))
 
     assert len(runs) == 2
+    # Of the first, any two files may run at the same time.
+    assert ["--one-kernel" in words for words in runs] == [False, True]
     assert sorted(every) == sorted(found)
 
 
