@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from execaudit.store.engine import driver_of
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
@@ -31,11 +33,7 @@ class BulkInsert:
 
         `values` has the rows one after the other: so no tuple is made for each.
         """
-        driver = connection.connection.driver_connection
-        if driver is None:
-            raise AssertionError("an open connection has a driver's")
-        # Past SQLAlchemy, which takes 70 000 instructions for a statement; its transaction goes on.
-        execute, start = driver.cursor().execute, 0
+        execute, start = driver_of(connection).cursor().execute, 0
         for count, statement in self._many:
             while len(values) - start >= count:
                 execute(statement, values[start : start + count])

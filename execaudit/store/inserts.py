@@ -21,7 +21,8 @@ from execaudit.event import ExecEvent, ExitEvent
 from execaudit.exec_id import boot_prefix
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN, Form
 from execaudit.store.bulk_insert import NOTHING, BulkInsert
-from execaudit.store.interning import Interned, Lines, Recent, Texts
+from execaudit.store.engine import driver_of
+from execaudit.store.interning import LONGEST_REMEMBERED, Interned, Lines, Recent, Texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,8 +83,9 @@ class Inserts:
             Form.NAME: self._user, Form.COMM: self._comms.id_of, Form.PATH: self._paths.id_of, Form.UNSIGNED_64: signed,
             Form.GAINED: int,
         }  # fmt: skip
-        self._origin_row, self._launch_row = (
-            [ids.get(field.form) for field in fields] for fields in (ORIGIN_FIELDS, LAUNCH_FIELDS)
+        self._origin_ids, self._launch_ids = (
+            [(at, ids[field.form]) for at, field in enumerate(fields) if field.form in ids]
+            for fields in (ORIGIN_FIELDS, LAUNCH_FIELDS)
         )
         # Row ids of successful execs and snapshots, which can be parents and can end. 0: not in the history.
         self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=0.5)
@@ -253,9 +255,11 @@ class Inserts:
         """Returns the row id of an exec that is not in `known`; 0 if it is not in the history."""
         number = self._execs.again(key)
         if number is None:
-            found = self._connection.exec_driver_sql(id_lookup.FIND_EXEC, id_lookup.parameters(key)).scalar()
+            row = (
+                driver_of(self._connection).execute(id_lookup.FIND_EXEC, id_lookup.parameters(key)).fetchone()
+            )
             # That it is not there is remembered as well: a daemon whose exec was lost has many children.
-            number = self._execs.known[key] = found or 0
+            number = self._execs.known[key] = 0 if row is None else int(row[0])
         return number
 
     def _origin(self, origin: Origin) -> int | None:
@@ -263,7 +267,7 @@ class Inserts:
             return None
         origins = self._origins
         return origins.again(origin) or origins.new(
-            origin, _row_of(origin, self._origin_row), text=origin.cgroup
+            origin, _row_of(origin, self._origin_ids), text=origin.cgroup
         )
 
     def _launch(self, launch: Launch) -> int | None:
@@ -271,7 +275,7 @@ class Inserts:
             return None
         launches = self._launches
         return launches.again(launch) or launches.new(
-            launch, _row_of(launch, self._launch_row), text=_longest_path(launch)
+            launch, _row_of(launch, self._launch_ids), text=_long_path(launch)
         )
 
     def _user(self, name: str) -> int:
@@ -317,16 +321,21 @@ def _values(end: ExitEvent | _End, boot_ns: int) -> tuple[int, int, int]:
     )
 
 
-def _row_of(values: Launch | Origin, ids: list[Callable[[Any], int] | None]) -> _Row:
+def _row_of(values: Launch | Origin, ids: list[tuple[int, Callable[[Any], int]]]) -> _Row:
     """Returns the columns of values: an id, where one is made, and else the value."""
-    return tuple(
-        [
-            value if make is None or value is None else make(value)
-            for value, make in zip(values, ids, strict=True)
-        ]
-    )
+    row: list[Any] = [*values]
+    for at, make in ids:
+        value = row[at]
+        if value is not None:
+            row[at] = make(value)
+    return tuple(row)
 
 
-def _longest_path(launch: Launch) -> bytes:
+def _long_path(launch: Launch) -> bytes | None:
+    """Returns a path that is too long to be remembered, if there is one."""
     values: tuple[Any, ...] = launch
-    return max((values[at] or b"" for at in _PATHS), key=len)
+    for at in _PATHS:
+        path: bytes | None = values[at]
+        if path is not None and len(path) > LONGEST_REMEMBERED:
+            return path
+    return None

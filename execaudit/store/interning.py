@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from execaudit import native
 from execaudit.store.bulk_insert import BulkInsert
+from execaudit.store.engine import driver_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,7 +28,7 @@ _Value = TypeVar("_Value", bound="Hashable")
 _ENTRY_BYTES = 250
 _MEGABYTE = 1024 * 1024
 # Longer texts are nearly always unique; remembering them would only hold memory.
-_LONGEST_REMEMBERED = 1024
+LONGEST_REMEMBERED = 1024
 # Nobody can make two lines of one digest of this size.
 _DIGEST_BYTES = 32
 _BY_DIGEST = "SELECT argv_id FROM long_argv WHERE digest = ?"
@@ -150,9 +151,7 @@ class Interned(Recent[_Value]):
         self.forget()
         self._numbers.doubt()
         self._new, self._has_long = [], False
-        # Past SQLAlchemy, which takes ten times as long for a row.
-        driver = connection.connection.driver_connection
-        self._execute = None if driver is None else driver.execute
+        self._execute = driver_of(connection).execute
         # Never an id again that was given once: see `first`, and indexing.Indexing.
         last = connection.exec_driver_sql(self._last).scalar() or 0
         self._next = max(self._next, last + 1, first)
@@ -162,7 +161,7 @@ class Interned(Recent[_Value]):
 
         `text` is the part of it that may be long.
         """
-        if text is not None and len(text) > _LONGEST_REMEMBERED:
+        if text is not None and len(text) > LONGEST_REMEMBERED:
             number = self._added(row)
             self._has_long = True
             return number
@@ -210,7 +209,7 @@ class Texts(Interned[bytes]):
         """Returns the id of a value that is not in `known`."""
         number = self._older.get(value)
         if number is None:
-            if len(value) > _LONGEST_REMEMBERED:
+            if len(value) > LONGEST_REMEMBERED:
                 return self._learn_long(value)
             row = (value,)
             number = self._numbers.find(value, row, self._read)

@@ -77,9 +77,8 @@ def _migrated(path: Path, identity: Identity, *, durable: bool, progress: Progre
 
 def to_newest(connection: sa.Connection, progress: Progress) -> None:
     """Migrates if that is needed. Raises StoreError when the database was made by a newer execaudit."""
-    driver = connection.connection.driver_connection
     # Alembic takes 12 MB and a third of a second, so it is not asked whether there is anything to do.
-    if driver is None or schema_revision(driver) != REVISION:
+    if schema_revision(engine.driver_of(connection)) != REVISION:
         with connection.begin():
             upgrade(connection, progress)
 

@@ -247,12 +247,9 @@ class Store:
 
     def maintain(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Calls `work` with the connection, in autocommit mode, between two appends. Raises StoreError."""
-        driver = self._connection.connection.driver_connection
-        if driver is None:
-            raise AssertionError("an open connection has a driver's")
         try:
             with files.translated(f"cannot write {self._path}", is_ours=True):
-                return work(driver)
+                return work(engine.driver_of(self._connection))
         finally:
             self._connection.rollback()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def test_what_is_forgotten_is_stored_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few values the store remembers, every exec keeps its own."""
     monkeypatch.setattr(interning, "_MEGABYTE", 1000)
-    monkeypatch.setattr(interning, "_LONGEST_REMEMBERED", 3)
+    monkeypatch.setattr(interning, "LONGEST_REMEMBERED", 3)
     values = [b"a", b"bb", b"ccc", b"dddd", b"a", b"dddd", b"bb", b"", b"a"]
     execs = [
         make_event(v, comm=v, exe=v, filename=v, user=v.decode(), seconds=n) for n, v in enumerate(values)
