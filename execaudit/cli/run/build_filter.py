@@ -34,65 +34,41 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
 
     Raises FilterError; ExecauditError for an exec that is not in the history.
     """
-    since, until = _asked_range(connection, values)
-
-    def raw(name: str) -> tuple[bytes, ...]:
-        return tuple(os.fsencode(text) for text in values[name])
-
-    def meant(name: str, of: Callable[..., tuple[bytes, ...]]) -> tuple[bytes, ...]:
-        paths = raw(name)
-        if not paths:
-            return ()
-        # The working directory is asked for only if it is needed: it may have been deleted.
-        here = _here() if any(path[:1] == b"." for path in paths) else b"/"
-        return tuple(glob for path in paths for glob in of(path, here=here, real=os.path.realpath))
-
-    def commands(name: str, option: str) -> tuple[bytes, ...]:
-        return tuple(glob for text in values[name] for glob in _comm_globs(text, option))
-
-    def matches(name: str, option: str) -> tuple[UserMatch, ...]:
-        return tuple(users.user_match(connection, text, option=option) for text in values[name])
-
-    def spread(name: str, of: Callable[[bytes], tuple[bytes, ...]]) -> tuple[bytes, ...]:
-        return tuple(glob for text in raw(name) for glob in of(text))
-
-    def execs(name: str) -> tuple[int, ...]:
-        return tuple(number_of(connection, text, since, until) for text in values[name])
-
     where = any_of(values["where"]) if values["where"] else None
-    since, until = _range(since, until, where)
+    since, until = _range(*_asked_range(connection, values), where)
+    given = _Given(values, connection, since, until)
     wanted = Filter(
         since_ns=since,
         until_ns=until,
         pids=values["pids"],
         ppids=values["ppids"],
-        comms=commands("comms", "--comm"),
-        exes=meant("exes", globs.of_image),
-        filenames=spread("filenames", globs.of_filename),
-        cwds=meant("cwds", globs.of_directory),
-        args=raw("args"),
-        args_regex=raw("args_regex"),
-        users=matches("users", "--user"),
-        login_users=matches("login_users", "--login-user"),
-        ttys=raw("ttys"),
-        cgroups=spread("cgroups", globs.of_cgroup),
+        comms=given.commands("comms", "--comm"),
+        exes=given.meant("exes", globs.of_image),
+        filenames=given.spread("filenames", globs.of_filename),
+        cwds=given.meant("cwds", globs.of_directory),
+        args=given.raw("args"),
+        args_regex=given.raw("args_regex"),
+        users=given.matches("users", "--user"),
+        login_users=given.matches("login_users", "--login-user"),
+        ttys=given.raw("ttys"),
+        cgroups=given.spread("cgroups", globs.of_cgroup),
         # No container and no host has a name that is not UTF-8, and SQLite takes none.
-        containers=tuple(map(_utf8, values["containers"])),
-        under=execs("under"),
-        hosts=tuple(map(_utf8, values["hosts"])),
+        containers=given.utf8("containers"),
+        under=given.execs("under"),
+        hosts=given.utf8("hosts"),
         euids=tuple(uid for text in values["euids"] for uid in users.uids(connection, text, option="--euid")),
-        interpreters=spread("interpreters", globs.of_filename),
+        interpreters=given.spread("interpreters", globs.of_filename),
         kinds=tuple(map(Kind, values["kinds"])),
         exit_codes=values["exit_codes"],
         errnos=values["errnos"],
-        not_comms=commands("not_comms", "--not-comm"),
-        not_exes=meant("not_exes", globs.of_image),
-        not_cwds=meant("not_cwds", globs.of_directory),
-        not_args=raw("not_args"),
-        not_users=matches("not_users", "--not-user"),
-        not_cgroups=spread("not_cgroups", globs.of_cgroup),
-        not_containers=tuple(map(_utf8, values["not_containers"])),
-        not_under=execs("not_under"),
+        not_comms=given.commands("not_comms", "--not-comm"),
+        not_exes=given.meant("not_exes", globs.of_image),
+        not_cwds=given.meant("not_cwds", globs.of_directory),
+        not_args=given.raw("not_args"),
+        not_users=given.matches("not_users", "--not-user"),
+        not_cgroups=given.spread("not_cgroups", globs.of_cgroup),
+        not_containers=given.utf8("not_containers"),
+        not_under=given.execs("not_under"),
         failed=values["failed"],
         ok=values["ok"],
         deleted=values["deleted"],
@@ -104,6 +80,53 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
     )
     _say_setuid(connection, wanted, values["users"])
     return wanted
+
+
+class _Given:
+    """The values of options, as a filter has them, by the option's name in `values`."""
+
+    def __init__(
+        self,
+        values: dict[str, Any],
+        connection: sqlite3.Connection,
+        since: Nanoseconds | None,
+        until: Nanoseconds | None,
+    ) -> None:
+        """Of execs that are named by a pid, those between `since` and `until` are meant."""
+        self._values, self._connection, self._range = values, connection, (since, until)
+
+    def raw(self, name: str) -> tuple[bytes, ...]:
+        """Returns the kernel's bytes."""
+        return tuple(os.fsencode(text) for text in self._values[name])
+
+    def utf8(self, name: str) -> tuple[str, ...]:
+        """Returns texts that SQLite takes."""
+        return tuple(map(_utf8, self._values[name]))
+
+    def spread(self, name: str, of: Callable[[bytes], tuple[bytes, ...]]) -> tuple[bytes, ...]:
+        """Returns the globs that are meant by each."""
+        return tuple(glob for text in self.raw(name) for glob in of(text))
+
+    def meant(self, name: str, of: Callable[..., tuple[bytes, ...]]) -> tuple[bytes, ...]:
+        """Returns the globs that are meant by paths."""
+        paths = self.raw(name)
+        if not paths:
+            return ()
+        # The working directory is asked for only if it is needed: it may have been deleted.
+        here = _here() if any(path[:1] == b"." for path in paths) else b"/"
+        return tuple(glob for path in paths for glob in of(path, here=here, real=os.path.realpath))
+
+    def commands(self, name: str, option: str) -> tuple[bytes, ...]:
+        """Returns the globs that are meant by command names."""
+        return tuple(glob for text in self._values[name] for glob in _comm_globs(text, option))
+
+    def matches(self, name: str, option: str) -> tuple[UserMatch, ...]:
+        """Returns who is meant by users' names."""
+        return tuple(users.user_match(self._connection, text, option=option) for text in self._values[name])
+
+    def execs(self, name: str) -> tuple[int, ...]:
+        """Returns the numbers of execs."""
+        return tuple(number_of(self._connection, text, *self._range) for text in self._values[name])
 
 
 def _say_setuid(connection: sqlite3.Connection, wanted: Filter, names: Sequence[str]) -> None:
