@@ -60,13 +60,11 @@ class JsonLines:
         self.where, self.word, self.error, self.text_of = _where, _word, _error, _member_of
         self.line: Callable[[ExecEvent], str] = self._line
         """Returns the record of one exec: ASCII without control characters, without a line end."""
-        self.block: Callable[[Sequence[ExecEvent], int, int], tuple[bytes, int]] = lambda _, first, __: (
-            b"",
-            first,
-        )
+        self.block: Callable[[Sequence[ExecEvent], int, int], tuple[bytes, int]] | None = None
         """Takes events, an index and a size. Returns lines from there on, with line ends, and the next index.
 
-        They are at most that size and one line. If there are none, line() has to make the next one.
+        They are at most that size and one line. If there are none, line() has to make the next one. None: it
+        was not compiled.
         """
         if native.fast is not None:
             lines = native.fast.Lines(

@@ -140,6 +140,7 @@ def test_lines_are_the_same(
 def _by_blocks(lines: JsonLines, execs: list[ExecEvent]) -> list[str]:
     """Returns the lines of execs, as the JSON log makes them."""
     made: list[str] = []
+    assert lines.block is not None
     while len(made) < len(execs):
         block, at = lines.block(execs, len(made), 2000)
         made += block.decode("ascii").splitlines()

@@ -114,19 +114,24 @@ class _LineWriter:
 
     def _lines(self, batch: Finished, omitted: list[Omitted]) -> Iterator[bytes | str]:
         """Yields some lines at a time: structlog takes longer for a call than a line takes to be written."""
-        events, at, some = batch.events, 0, _Some()
+        events, at, some, make_block = batch.events, 0, _Some(), self._make.block
         while at < len(events):
-            block, at = self._make.block(events, at, _BLOCK_BYTES)
-            if block:
-                if some.lines:
-                    yield some.take()
-                yield block
-                continue
-            for line in left_out.lines(events[at : at + 1], self._make.line, omitted):
+            end = len(events)
+            if make_block is not None:
+                block, at = make_block(events, at, _BLOCK_BYTES)
+                if block:
+                    if some.lines:
+                        yield some.take()
+                    yield block
+                    continue
+                end = at + 1
+            for line in left_out.lines(events[at:end], self._make.line, omitted):
                 some.add(line)
-            at += 1
-            if some.is_enough():
-                yield some.take()
+                if some.is_enough():
+                    # The joined text takes the list's place, so that a long line is not there twice.
+                    del line
+                    yield some.take()
+            at = end
         for gap in chain(batch.gaps, self._left_out.gaps(omitted, batch.seen_ns)):
             some.add(json_text(gap_record(gap)))
         if some.lines:
