@@ -47,7 +47,7 @@ PURE = (
     "database.field_columns", "database.id_list",
     "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
-    "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.rows", "query.statements", "shorten",
+    "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests", "shorten",
     "times",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from execaudit.escaping import shell_words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from execaudit.event import Hole
 
 
@@ -47,6 +49,18 @@ def split_argv(argv: bytes, holes: tuple[Hole, ...]) -> Arguments:
         missing.append(Missing(len(parts), size))
         parts += _ended(argv[hole.at : end].removeprefix(b"\0"))
     return Arguments(tuple(parts), tuple(missing))
+
+
+def joined(argv: bytes, holes: Iterable[tuple[int, int | None]]) -> bytes:
+    r"""Returns the text that is searched: a space between arguments, `\0` where bytes are missing."""
+    if not holes:
+        return argv.removesuffix(b"\0").replace(b"\0", b" ")
+    parts, start = [], 0
+    for at, _ in holes:  # seldom, but a failed exec can have thousands
+        parts.append(argv[start:at].replace(b"\0", b" "))
+        start = at
+    parts.append(argv[start:].removesuffix(b"\0").replace(b"\0", b" "))
+    return b"\0".join(parts)
 
 
 def command_line(arguments: Arguments) -> str:

@@ -17,6 +17,8 @@ from execaudit.fields import BY_NAME, Form
 from execaudit.fields import Part as Place
 from execaudit.query import globs
 from execaudit.query.expression import (
+    LINE,
+    Agrees,
     And,
     Globs,
     HasText,
@@ -25,12 +27,15 @@ from execaudit.query.expression import (
     InLine,
     IsNull,
     IsUser,
+    Like,
     LineMatches,
     Matches,
     Not,
     OneOf,
     Or,
     Part,
+    Passes,
+    Wild,
     Within,
     conjuncts,
 )
@@ -40,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from execaudit.fields import Field
-    from execaudit.query.expression import Expression, Value
+    from execaudit.query.expression import Expression, Text, Value
 
     # Makes the SQL of a test of a value, whose SQL it is given.
     _Test = Callable[[str], str]
@@ -81,6 +86,11 @@ _OWN = {
     "replaced_by": "exec_id(r.boot_id, n.ts - nk.offset_ns, n.pid)",
 }
 _TEXT_COLUMNS = frozenset({"host", "boot_id"})
+_PARENTS_EXE = "(SELECT v FROM path WHERE id = pl.exe_id)"
+_UNSHOWN = {Form.NUMBER, Form.UNSIGNED_64, Form.DEVICE, Form.TIME}
+"""Forms whose values are stored in another way than the record shows them. Of words see `comparisons`."""
+# Longer ones are refused by SQLite, or take long.
+_MOST_LIKE_BYTES = 1000
 _CODES: dict[object, int] = {
     **{kind: code for code, kind in enumerate(KINDS)},
     **{why: code for code, why in enumerate(TRUNCATIONS) if why is not None},
@@ -141,6 +151,11 @@ class Conditions:
             return self._is_user(node)
         if isinstance(node, InContainer):
             return self._of_field("cgroup", lambda value: f"in_container({self.bind(node.text)}, {value})")
+        if isinstance(node, Passes):
+            return self._passes(node)
+        if isinstance(node, Agrees):
+            part = "whole" if node.part is None else node.part.name.lower()
+            return f"agrees({self.bind(part)}, {self._text(node.text)}, {self._text(node.other)})"
         return f"e.id IN (SELECT id FROM {descendants_table(node.roots)})"  # noqa: S608  # numbers
 
     def _of_opposite(self, node: Expression) -> str:
@@ -260,6 +275,41 @@ class Conditions:
         # instr is C and exact on bytes; what spans arguments or holes is looked at again, joined.
         return [f"instr(a.v, {self.bind(word)}) > 0" for word in text.split(b" ") if word]
 
+    def _passes(self, node: Passes) -> str:
+        test, name = self.bind(repr(node.test)), node.text.name
+        if name == "argv":
+            return f"argument_passes({test}, a.v, t.holes, e.id)"
+        if name == LINE or node.text.of_parent:
+            return f"text_passes({test}, {self._text(node.text)}, e.id)"
+        its = BY_NAME[name]
+        if dictionary_of(its) in _OF_C_STRINGS and its.form is not Form.CONTAINER:
+            pattern = _like_pattern(node.test)
+            if pattern is not None:
+                return self._of_field(
+                    name, lambda value: f"CAST({value} AS TEXT) LIKE {self.bind(pattern)} ESCAPE '\\'"
+                )
+        number = "e.id" if name in _OWN else "NULL"
+        return self._of_field(name, lambda value: f"text_passes({test}, {_as_shown(its, value)}, {number})")
+
+    def _text(self, text: Text) -> str:
+        """Returns the SQL for a text of an exec or of its parent, in bytes."""
+        name = text.name
+        if name == LINE:
+            return "line_text(pa.id, pa.v, pt.holes)" if text.of_parent else "line_text(e.id, a.v, t.holes)"
+        if text.of_parent:
+            return _PARENTS_EXE
+        field = BY_NAME[name]
+        if name in _OWN:
+            return _as_shown(field, _OWN[name])
+        table = "o" if field.part is Place.ORIGIN else "l"
+        if field.form is Form.CONTAINER:
+            cgroup = f"{table}.{column_of(BY_NAME['cgroup'])}"
+            return f"container_of((SELECT v FROM path WHERE id = {cgroup}))"  # noqa: S608  # ours
+        column, dictionary = f"{table}.{column_of(field)}", dictionary_of(field)
+        if dictionary is not None:
+            return f"(SELECT v FROM {dictionary} WHERE id = {column})"  # noqa: S608  # ours
+        return _as_shown(field, column)
+
     def _is_user(self, node: IsUser) -> str:
         if node.field == "user":
             return self._who(node, "u.v", "e.uid", "l.user_id")
@@ -313,6 +363,35 @@ def _shown(field: Field, column: str) -> str:
 def _bytes(name: str, value: str) -> str:
     """Returns the SQL for a text as bytes, as all but two columns hold them."""
     return f"CAST({value} AS BLOB)" if name in _TEXT_COLUMNS else value
+
+
+def _as_shown(field: Field, value: str) -> str:
+    """Returns the SQL for a value as the record shows it, in bytes."""
+    if field.form in _UNSHOWN:
+        return f"shown_text('{field.form.name}', {value})"
+    return _bytes(field.name, value)
+
+
+# No text in these has a NUL, with which LIKE ends.
+_OF_C_STRINGS = frozenset({"comm", "path", "user"})
+
+
+def _like_pattern(test: object) -> str | None:
+    """Returns the pattern for SQLite's LIKE that means a test; None if there is none.
+
+    LIKE knows the case of ASCII as well, and single characters where all is UTF-8.
+    """
+    if not isinstance(test, Like) or test.cased or Wild.ONE in test.pattern:
+        return None
+    parts = []
+    for piece in test.pattern:
+        if not isinstance(piece, bytes):
+            parts.append("%")
+        elif not piece.isascii() or b"\0" in piece or len(piece) > _MOST_LIKE_BYTES:
+            return None
+        else:
+            parts.append(re.sub(r"([%_\\])", r"\\\1", piece.decode("ascii")))
+    return "".join(parts)
 
 
 def _raw(value: Value) -> bytes:

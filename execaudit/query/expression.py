@@ -140,8 +140,82 @@ class Under:
     roots: tuple[int, ...]
 
 
+LINE = "line"
+"""The name of a Text: the arguments joined by single spaces."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text that an exec has, as the record shows it: a field, or the arguments."""
+
+    name: str
+    """The name of a field, or LINE. Of `argv`: an argument has to pass a test."""
+    of_parent: bool = False
+    """That of the exec that led to it: of `exe` and LINE only."""
+
+
+class Wild(Enum):
+    """What stands for other characters in a pattern."""
+
+    MANY = auto()
+    """Any text, or none."""
+    ONE = auto()
+    """One character. A byte that is no UTF-8 is one, too."""
+
+
+@dataclass(frozen=True)
+class Like:
+    """A whole text is as the pattern says. Unless `cased`, the letters A to Z are the same as a to z."""
+
+    pattern: tuple[bytes | Wild, ...]
+    cased: bool = False
+
+
+@dataclass(frozen=True)
+class Finds:
+    """A regular expression in Python's syntax is found in a text. A dot is no line end unless `dot_all`."""
+
+    regex: str
+    ignore_case: bool = False
+    many_lines: bool = False
+    dot_all: bool = False
+
+
+@dataclass(frozen=True)
+class InNetwork:
+    """A text is an IP address of this network."""
+
+    network: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """A text is there."""
+
+
+Test = Like | Finds | InNetwork | Known
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The text passes the test."""
+
+    text: Text
+    test: Test
+
+
+@dataclass(frozen=True)
+class Agrees:
+    """A part of one text is the other text, or with None the whole; A to Z are the same as a to z."""
+
+    text: Text
+    part: Part | None
+    other: Text
+
+
 Expression = (
     And | Or | Not | IsNull | OneOf | Within | HasText | Matches | Globs | Image | InLine | LineMatches | IsUser | InContainer | Under
+    | Passes | Agrees
 )  # fmt: skip
 
 

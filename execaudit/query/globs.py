@@ -5,7 +5,9 @@ A command name is cut to 15 bytes; the paths of images and directories are absol
 
 from __future__ import annotations
 
+import fnmatch
 import re
+from functools import lru_cache
 from posixpath import normpath
 from typing import TYPE_CHECKING
 
@@ -14,9 +16,32 @@ if TYPE_CHECKING:
 
 COMM_BYTES = 15
 """TASK_COMM_LEN, without the NUL at its end."""
-# As sql_functions reads them. Each of them but the star is a byte at least.
+# As compiled() reads them. Each of them but the star is a byte at least.
 _TOKEN = re.compile(rb"\*|\?|\[[!^]?\]?[^]]*\]|.", re.DOTALL)
 _WILD = re.compile(rb"[*?\[]")
+
+
+@lru_cache(maxsize=1024)
+def compiled(glob: bytes) -> re.Pattern[str]:
+    """Returns what matches whole texts, decoded with `surrogateescape`."""
+    # fnmatch negates a set with ! alone, shells with ^ too. An open bracket is only itself.
+    text = glob.decode("utf-8", "surrogateescape")
+    shell = re.sub(r"\[([!^]?)(\]?[^]]*\])", lambda part: f"[{part[1] and '!'}{part[2]}", text)
+    return re.compile(fnmatch.translate(shell))
+
+
+def matching(given: tuple[bytes, ...]) -> Callable[[bytes], bool]:
+    """Returns the function that says whether one of the globs matches a whole text."""
+    plain = frozenset(glob for glob in given if not _WILD.search(glob))
+    wild = [compiled(glob) for glob in given if _WILD.search(glob)]
+
+    def matches(text: bytes) -> bool:
+        if text in plain:
+            return True
+        decoded = text.decode("utf-8", "surrogateescape")
+        return any(pattern.match(decoded) for pattern in wild)
+
+    return matches
 
 
 def of_comm(glob: bytes) -> tuple[bytes, ...]:

@@ -47,12 +47,16 @@ _JOINS = {
         ("run", "r", "r.id = k.run_id"),
         ("launch", "l", "l.id = e.launch_id"),
         ("user", "u", "u.id = l.user_id"),
+        ("origin", "o", "o.id = e.origin_id"),
         ("argv", "a", "a.id = e.argv_id"),
         ("argv_cut", "t", "t.exec_id = e.id"),
         ("exit", "x", "x.exec_id = e.id"),
         # The parent, and the exec that came next.
         ("exec", "p", "p.id = e.parent_id"),
         ("clock", "pk", "pk.id = p.clock_id"),
+        ("launch", "pl", "pl.id = p.launch_id"),
+        ("argv", "pa", "pa.id = p.argv_id"),
+        ("argv_cut", "pt", "pt.exec_id = p.id"),
         ("exec", "n", f"n.id = {_REPLACED_BY}"),
         ("clock", "nk", "nk.id = n.clock_id"),
     )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
-import re
 from base64 import b64encode
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Kind
 from execaudit.event import Hole
 from execaudit.exec_id import ExecKey, boot_prefix, encode_id
-from execaudit.query import recorders
-from execaudit.query.arguments import command_line, split_argv
+from execaudit.query import globs, recorders
+from execaudit.query.arguments import command_line, joined, split_argv
 from execaudit.query.connection import Connection
 from execaudit.query.container import container_id, is_named
-from execaudit.query.expression import LineMatches, Matches, every
+from execaudit.query.expression import Agrees, LineMatches, Matches, Part, Passes, every
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,6 +39,8 @@ def add_functions(connection: sqlite3.Connection, expression: Expression) -> Non
     nodes = list(every(expression))
     if any(isinstance(node, (Matches, LineMatches)) for node in nodes):
         _add_searches(connection, nodes)
+    if any(isinstance(node, (Passes, Agrees)) for node in nodes):
+        _add_tests(connection, nodes)
     for name, arguments, function in (
         ("matches_glob", 2, _matches_glob),
         ("args_contain", 3, _args_contain),
@@ -63,7 +62,7 @@ def add_functions(connection: sqlite3.Connection, expression: Expression) -> Non
 
 
 def _matches_glob(glob: bytes, value: bytes | None) -> bool:
-    return value is not None and _compiled_glob(glob).match(_text(value)) is not None
+    return value is not None and globs.compiled(glob).match(_text(value)) is not None
 
 
 def _args_contain(text: bytes, argv: bytes | None, holes: str | None) -> bool:
@@ -121,22 +120,7 @@ def _holes(holes: str | None) -> tuple[Hole, ...]:
 
 
 def _line(argv: bytes | None, holes: str | None) -> bytes:
-    r"""Returns the text that is searched: a space between arguments, `\0` where bytes are missing."""
-    text = argv or b""
-    parts, start = [], 0
-    if holes is not None:  # seldom, but a failed exec can have thousands
-        for at, _ in json.loads(holes):
-            parts.append(text[start:at].replace(b"\0", b" "))
-            start = at
-    parts.append(text[start:].removesuffix(b"\0").replace(b"\0", b" "))
-    return b"\0".join(parts)
-
-
-@lru_cache(maxsize=1024)
-def _compiled_glob(glob: bytes) -> re.Pattern[str]:
-    # fnmatch negates a set with ! alone, shells with ^ too. An open bracket is only itself.
-    shell = re.sub(r"\[([!^]?)(\]?[^]]*\])", lambda part: f"[{part[1] and '!'}{part[2]}", _text(glob))
-    return re.compile(fnmatch.translate(shell))
+    return joined(argv or b"", () if holes is None else json.loads(holes))
 
 
 def _text(raw: bytes) -> str:
@@ -180,6 +164,40 @@ def _add_searches(connection: sqlite3.Connection, nodes: list[Expression]) -> No
     connection.create_function("args_search", 4, args_search, deterministic=True)
     connection.create_function("text_matches", 3, text_matches, deterministic=True)
     connection.create_function("argument_matches", 4, argument_matches, deterministic=True)
+
+
+def _add_tests(connection: sqlite3.Connection, nodes: list[Expression]) -> None:
+    """Adds what `Passes` and `Agrees` call. A test is named by its repr()."""
+    from execaudit.query import shown_values, text_tests  # noqa: PLC0415  # for these alone
+
+    tests = {repr(node.test): text_tests.passing(node.test) for node in nodes if isinstance(node, Passes)}
+
+    def text_passes(test: str, text: bytes | None, number: int | None) -> bool:
+        try:
+            return text is not None and tests[test](text)
+        except TimeoutError:
+            from execaudit.query import timelimit  # noqa: PLC0415  # it is loaded already
+
+            whose = None if number is None else _id_of(connection, number)
+            if isinstance(connection, Connection):
+                connection.failure = timelimit.too_slow(test, whose, option="re", what="a text")
+            raise
+
+    def argument_passes(test: str, argv: bytes | None, holes: str | None, number: int) -> bool:
+        return any(text_passes(test, part, number) for part in _parts(argv, holes))
+
+    def agrees(part: str, text: bytes | None, other: bytes | None) -> bool:
+        how = None if part == "whole" else Part[part.upper()]
+        return text is not None and other is not None and text_tests.agreeing(how)(text, other)
+
+    def line_text(number: int | None, argv: bytes | None, holes: str | None) -> bytes | None:
+        return None if number is None else _line(argv, holes)
+
+    connection.create_function("text_passes", 3, text_passes, deterministic=True)
+    connection.create_function("argument_passes", 4, argument_passes, deterministic=True)
+    connection.create_function("agrees", 3, agrees, deterministic=True)
+    connection.create_function("line_text", 3, line_text, deterministic=True)
+    connection.create_function("shown_text", 2, shown_values.stored_text, deterministic=True)
 
 
 def _id_of(connection: sqlite3.Connection, number: int) -> str | None:

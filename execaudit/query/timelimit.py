@@ -23,15 +23,28 @@ class SlowExpressionError(ExecauditError):
     """A regular expression takes too long on one command line."""
 
 
-def searcher(expression: str, *, option: str = "--args-regex") -> Callable[[str], bool]:
+def searcher(
+    expression: str,
+    *,
+    option: str = "--args-regex",
+    dot_all: bool = True,
+    ignore_case: bool = False,
+    many_lines: bool = False,
+) -> Callable[[str], bool]:
     """Returns the function that says whether the expression is found in a text.
 
     Raises FilterError, which names the option, if the expression is none. The function raises TimeoutError.
     """
+    flags = (
+        regex.DOTALL * dot_all
+        | regex.IGNORECASE * ignore_case
+        | regex.MULTILINE * many_lines
+        | regex.VERSION0
+    )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a later version may read otherwise
-            search = regex.compile(expression, regex.DOTALL).search
+            search = regex.compile(expression, flags).search
     except (regex.error, OverflowError, RecursionError, ValueError) as exc:
         raise FilterError(f"{option}: {exc}", fix="Python's syntax, such as 'curl .*(http|ftp)://'") from exc
     return lambda text: search(text, timeout=SECONDS) is not None

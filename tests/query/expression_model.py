@@ -15,16 +15,24 @@ from execaudit.fields import BY_NAME, FIELDS, Form
 from execaudit.fields import Part as Place
 from execaudit.output.record import to_record
 from execaudit.query.expression import (
+    LINE,
+    Agrees,
     And,
     Expression,
+    Finds,
     HasText,
     IsNull,
+    Known,
+    Like,
     Matches,
     Not,
     OneOf,
     Or,
     Part,
+    Passes,
+    Text,
     Under,
+    Wild,
     Within,
 )
 
@@ -55,6 +63,26 @@ def _one_of(names: list[str], values: st.SearchStrategy[Any]) -> st.SearchStrate
 
 
 _text_names = st.sampled_from(names_of(*TEXT_FORMS))
+_single_texts = st.one_of(
+    st.sampled_from([name for name in names_of(*TEXT_FORMS, *NUMBER_FORMS) if name != "argv"]).map(Text),
+    st.builds(Text, st.sampled_from(("exe", LINE)), st.booleans()),
+    st.sampled_from(names_of(Form.DEVICE, Form.UNSIGNED_64)).map(Text),
+)
+_shown_texts = st.just(Text("argv")) | _single_texts
+_pieces = st.sampled_from(
+    (*Wild, Wild.MANY, *_TEXTS, b"A", b"B", b"aB", b" A", "É".encode(), b"%", b"_", b"0")
+)
+_tests = st.one_of(
+    st.builds(Like, st.lists(_pieces, max_size=5).map(tuple), st.booleans()),
+    st.builds(
+        Finds,
+        st.sampled_from(("A", "^a", "b$", "a.b", "^$", "\udcff")),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+    ),
+    st.just(Known()),
+)
 leaves = st.one_of(
     st.builds(IsNull, st.sampled_from([field.name for field in FIELDS])),
     _one_of(names_of(*TEXT_FORMS), st.sampled_from(_TEXTS)),
@@ -64,6 +92,8 @@ leaves = st.one_of(
     st.builds(Within, st.sampled_from(names_of(*NUMBER_FORMS)), st.none() | _numbers, st.none() | _numbers),
     st.builds(HasText, _text_names, st.sampled_from(Part), st.sampled_from(_TEXTS)),
     st.builds(Matches, _text_names, st.sampled_from(_REGEXES)),
+    st.builds(Passes, _shown_texts, _tests),
+    st.builds(Agrees, _single_texts, st.none() | st.sampled_from(Part), _single_texts),
     st.builds(Under, st.lists(st.integers(1, 9), min_size=1, max_size=2).map(tuple)),
 )
 expressions: st.SearchStrategy[Expression] = st.recursive(
@@ -114,7 +144,7 @@ def _segments(event: ExecEvent) -> list[list[bytes]]:
     return segments
 
 
-def holds(node: Expression, event: ExecEvent, history: list[ExecEvent]) -> bool:
+def holds(node: Expression, event: ExecEvent, history: list[ExecEvent]) -> bool:  # noqa: PLR0911  # each kind
     """Says whether an expression is true of an exec of a history."""
     if isinstance(node, And):
         return all(holds(part, event, history) for part in node.parts)
@@ -124,6 +154,14 @@ def holds(node: Expression, event: ExecEvent, history: list[ExecEvent]) -> bool:
         return not holds(node.part, event, history)
     if isinstance(node, Under):
         return descends(event, node.roots, history)
+    if isinstance(node, Passes):
+        return any(_passes_test(node, text) for text in texts_of(node.text, event, history))
+    if isinstance(node, Agrees):
+        return any(
+            _is_part(node.part, one.lower(), other.lower())
+            for one in texts_of(node.text, event, history)
+            for other in texts_of(node.other, event, history)
+        )
     assert isinstance(node, (IsNull, OneOf, Within, HasText, Matches))
     values = values_of(event, node.field)
     if isinstance(node, IsNull):
@@ -139,12 +177,50 @@ def _passes(node: OneOf | Within | HasText | Matches, value: Any) -> bool:  # no
     if isinstance(node, Matches):
         text, searched = (raw.decode("utf-8", "surrogateescape") for raw in (node.regex, value))
         return re.search(text, searched, re.DOTALL) is not None
-    ways: dict[Part, bool] = {
-        Part.ANY: node.text in value,
-        Part.START: value.startswith(node.text),
-        Part.END: value.endswith(node.text),
+    return _is_part(node.part, value, node.text)
+
+
+def _is_part(part: Part | None, whole: bytes, text: bytes) -> bool:
+    ways: dict[Part | None, bool] = {
+        Part.ANY: text in whole,
+        Part.START: whole.startswith(text),
+        Part.END: whole.endswith(text),
+        None: whole == text,
     }
-    return ways[node.part]
+    return ways[part]
+
+
+def texts_of(text: Text, event: ExecEvent, history: list[ExecEvent]) -> list[bytes]:
+    """Returns the texts of an exec, or of its parent, that a test is about."""
+    if text.of_parent:
+        parents = [each for each in history if each.key == event.parent and each.kind is not Kind.FAILED]
+        return texts_of(Text(text.name), parents[0], history) if event.parent is not None else []
+    if text.name == LINE:
+        places = [0, *(hole.at for hole in event.holes), len(event.argv)]
+        segments = [event.argv[start:end] for start, end in pairwise(places)]
+        segments[-1] = segments[-1].removesuffix(b"\0")
+        return [b"\0".join(segment.replace(b"\0", b" ") for segment in segments)]
+    if BY_NAME[text.name].form in TEXT_FORMS:
+        return values_of(event, text.name)
+    shown = to_record(event)[text.name]
+    return [] if shown is None else [str(shown).encode()]
+
+
+def _passes_test(node: Passes, text: bytes) -> bool:
+    test, decoded = node.test, text.decode("utf-8", "surrogateescape")
+    if isinstance(test, Like):
+        wild = {Wild.MANY: ".*", Wild.ONE: "."}
+        regex = "".join(
+            wild[piece] if isinstance(piece, Wild) else re.escape(piece.decode("utf-8", "surrogateescape"))
+            for piece in test.pattern
+        )
+        folded = 0 if test.cased else re.IGNORECASE
+        return re.fullmatch(regex, decoded, re.DOTALL | re.ASCII | folded) is not None
+    if isinstance(test, Finds):
+        flags = re.IGNORECASE * test.ignore_case | re.MULTILINE * test.many_lines | re.DOTALL * test.dot_all
+        return re.search(test.regex, decoded, flags) is not None
+    assert isinstance(test, Known)
+    return True
 
 
 def descends(event: ExecEvent, roots: tuple[int, ...], history: list[ExecEvent]) -> bool:
