@@ -110,6 +110,17 @@ class ExitEvent(NamedTuple):
     executed another program, and that exec is not stored."""
 
 
+class Earlier(NamedTuple):
+    """What the history knows of a process that ran before the recorder began."""
+
+    exec: ExecKey
+    """The last exec that an earlier recorder stored of this process."""
+    number: int
+    """Its row in the database."""
+    goes_on: bool
+    """The process runs this program still. False: it executed another one while nobody recorded."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """A time in which execs were missed."""

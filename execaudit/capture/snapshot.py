@@ -23,7 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.enums import Kind, Truncated
-from execaudit.event import ExecEvent, Hole, Nanoseconds
+from execaudit.event import Earlier, ExecEvent, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.fields import Launch, Origin
 from execaudit.system.procfs import Running
@@ -125,6 +125,8 @@ def _unseen(pid: int, ppid: int | None) -> Running:
 class Roots:
     """The events of the programs that ran when recording began, and their keys by pid.
 
+    If an earlier recorder knew the program, its exec of then is the root, and there is no event.
+
     All kernel threads together have one event, that of kthreadd: they run no program, and programs that they
     start have kthreadd as their parent.
     """
@@ -134,6 +136,7 @@ class Roots:
         self._beginning = beginning
         self._loader = loader
         self._boot = boot_prefix(beginning.boot_id)
+        self._earlier: Mapping[int, Earlier] = {}
         everyone = {**found.possible, **{process.pid: process for process in found.certain}}
         self._threads = {process.pid for process in everyone.values() if process.kernel_thread}
         self._comms = {pid: process.comm for pid, process in everyone.items()}
@@ -144,6 +147,19 @@ class Roots:
         # When the process of each event that has been made was forked.
         self._started: dict[int, int] = {}
         self._events: list[ExecEvent] | None = None
+
+    def continue_from(self, find: Callable[[Iterable[Running]], Mapping[int, Earlier]]) -> list[int]:
+        """Takes from `find` what the history knows of the processes, by pid; before any event is made.
+
+        A program that goes on keeps the exec that it had: no second event is made for it. Returns the rows
+        of those that certainly ran.
+        """
+        self._earlier = find([*self._certain.values(), *self._possible.values()])
+        return [
+            earlier.number
+            for pid, earlier in self._earlier.items()
+            if earlier.goes_on and pid in self._certain
+        ]
 
     def events(self) -> list[ExecEvent]:
         """Returns the events of the processes that certainly ran, each after its parent's."""
@@ -167,13 +183,20 @@ class Roots:
             self._possible[event_pid] = _unseen(event_pid, ppid)
         if event_pid in self._possible:
             self._referred.add(event_pid)
-        return ExecKey(self._boot, self._beginning.boot_ns, event_pid)
+        return self._key(event_pid)
 
     def take_referred(self) -> list[ExecEvent]:
         """Returns the events of the processes that key_of() named and that have none yet, parents first."""
         referred = {pid: self._possible.pop(pid) for pid in self._referred}
         self._referred.clear()
         return self._make(referred)
+
+    def _key(self, event_pid: int) -> ExecKey:
+        """Returns the key of the program that a process ran: the event's, or that of an earlier exec."""
+        earlier = self._earlier.get(event_pid)
+        if earlier is not None and earlier.goes_on:
+            return earlier.exec
+        return ExecKey(self._boot, self._beginning.boot_ns, event_pid)
 
     def _event_pid(self, pid: int) -> int:
         """Returns the pid in the event of a process, if it has an event."""
@@ -196,15 +219,21 @@ class Roots:
                 line[pid] = processes[pid]
                 pid = self._event_pid(processes[pid].ppid)
             for process in reversed(line.values()):
-                events.append(self._event(process))
+                earlier = self._earlier.get(process.pid)
+                if earlier is None or not earlier.goes_on:
+                    events.append(self._event(process, earlier))
                 self._started[process.pid] = process.started_ticks
         return events
 
-    def _event(self, process: Running) -> ExecEvent:
+    def _event(self, process: Running, earlier: Earlier | None) -> ExecEvent:
         host, boot_id, user_of, boot_ns, wall_offset_ns = self._beginning
         parent = self._event_pid(process.ppid)
         # No parent if it is younger: then the parent has ended, and another process has its pid.
         has_parent = self._started.get(parent, process.started_ticks + 1) <= process.started_ticks
+        led_from = self._key(parent) if has_parent else None
+        if earlier is not None:
+            # The program before it, in this very process.
+            led_from = earlier.exec
         argv, is_cut = process.argv, process.argv_is_cut
         known = None if is_cut else argv
         return ExecEvent(
@@ -245,5 +274,5 @@ class Roots:
                 tty=process.tty,
                 cgroup=process.cgroup,
             ),
-            parent=ExecKey(self._boot, boot_ns, parent) if has_parent else None,
+            parent=led_from,
         )

@@ -26,7 +26,8 @@ metadata = MetaData()
 
 # One value per row: next_id (see exec.id); stream_id (16 random bytes, made with the file); generation
 # (raised when rows are deleted: then the writer forgets the ids that it remembers); argv_grams and argv_used
-# (how many chunks these tables have).
+# (how many chunks these tables have); continued (JSON: the id of the last run, and the execs of earlier runs
+# that ran when it began).
 meta = Table(
     "meta",
     metadata,

@@ -1254,7 +1254,7 @@ cdef class Page:
     """What the rows of a page refer to, and the clock of the last of them."""
 
     cdef dict clocks, launches, origins, lines, keys, ends
-    cdef object run_id, lost_ns
+    cdef object run_id, lost_ns, continued
     cdef bint has_clock
     cdef uint64_t clock_id, boot
     cdef long long offset_ns
@@ -1268,7 +1268,7 @@ cdef class Page:
     def __cinit__(self, known, recording):
         self.clocks, self.launches, self.origins = known.clocks, known.launches, known.origins
         self.lines, self.keys, self.ends = known.lines, known.keys, known.ends
-        self.run_id, self.lost_ns = recording
+        self.run_id, self.lost_ns, self.continued = recording
         self.has_clock = self.has_day = False
 
     cdef void set_second(self, uint64_t second) noexcept:
@@ -1471,7 +1471,7 @@ cdef class Pages:
                 way = self._signaled if record.exit_signal.is_known else self._exited
         elif kind == self._failed:
             way = self._nothing
-        elif page.clock_run == page.run_id and time_ns >= page.lost_ns:
+        elif (page.clock_run == page.run_id and time_ns >= page.lost_ns) or number in page.continued:
             way = self._running
         else:
             way = self._unknown

@@ -160,6 +160,7 @@ class CsvPages:
                     ends.append(NO_END)
                 else:
                     runs = clocks[clock].run_id == recording.run_id and time_ns >= recording.lost_ns
+                    runs = runs or number in recording.continued
                     ends.append(_RUNNING if runs else _UNKNOWN)
             elif status is None:
                 self._add_ids((replaced_by,), (clock,), known)

@@ -55,6 +55,8 @@ ENDED = tuple(Ended)
 _FAILED = KINDS.index(Kind.FAILED)
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _TASK = f"CASE e.kind WHEN {_FAILED} THEN coalesce(e.tid, e.pid) ELSE e.pid END"
+# Asked once in a statement.
+_CONTINUED = "e.id IN (SELECT value FROM json_each(continued_execs()))"
 # The fields that are not in a launch or an origin alone. Of a launch, exec has uid as well.
 _OWN = {
     "id": f"exec_id(r.boot_id, e.ts - k.offset_ns, {_TASK})",
@@ -77,8 +79,8 @@ _OWN = {
     "ended": (
         f"CASE WHEN ({DURATION}) IS NOT NULL THEN CASE WHEN ({STATUS}) IS NULL THEN {ENDED.index(Ended.REPLACED)}"
         f" WHEN ({STATUS}) & 127 THEN {ENDED.index(Ended.SIGNALED)} ELSE {ENDED.index(Ended.EXITED)} END"
-        f" WHEN e.kind <> {_FAILED} THEN CASE WHEN k.run_id = live_run() AND e.ts >= ends_lost_until()"
-        f" THEN {ENDED.index(Ended.RUNNING)} ELSE {ENDED.index(Ended.UNKNOWN)} END END"
+        f" WHEN e.kind <> {_FAILED} THEN CASE WHEN (k.run_id = live_run() AND e.ts >= ends_lost_until())"
+        f" OR {_CONTINUED} THEN {ENDED.index(Ended.RUNNING)} ELSE {ENDED.index(Ended.UNKNOWN)} END END"
     ),
     "exit_code": f"CASE WHEN ({STATUS}) & 127 = 0 THEN ({STATUS}) >> 8 END",
     "exit_signal": f"nullif(({STATUS}) & 127, 0)",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.database import writer_lock
+from execaudit.database import files, writer_lock
 from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
 from execaudit.query.rows import Recording
@@ -72,7 +74,20 @@ def recording(connection: sqlite3.Connection) -> Recording:
     lost = connection.execute(
         "SELECT max(ts_to) FROM gap WHERE run_id = ? AND exits > 0", (recorder.number,)
     ).fetchone()
-    return Recording(recorder.number, lost[0] or 0)
+    if lost[0]:
+        return Recording(recorder.number, lost[0])
+    row = connection.execute("SELECT value FROM meta WHERE key = 'continued'").fetchone()
+    return Recording(recorder.number, 0, frozenset() if row is None else _continued(row[0], recorder.number))
+
+
+@lru_cache(1)
+def _continued(value: bytes, run_id: int) -> frozenset[int]:
+    """Returns the execs of earlier runs that ran when this one began, from what the writer noted."""
+    try:
+        noted, numbers = json.loads(value)
+        return frozenset(numbers) if noted == run_id else frozenset()
+    except (TypeError, ValueError) as exc:
+        raise files.damaged(f"the history is damaged: what ran before makes no sense ({exc})") from exc
 
 
 def _is_fresh(recorder: Live) -> bool:

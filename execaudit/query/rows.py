@@ -118,6 +118,8 @@ class Recording(NamedTuple):
     """The run that goes on; None: nobody records."""
     lost_ns: int
     """Wall clock until which ends of that run's programs were missed."""
+    continued: frozenset[int] = frozenset()
+    """Execs of earlier runs that ran when this one began. Empty if ends were missed since."""
 
 
 class Found(NamedTuple):
@@ -157,7 +159,8 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
     elif kind is Kind.FAILED:
         end = None
     else:
-        end = _RUNNING if run_id == recording.run_id and ts >= recording.lost_ns else _UNKNOWN
+        is_watched = run_id == recording.run_id and ts >= recording.lost_ns
+        end = _RUNNING if is_watched or number in recording.continued else _UNKNOWN
     parent, replaces = None, False
     relative = known.relatives.get(parent_id)
     if relative is not None:

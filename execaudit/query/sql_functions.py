@@ -7,6 +7,7 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from execaudit.database.enum_codes import KINDS
+from execaudit.database.id_list import json_ids
 from execaudit.enums import Kind
 from execaudit.event import Hole
 from execaudit.exec_id import ExecKey, boot_prefix, encode_id
@@ -58,6 +59,9 @@ def add_functions(connection: sqlite3.Connection, expression: Expression) -> Non
     connection.create_function("live_run", 0, lambda: recorders.recording(connection)[0], deterministic=True)
     connection.create_function(
         "ends_lost_until", 0, lambda: recorders.recording(connection)[1], deterministic=True
+    )
+    connection.create_function(
+        "continued_execs", 0, lambda: json_ids(recorders.recording(connection).continued), deterministic=True
     )
 
 

@@ -15,7 +15,7 @@ from execaudit.database.url import DEFAULT_DATABASE
 from execaudit.database.writer_lock import WriterLock
 from execaudit.errors import FullStoreError, LockedStoreError, StoreError
 from execaudit.event import Nanoseconds
-from execaudit.store import engine, migrate
+from execaudit.store import earlier, engine, migrate
 from execaudit.store.argv_index import Indexing
 from execaudit.store.inserts import Inserts
 from execaudit.system import clock
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from execaudit.event import ExecEvent, ExitEvent, Gap
+    from execaudit.event import Earlier, ExecEvent, ExitEvent, Gap
     from execaudit.store.migrate import Progress
+    from execaudit.system.procfs import Running
 
 _Result = TypeVar("_Result")
 
@@ -60,6 +61,7 @@ class Store:
         self._durable = durable
         self._run: Run | None = None
         self._run_id: int | None = None
+        self._continued: tuple[int, ...] = ()
         self._is_broken = False
         self._opened = self._open()
 
@@ -115,11 +117,18 @@ class Store:
             self._inserts.load()
         self._loaded = True
 
-    def begin_run(self, run: Run) -> Nanoseconds | None:
+    def earlier(self, boot_id: str, processes: Iterable[Running]) -> dict[int, Earlier]:
+        """Returns what earlier recorders of this boot stored of processes that run, by pid."""
+        with files.translated(f"cannot read {self._path}", is_ours=True):
+            found = earlier.find(engine.driver_of(self._connection), boot_id, processes)
+            self._connection.rollback()
+        return found
+
+    def begin_run(self, run: Run, continued: Iterable[int] = ()) -> Nanoseconds | None:
         """Notes that a recorder starts; its events come next.
 
-        Returns until when (wall clock) the last one of the same boot has stored what it captured,
-        None if there was none.
+        `continued` are the rows of earlier execs that run still. Returns until when (wall clock) the last
+        recorder of the same boot has stored what it captured, None if there was none.
         """
         with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
             last = self._last_seen(run.boot_id)
@@ -128,10 +137,11 @@ class Store:
                     boot_id=run.boot_id, host=run.host, version=run.version, started_ns=run.started_ns
                 )
             )
-        key = inserted.inserted_primary_key
-        if key is None:
-            raise AssertionError("SQLite gave no rowid")
-        self._run, self._run_id = run, int(key[0])
+            key = inserted.inserted_primary_key
+            if key is None:
+                raise AssertionError("SQLite gave no rowid")
+            earlier.note(engine.driver_of(self._connection), int(key[0]), continued)
+        self._run, self._run_id, self._continued = run, int(key[0]), tuple(continued)
         self._inserts.begin_run(self._run_id, run.boot_id)
         return last
 
@@ -277,7 +287,7 @@ class Store:
         now_ns = clock.wall_ns()
         # Two transactions: a reader between them sees a recorder that has stopped.
         self.end_run(now_ns)
-        self.begin_run(replace(self._run, host=host, started_ns=now_ns))
+        self.begin_run(replace(self._run, host=host, started_ns=now_ns), self._continued)
 
     def end_run(self, stopped_ns: Nanoseconds) -> None:
         """Notes the orderly stop."""

@@ -8,7 +8,7 @@ import pytest
 
 from execaudit.capture.snapshot import Beginning, Present, Roots
 from execaudit.enums import Kind, Truncated
-from execaudit.event import ExecEvent, Nanoseconds
+from execaudit.event import Earlier, ExecEvent, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.system.procfs import Running
 from tests.capture.processes import ATTACHED_NS, OLD, WALL_OFFSET_NS, later, looks, process
@@ -42,6 +42,28 @@ def key(pid: int) -> ExecKey:
 def pids(events: Iterable[ExecEvent]) -> list[int]:
     """Returns whose rows these are, in their order."""
     return [event.pid for event in events]
+
+
+def test_what_goes_on_keeps_its_exec() -> None:
+    """Under an earlier recorder's key, also as a parent; what executed since has a row of its own."""
+    roots = make_roots([later(5), later(6, 5), later(7, 6), later(8, 7)], [later(9, 8), later(10, 9)])
+    kept = {
+        pid: Earlier(key(pid)._replace(boot_ns=pid), 100 + pid, goes_on)
+        for pid, goes_on in ((6, True), (7, False), (9, True), (10, False))
+    }
+    asked: list[int] = []
+
+    def find(processes: Iterable[Running]) -> dict[int, Earlier]:
+        asked.extend(process.pid for process in processes)
+        return kept
+
+    assert [106] == roots.continue_from(find)
+    assert [5, 6, 7, 8, 9, 10] == sorted(asked)
+    assert [(5, None), (7, kept[7].exec), (8, key(7))] == [
+        (event.pid, event.parent) for event in roots.events()
+    ]
+    assert [kept[6].exec, key(7), kept[9].exec, key(10)] == [roots.key_of(pid) for pid in (6, 7, 9, 10)]
+    assert [(10, kept[10].exec)] == [(event.pid, event.parent) for event in roots.take_referred()]
 
 
 def test_a_row_says_what_was_read() -> None:

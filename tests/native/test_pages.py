@@ -75,7 +75,9 @@ def rows(known: Known) -> st.SearchStrategy[_Row]:
     )  # fmt: skip
 
 
-_recordings = st.builds(Recording, st.none() | _numbers, st.sampled_from([0, 2**61]))
+_recordings = st.builds(
+    Recording, st.none() | _numbers, st.sampled_from([0, 2**61]), st.frozensets(_numbers, max_size=3)
+)
 _odd = st.sampled_from([
     None, -1, -2, 0, 1, 3, 7, 99, 2**22, 2**31, 2**60, 2**63 - 1, -(2**63), 2**64, 10**30, 1.0, 1.5, float("nan"), True, b"x", '=1,"\n',
 ])  # fmt: skip

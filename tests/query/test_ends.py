@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from execaudit.enums import Ended, Kind
-from execaudit.errors import StoreError
+from execaudit.errors import DamagedStoreError, StoreError
 from execaudit.event import End, Gap
+from execaudit.output.format import Format
+from execaudit.output.pages import texts
 from execaudit.query import find
 from execaudit.query.connection import open_history
+from execaudit.query.expression import OneOf
 from execaudit.query.filter import Filter
-from execaudit.store.writer import Store
-from tests.histories import at, begin_run, make_event, make_exit, make_gap
+from execaudit.store.writer import Run, Store
+from tests.histories import BOOT_ID, HOST, at, begin_run, make_event, make_exit, make_gap
 from tests.nobody import as_nobody, public_folder
 
 if TYPE_CHECKING:
@@ -67,6 +70,39 @@ def test_what_ended_when_nobody_recorded_is_unknown(tmp_path: Path) -> None:
         opened.end_run(at(3))
         with open_history(path) as connection:
             assert [End(Ended.UNKNOWN)] * 3 == ends(connection)
+
+
+def test_what_went_on_through_a_restart_is_running(tmp_path: Path) -> None:
+    """As the second recorder found it, in whatever form it is asked for; not under a third one."""
+    path = tmp_path / "h.db"
+    run = Run(boot_id=BOOT_ID, host=HOST, version="0", started_ns=at(3))
+    with Store(path) as opened:
+        begin_run(opened)
+        opened.append([make_event(b"a"), make_event(b"b", seconds=1)])
+    with Store(path) as opened:
+        opened.begin_run(run, [2])
+        with open_history(path) as connection:
+            assert [End(Ended.UNKNOWN), End(Ended.RUNNING)] == ends(connection)
+            for fmt in (Format.CSV, Format.JSONL):
+                lines = b"".join(texts(connection, Filter(), fmt, raw=False, encoding="utf-8")).splitlines()
+                assert [False, True] == [b"running" in line for line in lines[-2:]]
+            running = find.find(connection, Filter(where=OneOf("ended", (Ended.RUNNING,))))
+            assert [2] == [each.number for each in running]
+        opened.append([], [make_gap(4, 5, count=0, exits=1)])
+        with open_history(path) as connection:
+            assert [End(Ended.UNKNOWN)] * 2 == ends(connection)
+    with recording(path, []) as connection:
+        assert [End(Ended.UNKNOWN)] * 2 == ends(connection)
+
+
+def test_the_note_of_what_went_on_may_be_damaged(tmp_path: Path) -> None:
+    """Then that is said."""
+    with recording(tmp_path / "h.db", [make_event(b"a")]) as connection:
+        for bad in (b"", b"7", b"[1, 2]", b"[1, [[]]]", b"\xff"):
+            with contextlib.closing(sqlite3.connect(tmp_path / "h.db")) as writing, writing:
+                writing.execute("UPDATE meta SET value = ? WHERE key = 'continued'", (bad,))
+            with pytest.raises(DamagedStoreError, match="what ran before makes no sense"):
+                ends(connection)
 
 
 @pytest.mark.parametrize(

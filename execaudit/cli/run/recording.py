@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit import __version__, native
@@ -113,7 +114,8 @@ def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: Targets
     source, begun = start(lambda: Probe(options), host=host, boot_id=boot_id, user_of=user_of)
     stack.callback(source.close)
     run = Run(boot_id=boot_id, host=host, version=__version__, started_ns=begun.until_ns)
-    begun = begun._replace(stopped_ns=targets.store.begin_run(run))
+    continued = begun.roots.continue_from(partial(targets.store.earlier, boot_id))
+    begun = begun._replace(stopped_ns=targets.store.begin_run(run, continued))
     assembler = Assembler(Machine(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
     return Recorder(source, assembler, targets.sinks, host=host, begun=begun), source.uses
 
