@@ -17,17 +17,27 @@ if TYPE_CHECKING:
 _SECOND, _DAY_SECONDS = 1_000_000_000, 86_400
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = 2**63 - 1  # the largest SQL INTEGER: in the year 2262
-_UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_UNITS = {
+    name: seconds
+    for seconds, names in (
+        (1, "s sec secs second seconds"),
+        (60, "m min mins minute minutes"),
+        (3600, "h hr hrs hour hours"),
+        (86_400, "d day days"),
+        (604_800, "w week weeks"),
+    )
+    for name in names.split()
+}
 
 # Compiled when they are used: most commands are given no time, and compiling takes a millisecond.
-_DURATION = r"(?:[0-9]+(?:sec|min|[smhdw]))+"
-_DURATION_PART = r"([0-9]+)([a-z]+)"
+_DURATION = rf"(?:[0-9]+ ?(?:{'|'.join(sorted(_UNITS, key=len, reverse=True))})(?: (?=[0-9])|(?![a-z])))+"
+_DURATION_PART = r"([0-9]+) ?([a-z]+)"
 _AT = r"@(-?)([0-9]+)(?:\.([0-9]{1,9}))?"
 _DATE = r"([0-9]{4})-([0-9]{2})-([0-9]{2})"
 _CLOCK = (
     r"(?:([0-9]{4})-([0-9]{2})-([0-9]{2})[ T])?"
     r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
-    r"(?: ?(Z|([+-])([0-9]{2}):?([0-9]{2})))?"
+    r"(?: ?(Z|UTC|([+-])([0-9]{2}):?([0-9]{2})))?"
 )
 # A longer number is out of range, and int() raises an error of its own for more than 4300 digits.
 _MOST_DIGITS = 18
@@ -59,9 +69,9 @@ def parse_time(text: str, *, now: datetime, last: bool = False) -> Nanoseconds:
 
 
 def parse_duration(text: str) -> Nanoseconds:
-    """Returns the length of time that `text` names (`90s`, `1h30min`); it fits into 64 bits.
+    """Returns the length of time that `text` names (`90s`, `1h30min`, `2 hours`); it fits into 64 bits.
 
-    Units are s, sec, m, min, h, d and w; a day is 24 hours. Raises FilterError.
+    Units are seconds to weeks, also abbreviated; a day has 24 hours. Raises FilterError.
     """
     length = _duration(text.strip())
     if length is None:
@@ -105,7 +115,7 @@ def _moment(text: str, now: datetime, *, fold: int) -> int | None:
     """Returns nanoseconds since 1970, in range or not; None if the text is not a time."""
     if text == "now":
         return _since_epoch(now)
-    ago = _duration(text)
+    ago = _duration(text.removesuffix(" ago"))
     if ago is not None:
         return _since_epoch(now) - ago
     if at := re.fullmatch(_AT, text):
@@ -129,7 +139,7 @@ def _clock_moment(clock: re.Match[str], now: datetime, fold: int) -> int:
     year, month, day, hour, minute, second, fraction, utc, sign, zone_hours, zone_minutes = clock.groups()
     zone = None
     if utc:
-        zone = timezone.utc if utc == "Z" else _offset(sign, int(zone_hours), int(zone_minutes))
+        zone = timezone.utc if utc in ("Z", "UTC") else _offset(sign, int(zone_hours), int(zone_minutes))
     on = date(int(year), int(month), int(day)) if year else now.astimezone(zone).date()
     shown = datetime.combine(on, time(int(hour), int(minute), int(second or 0)), zone)
     return (_since_epoch(shown) if zone else _in_system_zone(shown, fold)) + _fraction(fraction)

@@ -61,6 +61,11 @@ def system_zone(name: str) -> Iterator[None]:
         ("15min", "2026-11-22T12:50:07.123456000Z"),
         ("1h30min", "2026-11-22T11:35:07.123456000Z"),
         ("3w", "2026-11-01T13:05:07.123456000Z"),
+        ("1 minute ago", "2026-11-22T13:04:07.123456000Z"),
+        ("15min ago", "2026-11-22T12:50:07.123456000Z"),
+        ("5 min", "2026-11-22T13:00:07.123456000Z"),
+        ("1 hour 30 minutes", "2026-11-22T11:35:07.123456000Z"),
+        ("1day2hrs ago", "2026-11-21T11:05:07.123456000Z"),
         ("2026-07-22", "2026-07-21T22:00:00.000000000Z"),
         ("14:05", "2026-11-22T13:05:00.000000000Z"),
         ("9:05:07", "2026-11-22T08:05:07.000000000Z"),
@@ -72,6 +77,8 @@ def system_zone(name: str) -> Iterator[None]:
         ("2026-11-22 14:05:07 -0800", "2026-11-22T22:05:07.000000000Z"),
         ("23:30-12:00", "2026-11-23T11:30:00.000000000Z"),
         ("01:00+14:00", "2026-11-22T11:00:00.000000000Z"),
+        ("2026-11-27 01:14:26 UTC", "2026-11-27T01:14:26.000000000Z"),
+        ("14:05 UTC", "2026-11-22T14:05:00.000000000Z"),
         ("@1795370919", "2026-11-22T18:08:39.000000000Z"),
         ("@1795370919.000000001", "2026-11-22T18:08:39.000000001Z"),
     ],
@@ -163,9 +170,11 @@ def test_no_local_time_is_refused(local: datetime, zone: str) -> None:
 @given(st.lists(st.tuples(st.integers(0, 99), st.sampled_from(sorted(UNITS))), min_size=1, max_size=20))
 def test_durations_add_up(parts: list[tuple[int, str]]) -> None:
     """A compound duration is the sum of its parts."""
-    text = "".join(f"{count}{unit}" for count, unit in parts)
+    expected = sum(count * UNITS[unit] for count, unit in parts) * SECOND
 
-    assert sum(count * UNITS[unit] for count, unit in parts) * SECOND == parse_duration(text)
+    for between in ("", " "):
+        text = between.join(f"{count}{between}{unit}" for count, unit in parts)
+        assert expected == parse_duration(text)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +185,11 @@ def test_durations_add_up(parts: list[tuple[int, str]]) -> None:
         ("90", "not understood"),
         ("-1h", "not understood"),
         ("1h foo", "not understood"),
+        ("ago", "not understood"),
+        ("now ago", "not understood"),
+        ("5 minutesago", "not understood"),
+        ("1 minutely", "not understood"),
+        ("2026-11-27 01:14:26 CET", "not understood"),
         ("1.5h", "not understood"),
         ("٩s", "not understood"),
         ("99999-01-01", "not understood"),
@@ -215,7 +229,9 @@ def test_what_is_no_time_is_explained(text: str, why: str) -> None:
     assert len(message) < 250
 
 
-@pytest.mark.parametrize("text", ["", "now", "90", "h", "1 h", "1.5h", "1y", "15251w", "9" * 5000 + "s"])
+@pytest.mark.parametrize(
+    "text", ["", "now", "90", "h", "1  h", "1h ago", "1h  2min", "1.5h", "1y", "15251w", "9" * 5000 + "s"]
+)
 def test_what_is_no_duration_is_explained(text: str) -> None:
     """A wrong duration is refused in one line with right examples."""
     with pytest.raises(FilterError, match=r'^the duration ".*" is .*: try 90s, 15min or 1h30min$'):

@@ -52,7 +52,7 @@ _VALUES = """
 
 | value | examples |
 |---|---|
-| TIME of `--since`, `--until` | `now`, `today`, `yesterday`; `90s`, `15min`, `1h30min`, `2d`, `3w` (that long ago); `2026-11-22`, `14:05`, `'2026-11-22 14:05:07'`; `2026-11-22T14:05:07Z`; `@1795370919` (seconds since 1970). Without a zone it is local time |
+| TIME of `--since`, `--until` | `now`, `today`, `yesterday`; `90s`, `15min`, `1h30min`, `2d`, `3w`, `'5 minutes ago'` (that long ago); `2026-11-22`, `14:05`, `'2026-11-22 14:05:07'`; `'2026-11-22 14:05:07 UTC'`, `2026-11-22T14:05:07Z`; `@1795370919` (seconds since 1970). Without a zone it is local time |
 | TIME that is a length | `30s`, `1h30min`, `30d` |
 | GLOB | `curl`, `'/tmp/*'`, `'/usr/*/python3*'`: `*` is any text, `?` one character, `[ab]` one of these. Quote it, so that the shell leaves it alone |
 | ID | what records call `id`, `parent_id` and `replaced_by`: 22 characters, of which the first 4 or more will do; or `pid:7` |

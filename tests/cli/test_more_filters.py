@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 
+from execaudit.cli import query
 from execaudit.enums import Gained, Kind
 from tests.commands import execaudit
 from tests.families import born, make_family
@@ -133,3 +135,11 @@ def test_setuid_programs_are_pointed_out(mixed: Path, typed: str, *, is_said: bo
     said = execaudit("--db", mixed, "query", *typed.split()).err.decode()
 
     assert is_said == ("setuid programs of others ran as " in said)
+
+
+def test_the_kinds_to_choose_from_are_all_kinds() -> None:
+    """They stand in the option once more, because `--help` does not wait for the enumeration."""
+    option = next(option for option in query.command.params if option.name == "kinds")
+
+    assert isinstance(option.type, click.Choice)
+    assert [kind.value for kind in Kind] == [*option.type.choices]

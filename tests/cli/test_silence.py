@@ -53,6 +53,26 @@ def test_each_command_says_that_nobody_records(command: str, path: Path) -> None
     assert done.err.count(_SINCE) == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "option"), [("query", "--since"), ("export", "--where"), ("tree", "--since")]
+)
+def test_each_command_says_that_the_range_is_to_come(command: str, option: str, path: Path) -> None:
+    """A clock time is today's, also in the morning; however the beginning is given."""
+    since = "2200-01-01 00:00:00.000"
+    given = since if option == "--since" else f'time >= "{since}"'
+    done = execaudit("--db", path, *command.split(), option, given)
+
+    assert 0 == done.status
+    assert done.err.count(f"the range begins in the future, at {since}: it is ".encode()) == 1
+
+
+def test_nothing_is_said_of_a_range_that_has_begun(path: Path) -> None:
+    """Also if it ends later."""
+    done = execaudit("--db", path, "query", "--since", "1s", "--until", "2200-01-01", silence=True)
+
+    assert b"future" not in done.err
+
+
 def test_show_says_it_of_what_ran(path: Path) -> None:
     """Children of an exec whose end is not known may not have been recorded."""
     done = execaudit("--db", path, "show", make_event(seconds=901, pid=2).id, silence=True)

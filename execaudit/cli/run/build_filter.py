@@ -17,6 +17,8 @@ from execaudit.event import Nanoseconds
 from execaudit.query import find, globs, users
 from execaudit.query.expression import Within, any_of, conjuncts
 from execaudit.query.filter import Filter
+from execaudit.system import clock
+from execaudit.times import zone_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -79,7 +81,16 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         reverse=values["reverse"],
     )
     _say_setuid(connection, wanted, values["users"])
+    _say_future(since)
     return wanted
+
+
+def _say_future(since_ns: Nanoseconds | None) -> None:
+    """Says on stderr that the range begins later than now: in the morning, `14:05` is still to come."""
+    now_ns = Nanoseconds(clock.wall_ns())
+    if since_ns is not None and since_ns > now_ns:
+        since, now = zone_text(since_ns, None), zone_text(now_ns, None)
+        click.echo(f"the range begins in the future, at {since}: it is {now} now", err=True)
 
 
 class _Given:
