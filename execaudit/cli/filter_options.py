@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from execaudit.cli.completion import of_history
 from execaudit.cli.param_types import (
     PID,
     Duration,
@@ -43,10 +44,29 @@ _FILTERS = (
     ),
     click.option("--pid", "pids", type=PID, multiple=True, metavar="PID", help="Process id."),
     click.option("--ppid", "ppids", type=PID, multiple=True, metavar="PID", help="Its parent's."),
-    click.option("--comm", "comms", multiple=True, metavar="GLOB", help="Command name, 15 bytes at most."),
-    click.option("--exe", "exes", multiple=True, metavar="GLOB", help="Path of the image, or its name."),
     click.option(
-        "--filename", "filenames", multiple=True, metavar="GLOB", help="Path that was asked for, or its name."
+        "--comm",
+        "comms",
+        multiple=True,
+        shell_complete=of_history("comm"),
+        metavar="GLOB",
+        help="Command name, 15 bytes at most.",
+    ),
+    click.option(
+        "--exe",
+        "exes",
+        multiple=True,
+        shell_complete=of_history("exe"),
+        metavar="GLOB",
+        help="Path of the image, or its name.",
+    ),
+    click.option(
+        "--filename",
+        "filenames",
+        multiple=True,
+        shell_complete=of_history("filename"),
+        metavar="GLOB",
+        help="Path that was asked for, or its name.",
     ),
     click.option("--args", "args", multiple=True, metavar="TEXT", help="Part of the command line."),
     click.option(
@@ -57,24 +77,54 @@ _FILTERS = (
         metavar="REGEX",
         help="Found in the command line, as text: Python's syntax.",
     ),
-    click.option("--user", "users", type=User(), multiple=True, metavar="NAME|UID", help="Who ran it."),
+    click.option(
+        "--user",
+        "users",
+        type=User(),
+        multiple=True,
+        shell_complete=of_history("user"),
+        metavar="NAME|UID",
+        help="Who ran it.",
+    ),
     click.option(
         "--login-user",
         "login_users",
         type=User(),
         multiple=True,
+        shell_complete=of_history("login_user"),
         metavar="NAME|UID",
         help="Who logged in, whatever sudo or su did since.",
     ),
     click.option(
-        "--tty", "ttys", type=Terminal(), multiple=True, metavar="TEXT", help="On this terminal: pts/3."
+        "--tty",
+        "ttys",
+        type=Terminal(),
+        multiple=True,
+        shell_complete=of_history("tty"),
+        metavar="TEXT",
+        help="On this terminal: pts/3.",
     ),
-    click.option("--cwd", "cwds", multiple=True, metavar="GLOB", help="Working directory."),
-    click.option("--cgroup", "cgroups", multiple=True, metavar="GLOB", help="Path of the cgroup."),
+    click.option(
+        "--cwd",
+        "cwds",
+        multiple=True,
+        shell_complete=of_history("cwd"),
+        metavar="GLOB",
+        help="Working directory.",
+    ),
+    click.option(
+        "--cgroup",
+        "cgroups",
+        multiple=True,
+        shell_complete=of_history("cgroup"),
+        metavar="GLOB",
+        help="Path of the cgroup.",
+    ),
     click.option(
         "--container",
         "containers",
         multiple=True,
+        shell_complete=of_history("container_id"),
         metavar="ID",
         help="In this container: its id, 4 digits of it or more, or a machine's name.",
     ),
@@ -86,11 +136,20 @@ _FILTERS = (
         metavar="ID",
         help="Descendants of this exec, however far.",
     ),
-    click.option("--euid", "euids", type=User(), multiple=True, metavar="NAME|UID", help="As whom it ran."),
+    click.option(
+        "--euid",
+        "euids",
+        type=User(),
+        multiple=True,
+        shell_complete=of_history("user"),
+        metavar="NAME|UID",
+        help="As whom it ran.",
+    ),
     click.option(
         "--interpreter",
         "interpreters",
         multiple=True,
+        shell_complete=of_history("interpreter"),
         metavar="GLOB",
         help="Program that a script's first line names.",
     ),
@@ -103,16 +162,33 @@ _FILTERS = (
     ),
     *(
         click.option(
-            f"--not-{name}", f"not_{plural}", multiple=True, metavar=metavar, help=f"Without {what}.", **more
+            f"--not-{name}",
+            f"not_{plural}",
+            multiple=True,
+            metavar=metavar,
+            help=f"Without {what}.",
+            **more,
         )
         for name, plural, metavar, what, more in (
-            ("comm", "comms", "GLOB", "this command name", {}),
-            ("exe", "exes", "GLOB", "this image", {}),
-            ("cwd", "cwds", "GLOB", "this working directory", {}),
+            ("comm", "comms", "GLOB", "this command name", {"shell_complete": of_history("comm")}),
+            ("exe", "exes", "GLOB", "this image", {"shell_complete": of_history("exe")}),
+            ("cwd", "cwds", "GLOB", "this working directory", {"shell_complete": of_history("cwd")}),
             ("args", "args", "TEXT", "this in the command line", {}),
-            ("user", "users", "NAME|UID", "what this user ran", {"type": User()}),
-            ("cgroup", "cgroups", "GLOB", "this cgroup", {}),
-            ("container", "containers", "ID", "this container", {}),
+            (
+                "user",
+                "users",
+                "NAME|UID",
+                "what this user ran",
+                {"type": User(), "shell_complete": of_history("user")},
+            ),
+            ("cgroup", "cgroups", "GLOB", "this cgroup", {"shell_complete": of_history("cgroup")}),
+            (
+                "container",
+                "containers",
+                "ID",
+                "this container",
+                {"shell_complete": of_history("container_id")},
+            ),
             ("under", "under", "ID", "descendants of this exec", {"type": ExecId()}),
         )
     ),
@@ -121,7 +197,14 @@ _FILTERS = (
     click.option("--privileged", is_flag=True, help="Only what gained privileges: setuid, capabilities."),
     click.option("--failed", is_flag=True, help="Only execs that the kernel refused."),
     click.option("--truncated", is_flag=True, help="Only execs whose arguments are not whole."),
-    click.option("--host", "hosts", multiple=True, metavar="NAME", help="Recorded on this host."),
+    click.option(
+        "--host",
+        "hosts",
+        multiple=True,
+        shell_complete=of_history("host"),
+        metavar="NAME",
+        help="Recorded on this host.",
+    ),
     click.option(
         "--where",
         type=Where(),

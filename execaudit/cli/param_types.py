@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from execaudit.cli.completion import items
 from execaudit.errors import FilterError
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from execaudit.event import Nanoseconds
     from execaudit.query.expression import Expression
 
@@ -153,6 +156,17 @@ class Errno(_NumberType):
             self.fail(f"no error is called {value!r}{near}", param, ctx)
         return numbers[text]
 
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's
+        param: click.Parameter,  # noqa: ARG002  # click's
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Returns the names of errors that begin so."""
+        from execaudit.enums import ERRNO_NAMES  # noqa: PLC0415
+
+        return items(name for name in ERRNO_NAMES.values() if name.startswith(incomplete.upper()))
+
 
 class Terminal(_TextType):
     """A terminal, with or without /dev/."""
@@ -216,6 +230,15 @@ class FieldName(_TextType):
             self.fail(f"{name} has no order", param, ctx)
         return name if name in BY_NAME else self.fail(_no_field(name), param, ctx)
 
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's
+        param: click.Parameter,  # noqa: ARG002  # click's
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Returns the names that begin so."""
+        return items(_field_names(incomplete))
+
 
 class FieldNames(_NamesType):
     """Names of the record, with commas between."""
@@ -233,6 +256,22 @@ class FieldNames(_NamesType):
             if name not in BY_NAME:
                 self.fail(_no_field(name), param, ctx)
         return names
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's
+        param: click.Parameter,  # noqa: ARG002  # click's
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Returns the names that begin as what comes after the last comma."""
+        before, comma, last = incomplete.rpartition(",")
+        return items(f"{before}{comma}{name}" for name in _field_names(last))
+
+
+def _field_names(beginning: str) -> list[str]:
+    from execaudit.fields import ALIASES, BY_NAME  # noqa: PLC0415
+
+    return [name for name in (*BY_NAME, *ALIASES) if name.startswith(beginning)]
 
 
 def _field_name(text: str) -> str:
