@@ -25,27 +25,31 @@ ROOMS: dict[str, set[str]] = {
     "store": _FLOOR | {"native"},
     "query": _FLOOR | {"native"},
     "output": _FLOOR | {"native", "query"},
+    "hunt": _FLOOR | {"native", "query", "output"},
     "daemon": _FLOOR | {"native", "capture", "store", "output"},
-    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "daemon"},
+    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "hunt", "daemon"},
 }
 MOST_AT_THE_ROOT = 12
 
 # The only users of what is heavy, or of the distribution's.
 OWNERS = {
+    "ahocorasick_rs": {"hunt"},
     "alembic": {"store"},
     "bcc": {"capture"},
     "click": {"cli"},
     "ctypes": {"capture", "system"},
     "lark": {"query"},
+    "sigma": {"hunt"},
     "sqlalchemy": {"database", "store"},
     "structlog": {"capture", "daemon"},
+    "yaml": {"hunt"},
 }
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
-    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "output.cells", "output.columns",
+    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests", "shorten",
     "times",
@@ -139,7 +143,7 @@ def test_a_pure_module_cannot_reach_the_world(name: str) -> None:
 # What takes long to import, and no local question needs; some is not installed, and is to stay away.
 SLOW = (set(OWNERS) - {"click", "ctypes"}) | {"asyncio", "pyarrow", "rich", "ssl"}
 _ANSWERING = ("sqlite3", "execaudit.query.find", "execaudit.output.table", "execaudit.native.fast")
-READING = ("query", "export", "show", "tree", "stats")
+READING = ("query", "export", "show", "tree", "stats", "hunt")
 _PROGRAM = """
 import atexit, sys
 atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))

@@ -18,6 +18,8 @@ case $purpose in install | uninstall) ;; *) fail 'usage: tools/install.sh instal
 case $PREFIX in /*) ;; *) fail "PREFIX must be an absolute path, not $PREFIX" ;; esac
 # It is written into a unit, a script and a sed command.
 case $PREFIX in *[!A-Za-z0-9/._+-]*) fail "PREFIX may have letters, digits and /._+- only, not $PREFIX" ;; esac
+# pip takes it between brackets.
+case ${EXTRAS:-} in *[!a-z,]*) fail "EXTRAS may have names of extras only, with commas between, not $EXTRAS" ;; esac
 case $DESTDIR in '' | /*) ;; *) fail "DESTDIR must be an absolute path, not $DESTDIR" ;; esac
 [ -n "$DESTDIR" ] || [ "$(id -u)" -eq 0 ] || fail "this needs root: run \`sudo make $purpose\`, or set DESTDIR"
 CDPATH='' cd -- "$(dirname -- "$0")/.."
@@ -84,6 +86,7 @@ make_files() {
 install_library() {
 	made_of=$({
 		"$PYTHON" -V
+		echo "${EXTRAS:-}"
 		echo "$library"
 		# shellcheck disable=SC2086  # a list of words
 		find execaudit bpf migrations pyproject.toml tools/install.sh $native_files \
@@ -97,7 +100,7 @@ install_library() {
 	rm -rf "$new"
 	mkdir -p "$new"
 	rm -f "$why_not_compiled"
-	.venv/bin/python -m pip install --quiet --no-compile --target "$new" .
+	.venv/bin/python -m pip install --quiet --no-compile --target "$new" ".${EXTRAS:+[$EXTRAS]}"
 	say_if_not_compiled
 	rm -rf "$new/bin"
 	"$PYTHON" -m compileall -q -s "$new" -p "$library" "$new"

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 # After so many instructions SQLite calls Python, which then handles Ctrl-C.
 _STEPS = 100_000
+# Arguments of commands that the configuration can set: see State.configured.
+_SETTABLE = {"rules"}
 
 
 class State:
@@ -37,6 +39,10 @@ class State:
         if self.config is None:
             self.config = load_default()
         return self.config
+
+    def configured(self, command: str, name: str) -> tuple[str, ...]:
+        """Returns the values that the configuration has for an argument of a command."""
+        return tuple(scalars(self.settings().tables.get(command, {}).get(name, [])) or ())
 
     def database(self) -> Path:
         """Returns the database: command line beats environment beats file."""
@@ -91,11 +97,16 @@ def _defaults(ctx: click.Context, settings: Settings) -> dict[str, Any]:
         if isinstance(option, click.Option) and option.name not in ("db", "config")
     }
     where = f"in [{ctx.command.name}]"
+    arguments = {param.name for param in ctx.command.params if isinstance(param, click.Argument)}
     given_table = settings.tables.get(ctx.command.name or "", {})
     table = _renamed(given_table, options, settings, where)
-    settings.check_keys(where, table, options)
+    settings.check_keys(where, table, [*options, *_SETTABLE & arguments])
     defaults = {}
     for key, value in table.items():
+        if key in _SETTABLE & arguments:
+            if scalars(value) is None:
+                settings.refuse(f"{key} {where} must be a string, or a list of these")
+            continue
         option = options[key]
         given = _given(option, value)
         if given is None:

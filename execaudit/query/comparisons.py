@@ -110,7 +110,7 @@ def _textual(field: Field, verb: str, word: Word) -> Expression:
     if not word.is_text:
         raise NotUnderstood(word, f"{verb} takes a text", f'write it in quotes: "{_shown(word.text)}"')
     text = _regex(word) if verb == "matches" else _text(word)
-    known = _known(field)
+    known = known_values(field)
     if known is not None:
         # Few words are possible: it is one of those that pass.
         passes = _passing(verb, text)
@@ -137,7 +137,7 @@ def _passing(verb: str, text: bytes) -> Callable[[bytes], bool]:
     }[verb]
 
 
-def _known(field: Field) -> Mapping[str, Value] | None:
+def known_values(field: Field) -> Mapping[str, Value] | None:
     """Returns all values of a field as the record shows them; None: they are not known."""
     if field.form is Form.WORD:
         return {word: _WORDS[word] for word in field.values}
@@ -150,7 +150,7 @@ def _known(field: Field) -> Mapping[str, Value] | None:
 
 def _value(field: Field, name: Word, word: Word, now: datetime) -> Value:
     """Returns a value of a field."""
-    known = _known(field)
+    known = known_values(field)
     if known is not None:
         return _known_value(field, known, word)
     if field.form is Form.TIME:

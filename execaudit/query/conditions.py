@@ -27,7 +27,6 @@ from execaudit.query.expression import (
     InLine,
     IsNull,
     IsUser,
-    Like,
     LineMatches,
     Matches,
     Not,
@@ -35,11 +34,11 @@ from execaudit.query.expression import (
     Or,
     Part,
     Passes,
-    Wild,
     Within,
     conjuncts,
 )
 from execaudit.query.rows import DURATION, STATUS
+from execaudit.query.text_tests import sqlite_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,8 +90,6 @@ _TEXT_COLUMNS = frozenset({"host", "boot_id"})
 _PARENTS_EXE = "(SELECT v FROM path WHERE id = pl.exe_id)"
 _UNSHOWN = {Form.NUMBER, Form.UNSIGNED_64, Form.DEVICE, Form.TIME}
 """Forms whose values are stored in another way than the record shows them. Of words see `comparisons`."""
-# Longer ones are refused by SQLite, or take long.
-_MOST_LIKE_BYTES = 1000
 _CODES: dict[object, int] = {
     **{kind: code for code, kind in enumerate(KINDS)},
     **{why: code for code, why in enumerate(TRUNCATIONS) if why is not None},
@@ -285,7 +282,7 @@ class Conditions:
             return f"text_passes({test}, {self._text(node.text)}, e.id)"
         its = BY_NAME[name]
         if dictionary_of(its) in _OF_C_STRINGS and its.form is not Form.CONTAINER:
-            pattern = _like_pattern(node.test)
+            pattern = sqlite_pattern(node.test)
             if pattern is not None:
                 return self._of_field(
                     name, lambda value: f"CAST({value} AS TEXT) LIKE {self.bind(pattern)} ESCAPE '\\'"
@@ -376,24 +373,6 @@ def _as_shown(field: Field, value: str) -> str:
 
 # No text in these has a NUL, with which LIKE ends.
 _OF_C_STRINGS = frozenset({"comm", "path", "user"})
-
-
-def _like_pattern(test: object) -> str | None:
-    """Returns the pattern for SQLite's LIKE that means a test; None if there is none.
-
-    LIKE knows the case of ASCII as well, and single characters where all is UTF-8.
-    """
-    if not isinstance(test, Like) or test.cased or Wild.ONE in test.pattern:
-        return None
-    parts = []
-    for piece in test.pattern:
-        if not isinstance(piece, bytes):
-            parts.append("%")
-        elif not piece.isascii() or b"\0" in piece or len(piece) > _MOST_LIKE_BYTES:
-            return None
-        else:
-            parts.append(re.sub(r"([%_\\])", r"\\\1", piece.decode("ascii")))
-    return "".join(parts)
 
 
 def _raw(value: Value) -> bytes:

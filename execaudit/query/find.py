@@ -339,12 +339,14 @@ def last_number(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT max(id) FROM exec").fetchone()[0] or 0)
 
 
-def parts(connection: sqlite3.Connection, wanted: Filter) -> Iterator[Span]:
+def parts(connection: sqlite3.Connection, wanted: Filter, *, after: int = 0) -> Iterator[Span]:
     """Yields the spans in which all is that is wanted, for statements that say something of each.
 
-    In parts, because a long read keeps the writer's WAL from being reused. Raises FilterError.
+    Only what was recorded after the number `after`. In parts, because a long read keeps the writer's WAL from
+    being reused. Raises FilterError.
     """
     low, high = _begin(connection, wanted)
+    low = max(low, after + 1)
     search = Search(connection, wanted.args, Span(low, high))
     if wanted.limit is not None:
         low = _oldest(connection, wanted, Span(low, high), search, wanted.limit)

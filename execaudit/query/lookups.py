@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from execaudit.fields import Launch, Origin
     from execaudit.query.rows import Found, Recording, Shared
 
     _Row = tuple[Any, ...]
@@ -101,6 +102,22 @@ class Resolver:
     def known(self) -> Known:
         """The rows that the last page refers to."""
         return self._known
+
+    def launches(self, numbers: set[int]) -> dict[int | None, Launch]:
+        """Returns launches by their numbers, these among them, but for those that are not there."""
+        if len(self._known.launches) > _MOST_REMEMBERED:
+            self._known = _keep(self._known)
+        self._add_shared(self._known.launches, rows.LAUNCHES, set(numbers))
+        return self._known.launches
+
+    def origins(self, numbers: set[int]) -> dict[int | None, Origin]:
+        """Returns origins in the same way."""
+        self._add_shared(self._known.origins, rows.ORIGINS, set(numbers))
+        return self._known.origins
+
+    def lines(self, numbers: set[int]) -> Iterator[tuple[int, bytes]]:
+        """Yields the numbers and the bytes of command lines, which may be large; nothing is remembered."""
+        yield from self._rows(rows.LINES, set(numbers))
 
     def _look_up_lines(self, page: Sequence[_Row], most_bytes: int) -> bool:
         """Returns whether the lines of a page are not more than that."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 2000
 """A page is one short read transaction: a long one would keep the writer's WAL from being reused (124 MB
 against 5 MB for one slow export)."""
+OUTLINE = "e.id, e.launch_id, e.origin_id, e.argv_id, e.truncated, e.parent_id"
 # Of SQLite's integers; as a time, in the year 2262.
 _LARGEST = 2**63 - 1
 
@@ -111,6 +112,17 @@ def statement(wanted: Filter, span: Span, *, most: int = PAGE_ROWS) -> Statement
     order = "DESC" if wanted.reverse else "ASC"
     page = f"ORDER BY {number} {order} LIMIT {where.bind(most)}"
     return Statement(f"{_select(COLUMNS, wanted, where)} {page}", where.parameters)
+
+
+def outline_statement(wanted: Filter, span: Span) -> Statement:
+    """Returns the statement for all that is wanted of a span: numbers of execs, and what these refer to."""
+    where, number = _where(wanted, span), _number(wanted)
+    return Statement(f"{_select(OUTLINE, wanted, where)} ORDER BY {number}", where.parameters)
+
+
+def outlines_statement(numbers: Iterable[int]) -> Statement:
+    """Returns the statement for the same of the execs of these numbers."""
+    return _of_ids(OUTLINE, "exec AS e", "e.id", numbers)
 
 
 def newest_statement(wanted: Filter, span: Span, limit: int) -> Statement:

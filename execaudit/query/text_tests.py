@@ -5,7 +5,6 @@ A pattern's case is that of ASCII, here as in SQLite: `É` is not `é`. No patte
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
     Passing = Callable[[bytes], bool]
 
+# Longer ones are refused by SQLite's LIKE, or take long.
+_MOST_LIKE_BYTES = 1000
 # The longest text of an address: IPv6 with a zone, which is the name of an interface.
 _LONGEST_ADDRESS = 64
 
@@ -57,6 +58,24 @@ def literals(test: Like) -> list[bytes]:
     return [piece.lower() for piece in test.pattern if isinstance(piece, bytes) and piece]
 
 
+def sqlite_pattern(test: Test) -> str | None:
+    """Returns the pattern for SQLite's LIKE that means a test; None if there is none.
+
+    LIKE knows the case of ASCII as well, and single characters where all is UTF-8.
+    """
+    if not isinstance(test, Like) or test.cased or Wild.ONE in test.pattern:
+        return None
+    parts = []
+    for piece in test.pattern:
+        if not isinstance(piece, bytes):
+            parts.append("%")
+        elif not piece.isascii() or b"\0" in piece or len(piece) > _MOST_LIKE_BYTES:
+            return None
+        else:
+            parts.append(re.sub(r"([%_\\])", r"\\\1", piece.decode("ascii")))
+    return "".join(parts)
+
+
 def _finding(test: Finds) -> Passing:
     from execaudit.query import timelimit  # noqa: PLC0415  # loads the library regex
 
@@ -71,6 +90,8 @@ def _finding(test: Finds) -> Passing:
 
 
 def _in_network(network: str) -> Passing:
+    import ipaddress  # noqa: PLC0415  # most statements have no network
+
     its = ipaddress.ip_network(network, strict=False)
 
     def is_in(text: bytes) -> bool:

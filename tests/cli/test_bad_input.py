@@ -141,7 +141,7 @@ RECORD = [
     (f"record -- {LONG}", 127, "cannot run"),
 ]
 CONFIGS = [
-    ("nosuch = 1", "query", "unknown setting 'nosuch' at the top: there are db, export, json_log, metrics, query, record"),
+    ("nosuch = 1", "query", "unknown setting 'nosuch' at the top: there are db, export, hunt, json_log, metrics, query, record"),
     ("quer = 1", "query", "did you mean query?"),
     ("query = 1", "query", "query must be a table: [query]"),
     ("[[query]]", "query", "query must be a table: [query]"),

@@ -77,8 +77,9 @@ def test_the_shipped_settings_are_all_there_are(uncommented: Path) -> None:
     assert {name: set(daemon_settings._KEYS[name]) for name in SECTIONS} == {
         name: tables[name] for name in SECTIONS
     }
-    # An exec to draw and an id are asked for, and no settings.
-    assert {name: set(options(name)) - FILTERS - {"id"} for name in TABLES} == {
+    # An exec to draw and an id are asked for, and no settings. Rules are one, though no option.
+    settable = {"hunt": {"rules"}}
+    assert {name: set(options(name)) - FILTERS - {"id"} | settable.get(name, set()) for name in TABLES} == {
         name: tables[name] for name in TABLES
     }
 

@@ -83,17 +83,22 @@ _tests = st.one_of(
     ),
     st.just(Known()),
 )
-leaves = st.one_of(
+rule_leaves = st.one_of(
     st.builds(IsNull, st.sampled_from([field.name for field in FIELDS])),
+    st.builds(Within, st.sampled_from(names_of(*NUMBER_FORMS)), st.none() | _numbers, st.none() | _numbers),
+    _one_of(names_of(*NUMBER_FORMS), _numbers),
+    st.builds(Passes, _shown_texts, _tests),
+    st.builds(Agrees, _single_texts, st.none() | st.sampled_from(Part), _single_texts),
+)
+"""What a detection rule can say, as leaves."""
+leaves = st.one_of(
+    rule_leaves,
     _one_of(names_of(*TEXT_FORMS), st.sampled_from(_TEXTS)),
     _one_of(names_of(*NUMBER_FORMS, Form.UNSIGNED_64, Form.DEVICE, Form.ERRNO), _numbers),
     _one_of(["privileged"], st.integers(1, 7).map(Gained)),
     *(_one_of([name], st.sampled_from(words)) for name, words in _WORDS.items()),
-    st.builds(Within, st.sampled_from(names_of(*NUMBER_FORMS)), st.none() | _numbers, st.none() | _numbers),
     st.builds(HasText, _text_names, st.sampled_from(Part), st.sampled_from(_TEXTS)),
     st.builds(Matches, _text_names, st.sampled_from(_REGEXES)),
-    st.builds(Passes, _shown_texts, _tests),
-    st.builds(Agrees, _single_texts, st.none() | st.sampled_from(Part), _single_texts),
     st.builds(Under, st.lists(st.integers(1, 9), min_size=1, max_size=2).map(tuple)),
 )
 expressions: st.SearchStrategy[Expression] = st.recursive(

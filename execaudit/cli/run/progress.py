@@ -50,14 +50,19 @@ class Progress:
         share = 100 * done // max(whole, 1)
         self.say(f"upgrading the history: {stage}, {done} of {whole} ({share} %)")
 
+    def clear(self) -> None:
+        """Takes the line away, so that something else can be written there."""
+        if self._is_terminal and self._has_said:
+            os.write(self._file, _CLEAR.encode())
+            self._has_said = False
+
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_terminal and self._has_said:
-            os.write(self._file, _CLEAR.encode())
+        self.clear()
         os.close(self._file)
         self._file = -1
 

@@ -133,7 +133,7 @@ def _follow(
     wanted = dataclasses.replace(wanted, limit=None)
     over = False
     while not over:
-        over = _is_over(connection, wanted)
+        over = is_over(connection, wanted)
         for found in find.find(connection, wanted, after=last):
             last = found.number
             yield found.event
@@ -145,7 +145,7 @@ def _follow(
         time.sleep(0 if over else _FOLLOW_SECONDS)
 
 
-def _is_over(connection: sqlite3.Connection, wanted: Filter) -> bool:
+def is_over(connection: sqlite3.Connection, wanted: Filter) -> bool:
     """Says whether nothing more can come that is wanted; on stderr, if it waits for that no longer."""
     now_ns = clock.wall_ns()
     if wanted.until_ns is None or now_ns < wanted.until_ns:

@@ -1,0 +1,169 @@
+"""What `execaudit hunt` writes, and what it says beside that on stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from execaudit.cli import terminal
+from execaudit.cli.run.build_filter import build_filter
+from execaudit.cli.run.missing import Bounded, Missing, bounded, say, warn_of_pruning
+from execaudit.cli.run.progress import Progress
+from execaudit.cli.run.query import is_over, write_missing
+from execaudit.enums import Kind
+from execaudit.errors import ExecauditError
+from execaudit.escaping import printable
+from execaudit.output.timecolumn import TimeColumn
+from execaudit.query import find, timelimit
+from execaudit.query.expression import And, Not, OneOf
+from execaudit.system import clock
+
+try:
+    from execaudit.hunt import hits
+    from execaudit.hunt.rule_files import read_rules
+    from execaudit.hunt.search import Hunt
+    from execaudit.hunt.sieve import Sieve
+except ImportError as exc:
+    raise ExecauditError(
+        f"hunting needs Python 3.11 and packages that are not installed ({exc.name})",
+        fix="`pip install 'execaudit[hunt]'`, or in a checkout `sudo make install EXTRAS=hunt`",
+    ) from exc
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from execaudit.cli.run.missing import Missed
+    from execaudit.hunt.search import Hit
+
+_FOLLOW_SECONDS = 0.2
+_STARTED = Not(OneOf("kind", (Kind.FAILED,)))
+
+
+class Read(NamedTuple):
+    """The rules that were read."""
+
+    sieve: Sieve
+    refused: int
+    """How many could not be compiled."""
+
+
+def read(paths: Sequence[str], *, level: str | None) -> Read:
+    """Reads rules, and says on stderr which of them cannot be hunted. Raises ExecauditError."""
+    found = read_rules(paths)
+    for file, why in found.refusals:
+        click.echo(f"{printable(file)}: not hunted: {printable(why)}", err=True)
+    if found.others:
+        rules = "1 rule is" if found.others == 1 else f"{found.others} rules are"
+        click.echo(f"{rules} not about execs on Linux: left out", err=True)
+    if not found.rules and not found.refusals:
+        names = ", ".join(printable(path) for path in paths)
+        raise ExecauditError(
+            f"there are no rules about execs on Linux in {names}", fix="name other files or folders"
+        )
+    return Read(Sieve([rule for rule in found.rules if rule.reaches(level)]), len(found.refusals))
+
+
+def check(read: Read) -> None:
+    """Raises ExecauditError if a rule could not be hunted."""
+    aside = len(read.sieve.rules) - read.sieve.left.bit_count()
+    if read.refused + aside:
+        number = read.refused + aside
+        raise ExecauditError(
+            f"{number} {'rule' if number == 1 else 'rules'} could not be hunted: see above",
+            fix="correct or remove them, or leave out --strict",
+        )
+
+
+def answer(
+    connection: sqlite3.Connection, values: dict[str, Any], read: Read, *, is_table: bool, follow: bool
+) -> None:
+    """Writes the hits to standard output, and says on stderr what is missing of them.
+
+    JSON lines have records of what is missing at their end; with `follow`, when it becomes known.
+    Raises FilterError; ExecauditError for an exec that is not in the history.
+    """
+    wanted = build_filter(values, connection)
+    if not wanted.failed:
+        where = _STARTED if wanted.where is None else And((wanted.where, _STARTED))
+        wanted = dataclasses.replace(wanted, where=where)
+    missing = Missing(connection, wanted)
+    asked = Bounded(wanted, None) if follow else bounded(connection, wanted)
+    first = missing.news()
+    say(first)
+    warn_of_pruning(connection, wanted)
+    aside = _Aside(read.sieve)
+    with Progress(lines=False) as progress:
+        hunt = Hunt(connection, read.sieve, asked.wanted)
+        if follow:
+            found = _follow(connection, hunt, missing, aside, None if is_table else first)
+        else:
+            found = hunt.hits(advance=lambda _: progress.say(f"{hunt.looked_at} execs looked at"))
+        times = TimeColumn(None, now_ns=clock.wall_ns())
+        texts = hits.table(found, times, width=terminal.width()) if is_table else hits.jsonl(found)
+        for text in texts:
+            progress.clear()
+            sys.stdout.write(text)
+            if follow:
+                sys.stdout.flush()
+    aside.say()
+    if not is_table and not follow:
+        write_missing(missing.records(first))
+    asked.say()
+
+
+def _follow(
+    connection: sqlite3.Connection,
+    hunt: Hunt,
+    missing: Missing,
+    aside: _Aside,
+    in_json: Sequence[Missed] | None,
+) -> Iterator[Hit]:
+    """Yields the hits since the time that was asked for, or since now, then what comes.
+
+    Says what is missing when it becomes known. `in_json` is what is missing of what is there, if records are
+    to be written of what is missing.
+    """
+    wanted = hunt.wanted
+    last = 0 if wanted.since_ns is not None else find.last_number(connection)
+    if in_json is not None:
+        write_missing(missing.records(in_json))
+        sys.stdout.flush()
+    over = False
+    while not over:
+        over = is_over(connection, wanted)
+        end = find.last_number(connection)
+        if end > last:
+            # What arrives meanwhile is looked at in the next round.
+            yield from hunt.hits(after=last, until=end)
+            last = end
+        aside.say()
+        news = missing.news()
+        say(news)
+        if in_json is not None and news:
+            write_missing(missing.records(news))
+            sys.stdout.flush()
+        time.sleep(0 if over else _FOLLOW_SECONDS)
+
+
+class _Aside:
+    """Says which rules were put aside, once."""
+
+    def __init__(self, sieve: Sieve) -> None:
+        self._sieve = sieve
+        self._said: set[int] = set()
+
+    def say(self) -> None:
+        """Says it on stderr."""
+        for index, rule in enumerate(self._sieve.rules):
+            if not self._sieve.left >> index & 1 and index not in self._said:
+                self._said.add(index)
+                click.echo(
+                    f"{printable(rule.file)}: put aside: its regular expression took more than"
+                    f" {timelimit.SECONDS:g} s on one text",
+                    err=True,
+                )

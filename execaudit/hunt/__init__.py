@@ -1,0 +1,1 @@
+"""Run detection rules over the history, and over what arrives."""

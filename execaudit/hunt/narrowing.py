@@ -1,0 +1,111 @@
+"""What a rule says of one value alone: of an exec's image, of its command line, of its parent's. Pure.
+
+A rule can only hit where each of these holds. So most execs are left out by values that many of them share.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from execaudit.fields import BY_NAME
+from execaudit.fields import Part as Place
+from execaudit.query import text_tests
+from execaudit.query.expression import (
+    LINE,
+    Agrees,
+    And,
+    Expression,
+    IsNull,
+    Like,
+    Not,
+    OneOf,
+    Or,
+    Passes,
+    Text,
+    Within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TRUE, FALSE = And(()), Or(())
+# Computed from the arguments alone.
+_OF_ARGUMENTS = frozenset({LINE, "argv", "command", "argv_base64"})
+_SHORTEST = 2
+
+
+def sources(expression: Expression) -> frozenset[Text]:
+    """Returns the values of which an expression says something. All that is of the arguments is LINE."""
+    if isinstance(expression, (And, Or)):
+        return frozenset().union(*map(sources, expression.parts))
+    if isinstance(expression, Not):
+        return sources(expression.part)
+    if isinstance(expression, Passes):
+        return frozenset({_source(expression.text)})
+    if isinstance(expression, Agrees):
+        return frozenset({_source(expression.text), _source(expression.other)})
+    if isinstance(expression, (IsNull, OneOf, Within)):
+        return frozenset({_source(Text(expression.field))})
+    raise TypeError(expression)
+
+
+def _source(text: Text) -> Text:
+    return Text(LINE, text.of_parent) if text.name in _OF_ARGUMENTS else text
+
+
+def is_shared(source: Text) -> bool:
+    """Says whether many execs share the value."""
+    return source.name == LINE or BY_NAME[source.name].part in (Place.LAUNCH, Place.ORIGIN)
+
+
+def about(expression: Expression, source: Text, *, is_true: bool = True) -> Expression:
+    """Returns what must hold of one value where an expression is true; without `is_true`: where it is not."""
+    if isinstance(expression, Not):
+        return about(expression.part, source, is_true=not is_true)
+    if isinstance(expression, (And, Or)):
+        parts = [about(part, source, is_true=is_true) for part in expression.parts]
+        return _both(parts) if isinstance(expression, And) is is_true else _either(parts)
+    if sources(expression) != {source}:
+        return TRUE
+    return expression if is_true else Not(expression)
+
+
+def _both(parts: Iterable[Expression]) -> Expression:
+    kept = tuple(part for part in parts if part != TRUE)
+    if FALSE in kept:
+        return FALSE
+    return kept[0] if len(kept) == 1 else And(kept)
+
+
+def _either(parts: Iterable[Expression]) -> Expression:
+    kept = tuple(part for part in parts if part != FALSE)
+    if TRUE in kept:
+        return TRUE
+    return kept[0] if len(kept) == 1 else Or(kept)
+
+
+def needed(expression: Expression) -> frozenset[bytes] | None:
+    """Returns texts in lower case of which one must be in the arguments; None if there are no such texts.
+
+    The expression is about LINE. The arguments are joined by spaces, and nothing of them is missing.
+    """
+    if isinstance(expression, And):
+        known = [texts for part in expression.parts if (texts := needed(part)) is not None]
+        return max(known, key=_selectivity, default=None)
+    if isinstance(expression, Or):
+        every = [needed(part) for part in expression.parts]
+        known = [texts for texts in every if texts is not None]
+        return frozenset().union(*known) if len(known) == len(every) else None
+    if (
+        isinstance(expression, Passes)
+        and expression.text.name in (LINE, "argv")
+        and isinstance(expression.test, Like)
+    ):
+        usable = [text for text in text_tests.literals(expression.test) if b"\0" not in text]
+        longest = max(usable, key=len, default=b"")
+        return frozenset({longest}) if len(longest) >= _SHORTEST else None
+    return None
+
+
+def _selectivity(texts: frozenset[bytes]) -> int:
+    return min(map(len, texts), default=_SHORTEST * 1000)

@@ -1,0 +1,99 @@
+"""One pass for all rules finds what each rule alone finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execaudit.hunt import search, sieve
+from execaudit.hunt.rule import Rule
+from execaudit.hunt.search import Hunt
+from execaudit.hunt.sieve import Sieve
+from execaudit.query import find
+from execaudit.query.expression import And, Expression, Like, Not, Or, Passes, Text, Wild
+from tests.examples import examples
+from tests.query.expression_model import rule_leaves
+from tests.query.filter_model import filter_of, histories, stored
+
+if TYPE_CHECKING:
+    from tests.events import Batch
+
+_lines = st.builds(
+    Passes,
+    st.builds(Text, st.sampled_from(("line", "exe")), st.booleans()),
+    st.builds(
+        Like,
+        st.lists(st.sampled_from((Wild.MANY, Wild.ONE, b"ab", b"A b", b"-L", b"b")), max_size=3).map(tuple),
+        st.booleans(),
+    ),
+)
+_expressions: st.SearchStrategy[Expression] = st.recursive(
+    _lines | rule_leaves,
+    lambda inner: (
+        st.builds(Not, inner)
+        | st.builds(And, st.lists(inner, max_size=3).map(tuple))
+        | st.builds(Or, st.lists(inner, max_size=3).map(tuple))
+    ),
+    max_leaves=5,
+)
+_wanted = st.fixed_dictionaries(
+    {},
+    optional={
+        "since_ns": st.integers(0, 20),
+        "args": st.just((b"a",)),
+        "limit": st.integers(0, 6),
+        "reverse": st.booleans(),
+        "under": st.just((1,)),
+    },
+)
+
+
+@examples(15)
+@given(
+    histories,
+    st.lists(st.lists(_expressions, min_size=1, max_size=6), min_size=1, max_size=6),
+    _wanted,
+    st.integers(1, 30),
+)
+def test_all_rules_find_what_each_alone_finds(
+    tmp_path_factory: pytest.TempPathFactory,
+    batches: list[Batch],
+    asked: list[list[Expression]],
+    chosen: dict[str, Any],
+    stride: int,
+) -> None:
+    """In the order of recording, of one exec in the order of the rules; with a limit the newest hits."""
+    wanted = filter_of([chosen])
+    with stored(tmp_path_factory.mktemp("history"), batches) as (connection, _):
+        for expressions in asked:
+            rules = [Rule(str(place), "", each) for place, each in enumerate(expressions)]
+            everything = replace(wanted, limit=None, reverse=False)
+            by_rule = [
+                {found.number for found in find.find(connection, replace(everything, where=each))}
+                for each in expressions
+            ]
+            expected = [
+                (found.number, str(place))
+                for found in find.find(connection, everything)
+                for place, numbers in enumerate(by_rule)
+                if found.number in numbers
+            ]
+            if wanted.limit is not None:
+                expected = expected[max(0, len(expected) - wanted.limit) :]
+            if wanted.reverse:
+                expected.reverse()
+            with pytest.MonkeyPatch.context() as patched:
+                # Little is read and remembered at a time.
+                patched.setattr(search, "_STRIDE", stride)
+                patched.setattr(search, "_PAGE", 2)
+                patched.setattr(search, "_LOOKED_UP", 2)
+                patched.setattr(search, "_MOST_REMEMBERED", 1)
+                patched.setattr(sieve, "_MOST_REMEMBERED", 1)
+                patched.setattr(sieve, "_PIECE", 3)
+                hits = [*Hunt(connection, Sieve(rules), wanted).hits()]
+
+            assert expected == [(hit.number, hit.rule.file) for hit in hits]
