@@ -74,8 +74,11 @@ class State:
                     f"gap: {name} may lack its newest execs: {name}-wal is missing: copy both, or use `execaudit db backup`",
                     err=True,
                 )
-            connection.set_progress_handler(lambda: 0, _STEPS)
-            yield connection
+            from execaudit.cli.run.progress import reading  # noqa: PLC0415  # as above
+
+            with reading(connection) as look:
+                connection.set_progress_handler(look, _STEPS)
+                yield connection
 
 
 def _take_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:

@@ -20,7 +20,7 @@ from execaudit.database.revision import REVISION, schema_revision
 from execaudit.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from execaudit.errors import ExecauditError
@@ -29,11 +29,40 @@ _BUSY_SECONDS = 5
 _PRAGMAS = ("PRAGMA query_only = 1", "PRAGMA cache_size = -65536", "PRAGMA temp_store = MEMORY")
 
 
+class Reading:
+    """How far the search for an answer is, for who waits for it. By numbers of execs."""
+
+    def __init__(self, on_answer: Callable[[], None]) -> None:
+        """`on_answer` is called once, when the answer begins."""
+        self._on_answer = on_answer
+        self.is_answered = False
+        self.low, self.high = 0, -1
+        """The search is between these two."""
+        self.at, self.is_backward = 0, False
+        """What comes next, in the direction of reading."""
+
+    def answer(self) -> None:
+        """Notes that the answer begins: nobody waits any more."""
+        if not self.is_answered:
+            self.is_answered = True
+            self._on_answer()
+
+    def execs(self) -> int:
+        """Returns how many execs are looked at; more, if some were pruned."""
+        return self.high - self.low + 1
+
+    def done(self) -> int:
+        """Returns how many of them were looked at."""
+        return self.high - self.at if self.is_backward else self.at - self.low
+
+
 class Connection(sqlite3.Connection):
     """SQLite replaces what a function of ours raises by an error of its own, which says nothing."""
 
     failure: ExecauditError | None = None
     """Why a function of ours ended the statement."""
+    reading: Reading | None = None
+    """Set by who wants to know."""
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from execaudit.event import Gap
 from execaudit.query import lookups, recorders
 from execaudit.query.argv_search import Search
 from execaudit.query.conditions import descendants_table
+from execaudit.query.connection import Connection
 from execaudit.query.expression import Under, every
 from execaudit.query.lookups import Resolver
 from execaudit.query.sql_functions import add_functions
@@ -41,6 +42,8 @@ _PAGE_BYTES = 16 * 1024 * 1024
 # So many of the newest are looked at before all others are.
 _NEAR = 20_000
 _COUNTED = 500_000
+# A wider part would say nothing for long of how far the search is.
+_WIDEST = 1_000_000
 
 
 def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
@@ -106,7 +109,9 @@ def pages(
     if left is not None and not wanted.reverse:
         low = _oldest(connection, wanted, Span(low, high), search, left)
     while low <= high:
-        for span in _spans(wanted, Span(low, high), search, backward=wanted.reverse):
+        whole = Span(low, high)
+        _look_at(connection, whole, whole, backward=wanted.reverse)
+        for span in _spans(wanted, whole, search, backward=wanted.reverse):
             for page in _read(connection, wanted, span, left, resolver):
                 yield page
                 if left is not None:
@@ -188,9 +193,18 @@ def _strides(span: Span, *, backward: bool) -> Generator[Span, int, None]:
             low = part.high + 1
         found = yield part
         if found < PAGE_ROWS // 4:
-            width *= 4
+            width = min(4 * width, _WIDEST)
         elif found > PAGE_ROWS:
             width = max(width // 4, PAGE_ROWS)
+
+
+def _look_at(connection: sqlite3.Connection, whole: Span | None, part: Span, *, backward: bool) -> None:
+    """Notes how far a search is, for who waits; `whole` is what it is of, if it begins."""
+    reading = connection.reading if isinstance(connection, Connection) else None
+    if reading is not None:
+        if whole is not None:
+            reading.low, reading.high = whole.low, whole.high
+        reading.at, reading.is_backward = (part.high if backward else part.low), backward
 
 
 def _oldest(connection: sqlite3.Connection, wanted: Filter, whole: Span, search: Search, limit: int) -> int:
@@ -202,6 +216,7 @@ def _oldest(connection: sqlite3.Connection, wanted: Filter, whole: Span, search:
         strides = _strides(span, backward=True)
         part = next(strides, None)
         while part is not None:
+            _look_at(connection, whole, part, backward=True)
             found, first = connection.execute(*newest_statement(wanted, part, limit)).fetchone()
             limit -= found
             oldest = oldest if first is None else first
@@ -225,6 +240,7 @@ def _read(
     strides = _strides(span, backward=wanted.reverse)
     part = next(strides, None)
     while part is not None:
+        _look_at(connection, None, part, backward=wanted.reverse)
         found = 0
         while part.low <= part.high:
             most = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
@@ -352,9 +368,12 @@ def parts(connection: sqlite3.Connection, wanted: Filter, *, after: int = 0) -> 
         low = _oldest(connection, wanted, Span(low, high), search, wanted.limit)
     if low > high:
         return
-    for span in _spans(wanted, Span(low, high), search, backward=False):
+    whole = Span(low, high)
+    for span in _spans(wanted, whole, search, backward=False):
         for start in range(span.low, span.high + 1, _COUNTED):
-            yield span._replace(low=start, high=min(span.high, start + _COUNTED - 1))
+            part = span._replace(low=start, high=min(span.high, start + _COUNTED - 1))
+            _look_at(connection, whole, part, backward=False)
+            yield part
 
 
 def count(connection: sqlite3.Connection, wanted: Filter) -> int:

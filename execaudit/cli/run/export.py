@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from execaudit.cli.run import missing
 from execaudit.cli.run.build_filter import build_filter
-from execaudit.cli.run.progress import bar
+from execaudit.cli.run.progress import answering, bar
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
 from execaudit.output import export
@@ -45,6 +45,7 @@ def write(connection: sqlite3.Connection, database: Path, values: dict[str, Any]
     missed = lacks.news()
     missing.say(missed)
     missing.warn_of_pruning(connection, wanted)
+    answering(connection)  # it has a bar
     with _opened(output) as file:
         blocks = export.blocks(database, connection, asked.wanted, fmt, raw=raw, encoding=file.encoding)
         label = None if output is None else f"Writing {printable(output.name)}"

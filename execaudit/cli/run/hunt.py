@@ -12,7 +12,7 @@ import click
 from execaudit.cli import terminal
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, Missing, bounded, say, warn_of_pruning
-from execaudit.cli.run.progress import Progress
+from execaudit.cli.run.progress import Progress, answering
 from execaudit.cli.run.query import is_over, write_missing
 from execaudit.enums import Kind
 from execaudit.errors import ExecauditError
@@ -97,6 +97,7 @@ def answer(
     say(first)
     warn_of_pruning(connection, wanted)
     aside = _Aside(read.sieve)
+    answering(connection)  # it has a line of its own
     with Progress(lines=False) as progress:
         hunt = Hunt(connection, read.sieve, asked.wanted)
         if follow:

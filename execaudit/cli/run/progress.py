@@ -6,13 +6,19 @@ import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from execaudit.query.connection import Connection, Reading
+
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Iterator
     from types import TracebackType
+
+_Found = TypeVar("_Found")
 
 _STDERR = 2
 # Work that takes no longer shows no progress.
@@ -65,6 +71,38 @@ class Progress:
         self.clear()
         os.close(self._file)
         self._file = -1
+
+
+@contextlib.contextmanager
+def reading(connection: sqlite3.Connection) -> Iterator[Callable[[], int]]:
+    """Shows on a terminal how many execs are read, after a second, until the answer begins or the body ends.
+
+    Yields what SQLite is to call now and then.
+    """
+    with Progress(lines=False) as progress:
+        far = Reading(on_answer=progress.clear)
+        if isinstance(connection, Connection):
+            connection.reading = far
+
+        def say() -> int:
+            if not far.is_answered and far.execs() > 0:
+                progress.say(f"reading {far.execs():,} execs: {100 * far.done() // far.execs()} %")
+            return 0
+
+        yield say
+
+
+def answering(connection: sqlite3.Connection) -> None:
+    """Takes what is shown of a search from the terminal: the answer begins."""
+    if isinstance(connection, Connection) and connection.reading is not None:
+        connection.reading.answer()
+
+
+def answered(connection: sqlite3.Connection, found: Iterator[_Found]) -> Iterator[_Found]:
+    """Waits for the first of what is found, and takes what is shown of the search from the terminal."""
+    first = [*islice(found, 1)]
+    answering(connection)
+    return chain(first, found)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from execaudit.cli.run.missing import (
     warn,
     warn_of_pruning,
 )
+from execaudit.cli.run.progress import answered, answering
 from execaudit.output import columns, csv_lines, json_lines, pages, table
 from execaudit.output.format import Format
 from execaudit.output.timecolumn import TimeColumn
@@ -64,17 +65,20 @@ def answer(connection: sqlite3.Connection, values: dict[str, Any], shape: Shape,
     # Of chosen fields a record is no record of a gap.
     in_json = shape.fmt is Format.JSONL and shape.columns is None
     if follow:
+        answering(connection)  # the first exec may come at any time
         events = _follow(connection, wanted, missing, first if in_json else None)
         for piece in _write(shape, events):
             sys.stdout.write(piece)
             sys.stdout.flush()
     elif shape.fmt is Format.TABLE or shape.columns or shape.sort:
-        sys.stdout.writelines(_write(shape, _events(connection, asked.wanted, shape.sort)))
+        sys.stdout.writelines(
+            _write(shape, answered(connection, _events(connection, asked.wanted, shape.sort)))
+        )
     else:
         sys.stdout.flush()
         encoding = sys.stdout.encoding
         texts = pages.texts(connection, asked.wanted, shape.fmt, raw=shape.raw, encoding=encoding)
-        sys.stdout.buffer.writelines(texts)
+        sys.stdout.buffer.writelines(answered(connection, texts))
     if in_json and not follow:
         write_missing(missing.records(first))
     asked.say()
@@ -85,7 +89,9 @@ def count(connection: sqlite3.Connection, values: dict[str, Any]) -> None:
     wanted = build_filter(values, connection)
     asked = bounded(connection, wanted)
     warn(connection, wanted)
-    sys.stdout.write(f"{find.count(connection, asked.wanted)}\n")
+    found = find.count(connection, asked.wanted)
+    answering(connection)
+    sys.stdout.write(f"{found}\n")
     asked.say()
 
 

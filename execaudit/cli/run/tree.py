@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from execaudit.cli import terminal
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, bounded, warn
+from execaudit.cli.run.progress import answered
 from execaudit.cli.run.references import number_of
 from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
@@ -59,7 +60,7 @@ def draw_asked(connection: sqlite3.Connection, values: Mapping[str, Any], *, as_
     asked = _asked(connection, values)
     forest = tree_layout.Forest(lineage.lineage(connection, asked.drawn), reverse=values["reverse"])
     lines = _jsonl if as_json else _text
-    for piece in lines(connection, asked, forest):
+    for piece in answered(connection, lines(connection, asked, forest)):
         sys.stdout.write(piece)
     if asked.bounded is not None:
         asked.bounded.say()
