@@ -87,6 +87,12 @@ def utc_text(time_ns: int) -> str:
     return f"{utc_second(second)}{fraction:09d}Z"
 
 
+def utc_ns(text: str) -> Nanoseconds:
+    """Returns the moment of what utc_text() returned."""
+    second = datetime.fromisoformat(f"{text[:-11]}+00:00")
+    return Nanoseconds(_since_epoch(second) + int(text[-10:-1]))
+
+
 def zone_text(time_ns: int, zone: tzinfo | None) -> str:
     """Returns a moment as people read it, cut to milliseconds: `2026-11-22 14:05:07.123`.
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parent.parent
 PAGE = CHECKOUT / "docs/recipes.md"
-OTHERS = (CHECKOUT / "README.md", CHECKOUT / "docs/querying.md")
+OTHERS = (CHECKOUT / "README.md", CHECKOUT / "docs/exporting.md", CHECKOUT / "docs/querying.md")
 """Other pages with examples, which are no recipes."""
 _COLUMNS = 110
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)

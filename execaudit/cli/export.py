@@ -9,9 +9,11 @@ import click
 
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import filter_options
-from execaudit.output.format import Format
+from execaudit.cli.param_types import FieldNames
+from execaudit.output.format import EXPORTED, Format, format_of
 
-_FORMATS = (Format.CSV, Format.JSONL)
+# The others have fields of their own.
+_OF_RECORD = (Format.CSV, Format.JSONL, Format.PARQUET)
 
 
 @click.command("export")
@@ -19,10 +21,8 @@ _FORMATS = (Format.CSV, Format.JSONL)
 @click.option(
     "--format",
     "fmt",
-    type=click.Choice([fmt.value for fmt in _FORMATS]),
-    default="csv",
-    show_default=True,
-    help="How to write them.",
+    type=click.Choice([fmt.value for fmt in EXPORTED]),
+    help="How to write them.  [default: as FILE ends, else csv]",
 )
 @click.option(
     "-o",
@@ -31,18 +31,49 @@ _FORMATS = (Format.CSV, Format.JSONL)
     metavar="FILE",
     help="Where to; - is standard output.  [default: -]",
 )
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option(
+    "--columns",
+    type=FieldNames(),
+    metavar="NAMES",
+    help="Only these fields of the record, in this order: time,user,exe.",
+)
 @click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
+@click.option("--bom", is_flag=True, help="CSV: begin with a byte order mark, for old spreadsheets.")
 @config_option
 @db_option
 @click.pass_obj
-def command(state: State, /, fmt: str, output: Path | None, *, raw: bool, **values: Any) -> None:  # noqa: ANN401  # the filters
-    """Write execs to a file for an incident review.
+def command(  # noqa: PLR0913  # each is an option
+    state: State,
+    /,
+    fmt: str | None,
+    output: Path | None,
+    columns: tuple[str, ...] | None,
+    *,
+    force: bool,
+    raw: bool,
+    bom: bool,
+    **values: Any,  # noqa: ANN401  # the filters
+) -> None:
+    """Write execs to a file for an incident review, or for other programs.
+
+    csv is for spreadsheets, jsonl for scripts, parquet (with pyarrow) for DuckDB and pandas, ecs
+    for Elasticsearch, ocsf for security lakes, and trace for a timeline in https://ui.perfetto.dev.
 
     The file appears under its name when it is complete. Without --raw, CSV cells that a
     spreadsheet would run as a formula get an apostrophe before them.
     """
+    target = None if str(output) == "-" else output
+    chosen = Format(fmt) if fmt else (target and format_of(target.name)) or Format.CSV
+    if columns and chosen not in _OF_RECORD:
+        raise click.UsageError(
+            f"--columns is for csv, jsonl and parquet: {chosen.value} has fields of its own"
+        )
+    if bom and chosen is not Format.CSV:
+        raise click.UsageError("--bom is for csv")
     from execaudit.cli.run import export  # noqa: PLC0415  # `--help` needs only the options
 
-    target = export.Target(Format(fmt), None if str(output) == "-" else output, raw)
     with state.history() as connection:
-        export.write(connection, state.database(), values, target)
+        export.write(
+            connection, state.database(), values, export.Target(chosen, target, columns, raw, bom, force)
+        )

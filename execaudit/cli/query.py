@@ -10,7 +10,7 @@ import click
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import FieldName, FieldNames
-from execaudit.output.format import Format
+from execaudit.output.format import ANSWERED, Format
 
 
 @click.command("query")
@@ -19,7 +19,7 @@ from execaudit.output.format import Format
 @click.option(
     "--format",
     "fmt",
-    type=click.Choice([fmt.value for fmt in Format]),
+    type=click.Choice([fmt.value for fmt in ANSWERED]),
     help="How to write them.  [default: table on a terminal, else jsonl]",
 )
 @click.option(

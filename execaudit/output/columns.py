@@ -29,25 +29,42 @@ def columns_text(
 ) -> Iterator[str]:
     """Yields the text of these fields of the events. `times` is for a table."""
     if fmt is Format.TABLE:
-        return _table(events, names, times)
-    return _csv(events, names, raw=raw) if fmt is Format.CSV else _jsonl(events, names)
+        yield from _table(events, names, times)
+        return
+    if fmt is Format.CSV:
+        yield csv_header(names)
+    yield from map(line_of(names, fmt, raw=raw), events)
 
 
-def _jsonl(events: Iterable[ExecEvent], names: Sequence[str]) -> Iterator[str]:
-    for event in events:
+def csv_header(names: Sequence[str]) -> str:
+    """Returns the first line of CSV."""
+    return ",".join(names) + "\n"
+
+
+def line_of(names: Sequence[str], fmt: Format, *, raw: bool) -> Callable[[ExecEvent], str]:
+    """Returns what makes the line of an exec with these fields: CSV, or JSON."""
+    return _csv_line(names, raw=raw) if fmt is Format.CSV else _json_line(names)
+
+
+def _json_line(names: Sequence[str]) -> Callable[[ExecEvent], str]:
+    def line(event: ExecEvent) -> str:
         record = to_record(event)
-        yield json_text({name: record.get(name) for name in names}) + "\n"
+        return json_text({name: record.get(name) for name in names}) + "\n"
+
+    return line
 
 
-def _csv(events: Iterable[ExecEvent], names: Sequence[str], *, raw: bool) -> Iterator[str]:
-    yield ",".join(names) + "\n"
-    line = CsvLines(raw=raw).cells
-    for event in events:
+def _csv_line(names: Sequence[str], *, raw: bool) -> Callable[[ExecEvent], str]:
+    cells_of = CsvLines(raw=raw).cells
+
+    def line(event: ExecEvent) -> str:
         record = to_record(event)
         values = (record.get(name) for name in names)
-        cells = line(json_text(value) if isinstance(value, list) else value for value in values)
+        cells = cells_of(json_text(value) if isinstance(value, list) else value for value in values)
         # A line of one empty cell would be no line to readers.
-        yield (cells or '""') + "\n"
+        return (cells or '""') + "\n"
+
+    return line
 
 
 def _table(events: Iterable[ExecEvent], names: Sequence[str], times: TimeColumn) -> Iterator[str]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import gc
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
+from execaudit.event import Nanoseconds
+from execaudit.output import columns
 from execaudit.output.csv_lines import HEADER
+from execaudit.output.documents import FORMATS, Documents
 from execaudit.output.format import Format
+from execaudit.output.json_lines import json_text
 from execaudit.output.pages import Pages
 from execaudit.query import find
 from execaudit.query.connection import open_history
@@ -19,7 +23,7 @@ from execaudit.system.parallel import Block
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from execaudit.query.find import Page
@@ -32,18 +36,82 @@ _LARGE = 50_000
 _MOST_CHILDREN = 4
 # A child needs a small cache, because it reads in order.
 _CACHE = "PRAGMA cache_size = -16384"
+_EPOCH = Nanoseconds(0)
 
 
-def blocks(  # noqa: PLR0913  # each argument is one part of a request
-    path: Path, connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool, encoding: str
+class Maker(Protocol):
+    """Makes the text of an answer: a head, pages, gaps and a tail."""
+
+    @property
+    def keys(self) -> bool:
+        """Of relatives, the keys are enough."""
+
+    @property
+    def head(self) -> bytes:
+        """The text before all execs."""
+
+    @property
+    def tail(self) -> bytes:
+        """The text after all execs and gaps."""
+
+    def encoded(self, page: Page) -> bytes:
+        """Returns the text of a page. Raises DamagedStoreError for an exec that makes no sense."""
+
+    def gaps(self, records: Iterable[Mapping[str, Any]]) -> bytes:
+        """Returns the text of gaps, from their records; none if the format has no place for them."""
+
+
+class _Lines:
+    """CSV or JSON lines."""
+
+    tail = b""
+
+    def __init__(self, fmt: Format, names: Sequence[str] | None, *, raw: bool, encoding: str) -> None:
+        self._encoding = encoding
+        # Of chosen fields a record is no record of a gap.
+        self._has_gaps = fmt is Format.JSONL and names is None
+        header = HEADER + "\n" if names is None else columns.csv_header(names)
+        self.head = self._bytes(header) if fmt is Format.CSV else b""
+        if names is None:
+            pages = Pages(fmt, raw=raw, encoding=encoding)
+            self.keys, self.encoded = pages.keys, pages.encoded
+        else:
+            self._line = columns.line_of(names, fmt, raw=raw)
+            self.keys, self.encoded = False, self._chosen
+
+    def _chosen(self, page: Page) -> bytes:
+        return self._bytes("".join(self._line(found.event) for found in find.found_of(page)))
+
+    def gaps(self, records: Iterable[Mapping[str, Any]]) -> bytes:
+        return b"".join(f"{json_text(gap)}\n".encode("ascii") for gap in records) if self._has_gaps else b""
+
+    def _bytes(self, text: str) -> bytes:
+        return text.encode(self._encoding, "backslashreplace")
+
+
+def maker(
+    fmt: Format,
+    names: Sequence[str] | None = None,
+    *,
+    raw: bool,
+    encoding: str,
+    epoch_ns: Nanoseconds = _EPOCH,
+) -> Maker:
+    """Returns what makes text. `names` and `raw` are for CSV and JSON lines, `epoch_ns` for a trace."""
+    if fmt in FORMATS:
+        return Documents(fmt, epoch_ns)
+    return _Lines(fmt, names, raw=raw, encoding=encoding)
+
+
+def blocks(
+    path: Path, connection: sqlite3.Connection, wanted: Filter, maker: Maker
 ) -> Generator[Block, None, None]:
-    """Yields the text of all execs that are wanted, as CSV or JSON lines, with the number of execs.
+    """Yields the text of all execs that are wanted, with the number of execs.
 
     `connection` is open to the history at `path`. Raises FilterError, StoreError.
     """
-    if fmt is Format.CSV:
-        yield Block(0, f"{HEADER}\n".encode(encoding))
-    maker = Pages(fmt, raw=raw, encoding=encoding)
+    if maker.head:
+        yield Block(0, maker.head)
     after = None
     # One connection looks up the descendants or the command lines of a filter, so children would not help.
     if not (wanted.reverse or wanted.under or wanted.not_under or wanted.args):
@@ -60,12 +128,12 @@ def blocks(  # noqa: PLR0913  # each argument is one part of a request
         yield _block(page, maker)
 
 
-def _block(page: Page, maker: Pages) -> Block:
+def _block(page: Page, maker: Maker) -> Block:
     return Block(len(page.rows), maker.encoded(page))
 
 
 def _side_by_side(
-    path: Path, wanted: Filter, spans: Sequence[Span], maker: Pages, children: int
+    path: Path, wanted: Filter, spans: Sequence[Span], maker: Maker, children: int
 ) -> Iterator[Block]:
     """Divides spans into parts, and yields their text in order. N children make every N-th part each."""
 

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from execaudit.cli.run import export as export_run
+from execaudit.errors import ExecauditError
 from execaudit.output.record import FIELDS
+from execaudit.sizes import size_text
 from execaudit.store.writer import Store
 from tests.commands import PATIENCE, as_nobody, audible, execaudit, in_shell, line_of, on_terminal, running
 from tests.histories import START, begin_run, make_event, make_gap, make_history
@@ -40,6 +43,9 @@ def test_standard_output_and_a_file_get_the_same(fmt: str, history: Path, tmp_pa
     assert printed.out == (tmp_path / "out").read_bytes()
     assert printed.out == execaudit(*arguments, "-o", "-", folder=tmp_path).out
     assert (0, b"") == (written.status, written.out)
+    size = len(printed.out)
+    assert f"wrote 8 execs to {tmp_path}/out, {size_text(size)}".encode() == written.err.splitlines()[-1]
+    assert b"wrote" not in printed.err
     assert ["out", *(["out.gaps.csv"] if fmt == "csv" else [])] == files(tmp_path)
 
 
@@ -71,13 +77,41 @@ def test_others_cannot_read_the_file(history: Path, tmp_path: Path) -> None:
     assert 0o600 == stat.S_IMODE((tmp_path / "strict").stat().st_mode)
 
 
-def test_an_existing_file_is_replaced(history: Path, tmp_path: Path) -> None:
+def test_an_existing_file_is_kept(history: Path, tmp_path: Path) -> None:
+    """Without --force: one line, and neither the file nor the one for its gaps changes."""
+    for taken, name in (("out.csv", "out.csv"), ("other.gaps.csv", "other.csv")):
+        (tmp_path / taken).write_text("mine")
+        done = execaudit("--db", history, "export", "-o", tmp_path / name)
+
+        assert 1 == done.status
+        assert done.failed_in_one_line()
+        assert f"{taken} is there already: name another file, or replace it with --force".encode() in done.err
+        assert "mine" == (tmp_path / taken).read_text()
+    assert ["other.gaps.csv", "out.csv"] == files(tmp_path)
+
+
+def test_a_file_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
+    """It is looked for again when the export gets its name."""
+
+    def export() -> None:
+        with export_run.opened(tmp_path / "out.csv", force=False) as out:
+            out.file.write(b"new")
+            (tmp_path / "out.csv").write_text("mine")
+
+    with pytest.raises(ExecauditError, match=r"out.csv is there already"):
+        export()
+
+    assert ["out.csv"] == files(tmp_path)
+    assert "mine" == (tmp_path / "out.csv").read_text()
+
+
+def test_an_existing_file_is_replaced_by_force(history: Path, tmp_path: Path) -> None:
     """The new file takes the place of the old one, which whoever has it open still reads whole."""
     out = tmp_path / "out.csv"
     out.write_text("old\n" * 100_000)
     out.chmod(0o644)
     with out.open() as old:
-        execaudit("--db", history, "export", "-o", out)
+        execaudit("--db", history, "export", "--force", "-o", out)
 
         assert "old\n" * 100_000 == old.read()
     assert out.read_text().startswith("id,parent_id,time,")
@@ -99,7 +133,7 @@ def test_a_link_stays_a_link(history: Path, tmp_path: Path) -> None:
     """Through a symbolic link, the file it names is replaced."""
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to("target")
-    execaudit("--db", history, "export", "-o", tmp_path / "link")
+    execaudit("--db", history, "export", "--force", "-o", tmp_path / "link")
 
     assert "target" == str((tmp_path / "link").readlink())
     assert (tmp_path / "target").read_text().startswith("id,parent_id,time,")
@@ -187,10 +221,11 @@ def test_progress_on_a_terminal(long_history: Path, tmp_path: Path) -> None:
     """On a terminal a bar says how far it is; elsewhere nothing does."""
     shown = on_terminal("--db", long_history, "export", "-o", tmp_path / "x\x1b[31m.csv", stderr=True)
     silent = execaudit("--db", long_history, "export", "-o", tmp_path / "y.csv")
+    size = size_text((tmp_path / "y.csv").stat().st_size)
 
     assert b"100%" in shown.out
     assert b"Writing x\\x1b[31m.csv" in shown.out
-    assert (0, b"", b"") == silent
+    assert (0, b"", f"wrote 3000 execs to {tmp_path}/y.csv, {size}\n".encode()) == silent
     assert (tmp_path / "y.csv").read_bytes() == (tmp_path / "x\x1b[31m.csv").read_bytes()
 
 

@@ -45,7 +45,7 @@ def text_of(
     path: Path, connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool = False
 ) -> str:
     """Returns what an export writes."""
-    blocks = list(export.blocks(path, connection, wanted, fmt, raw=raw, encoding="utf-8"))
+    blocks = list(export.blocks(path, connection, wanted, export.maker(fmt, raw=raw, encoding="utf-8")))
     text = b"".join(block.text for block in blocks).decode()
 
     assert sum(block.items for block in blocks) == find.count(connection, wanted)
@@ -141,10 +141,14 @@ def test_two_processes_share_a_large_answer(history: Path, monkeypatch: pytest.M
     monkeypatch.setattr(export, "_PART", 7)
     monkeypatch.setattr(pages.Pages, "encoded", lambda *_args: b"%d\n" % os.getpid())
     with open_history(history) as connection:
-        blocks = export.blocks(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
+        blocks = export.blocks(
+            history, connection, Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
+        )
         pids = {block.text for block in blocks if block.items}
         monkeypatch.setattr(export, "_LARGE", MANY)
-        alone = export.blocks(history, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
+        alone = export.blocks(
+            history, connection, Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
+        )
 
         assert {b"%d\n" % os.getpid()} == {block.text for block in alone if block.items}
     assert len(pids) == 2  # as said
@@ -160,7 +164,9 @@ def test_what_comes_meanwhile_is_written_too(tmp_path: Path, monkeypatch: pytest
         begin_run(opened)
         opened.append([make_event(b"%d" % number, seconds=number) for number in range(9)])
         with open_history(path) as connection:
-            blocks = export.blocks(path, connection, Filter(), Format.CSV, raw=False, encoding="utf-8")
+            blocks = export.blocks(
+                path, connection, Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
+            )
             header, first = next(blocks), next(blocks)
             opened.append([make_event(b"late", seconds=10)])
             rest = b"".join(block.text for block in blocks)
@@ -184,4 +190,4 @@ def test_an_exec_that_makes_no_sense_is_named(
         damaged.execute(f"UPDATE exec SET {damage} WHERE id = 13")
         damaged.commit()
     with open_history(path) as connection, pytest.raises(DamagedStoreError, match="exec number 13"):
-        list(export.blocks(path, connection, Filter(), fmt, raw=False, encoding="utf-8"))
+        list(export.blocks(path, connection, Filter(), export.maker(fmt, raw=False, encoding="utf-8")))

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import csv
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import click
 
 from execaudit.cli.run import missing
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.progress import answering, bar
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
+from execaudit.event import Nanoseconds
 from execaudit.output import export
 from execaudit.output.csv_lines import gaps_csv
 from execaudit.output.format import Format
-from execaudit.output.json_lines import json_text
 from execaudit.query import find
+from execaudit.sizes import size_text
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from execaudit.query.filter import Filter
+
+# What spreadsheets keep of a cell: https://support.microsoft.com/office/1672b34d-7043-467e-8e27-269d656771c3
+_LONGEST_CELL = 32_767
 
 
 class Target(NamedTuple):
@@ -30,15 +40,55 @@ class Target(NamedTuple):
     fmt: Format
     output: Path | None
     """None: standard output."""
+    columns: tuple[str, ...] | None
+    """Only these fields of the record; None: all."""
     raw: bool
+    bom: bool
+    force: bool
+    """Files that are there are replaced."""
+
+
+class Out(NamedTuple):
+    """What is written to."""
+
+    file: IO[bytes]
+    encoding: str
+    is_new: bool
+    """It is a file that is made now."""
+
+
+class _Request(NamedTuple):
+    """What is read."""
+
+    connection: sqlite3.Connection
+    database: Path
+    """The file that the connection has open."""
+    wanted: Filter
+
+
+class _Written:
+    """Counts what was written."""
+
+    def __init__(self) -> None:
+        self.execs = self.bytes = self.long_cells = 0
+
+    def count_long_cells(self, text: bytes) -> None:
+        """Counts the cells of CSV that spreadsheets would cut."""
+        for line in text.split(b"\n"):
+            if len(line) > _LONGEST_CELL:
+                cells = next(csv.reader([line.decode("utf-8", "replace")]))
+                self.long_cells += sum(len(cell) > _LONGEST_CELL for cell in cells)
 
 
 def write(connection: sqlite3.Connection, database: Path, values: dict[str, Any], target: Target) -> None:
-    """Writes what the options ask for, and says on stderr what is missing of it.
+    """Writes what the options ask for, and says on stderr what is missing of it, and how much it is.
 
     The connection is one to the history in the file `database`. Raises FilterError; ExecauditError.
     """
-    fmt, output, raw = target
+    output = target.output
+    beside = None if output is None or _is_standard_output(output) else _gaps_path(target.fmt, output)
+    if not target.force and output is not None:
+        _refuse_existing(output, beside)
     wanted = build_filter(values, connection)
     asked = missing.bounded_export(connection, wanted)
     lacks = missing.Missing(connection, wanted)
@@ -46,40 +96,130 @@ def write(connection: sqlite3.Connection, database: Path, values: dict[str, Any]
     missing.say(missed)
     missing.warn_of_pruning(connection, wanted)
     answering(connection)  # it has a bar
-    with _opened(output) as file:
-        blocks = export.blocks(database, connection, asked.wanted, fmt, raw=raw, encoding=file.encoding)
-        label = None if output is None else f"Writing {printable(output.name)}"
-        progress = bar(label, lambda: find.count(connection, asked.wanted))
-        with contextlib.closing(blocks), progress as advance:
-            for items, text in blocks:
-                file.buffer.write(text)
-                advance(items)
-        if fmt is Format.JSONL:
-            file.writelines(f"{json_text(record)}\n" for record in lacks.records(missed))
-    if fmt is Format.CSV and output is not None and output.is_file() and file is not sys.stdout:
-        _write_gaps(output, lacks.records(missed), raw=raw)
+    gaps = list(lacks.records(missed))
+    with opened(output, force=target.force) as out:
+        written = _write(_Request(connection, database, asked.wanted), target, out, gaps)
+    if beside is not None and out.is_new:
+        _write_gaps(beside, gaps, target)
     asked.say()
+    if written.long_cells:
+        cells = "1 cell has" if written.long_cells == 1 else f"{written.long_cells} cells have"
+        click.echo(
+            f"{cells} more than the {_LONGEST_CELL} characters that spreadsheets keep: --format jsonl is for other programs",
+            err=True,
+        )
+    if output is not None and out.is_new:
+        execs = "1 exec" if written.execs == 1 else f"{written.execs} execs"
+        click.echo(f"wrote {execs} to {printable(str(output))}, {size_text(written.bytes)}", err=True)
 
 
-def _write_gaps(output: Path, records: Iterable[Mapping[str, object]], *, raw: bool) -> None:
-    """Writes what is missing into a file beside the CSV file, which has no place for it."""
+def _write(asked: _Request, target: Target, out: Out, gaps: Sequence[Mapping[str, Any]]) -> _Written:
+    connection, database, wanted = asked
+    label = None if target.output is None else f"Writing {printable(target.output.name)}"
+    with bar(label, lambda: find.count(connection, wanted)) as advance:
+        if target.fmt is Format.PARQUET:
+            return _write_parquet(connection, wanted, target, out, advance)
+        written = _Written()
+        maker = export.maker(
+            target.fmt,
+            target.columns,
+            raw=target.raw,
+            encoding=out.encoding,
+            epoch_ns=_epoch(connection, wanted),
+        )
+
+        def put(text: bytes) -> None:
+            out.file.write(text)
+            written.bytes += len(text)
+
+        if target.bom:
+            put(codecs.BOM_UTF8)
+        with contextlib.closing(export.blocks(database, connection, wanted, maker)) as blocks:
+            for execs, text in blocks:
+                put(text)
+                if target.fmt is Format.CSV:
+                    written.count_long_cells(text)
+                written.execs += execs
+                advance(execs)
+        put(maker.gaps(gaps) + maker.tail)
+        return written
+
+
+def _write_parquet(
+    connection: sqlite3.Connection, wanted: Filter, target: Target, out: Out, advance: Callable[[int], None]
+) -> _Written:
+    from execaudit.output.parquet import Parquet  # noqa: PLC0415  # other formats need none of it
+
+    if out.file.isatty():
+        raise ExecauditError("Parquet is no text for a terminal", fix="name a file with -o")
+    written = _Written()
+    with Parquet(out.file, target.columns) as parquet:
+        for page in find.pages(connection, wanted):
+            parquet.add(found.event for found in find.found_of(page))
+            written.execs += len(page.rows)
+            advance(len(page.rows))
+    written.bytes = parquet.bytes
+    return written
+
+
+def _epoch(connection: sqlite3.Connection, wanted: Filter) -> Nanoseconds:
+    """Returns from when on a trace counts: the beginning of the range, or of the history."""
+    first = wanted.since_ns
+    if first is None:
+        first = connection.execute("SELECT min(ts_min) FROM seg").fetchone()[0]
+    return Nanoseconds(first or 0)
+
+
+def _gaps_path(fmt: Format, output: Path) -> Path | None:
+    """Returns the file beside the output for what is missing, if the format has no place for it."""
+    if fmt not in (Format.CSV, Format.PARQUET):
+        return None
     real = Path(os.path.realpath(output))
-    with _opened(real.with_name(f"{real.name.removesuffix('.csv')}.gaps.csv")) as file:
-        file.writelines(gaps_csv(records, raw=raw))
+    return real.with_name(f"{real.name.removesuffix(f'.{fmt.value}')}.gaps.{fmt.value}")
+
+
+def _write_gaps(path: Path, gaps: Sequence[Mapping[str, Any]], target: Target) -> None:
+    with opened(path, force=target.force) as out:
+        if target.fmt is Format.PARQUET:
+            from execaudit.output.parquet import Parquet  # noqa: PLC0415  # as above
+
+            with Parquet(out.file, gaps=True) as parquet:
+                parquet.add_gaps(gaps)
+            return
+        out.file.write(codecs.BOM_UTF8 if target.bom else b"")
+        out.file.writelines(
+            line.encode(out.encoding, "backslashreplace") for line in gaps_csv(gaps, raw=target.raw)
+        )
+
+
+def _refuse_existing(output: Path, beside: Path | None) -> None:
+    """Raises ExecauditError if a file would be replaced."""
+    if output.exists() and not output.is_file():
+        return
+    for path in (output, beside):
+        if path is not None and path.exists() and not _is_standard_output(path):
+            raise _is_there(path)
+
+
+def _is_there(path: Path) -> ExecauditError:
+    return ExecauditError(f"{path} is there already", fix="name another file, or replace it with --force")
 
 
 @contextlib.contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
+def opened(output: Path | None, *, force: bool) -> Iterator[Out]:
     """Opens what is written to; a regular file takes its name when all is written."""
     if output is None or _is_standard_output(output):
-        yield sys.stdout
+        sys.stdout.flush()
+        yield Out(sys.stdout.buffer, sys.stdout.encoding, is_new=False)
         return
     try:
-        device = output.exists() and not output.is_file()
-        # Through a link, which stays one.
-        opened = _text_file(output, 0) if device else _replacing(Path(os.path.realpath(output)))
-        with opened as file:
-            yield file
+        if output.exists() and not output.is_file():
+            with _binary_file(output, 0) as file:
+                yield Out(file, "utf-8", is_new=False)
+        else:
+            # Through a link, which stays one.
+            with _named_at_the_end(Path(os.path.realpath(output)), force=force) as file:
+                yield Out(file, "utf-8", is_new=True)
     except BrokenPipeError:
         raise
     except OSError as exc:
@@ -97,19 +237,31 @@ def _is_standard_output(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Opens a new file that takes the path's place at the end, or vanishes with an exception."""
+def _named_at_the_end(path: Path, *, force: bool) -> Iterator[IO[bytes]]:
+    """Opens a new file that gets its name when it is on the disk, or vanishes with an exception."""
     new = path.with_name(f".execaudit-{os.urandom(8).hex()}")
     try:
-        with _text_file(new, os.O_CREAT | os.O_EXCL) as file:
+        with _binary_file(new, os.O_CREAT | os.O_EXCL) as file:
             yield file
-        new.replace(path)
-    except BaseException:
+            file.flush()
+            os.fsync(file.fileno())
+        _name(new, path, force=force)
+    finally:
         new.unlink(missing_ok=True)
-        raise
 
 
-def _text_file(path: Path, flags: int) -> TextIO:
+def _name(new: Path, path: Path, *, force: bool) -> None:
+    """Gives a file its name, on the disk too. Raises ExecauditError if another got that name meanwhile."""
+    if not force and path.exists():
+        raise _is_there(path)
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _binary_file(path: Path, flags: int) -> IO[bytes]:
     # Command lines hold secrets: others do not read them.
-    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o640)
-    return os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="")
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o640), "wb")
