@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "record": "Record every exec on this host until SIGINT or SIGTERM.",
     "query": "Find execs: a table on a terminal, JSON lines when piped.",
-    "export": "Write execs to a file for an incident review.",
+    "export": "Write execs to a file for an incident review, or for other programs.",
     "show": "Show one exec: every field, how it ended, what led to it, and what came of it.",
     "tree": "Draw execs as trees: below each what it started, and what that started.",
     "stats": "Count execs: who runs what most, from where, and when.",
