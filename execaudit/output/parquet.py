@@ -59,7 +59,8 @@ class Parquet:
             from pyarrow import parquet  # noqa: PLC0415
         except ImportError as exc:
             raise ExecauditError(
-                "Parquet needs pyarrow, which is not installed here", fix="pip install 'execaudit[parquet]'"
+                "Parquet needs pyarrow, which is not installed here",
+                fix="`pip install 'execaudit[parquet]'`, or in a checkout `sudo make install EXTRAS=parquet`",
             ) from exc
         self._arrow = pa
         table = GAP_FIELDS if gaps else FIELDS if names is None else [BY_NAME[name] for name in names]

@@ -132,7 +132,10 @@ def test_without_pyarrow_one_line_says_what_to_do() -> None:
     )
     said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
 
-    assert "Parquet needs pyarrow, which is not installed here: pip install 'execaudit[parquet]'\n" == said
+    assert (
+        "Parquet needs pyarrow, which is not installed here: `pip install 'execaudit[parquet]'`, or in a checkout `sudo make install EXTRAS=parquet`\n"
+        == said
+    )
 
 
 @pytest.mark.parametrize("moment", [0, 1, EVENT.time_ns])
