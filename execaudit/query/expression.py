@@ -7,12 +7,14 @@ their enumerations, `privileged` is a number of bits and `errno` the number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from dataclasses import dataclass
+else:
+    from execaudit.query.frozen import dataclass
 
 Value = bytes | int | Enum
 
