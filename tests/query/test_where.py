@@ -17,6 +17,7 @@ from execaudit.fields import BY_NAME, Form
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.expression import (
+    Agrees,
     And,
     Expression,
     HasText,
@@ -26,6 +27,7 @@ from execaudit.query.expression import (
     OneOf,
     Or,
     Part,
+    Passes,
     Under,
     Within,
     every,
@@ -226,7 +228,7 @@ _SAYABLE = {Form.TIME: 2**63, Form.DEVICE: 2**32, Form.ERRNO: 10**4}
 
 def can_be_said(node: Expression) -> bool:
     """Says whether there is a text for all parts of an expression."""
-    if isinstance(node, Under):
+    if isinstance(node, (Under, Passes, Agrees)):
         return False
     numbers: list[object] = []
     if isinstance(node, OneOf):
