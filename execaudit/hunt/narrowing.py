@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 TRUE, FALSE = And(()), Or(())
 # Computed from the arguments alone.
 _OF_ARGUMENTS = frozenset({LINE, "argv", "command", "argv_base64"})
+_ESCAPED = frozenset({"command", "argv_base64"})
 _SHORTEST = 2
+_MOST_ALTERNATIVES = 32
 
 
 def sources(expression: Expression) -> frozenset[Text]:
@@ -51,6 +53,48 @@ def sources(expression: Expression) -> frozenset[Text]:
 
 def _source(text: Text) -> Text:
     return Text(LINE, text.of_parent) if text.name in _OF_ARGUMENTS else text
+
+
+def alternatives(expression: Expression) -> list[Expression]:
+    """Returns expressions of which one is true where the whole is true, and no other time.
+
+    Each says more of a value alone than the whole does: of `Image is a, or the arguments have b` the whole
+    says nothing of either.
+    """
+    return _split(_positive(expression))
+
+
+def _positive(expression: Expression, *, is_true: bool = True) -> Expression:
+    """Returns the same with `Not` before leaves only."""
+    if isinstance(expression, Not):
+        return _positive(expression.part, is_true=not is_true)
+    if isinstance(expression, (And, Or)):
+        parts = tuple(_positive(part, is_true=is_true) for part in expression.parts)
+        return And(parts) if isinstance(expression, And) is is_true else Or(parts)
+    return expression if is_true else Not(expression)
+
+
+def _split(expression: Expression) -> list[Expression]:
+    if not isinstance(expression, (And, Or)) or len(sources(expression)) < 2:  # noqa: PLR2004  # one value
+        return [expression]
+    if isinstance(expression, Or):
+        alone: dict[frozenset[Text], list[Expression]] = {}
+        found: list[Expression] = []
+        for part in expression.parts:
+            its = sources(part)
+            if len(its) == 1:
+                alone.setdefault(its, []).append(part)
+            else:
+                found += _split(part)
+        found += [_either(parts) for parts in alone.values()]
+        return found if len(found) <= _MOST_ALTERNATIVES else [expression]
+    combined: list[tuple[Expression, ...]] = [()]
+    for part in expression.parts:
+        split = _split(part)
+        if len(combined) * len(split) > _MOST_ALTERNATIVES:
+            split = [part]
+        combined = [(*parts, each) for parts in combined for each in split]
+    return [And(parts) for parts in combined]
 
 
 def is_shared(source: Text) -> bool:
@@ -85,9 +129,9 @@ def _either(parts: Iterable[Expression]) -> Expression:
 
 
 def needed(expression: Expression) -> frozenset[bytes] | None:
-    """Returns texts in lower case of which one must be in the arguments; None if there are no such texts.
+    """Returns texts in lower case of which one must be in a value; None if there are no such texts.
 
-    The expression is about LINE. The arguments are joined by spaces, and nothing of them is missing.
+    The expression is about one value: for LINE, the arguments joined by spaces, of which nothing is missing.
     """
     if isinstance(expression, And):
         known = [texts for part in expression.parts if (texts := needed(part)) is not None]
@@ -98,7 +142,7 @@ def needed(expression: Expression) -> frozenset[bytes] | None:
         return frozenset().union(*known) if len(known) == len(every) else None
     if (
         isinstance(expression, Passes)
-        and expression.text.name in (LINE, "argv")
+        and expression.text.name not in _ESCAPED
         and isinstance(expression.test, Like)
     ):
         usable = [text for text in text_tests.literals(expression.test) if b"\0" not in text]

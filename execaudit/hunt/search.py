@@ -120,7 +120,22 @@ class Hunt:
             self._learn_lines({row.line for row in whole}, of_parent=False)
             for row in whole:
                 left[row.number] &= self._lines.get((row.line, False), 0)
+            self._look_closer(whole, left)
         return self._after_parents([row for row in rows if left[row.number]], left)
+
+    def _look_closer(self, rows: Sequence[_Outline], left: dict[int, int]) -> None:
+        """Finds what takes long for the command lines of execs that rules may hit for all else."""
+        slow = self._sieve.own.slow
+        asked: dict[int, int] = {}
+        for row in rows:
+            if bits := left[row.number] & slow:
+                asked[row.line] = asked.get(row.line, 0) | bits
+        found: dict[int, int] = {}
+        for some in _pieces(asked):
+            for number, argv in self._resolver.lines(some):
+                found[number] = self._sieve.own.of_line_slowly(argv, asked[number])
+        for row in rows if asked else ():
+            left[row.number] &= found.get(row.line, 0) | ~slow
 
     def _after_parents(self, rows: Sequence[_Outline], left: dict[int, int]) -> dict[int, int]:
         """Returns the same for fewer execs: for what their parents leave."""
@@ -200,7 +215,7 @@ class Hunt:
             try:
                 is_hit = self._sieve.checks[index](found.event, parent)
             except TimeoutError:
-                self._sieve.put_aside(1 << index)
+                self._sieve.put_aside(index)
                 continue
             if is_hit:
                 yield Hit(self._sieve.rules[index], found.number, found.event)

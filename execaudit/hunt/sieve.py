@@ -1,4 +1,6 @@
-"""Find which rules may hit an exec, by values that many execs share: a number with a bit for each rule.
+"""Find which rules may hit an exec, by values that many execs share.
+
+The answer is a number with a bit for each alternative of a rule: see `narrowing`.
 
 All rules are run at once: what a command line must have for a rule is looked for with one automaton. Few
 execs are left, and of those each rule is checked as a whole.
@@ -12,7 +14,7 @@ from ahocorasick_rs import BytesAhoCorasick
 
 from execaudit.enums import Kind
 from execaudit.event import ExecEvent, Nanoseconds
-from execaudit.fields import BY_NAME, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
+from execaudit.fields import BY_NAME, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN, Form
 from execaudit.fields import Part as Place
 from execaudit.hunt import narrowing
 from execaudit.query import matcher
@@ -44,27 +46,44 @@ class Sieve:
         """Raises FilterError for a regular expression that is none."""
         self.rules = rules
         self.checks = [matcher.compiled(rule.expression) for rule in rules]
-        self.left = (1 << len(rules)) - 1
-        """The rules that are not put aside."""
-        sources = [narrowing.sources(rule.expression) for rule in rules]
-        self.of_parents = _bits(any(source.of_parent for source in each) for each in sources)
-        """The rules that say something of parents."""
+        split = [narrowing.alternatives(rule.expression) for rule in rules]
+        self._rule_of = [index for index, each in enumerate(split) for _ in each]
+        """By bit, the index of the rule."""
+        self.left = (1 << len(self._rule_of)) - 1
+        """The bits of all rules that are not put aside."""
+        self.aside: list[int] = []
+        """The indexes of those that are."""
+        expressions = [expression for each in split for expression in each]
+        # Each rule is checked as a whole.
+        of_parent = [any(of.of_parent for of in narrowing.sources(rule.expression)) for rule in rules]
+        self.of_parents = _bits(of_parent[index] for index in self._rule_of)
+        """The bits of rules that say something of parents."""
         self.own, self.parents = (
-            _Values(self, [each.expression for each in rules], of_parent=of_parent)
-            for of_parent in (False, True)
+            _Values(self, expressions, of_parent=of_parent) for of_parent in (False, True)
         )
 
-    def put_aside(self, bits: int) -> None:
-        """Leaves out rules that take too long."""
-        self.left &= ~bits
+    def put_aside(self, index: int) -> None:
+        """Leaves out a rule that takes too long."""
+        if index not in self.aside:
+            self.aside.append(index)
+            self.left &= ~_bits(each == index for each in self._rule_of)
+
+    def put_bits_aside(self, bits: int) -> None:
+        """Leaves out the rules with these bits."""
+        for index in self.members(bits):
+            self.put_aside(index)
 
     def members(self, bits: int) -> Iterator[int]:
-        """Yields the indexes of the rules whose bits are set, in order."""
+        """Yields the indexes of the rules of which a bit is set, in order."""
         bits &= self.left
+        last = -1
         while bits:
             low = bits & -bits
-            yield low.bit_length() - 1
             bits ^= low
+            index = self._rule_of[low.bit_length() - 1]
+            if index != last:
+                yield index
+            last = index
 
 
 def _bits(values: Iterable[bool]) -> int:
@@ -94,6 +113,8 @@ class _Values:
         self._fields = {name: _Field(self, name, each) for name, each in said.items() if each}
         self.has_origin = any(BY_NAME[name].part is Place.ORIGIN for name in self._fields)
         self.has_lines = bool(lines)
+        self.slow = self._line.slow
+        """The rules that say something of a command line that takes long to find out."""
         self.narrowed = 0
         """The rules that say something of a value alone."""
         for each in (lines, *said.values()):
@@ -116,8 +137,15 @@ class _Values:
         return left
 
     def of_line(self, argv: bytes) -> int:
-        """Returns which rules may hit an exec with these arguments, of which nothing is missing."""
+        """Returns which rules may hit an exec with these arguments, of which nothing is missing.
+
+        Those in `slow` may hit any.
+        """
         return self._line.of(argv)
+
+    def of_line_slowly(self, argv: bytes, bits: int) -> int:
+        """Returns which of these rules, all in `slow`, may hit an exec with these arguments."""
+        return self._line.of_slow(argv, bits)
 
     def of_none(self) -> int:
         """Returns which rules may hit an exec that has no parent."""
@@ -128,14 +156,51 @@ class _Values:
                     left &= ~bit
         return left
 
-    def passes(self, said: _Said, event: ExecEvent) -> bool:
-        """Says whether what a rule says of a value holds. A rule that takes too long is put aside."""
-        bit, _, check = said
-        try:
-            return check(_NOTHING, event) if self._of_parent else check(event, None)
-        except TimeoutError:
-            self._sieve.put_aside(bit)
-            return False
+    def those_of(self, said: Iterable[_Said], event: ExecEvent) -> int:
+        """Returns the bits of those that hold of a value. A rule that takes too long is put aside."""
+        found = 0
+        for bit, _, check in said:
+            try:
+                if not found & bit and (check(_NOTHING, event) if self._of_parent else check(event, None)):
+                    found |= bit
+            except TimeoutError:
+                self._sieve.put_bits_aside(bit)
+        return found
+
+
+class _Texts:
+    """Finds which of the expressions about a text may hold, by what must be in it."""
+
+    def __init__(self, said: Sequence[_Said]) -> None:
+        self.others: list[_Said] = []
+        """Those of which nothing is known."""
+        wanted: dict[bytes, list[_Said]] = {}
+        for each in said:
+            texts = narrowing.needed(each[1])
+            if texts is None:
+                self.others.append(each)
+            for text in texts or ():
+                wanted.setdefault(text, []).append(each)
+        self._wanted = list(wanted.values())
+        self.is_of_some = bool(wanted)
+        """Something is known of some."""
+        self._overlap = max(map(len, wanted), default=1) - 1
+        self._find: Callable[[bytes], list[tuple[int, int, int]]] | None = None
+        if wanted:
+            automaton = BytesAhoCorasick([*wanted])
+            self._find = lambda text: automaton.find_matches_as_indexes(text, overlapping=True)
+
+    def likely(self, text: bytes) -> list[_Said]:
+        """Returns those that may hold, without the others. The text is in lower case."""
+        if self._find is None:
+            return []
+        if len(text) <= _PIECE:
+            places = {hit[0] for hit in self._find(text)}
+        else:
+            places = set()
+            for start in range(0, len(text), _PIECE):
+                places.update(hit[0] for hit in self._find(text[start : start + _PIECE + self._overlap]))
+        return [each for place in places for each in self._wanted[place]]
 
 
 class _Field:
@@ -145,7 +210,9 @@ class _Field:
         self._values, self.said = values, said
         self._source = BY_NAME[name].source
         self._is_origin = BY_NAME[name].part is Place.ORIGIN
-        self._others = ~sum(bit for bit, _, _ in said)
+        self._unsaid = ~sum(bit for bit, _, _ in said)
+        # Of a container the value is the cgroup.
+        self._texts = _Texts(said if BY_NAME[name].form is not Form.CONTAINER else ())
         self._known: dict[Any, int] = {}
 
     def of(self, value: Any) -> int:  # noqa: ANN401  # the field's
@@ -153,16 +220,18 @@ class _Field:
         if known is None:
             if len(self._known) > _MOST_REMEMBERED:
                 self._known.clear()
-            if self._is_origin:
-                event = _NOTHING._replace(origin=UNKNOWN_ORIGIN._replace(**{self._source: value}))
-            else:
-                event = _NOTHING._replace(launch=UNKNOWN_LAUNCH._replace(**{self._source: value}))
-            known = self._others
-            for each in self.said:
-                if self._values.passes(each, event):
-                    known |= each[0]
-            self._known[value] = known
+            known = self._known[value] = self._found(value)
         return known
+
+    def _found(self, value: Any) -> int:  # noqa: ANN401  # the field's
+        if self._is_origin:
+            event = _NOTHING._replace(origin=UNKNOWN_ORIGIN._replace(**{self._source: value}))
+        else:
+            event = _NOTHING._replace(launch=UNKNOWN_LAUNCH._replace(**{self._source: value}))
+        said = self.said
+        if isinstance(value, bytes) and self._texts.is_of_some:
+            said = [*self._texts.likely(value.lower()), *self._texts.others]
+        return self._values.those_of(said, event) | self._unsaid
 
 
 class _Lines:
@@ -170,36 +239,17 @@ class _Lines:
 
     def __init__(self, values: _Values, said: list[_Said]) -> None:
         self._values, self.said = values, said
-        self._others = ~sum(bit for bit, _, _ in said)
-        self._always: list[_Said] = []
-        wanted: dict[bytes, list[_Said]] = {}
-        for each in said:
-            texts = narrowing.needed(each[1])
-            if texts is None:
-                self._always.append(each)
-            for text in texts or ():
-                wanted.setdefault(text, []).append(each)
-        self._wanted = list(wanted.values())
-        self._overlap = max(map(len, wanted), default=1) - 1
-        self._find: Callable[[bytes], list[tuple[int, int, int]]] | None = None
-        if wanted:
-            automaton = BytesAhoCorasick([*wanted])
-            self._find = lambda text: automaton.find_matches_as_indexes(text, overlapping=True)
+        self._texts = _Texts(said)
+        self._unsaid = ~sum(bit for bit, _, _ in said)
+        self.slow = sum(bit for bit, _, _ in self._texts.others)
 
     def of(self, argv: bytes) -> int:
-        found = self._others
-        likely = list(self._always)
-        if self._find is not None:
-            text = argv.lower().replace(b"\0", b" ")
-            for start in range(0, len(text), _PIECE) or (0,):
-                hits = self._find(
-                    text if len(text) <= _PIECE else text[start : start + _PIECE + self._overlap]
-                )
-                for place in {hit[0] for hit in hits}:
-                    likely += self._wanted[place]
-        if likely:
-            event = _NOTHING._replace(argv=argv)
-            for each in likely:
-                if not found & each[0] and self._values.passes(each, event):
-                    found |= each[0]
-        return found
+        """Returns all that may hold; of those in `slow` nothing is said."""
+        found = self._unsaid | self.slow
+        likely = self._texts.likely(argv.lower().replace(b"\0", b" "))
+        return found | self._values.those_of(likely, _NOTHING._replace(argv=argv)) if likely else found
+
+    def of_slow(self, argv: bytes, bits: int) -> int:
+        """Returns which of those in `slow` hold, of these bits."""
+        said = [each for each in self._texts.others if each[0] & bits]
+        return self._values.those_of(said, _NOTHING._replace(argv=argv))

@@ -6,6 +6,7 @@ those are compared as well.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -95,6 +96,8 @@ def _collect(value: Any, found: dict[str, list[str]], name: str = "") -> None:  
 
 def _text(chosen: dict[str, list[str]], names: tuple[str, ...], chance: random.Random, joint: str) -> str:
     words = [word for name in names for word in chosen.get(name, ()) if chance.random() < 0.9]
+    if chance.random() < 0.2:
+        words += [base64.b64encode(word.encode()).decode() for word in words]
     if chance.random() < 0.3:
         words = [word.swapcase() for word in words]
     return joint.join(re.sub(r"[*?\\]", "x" if chance.random() < 0.5 else "", word) for word in words)

@@ -70,9 +70,8 @@ def read(paths: Sequence[str], *, level: str | None) -> Read:
 
 def check(read: Read) -> None:
     """Raises ExecauditError if a rule could not be hunted."""
-    aside = len(read.sieve.rules) - read.sieve.left.bit_count()
-    if read.refused + aside:
-        number = read.refused + aside
+    number = read.refused + len(read.sieve.aside)
+    if number:
         raise ExecauditError(
             f"{number} {'rule' if number == 1 else 'rules'} could not be hunted: see above",
             fix="correct or remove them, or leave out --strict",
@@ -156,15 +155,14 @@ class _Aside:
 
     def __init__(self, sieve: Sieve) -> None:
         self._sieve = sieve
-        self._said: set[int] = set()
+        self._said = 0
 
     def say(self) -> None:
         """Says it on stderr."""
-        for index, rule in enumerate(self._sieve.rules):
-            if not self._sieve.left >> index & 1 and index not in self._said:
-                self._said.add(index)
-                click.echo(
-                    f"{printable(rule.file)}: put aside: its regular expression took more than"
-                    f" {timelimit.SECONDS:g} s on one text",
-                    err=True,
-                )
+        for index in self._sieve.aside[self._said :]:
+            self._said += 1
+            click.echo(
+                f"{printable(self._sieve.rules[index].file)}: put aside: its regular expression took more than"
+                f" {timelimit.SECONDS:g} s on one text",
+                err=True,
+            )
