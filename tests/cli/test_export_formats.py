@@ -130,11 +130,14 @@ def test_a_byte_order_mark(history: Path, tmp_path: Path) -> None:
 
 def test_cells_that_spreadsheets_cut_are_said(tmp_path: Path) -> None:
     """With their number; the file has them whole."""
-    path = make_history(tmp_path / "history.db", [make_event(b"x" * 32_767), make_event(b'"' * 32_768)])
+    path = make_history(
+        tmp_path / "history.db",
+        [make_event(b"x" * 32_767), make_event(b'"' * 32_768), make_event(b"y" * 2_000_000)],
+    )
     done = execaudit("--db", path, "export", "-o", tmp_path / "x.csv")
 
     # The command of the first one has just as many characters as are kept.
-    assert b"3 cells have more than the 32767 characters that spreadsheets keep" in done.err
+    assert b"5 cells have more than the 32767 characters that spreadsheets keep" in done.err
     assert b"x" * 32_767 in (tmp_path / "x.csv").read_bytes()
     assert execaudit("--db", path, "export", "--format", "jsonl").err == b""
 

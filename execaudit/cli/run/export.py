@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import csv
 import os
+import re
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # What spreadsheets keep of a cell: https://support.microsoft.com/office/1672b34d-7043-467e-8e27-269d656771c3
 _LONGEST_CELL = 32_767
+# Not with the csv module, which refuses a cell of more than 128 KB.
+_CELL = re.compile(rb'"([^"]*(?:""[^"]*)*)"|([^,"]+)')
 
 
 class Target(NamedTuple):
@@ -66,6 +68,11 @@ class _Request(NamedTuple):
     wanted: Filter
 
 
+def _characters(cell: re.Match[bytes]) -> int:
+    raw = cell[2] if cell[1] is None else cell[1].replace(b'""', b'"')
+    return len(raw.decode("utf-8", "replace"))
+
+
 class _Written:
     """Counts what was written."""
 
@@ -76,8 +83,7 @@ class _Written:
         """Counts the cells of CSV that spreadsheets would cut."""
         for line in text.split(b"\n"):
             if len(line) > _LONGEST_CELL:
-                cells = next(csv.reader([line.decode("utf-8", "replace")]))
-                self.long_cells += sum(len(cell) > _LONGEST_CELL for cell in cells)
+                self.long_cells += sum(_characters(cell) > _LONGEST_CELL for cell in _CELL.finditer(line))
 
 
 def write(connection: sqlite3.Connection, database: Path, values: dict[str, Any], target: Target) -> None:
