@@ -9,14 +9,14 @@ export PYTHONNOUSERSITE = 1
 # Where `make install` puts files; DESTDIR comes before all paths.
 PREFIX = /usr/local
 DESTDIR =
-# Optional parts that `make install` installs too: hunt.
+# Optional parts that `make install` installs too: hunt, top.
 EXTRAS =
 
 .PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak storms faults lint format pages picture wheel wheels docs clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
-	@echo 'sudo make install  install the program, its service, man pages and completions below PREFIX; EXTRAS=hunt adds hunting'
+	@echo 'sudo make install  install the program, its service, man pages and completions below PREFIX; EXTRAS=hunt,top adds these commands'
 	@echo 'sudo make uninstall  remove them; the history stays'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
@@ -54,7 +54,7 @@ uninstall:
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
 # a time, the slow files first. Then run those that need the kernel for themselves, because they count what happens
 # on it, one after the other; beside them run rooms that start few programs.
-ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system capture daemon cli hunt)
+ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system capture daemon screen cli hunt)
 QUIET = $(addprefix tests/, native database store query output)
 BESIDE = $(addprefix tests/live/test_, build.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \

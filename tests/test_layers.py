@@ -26,8 +26,9 @@ ROOMS: dict[str, set[str]] = {
     "query": _FLOOR | {"native"},
     "output": _FLOOR | {"native", "query"},
     "hunt": _FLOOR | {"native", "query", "output"},
+    "screen": _FLOOR | {"query", "output"},
     "daemon": _FLOOR | {"native", "capture", "store", "output"},
-    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "hunt", "daemon"},
+    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "hunt", "screen", "daemon"},
 }
 MOST_AT_THE_ROOT = 12
 
@@ -39,9 +40,11 @@ OWNERS = {
     "click": {"cli"},
     "ctypes": {"capture", "system"},
     "lark": {"query"},
+    "rich": {"screen"},
     "sigma": {"hunt"},
     "sqlalchemy": {"database", "store"},
     "structlog": {"capture", "daemon"},
+    "textual": {"screen"},
     "yaml": {"hunt"},
 }
 
@@ -51,7 +54,8 @@ PURE = (
     "database.field_columns", "database.id_list",
     "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
-    "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests", "shorten",
+    "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
+    "screen.drawing", "screen.model", "screen.pacing", "screen.seen", "shorten",
     "times",
 )  # fmt: skip
 IMPURE = {"time", "os", "socket", "subprocess", "pwd", "sqlite3", "threading", "random", "tempfile"}
@@ -218,7 +222,7 @@ def test_the_compiled_module_is_loaded_where_it_is_used(
     assert is_used == ("execaudit.native.fast" in imported(f"--db={family.path}", *given, EXECAUDIT_PURE="0"))
 
 
-@pytest.mark.parametrize("command", ["", "record", *READING])
+@pytest.mark.parametrize("command", ["", "record", "top", *READING])
 def test_help_and_completion_import_no_more_than_the_options(command: str) -> None:
     """Who presses the tabulator does not wait for what would answer the question."""
     words = f"execaudit {command} --" if command else "execaudit --"

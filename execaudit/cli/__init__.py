@@ -32,6 +32,7 @@ _COMMANDS = {
     "tree": "Draw execs as trees: below each what it started, and what that started.",
     "stats": "Count execs: who runs what most, from where, and when.",
     "hunt": "Run Sigma rules over the history: print the execs that they hit.",
+    "top": "Watch execs as they happen, on the full screen.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",
     "db": "Look after the database.",
 }

@@ -102,7 +102,7 @@ def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
     )
     rest = f"{status:<8} "
     room = None if style.width is None else max(_NARROWEST, style.width - columns(before) - len(rest))
-    drawn = _command(event, lead, room, style.glyphs.cut)
+    drawn = command_text(event, lead, room, style.glyphs.cut)
     if not style.colour:
         return f"{before}{rest}{drawn}"
     if role is Role.CONTEXT:
@@ -121,7 +121,7 @@ def kin_line(event: ExecEvent, lead: str, style: Style) -> str:
     """
     before = f"{event.id}  {_time(event, style)} {event.pid:>7} {short_outcome(event):<8} "
     room = None if style.width is None else max(_NARROWEST, style.width - len(before))
-    return before + _command(event, lead, room, style.glyphs.cut)
+    return before + command_text(event, lead, room, style.glyphs.cut)
 
 
 def outcome(event: ExecEvent, *, next_comm: bytes | None = None) -> str:
@@ -217,7 +217,7 @@ def _signal(number: int | None) -> str:
         return f"SIGRTMIN+{number - first}" if realtime else f"signal {number}"
 
 
-def _command(event: ExecEvent, lead: str, room: int | None, mark: str) -> str:
+def command_text(event: ExecEvent, lead: str, room: int | None, mark: str) -> str:
     """Returns the drawing and the command, safe to show, in at most `room` columns."""
     arguments = split_argv(event.argv, event.holes)
     text = command_line(arguments)

@@ -66,7 +66,7 @@ class Connection(sqlite3.Connection):
 
 
 @contextlib.contextmanager
-def open_history(path: Path, *, follow: bool = False) -> Iterator[sqlite3.Connection]:
+def open_history(path: Path, *, follow: bool = False) -> Iterator[Connection]:
     """Opens a database whose schema is this version's, read-only.
 
     With `follow` what is written later is seen, even if nobody writes now. Raises StoreError, also

@@ -134,9 +134,9 @@ class PartReader:
         self._connection, self._wanted = connection, wanted
         self._resolver = Resolver(connection, keys=keys)
 
-    def pages(self, part: Span) -> Iterator[Page]:
-        """Yields the rows of a part, which is one of parts() or within it."""
-        return _read(self._connection, self._wanted, part, None, self._resolver)
+    def pages(self, part: Span, *, most: int | None = None) -> Iterator[Page]:
+        """Yields the rows of a part, which is one of parts() or within it; `most` execs, if that is given."""
+        return _read(self._connection, self._wanted, part, most, self._resolver)
 
 
 def _begin(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int]:

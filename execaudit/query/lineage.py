@@ -20,7 +20,7 @@ _GIVEN = "SELECT value FROM json_each(:numbers)"
 # UNION and not UNION ALL: ancestors that are shared are walked once.
 _LINEAGE = (
     f"WITH RECURSIVE up(id) AS ({_GIVEN} UNION SELECT e.parent_id FROM up AS h"  # noqa: S608  # no value is in it
-    " CROSS JOIN exec AS e ON e.id = h.id WHERE e.parent_id < e.id)"
+    " CROSS JOIN exec AS e ON e.id = h.id WHERE e.parent_id < e.id LIMIT :most)"
     " SELECT e.id, CASE WHEN e.parent_id < e.id THEN e.parent_id END,"
     " coalesce(p.replaced_by, x.replaced_by) IS e.id"
     " FROM up AS h CROSS JOIN exec AS e ON e.id = h.id LEFT JOIN exec AS p ON p.id = e.parent_id"
@@ -50,12 +50,16 @@ class Kin(NamedTuple):
     """The parent ran in this very process, and ended with this exec."""
 
 
-def lineage(connection: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[Kin]:
+def lineage(
+    connection: sqlite3.Connection, numbers: Sequence[int], *, most: int | None = None
+) -> Iterator[Kin]:
     """Yields the execs of these numbers and all of their ancestors, each once, by number.
 
-    SQLite holds about 50 bytes for each of them meanwhile.
+    Only `most`, if that is given: ancestors that are near first. SQLite holds about 50 bytes for each of
+    them meanwhile.
     """
-    for number, parent, replaces in connection.execute(_LINEAGE, {"numbers": json_ids(numbers)}):
+    values = {"numbers": json_ids(numbers), "most": _ALL if most is None else most}
+    for number, parent, replaces in connection.execute(_LINEAGE, values):
         yield Kin(number, parent, bool(replaces))
 
 

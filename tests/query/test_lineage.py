@@ -161,7 +161,7 @@ def test_siblings_are_the_nearest(rows: list[Row | None], number: int, most: int
 @pytest.mark.parametrize(
     ("sql", "values"),
     [
-        (lineage._LINEAGE, {"numbers": "[5]"}),
+        (lineage._LINEAGE, {"numbers": "[5]", "most": -1}),
         (lineage._DESCENDANTS, {"numbers": "[5]", "newest": -1}),
         (f"SELECT id {lineage._CHILDREN} ORDER BY id LIMIT 5", {"number": 5}),
         (f"SELECT count(*) {lineage._CHILDREN}", {"number": 5}),
