@@ -52,7 +52,7 @@ OWNERS = {
 PURE = (
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
-    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "output.cells", "output.columns",
+    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
     "screen.drawing", "screen.model", "screen.pacing", "screen.seen", "shorten",

@@ -13,7 +13,7 @@ from execaudit.output.widths import columns, cut, padded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from execaudit.hunt.rule import Rule
+    from execaudit.hunt.rule import Named
     from execaudit.hunt.search import Hit
     from execaudit.output.timecolumn import TimeColumn
 
@@ -35,7 +35,7 @@ def jsonl(hits: Iterable[Hit]) -> Iterator[str]:
         yield f'{{"rule":{rule},"exec":{line(hit.event)}}}\n'
 
 
-def _of_rule(rule: Rule) -> dict[str, object]:
+def _of_rule(rule: Named) -> dict[str, object]:
     return {
         "id": rule.id,
         "title": rule.title,

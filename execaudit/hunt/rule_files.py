@@ -22,8 +22,8 @@ from sigma.policy.regex_engine import RE2RegexEngine
 from sigma.rule.base import SigmaYAMLLoader
 
 from execaudit.errors import ExecauditError
-from execaudit.hunt.rule import LEVELS, Rule
-from execaudit.hunt.translate import NotHuntedError, expression_of
+from execaudit.hunt.rule import LEVELS, OPERATORS, Correlation, Rule
+from execaudit.hunt.translate import NotHuntedError, expression_of, own_text
 from execaudit.query.expression import Or
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Rules(NamedTuple):
     """What is in files and folders."""
 
     rules: list[Rule]
+    correlations: list[Correlation]
     refusals: list[Refusal]
     others: int
     """How many rules are about other events, or other systems."""
@@ -58,11 +59,19 @@ def read_rules(paths: Sequence[str]) -> Rules:
 
     Raises ExecauditError for a path that cannot be read.
     """
-    found = Rules([], [], 0)
+    found = Rules([], [], [], 0)
     for path in paths:
         for file in _files(path):
             found = _with(found, file)
-    return found
+    known = {name for rule in found.rules for name in (rule.name, rule.id)}
+    correlations = []
+    for each in found.correlations:
+        missing = [name for name in each.rules if name not in known]
+        if missing:
+            found.refusals.append(Refusal(each.file, f"it needs the rule {missing[0]}"))
+        else:
+            correlations.append(each)
+    return found._replace(correlations=correlations)
 
 
 def _files(path: str) -> Iterator[str]:
@@ -97,18 +106,22 @@ def _with(found: Rules, file: str) -> Rules:
             content = opened.read(_LARGEST + 1)
     except OSError as exc:
         raise _unreadable(file, exc) from exc
-    rules, refusals, others = found
+    rules, correlations, refusals, others = found
     try:
         for document in _documents(content):
             if _is_other(document):
                 others += 1
             else:
-                rules.append(_rule(document, file))
+                made = _rule(document, file)
+                if isinstance(made, Rule):
+                    rules.append(made)
+                else:
+                    correlations.append(made)
     except (NotHuntedError, SigmaError, yaml.YAMLError, ValueError) as exc:
         refusals.append(Refusal(file, _one_line(exc)))
     except RecursionError:
         refusals.append(Refusal(file, "it is too deep"))
-    return Rules(rules, refusals, others)
+    return Rules(rules, correlations, refusals, others)
 
 
 def _documents(content: bytes) -> Iterator[dict[str, Any]]:
@@ -158,7 +171,7 @@ class _RegexEngine:
 _POLICY = SigmaPolicy(regex_engine=cast("Any", _RegexEngine()))
 
 
-def _rule(document: dict[str, Any], file: str) -> Rule:
+def _rule(document: dict[str, Any], file: str) -> Rule | Correlation:
     """Raises NotHuntedError, SigmaError, ValueError or RecursionError."""
     collection = SigmaCollection.from_dicts(
         [document], collect_errors=True, resolve_references=False, policy=_POLICY
@@ -168,18 +181,42 @@ def _rule(document: dict[str, Any], file: str) -> Rule:
     if not collection.rules:
         raise NotHuntedError("it is a filter for other rules")
     rule: Any = collection.rules[0]
-    if isinstance(rule, SigmaCorrelationRule):
-        raise NotHuntedError(f"it needs correlation: {rule.type}")
-    conditions: list[Expression] = [expression_of(each.parsed) for each in rule.detection.parsed_condition]
     level = None if rule.level is None else str(rule.level)
-    return Rule(
-        file,
-        str(rule.title),
-        conditions[0] if len(conditions) == 1 else Or(tuple(conditions)),
-        None if rule.id is None else str(rule.id),
-        level if level in LEVELS else None,
-        tuple(str(tag) for tag in rule.tags),
-    )
+    says: dict[str, Any] = {
+        "file": file,
+        "title": str(rule.title),
+        "id": None if rule.id is None else str(rule.id),
+        "level": level if level in LEVELS else None,
+        "tags": tuple(str(tag) for tag in rule.tags),
+    }
+    if isinstance(rule, SigmaCorrelationRule):
+        return Correlation(**says, **_counting(rule))
+    conditions: list[Expression] = [expression_of(each.parsed) for each in rule.detection.parsed_condition]
+    whole = conditions[0] if len(conditions) == 1 else Or(tuple(conditions))
+    return Rule(**says, expression=whole, name=rule.name)
+
+
+def _counting(rule: Any) -> dict[str, Any]:  # noqa: ANN401  # pySigma's
+    """Returns what a correlation says of the hits of others."""
+    kind = rule.type.name.lower()
+    if kind not in ("event_count", "value_count"):
+        raise NotHuntedError(f"it needs the correlation {kind}")
+    if len(rule.aliases):
+        raise NotHuntedError("it needs aliases of fields")
+    compare, field = rule.condition.op.name.lower(), rule.condition.fieldref
+    if compare not in OPERATORS:
+        raise NotHuntedError(f"it needs the condition {compare}, which comes true by the end of a time")
+    if isinstance(field, list):
+        raise NotHuntedError("it needs to count several fields")
+    return {
+        "rules": tuple(str(each.reference) for each in rule.rules),
+        "are_shown": bool(rule.generate),
+        "group_by": tuple(own_text(name) for name in rule.group_by or ()),
+        "span_ns": rule.timespan.seconds * 1_000_000_000,
+        "counted": own_text(field) if kind == "value_count" else None,
+        "compare": compare,
+        "count": rule.condition.count,
+    }
 
 
 def _one_line(exc: Exception) -> str:

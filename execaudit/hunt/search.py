@@ -14,10 +14,11 @@ from execaudit.query.statements import Span, outline_statement, outlines_stateme
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from execaudit.event import ExecEvent
-    from execaudit.hunt.rule import Rule
+    from execaudit.hunt.correlator import Correlator
+    from execaudit.hunt.rule import Named
     from execaudit.hunt.sieve import Sieve
     from execaudit.query.filter import Filter
     from execaudit.query.rows import Found
@@ -31,9 +32,27 @@ _MOST_REMEMBERED = 200_000
 class Hit(NamedTuple):
     """An exec, and a rule that it is a case of."""
 
-    rule: Rule
+    rule: Named
     number: int
     event: ExecEvent
+
+
+class Correlations:
+    """Adds the hits of correlations to those of rules, and leaves out what is only counted."""
+
+    def __init__(self, correlators: Mapping[int, Sequence[Correlator]], shown: Container[int]) -> None:
+        """By id() of a rule, what counts its hits. `shown` has id() of the rules whose hits are hits."""
+        self._correlators, self._shown = correlators, shown
+
+    def of(self, hits: Iterable[Hit]) -> Iterator[Hit]:
+        """Yields the hits that are shown. Takes them in the order of recording."""
+        for hit in hits:
+            key = id(hit.rule)
+            if key in self._shown:
+                yield hit
+            for correlator in self._correlators.get(key, ()):
+                if correlator.is_due(hit.number, hit.event):
+                    yield Hit(correlator.rule, hit.number, hit.event)
 
 
 class _Outline(NamedTuple):
@@ -50,8 +69,15 @@ class _Outline(NamedTuple):
 class Hunt:
     """Runs rules over a history, and remembers what many execs share."""
 
-    def __init__(self, connection: sqlite3.Connection, sieve: Sieve, wanted: Filter) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        sieve: Sieve,
+        wanted: Filter,
+        correlations: Correlations | None = None,
+    ) -> None:
         """`wanted` is what is hunted; its limit is that of hits."""
+        self._correlations = correlations
         self._connection, self._sieve, self.wanted = connection, sieve, wanted
         self._resolver = Resolver(connection)
         self._launches: dict[tuple[int | None, bool], int] = {}
@@ -77,6 +103,12 @@ class Hunt:
         spans = [*find.parts(self._connection, everything, after=after)]
         if until is not None:
             spans = [span._replace(high=min(span.high, until)) for span in spans if span.low <= until]
+        if self._correlations is not None:
+            # They count in the order of recording.
+            hits = self._correlations.of(self._found(everything, spans, advance, backward=False))
+            kept = hits if limit is None and not is_reverse else deque(hits, maxlen=limit)
+            yield from reversed(kept) if isinstance(kept, deque) and is_reverse else kept
+            return
         if limit is None:
             yield from self._found(everything, spans, advance, backward=is_reverse)
             return

@@ -116,6 +116,14 @@ def _text(name: str) -> Text:
     return text
 
 
+def own_text(name: str) -> Text:
+    """Returns the text of a field by which execs are counted. Raises NotHuntedError."""
+    text = _text(name)
+    if text.of_parent or text.name == "argv":
+        raise NotHuntedError(f"it needs to count by {name}")
+    return text
+
+
 def _compared(text: Text, value: Any) -> Expression:  # noqa: ANN401, C901, PLR0911  # each kind once
     if isinstance(value, SigmaExpansion):
         return Or(tuple(_compared(text, each) for each in value.values))

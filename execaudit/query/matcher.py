@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     Check = Callable[[ExecEvent, ExecEvent | None], bool]
     # What an exec has: a value, or None. And what an exec and its parent have.
     _Value = Callable[[ExecEvent], Any]
-    _Text = Callable[[ExecEvent, ExecEvent | None], bytes | None]
+    TextOf = Callable[[ExecEvent, ExecEvent | None], bytes | None]
 
 _PARTS: dict[Part, Callable[[bytes, bytes], bool]] = {
     Part.ANY: bytes.__contains__,
@@ -154,7 +154,7 @@ def _passes(node: Passes) -> Check:
     test = text_tests.passing(node.test)
     if node.text.name == "argv":
         return _has("argv", test)
-    get = _text(node.text)
+    get = text_of(node.text)
 
     def check(event: ExecEvent, parent: ExecEvent | None) -> bool:
         text = get(event, parent)
@@ -164,7 +164,7 @@ def _passes(node: Passes) -> Check:
 
 
 def _agrees(node: Agrees) -> Check:
-    get, get_other, agree = _text(node.text), _text(node.other), text_tests.agreeing(node.part)
+    get, get_other, agree = text_of(node.text), text_of(node.other), text_tests.agreeing(node.part)
 
     def check(event: ExecEvent, parent: ExecEvent | None) -> bool:
         text, other = get(event, parent), get_other(event, parent)
@@ -173,7 +173,8 @@ def _agrees(node: Agrees) -> Check:
     return check
 
 
-def _text(text: Text) -> _Text:
+def text_of(text: Text) -> TextOf:
+    """Returns the function that gives a text of an exec, whose parent it is given; None for null."""
     if text.name == LINE:
         if text.of_parent:
             return lambda _, parent: None if parent is None else joined(parent.argv, parent.holes)

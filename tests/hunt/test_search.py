@@ -70,7 +70,9 @@ def test_all_rules_find_what_each_alone_finds(
     wanted = filter_of([chosen])
     with stored(tmp_path_factory.mktemp("history"), batches) as (connection, _):
         for expressions in asked:
-            rules = [Rule(str(place), "", each) for place, each in enumerate(expressions)]
+            rules = [
+                Rule(file=str(place), title="", expression=each) for place, each in enumerate(expressions)
+            ]
             everything = replace(wanted, limit=None, reverse=False)
             by_rule = [
                 {found.number for found in find.find(connection, replace(everything, where=each))}

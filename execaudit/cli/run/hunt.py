@@ -24,8 +24,9 @@ from execaudit.system import clock
 
 try:
     from execaudit.hunt import hits
+    from execaudit.hunt.correlator import Correlator
     from execaudit.hunt.rule_files import read_rules
-    from execaudit.hunt.search import Hunt
+    from execaudit.hunt.search import Correlations, Hunt
     from execaudit.hunt.sieve import Sieve
 except ImportError as exc:
     raise ExecauditError(
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from execaudit.cli.run.missing import Missed
+    from execaudit.hunt.rule_files import Rules
     from execaudit.hunt.search import Hit
 
 _FOLLOW_SECONDS = 0.2
@@ -48,6 +50,7 @@ class Read(NamedTuple):
     """The rules that were read."""
 
     sieve: Sieve
+    correlations: Correlations | None
     refused: int
     """How many could not be compiled."""
 
@@ -65,7 +68,22 @@ def read(paths: Sequence[str], *, level: str | None) -> Read:
         raise ExecauditError(
             f"there are no rules about execs on Linux in {names}", fix="name other files or folders"
         )
-    return Read(Sieve([rule for rule in found.rules if rule.reaches(level)]), len(found.refusals))
+    return Read(*_arranged(found, level), len(found.refusals))
+
+
+def _arranged(found: Rules, level: str | None) -> tuple[Sieve, Correlations | None]:
+    """Returns what runs the rules of a level, and those that are counted by others; and what counts."""
+    correlators = [Correlator(each) for each in found.correlations if each.reaches(level)]
+    counts: dict[int, list[Correlator]] = {}
+    shown: set[int] = set()
+    for rule in found.rules:
+        names = {rule.name, rule.id} - {None}
+        counts[id(rule)] = [each for each in correlators if names.intersection(each.rule.rules)]
+        uses = [each for each in found.correlations if names.intersection(each.rules)]
+        if rule.reaches(level) and (not uses or any(each.are_shown for each in uses)):
+            shown.add(id(rule))
+    sieve = Sieve([rule for rule in found.rules if id(rule) in shown or counts[id(rule)]])
+    return sieve, Correlations(counts, shown) if correlators else None
 
 
 def check(read: Read) -> None:
@@ -98,7 +116,7 @@ def answer(
     aside = _Aside(read.sieve)
     answering(connection)  # it has a line of its own
     with Progress(lines=False) as progress:
-        hunt = Hunt(connection, read.sieve, asked.wanted)
+        hunt = Hunt(connection, read.sieve, asked.wanted, read.correlations)
         if follow:
             found = _follow(connection, hunt, missing, aside, None if is_table else first)
         else:
