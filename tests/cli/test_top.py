@@ -48,7 +48,6 @@ def test_without_textual(history: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected", "message"),
     [
-        (["--db=/nonexistent/x.db", "top"], 1, b"there is no history at /nonexistent/x.db"),
         (["--db=HISTORY", "top", "--where", "x"], 2, b"--where': column"),
         (["--db=HISTORY", "top", "--under", "00000000"], 1, b"there is no exec"),
         (["--db=HISTORY", "top"], 1, b"this terminal can show lines only (TERM=dumb)"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
 from execaudit.store.writer import Store
 from tests.families import make_family
-from tests.histories import begin_run
+from tests.histories import begin_run, make_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,18 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Family:
     return make_family(tmp_path_factory.mktemp("family") / "history.db")
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history without execs. To make one takes most of a second."""
+    return make_history(tmp_path_factory.mktemp("empty") / "history.db", [])
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(empty: Path, tmp_path: Path) -> Path:
     """Where somebody records."""
-    return tmp_path / "history.db"
+    path = tmp_path / "history.db"
+    shutil.copy(empty, path)
+    return path
 
 
 @pytest.fixture
