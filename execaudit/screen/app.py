@@ -96,6 +96,7 @@ class Top(App[int]):
     """
     BINDINGS: ClassVar = [
         Binding("ctrl+c", "interrupt", priority=True, show=False),
+        Binding("ctrl+z", "suspend_process", priority=True, show=False),
         Binding("q", "leave"),
         # At once, because what is typed next may have arrived already, and would be taken for other keys.
         Binding("slash", "edit", priority=True),
@@ -141,6 +142,7 @@ class Top(App[int]):
         self._events = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             self._events.add_signal_handler(number, self.exit, _BY_SIGNAL + number)
+        self.app_resume_signal.subscribe(self, self._resume)
         self.set_interval(_CLOCK_SECONDS, self._tick)
         self._reader.start()
 
@@ -151,6 +153,12 @@ class Top(App[int]):
     def on_resize(self, _event: Resize) -> None:
         """Draws for another size."""
         self.call_after_refresh(self._draw)
+
+    def _resume(self, _app: App[object]) -> None:
+        """Draws all again: a shell had the screen."""
+        for canvas in (self._board, self._prompt, self._hint):
+            canvas.refresh()
+        self._line.refresh()
 
     def _tick(self) -> None:
         """Draws the time, and at another size if the signal for that was lost."""

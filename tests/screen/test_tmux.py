@@ -77,7 +77,7 @@ def test_a_session(tmux: Tmux, tmp_path: Path) -> None:
     """It is watched, filtered by typing, resized, looked at and left, or ended; the terminal is as it was."""
     path = make_family(tmp_path / "history.db").path
     command = shlex.join([*EXECAUDIT, "--db", str(path), "top", "--user", "alice"])
-    tmux.type(f"COLUMNS=80 LINES=24 NO_COLOR=1 {command}; echo status $?; stty -a\n")
+    tmux.type(f"COLUMNS=80 LINES=24 NO_COLOR=1 {command}\n")
     lines = tmux.until_has("-bash", "q quit")
     assert lines[0].startswith("execaudit top  nobody records")
     assert "filter    --user alice" in lines
@@ -97,7 +97,13 @@ def test_a_session(tmux: Tmux, tmp_path: Path) -> None:
     tmux.until_has("/opt/gcc: gcc -c x.c", "failed with ENOENT", "filename      /opt/gcc")
     tmux.press("Escape")
     tmux.until_has("newest first")
+    tmux.press("C-z")
+    tmux.until_has("Stopped", "$ ")
+    tmux.type("fg\n")
+    tmux.until_has("newest first", "q quit", "650.0ms gcc -c x.c")
     tmux.type("q")
+    tmux.until(lambda lines: "q quit" not in "\n".join(lines))
+    tmux.type("echo status $?; stty -a\n")
     lines = tmux.until_has("status 0", "icanon")
     assert "newest first" not in "\n".join(lines)
     assert " icanon" in "\n".join(lines)
