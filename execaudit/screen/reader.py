@@ -16,6 +16,7 @@ from execaudit.enums import Ended, Kind
 from execaudit.errors import ExecauditError, StoreError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
+from execaudit.fields import FIELDS, Part
 from execaudit.output import notices, tree_layout
 from execaudit.query import find, lineage, recorders
 from execaudit.query.connection import open_history
@@ -60,6 +61,7 @@ _NEWS_SECONDS = 30
 # A drawing is to leave room for commands in 80 columns.
 _SHALLOW = 8
 _SECOND = 1_000_000_000
+_OF_ENDS = {field.name for field in FIELDS if field.part is Part.END}
 
 
 class Source(NamedTuple):
@@ -273,10 +275,17 @@ class _History:
         return _LISTED if self._options.limit is None else min(_LISTED, self._options.limit)
 
     def _new(self, wanted: Filter) -> list[Row]:
-        """Returns what was recorded since the last reading, and counts it."""
+        """Returns what was recorded since the last reading, and counts it.
+
+        A program may come to match when it ends. If the filter speaks of that, what is near is read again.
+        """
         connection, most, last = self._connection, self._most(), self._last
+        again = last is not None and any(
+            getattr(node, "field", None) in _OF_ENDS for node in every(wanted.expression())
+        )
         high = find.last_number(connection)
-        low = max((last or 0) + 1, high - (_LOOKED_BACK if last is None else _LOOKED_AT) + 1)
+        begin = 1 if last is None or again else last + 1
+        low = max(begin, high - (_LOOKED_BACK if last is None else _LOOKED_AT) + 1)
         if low > high:
             self._last = high
             return []
@@ -293,10 +302,13 @@ class _History:
         now = clock.wall_ns() // _SECOND
         with find.one_moment(connection):
             counted = named = recent(connection, wanted, part, since=now - WINDOW, until=now + 2)
-            if last is None:
+            if last is None or again:
                 named = recent(connection, wanted, part, since=now - MINUTE, until=now + 2)
         unlisted = unread = 0
-        if last is not None:
+        if again:
+            self._rows = {number: row for number, row in self._rows.items() if number < low}
+            self._pacing = Pacing()
+        elif last is not None:
             unread = low - last - 1
             if len(rows) == most or size > _MOST_BYTES:
                 unlisted = connection.execute(*count_statement(wanted, part)).fetchone()[0] - len(rows)

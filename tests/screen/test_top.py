@@ -295,6 +295,30 @@ def test_a_program_that_began_to_run_before(path: Path, store: Store) -> None:
     driven(scenario, path)
 
 
+def test_a_filter_of_ends(path: Path, store: Store) -> None:
+    """What ends as the filter says comes into the list then, and what ran leaves it."""
+    failing, other = make_event(b"failing", pid=9), make_event(b"other", seconds=1, pid=10)
+    store.append([failing, other])
+
+    async def scenario(screen: Screen) -> None:
+        await screen.until_has("no exec matches")
+        store.append([], exits=[make_exit(failing.key, 3, 256)])
+        assert ["failing"] == commands(await screen.until_has("failing"))
+        await screen.press("slash")
+        await screen.type('ended == "running"')
+        await screen.press("enter")
+        await screen.until_has("no exec matches")
+
+    driven(scenario, path, "--exit-code", "1")
+
+    async def running(screen: Screen) -> None:
+        await screen.until_has("other", without="failing")
+        store.append([], exits=[make_exit(other.key, 4, 256)])
+        await screen.until_has("no exec matches")
+
+    driven(running, path, "--where", 'ended == "running"')
+
+
 def test_ctrl_c(family: Family) -> None:
     """It ends as other commands do."""
 
