@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -62,4 +63,4 @@ def _options(words: list[str]) -> str:
             next(given, None)
         elif not word.startswith(tuple(f"{name}=" for name in _NO_FILTERS)):
             kept.append(word)
-    return printable(" ".join(kept))
+    return printable(shlex.join(kept))
