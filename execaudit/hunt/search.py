@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from execaudit.fields import UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
 from execaudit.query import find
@@ -55,15 +55,15 @@ class Correlations:
                     yield Hit(correlator.rule, hit.number, hit.event)
 
 
-class _Outline(NamedTuple):
-    """An exec's row, as far as most of the work needs it."""
-
-    number: int
-    launch: int | None
-    origin: int | None
-    line: int
-    truncated: int | None
-    parent: int | None
+# An exec's row, as far as most of the work needs it. As SQLite gives it: to make a NamedTuple of it takes as
+# long as all else that is done to most rows.
+_Outline = tuple[int, "int | None", "int | None", int, "int | None", "int | None"]
+_NUMBER: Final = 0
+_LAUNCH: Final = 1
+_ORIGIN: Final = 2
+_LINE: Final = 3
+_TRUNCATED: Final = 4
+_PARENT: Final = 5
 
 
 class Hunt:
@@ -80,9 +80,11 @@ class Hunt:
         self._correlations = correlations
         self._connection, self._sieve, self.wanted = connection, sieve, wanted
         self._resolver = Resolver(connection)
-        self._launches: dict[tuple[int | None, bool], int] = {}
+        # By whether it is a parent's.
+        self._launches: dict[bool, dict[int | None, int]] = {False: {}, True: {}}
         self._origins: dict[int | None, int] = {}
-        self._lines: dict[tuple[int, bool], int] = {}
+        # For which rules it was found out, and which of them may hit.
+        self._lines: dict[bool, dict[int, tuple[int, int]]] = {False: {}, True: {}}
         self.looked_at = 0
         """So many execs."""
 
@@ -122,10 +124,7 @@ class Hunt:
         self, wanted: Filter, spans: Sequence[Span], advance: Callable[[int], None], *, backward: bool
     ) -> Iterator[Hit]:
         for span in _strides(spans, backward=backward):
-            rows = [
-                _Outline._make(row)
-                for row in self._connection.execute(*outline_statement(wanted, span)).fetchall()
-            ]
+            rows = self._connection.execute(*outline_statement(wanted, span)).fetchall()
             likely = self._likely(rows)
             self.looked_at += len(rows)
             advance(len(rows))
@@ -138,76 +137,81 @@ class Hunt:
     def _likely(self, rows: Sequence[_Outline]) -> dict[int, int]:
         """Returns which rules may hit, by number, of the execs that any may hit."""
         own, every = self._sieve.own, self._sieve.left
-        left = {row.number: every for row in rows}
-        self._learn_launches({row.launch for row in rows}, of_parent=False)
-        for row in rows:
-            left[row.number] &= self._launches[row.launch, False]
+        self._learn_launches({row[_LAUNCH] for row in rows}, of_parent=False)
+        launches = self._launches[False]
+        masks = [launches[row[_LAUNCH]] & every for row in rows]
         if own.has_origin:
-            self._learn_origins({row.origin for row in rows})
-            for row in rows:
-                left[row.number] &= self._origins[row.origin]
+            self._learn_origins({row[_ORIGIN] for row in rows})
+            masks = [bits & self._origins[row[_ORIGIN]] for row, bits in zip(rows, masks, strict=True)]
+        left = {row[_NUMBER]: bits for row, bits in zip(rows, masks, strict=True) if bits}
+        rows = [row for row, bits in zip(rows, masks, strict=True) if bits]
         if own.has_lines:
             # What is missing could have been anything: then the exec is checked as a whole.
-            whole = [row for row in rows if left[row.number] and row.truncated is None]
-            self._learn_lines({row.line for row in whole}, of_parent=False)
+            whole = [row for row in rows if row[_TRUNCATED] is None]
+            self._learn_lines([(row[_LINE], left[row[_NUMBER]]) for row in whole], of_parent=False)
+            lines = self._lines[False]
             for row in whole:
-                left[row.number] &= self._lines.get((row.line, False), 0)
+                left[row[_NUMBER]] &= lines[row[_LINE]][1] if row[_LINE] in lines else 0
             self._look_closer(whole, left)
-        return self._after_parents([row for row in rows if left[row.number]], left)
+        return self._after_parents([row for row in rows if left[row[_NUMBER]]], left)
 
     def _look_closer(self, rows: Sequence[_Outline], left: dict[int, int]) -> None:
         """Finds what takes long for the command lines of execs that rules may hit for all else."""
         slow = self._sieve.own.slow
         asked: dict[int, int] = {}
         for row in rows:
-            if bits := left[row.number] & slow:
-                asked[row.line] = asked.get(row.line, 0) | bits
+            if bits := left[row[_NUMBER]] & slow:
+                asked[row[_LINE]] = asked.get(row[_LINE], 0) | bits
         found: dict[int, int] = {}
         for some in _pieces(asked):
             for number, argv in self._resolver.lines(some):
                 found[number] = self._sieve.own.of_line_slowly(argv, asked[number])
         for row in rows if asked else ():
-            left[row.number] &= found.get(row.line, 0) | ~slow
+            left[row[_NUMBER]] &= found.get(row[_LINE], 0) | ~slow
 
     def _after_parents(self, rows: Sequence[_Outline], left: dict[int, int]) -> dict[int, int]:
         """Returns the same for fewer execs: for what their parents leave."""
-        narrowed = self._sieve.parents.narrowed
-        asked = [row for row in rows if left[row.number] & narrowed]
-        parents = self._outlines({row.parent for row in asked if row.parent is not None})
-        of_none = self._sieve.parents.of_none() if asked else 0
-        self._learn_launches({parent.launch for parent in parents.values()}, of_parent=True)
-        if self._sieve.parents.has_lines:
-            self._learn_lines(
-                {parent.line for parent in parents.values() if parent.truncated is None}, of_parent=True
-            )
+        values = self._sieve.parents
+        asked = [row for row in rows if left[row[_NUMBER]] & values.narrowed]
+        parents = self._outlines({row[_PARENT] for row in asked if row[_PARENT] is not None})
+        of_none = values.of_none() if asked else 0
+        self._learn_launches({parent[_LAUNCH] for parent in parents.values()}, of_parent=True)
+        launches, lines = self._launches[True], self._lines[True]
         for row in asked:
-            parent = None if row.parent is None else parents.get(row.parent)
-            if parent is None:
-                left[row.number] &= of_none
-                continue
-            left[row.number] &= self._launches[parent.launch, True]
-            if parent.truncated is None and self._sieve.parents.has_lines:
-                left[row.number] &= self._lines.get((parent.line, True), 0)
-        return {row.number: bits for row in rows if (bits := left[row.number])}
+            parent = None if row[_PARENT] is None else parents.get(row[_PARENT])
+            left[row[_NUMBER]] &= of_none if parent is None else launches[parent[_LAUNCH]]
+        if values.has_lines:
+            whole = [
+                (row, parent)
+                for row in asked
+                if row[_PARENT] is not None
+                and left[row[_NUMBER]]
+                and (parent := parents.get(row[_PARENT])) is not None
+                and parent[_TRUNCATED] is None
+            ]
+            self._learn_lines([(parent[_LINE], left[row[_NUMBER]]) for row, parent in whole], of_parent=True)
+            for row, parent in whole:
+                left[row[_NUMBER]] &= lines[parent[_LINE]][1] if parent[_LINE] in lines else 0
+        return {row[_NUMBER]: bits for row in rows if (bits := left[row[_NUMBER]])}
 
     def _outlines(self, numbers: set[int]) -> dict[int, _Outline]:
         found: dict[int, _Outline] = {}
         for some in _pieces(numbers):
             for row in self._connection.execute(*outlines_statement(some)):
-                found[row[0]] = _Outline._make(row)
+                found[row[_NUMBER]] = row
         return found
 
-    def _learn_launches(self, numbers: Iterable[int | None], *, of_parent: bool) -> None:
-        values = self._sieve.parents if of_parent else self._sieve.own
-        if len(self._launches) > _MOST_REMEMBERED:
-            self._launches.clear()
-        new = {number for number in numbers if (number, of_parent) not in self._launches}
+    def _learn_launches(self, numbers: set[int | None], *, of_parent: bool) -> None:
+        values, launches = self._sieve.parents if of_parent else self._sieve.own, self._launches[of_parent]
+        if len(launches) > _MOST_REMEMBERED:
+            launches.clear()
+        new = numbers.difference(launches)
         for some in _pieces(new - {None}):
             known = self._resolver.launches(some)
             for number in some:
-                self._launches[number, of_parent] = values.of_launch(known.get(number, UNKNOWN_LAUNCH))
+                launches[number] = values.of_launch(known.get(number, UNKNOWN_LAUNCH))
         if None in new:
-            self._launches[None, of_parent] = values.of_launch(UNKNOWN_LAUNCH)
+            launches[None] = values.of_launch(UNKNOWN_LAUNCH)
 
     def _learn_origins(self, numbers: set[int | None]) -> None:
         if len(self._origins) > _MOST_REMEMBERED:
@@ -220,14 +224,21 @@ class Hunt:
         if None in new:
             self._origins[None] = self._sieve.own.of_origin(UNKNOWN_ORIGIN)
 
-    def _learn_lines(self, numbers: set[int], *, of_parent: bool) -> None:
-        if len(self._lines) > _MOST_REMEMBERED:
-            self._lines.clear()
+    def _learn_lines(self, wanted: Iterable[tuple[int, int]], *, of_parent: bool) -> None:
+        """Finds out what is asked of command lines: of each number, for the rules of these bits."""
+        lines = self._lines[of_parent]
+        if len(lines) > _MOST_REMEMBERED:
+            lines.clear()
         of_line = (self._sieve.parents if of_parent else self._sieve.own).of_line
-        new = {number for number in numbers if (number, of_parent) not in self._lines}
+        new: dict[int, int] = {}
+        for number, bits in wanted:
+            known = lines.get(number)
+            if known is None or bits & ~known[0]:
+                new[number] = new.get(number, 0) | bits
         for some in _pieces(new):
             for number, argv in self._resolver.lines(some):
-                self._lines[number, of_parent] = of_line(argv)
+                bits = new[number] | lines[number][0] if number in lines else new[number]
+                lines[number] = bits, of_line(argv, bits)
 
     def _checked(self, numbers: Sequence[int], likely: dict[int, int], *, backward: bool) -> Iterator[Hit]:
         """Yields the hits of execs, each of whose rules is checked as a whole."""

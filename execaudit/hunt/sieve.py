@@ -136,12 +136,15 @@ class _Values:
                 left &= field.of(getattr(part, BY_NAME[name].source))
         return left
 
-    def of_line(self, argv: bytes) -> int:
-        """Returns which rules may hit an exec with these arguments, of which nothing is missing.
+    def of_line(self, argv: bytes, bits: int) -> int:
+        """Returns which of some rules may hit an exec with these arguments, of which nothing is missing.
 
-        Those in `slow` may hit any.
+        Those in `slow` may hit any, unless it is of a parent.
         """
-        return self._line.of(argv)
+        found = self._line.of(argv, bits)
+        if self._of_parent and (slow := self.slow & bits):
+            return found & ~slow | self._line.of_slow(argv, slow)
+        return found
 
     def of_line_slowly(self, argv: bytes, bits: int) -> int:
         """Returns which of these rules, all in `slow`, may hit an exec with these arguments."""
@@ -242,12 +245,19 @@ class _Lines:
         self._texts = _Texts(said)
         self._unsaid = ~sum(bit for bit, _, _ in said)
         self.slow = sum(bit for bit, _, _ in self._texts.others)
+        self._quick = ~(self._unsaid | self.slow)
 
-    def of(self, argv: bytes) -> int:
-        """Returns all that may hold; of those in `slow` nothing is said."""
-        found = self._unsaid | self.slow
-        likely = self._texts.likely(argv.lower().replace(b"\0", b" "))
-        return found | self._values.those_of(likely, _NOTHING._replace(argv=argv)) if likely else found
+    def of(self, argv: bytes, bits: int) -> int:
+        """Returns which of some may hold; of those in `slow` nothing is said."""
+        found = (self._unsaid | self.slow) & bits
+        asked = self._quick & bits
+        if asked:
+            likely = [
+                each for each in self._texts.likely(argv.lower().replace(b"\0", b" ")) if each[0] & asked
+            ]
+            if likely:
+                found |= self._values.those_of(likely, _NOTHING._replace(argv=argv))
+        return found
 
     def of_slow(self, argv: bytes, bits: int) -> int:
         """Returns which of those in `slow` hold, of these bits."""
