@@ -14,6 +14,8 @@ _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 # is 2**22. Ids of two hosts collide only if all three agree.
 _BOOT_BITS, _TIME_BITS, _TASK_BITS = 28, 60, 22
 ID_LENGTH = (_BOOT_BITS + _TIME_BITS + _TASK_BITS) // 5
+SHORT_LENGTH = 15
+"""So much of the beginning of an id tells an exec from all that are not of the same 8 microseconds."""
 _REST_BITS = 50
 _SLOW_SHIFTS = range(5 * ID_LENGTH - _REST_BITS - 10, -1, -10)
 

@@ -72,9 +72,9 @@ class Finished(NamedTuple):
 
 
 def environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """Returns this process's environment without the user's settings, and with the changes."""
+    """Returns this process's environment without the user's settings or a pager, and with the changes."""
     kept = {name: value for name, value in os.environ.items() if name not in ("EXECAUDIT_DB", "NO_COLOR")}
-    return {**kept, "TZ": "UTC", **changes}
+    return {**kept, "TZ": "UTC", "PAGER": "cat", **changes}
 
 
 def execaudit(

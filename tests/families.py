@@ -31,7 +31,14 @@ def born(
     **overrides: Any,  # noqa: ANN401  # any field
 ) -> ExecEvent:
     """Returns an exec that another led to: as a child, or in the same process."""
-    fields: dict[str, Any] = {"comm": arguments[0][:15], "replaces": replaces}
+    name = arguments[0].removeprefix(b"-").rpartition(b"/")[2]
+    image = arguments[0] if arguments[0].startswith(b"/") else b"/usr/bin/" + name
+    fields: dict[str, Any] = {
+        "comm": arguments[0][:15],
+        "replaces": replaces,
+        "filename": image,
+        "exe": image,
+    }
     if parent is not None:
         fields |= {
             "parent": parent.key,

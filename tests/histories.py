@@ -75,6 +75,12 @@ def make_event(*arguments: bytes, seconds: float = 0, **overrides: Any) -> ExecE
     return exec_of(**{**plain, **overrides})
 
 
+def make_ran(*arguments: bytes, **overrides: Any) -> ExecEvent:  # noqa: ANN401  # any field
+    """Returns an ordinary exec of these arguments, of which the first says the program that runs."""
+    image = b"/usr/bin/" + arguments[0]
+    return make_event(*arguments, **{"filename": image, "exe": image, **overrides})
+
+
 def exec_of(**values: Any) -> ExecEvent:  # noqa: ANN401  # any field
     """Returns an exec of these values, also those of its launch and origin, by their names."""
     launch, origin = (

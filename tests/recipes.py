@@ -38,6 +38,7 @@ _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
 # The size of a file depends on the version of SQLite.
 _SIZE = re.compile(r"\b(takes|has) \d+ bytes")
+_LAST = re.compile(r"complete until |\d+ execs?$").match
 # Colours come from jq, which before 1.7.1 ignores NO_COLOR. The output of execaudit has no escape sequence.
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 
@@ -98,7 +99,7 @@ class Asker:
     def ask(self, command: str, folder: Path) -> str:
         """Runs a command in a folder. Returns its output on a terminal, with standard error first.
 
-        The line `complete until` comes last, as it does on a terminal.
+        How many execs there are, and the line `complete until`, come last, as they do on a terminal.
         """
         if self._store is not None:
             self._store.append((), seen_ns=clock.wall_ns())  # a recorder does this each minute
@@ -119,7 +120,7 @@ class Asker:
             process.wait(PATIENCE)
             said.seek(0)
             lines = said.read().decode().splitlines(keepends=True)
-        last = [line for line in lines if line.startswith("complete until ")]
+        last = [line for line in lines if _LAST(line)]
         first = [line for line in lines if line not in last]
         text = _COLOUR.sub("", "".join([*first, shown.decode(), *last]))
         return _SIZE.sub(r"\1 225280 bytes", text.replace(str(self._history), DEFAULT_DATABASE))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 BOOT = "ffffffff-2222-4333-8444-555555555555"
 HOST = "host\\xff"
-COLUMN = TimeColumn(timezone.utc, now_ns=0)
+TABLE = table.Table(TimeColumn(timezone.utc, now_ns=0), table.View(is_wide=True))
 
 
 def around(*powers: int, top: int) -> st.SearchStrategy[int]:
@@ -224,7 +224,7 @@ def check_shown(found: list[ExecEvent], rows: str) -> None:
             value = record.get(name)
             as_text = json.dumps(value, separators=(",", ":")) if isinstance(value, list) else str(value)
             assert cell == ("" if value is None else as_text)
-        assert is_visible(table.table_row(event, COLUMN))
+        assert is_visible(TABLE.row(event))
         assert is_visible(str(record["command"]))
 
 
@@ -250,4 +250,4 @@ def test_bytes_that_are_no_record_cost_nothing_else(noise: list[bytes], data: st
     assert any((event.boot_ns, event.argv) == (77, b"x\0") for event in execs)
     for event in execs:
         json.loads(json_line(event))
-        assert is_visible(table.table_row(event, COLUMN))
+        assert is_visible(TABLE.row(event))

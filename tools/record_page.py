@@ -52,8 +52,8 @@ _FORMS = """
 | `argv_base64` | only if an argument is not UTF-8 | always a column | in `show`, if an argument is not UTF-8 |
 | gaps | a record each, after the execs | `NAME.gaps.csv` beside `-o NAME.csv` | a line each on standard error |
 
-- The table of `query` and `record` has the columns TIME, PID, PPID, USER, RESULT, EXE and COMMAND. USER is `user`, or the uid if that has no name. RESULT is `ok`, `already` (a snapshot) or the `errno`.
-  EXE is `exe`, but of a failed exec `filename`. COMMAND is `command`, cut after 4096 characters.
+- The table of `query` has a column for the time, the beginning of `id`, `pid`, USER (`user`, or the uid if that has no name), STATUS (`exit_code`, `exit_signal`, `errno` or `ended`), TOOK
+  (`duration_ns`) and COMMAND: `command`, cut at the end of the line, or after 4096 characters in a pipe. [Finding](querying.md#finding-execaudit-query) explains them.
 - `tree --format jsonl` adds `depth` (0 of a root) and `matched` (true: it was asked for).
 - `show --format json` is one object: `exec` is the record; `ancestors` (the nearest first), `children` and `siblings` are lists of records; `more_children` is how many children were left out, or null
   if there are too many to count.

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -27,12 +30,38 @@ _STEPS = 100_000
 _SETTABLE = {"rules"}
 
 
+class Look(NamedTuple):
+    """How the user wants an answer shown."""
+
+    color: str = "auto"
+    """Or `always`, or `never`."""
+    pager: bool = True
+    """An answer that is longer than the terminal goes to a pager."""
+    wide: bool = False
+    """All columns, each whole."""
+    utc: bool = False
+
+    @property
+    def has_colour(self) -> bool:
+        """Says whether the output may be coloured: see https://no-color.org."""
+        if self.color != "auto":
+            return self.color == "always"
+        return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+    def use_zone(self) -> None:
+        """Has all times shown in UTC from now on, if that is wanted. Options were read before."""
+        if self.utc:
+            os.environ["TZ"] = "UTC"
+            time.tzset()
+
+
 class State:
     """Holds what the options, before or after the command's name, and the configuration set."""
 
     def __init__(self) -> None:
         self.db: str | None = None
         self.config: Settings | None = None
+        self.look = Look()
 
     def settings(self) -> Settings:
         """Returns the settings of the file that was named, else of the default one."""
@@ -76,6 +105,7 @@ class State:
                 )
             from execaudit.cli.run.progress import reading  # noqa: PLC0415  # as above
 
+            self.look.use_zone()
             with reading(connection) as look:
                 connection.set_progress_handler(look, _STEPS)
                 yield connection

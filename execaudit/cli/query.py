@@ -10,6 +10,7 @@ import click
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import FieldName, FieldNames
+from execaudit.cli.view_options import table_options
 from execaudit.output.format import ANSWERED, Format
 
 
@@ -33,6 +34,7 @@ from execaudit.output.format import ANSWERED, Format
 )
 @click.option("--count", is_flag=True, help="Only how many there are.")
 @click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
+@table_options
 @config_option
 @db_option
 @click.pass_obj
@@ -68,4 +70,4 @@ def command(  # noqa: PLR0913  # each is an option
         if count:
             query.count(connection, values)
         else:
-            query.answer(connection, values, shape, follow=follow)
+            query.answer(connection, values, shape, state.look, follow=follow)

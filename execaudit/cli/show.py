@@ -7,6 +7,7 @@ import click
 from execaudit.cli.common_options import text_or_json
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.param_types import ExecId
+from execaudit.cli.view_options import view_options
 
 _CHILDREN = 50
 
@@ -15,6 +16,7 @@ _CHILDREN = 50
 @click.argument("named", type=ExecId(), metavar="ID")
 @text_or_json
 @click.option("--all", "everything", is_flag=True, help=f"All children, not only the first {_CHILDREN}.")
+@view_options
 @config_option
 @db_option
 @click.pass_obj
@@ -27,4 +29,5 @@ def command(state: State, named: str, fmt: str, *, everything: bool) -> None:
     from execaudit.cli.run import show  # noqa: PLC0415  # `--help` needs only the options
 
     with state.history() as connection:
-        show.show(connection, named, most=None if everything else _CHILDREN, as_json=fmt == "json")
+        most = None if everything else _CHILDREN
+        show.show(connection, named, state.look, most=most, as_json=fmt == "json")

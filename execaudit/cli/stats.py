@@ -9,6 +9,7 @@ import click
 from execaudit.cli.common_options import text_or_json
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import filter_options
+from execaudit.cli.view_options import view_options
 
 
 @click.command("stats")
@@ -22,6 +23,7 @@ from execaudit.cli.filter_options import filter_options
     help="How many of each.",
 )
 @text_or_json
+@view_options
 @config_option
 @db_option
 @click.pass_obj
@@ -34,4 +36,4 @@ def command(state: State, /, top: int, fmt: str, **values: Any) -> None:  # noqa
 
     with state.history() as connection:
         found = stats.count(connection, values, top=top)
-    stats.write(found, state.database(), as_json=fmt == "json")
+    stats.write(found, state.database(), state.look, as_json=fmt == "json")

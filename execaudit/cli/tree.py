@@ -11,6 +11,7 @@ from execaudit.cli.common_options import text_or_jsonl
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import ExecId
+from execaudit.cli.view_options import view_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ _BESIDE_PID = _BESIDE_ID | {"since", "until", "around", "within", "hosts"}
     help="This exec, what led to it, and all that came of it.",
 )
 @text_or_jsonl
+@view_options
 @config_option
 @db_option
 @click.pass_obj
@@ -48,7 +50,7 @@ def command(context: click.Context, state: State, /, fmt: str, **values: Any) ->
     from execaudit.cli.run import tree  # noqa: PLC0415  # `--help` needs only the options
 
     with state.history() as connection:
-        tree.draw_asked(connection, values, as_json=fmt == "jsonl")
+        tree.draw_asked(connection, values, state.look, as_json=fmt == "jsonl")
 
 
 def _refuse_mixtures(context: click.Context, values: Mapping[str, Any]) -> None:

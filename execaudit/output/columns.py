@@ -11,7 +11,7 @@ from execaudit.output.csv_lines import CsvLines
 from execaudit.output.format import Format
 from execaudit.output.json_lines import json_text
 from execaudit.output.record import to_record
-from execaudit.output.widths import padded
+from execaudit.output.widths import cut, padded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,12 +24,19 @@ _LONGEST, _WIDEST = 4096, 32
 _AS_THEY_ARE = frozenset({Form.ID, Form.WORD, Form.GAINED, Form.ERRNO, Form.TIME})
 
 
-def columns_text(
-    events: Iterable[ExecEvent], names: Sequence[str], fmt: Format, *, raw: bool, times: TimeColumn
+def columns_text(  # noqa: PLR0913  # each is needed
+    events: Iterable[ExecEvent],
+    names: Sequence[str],
+    fmt: Format,
+    *,
+    raw: bool,
+    times: TimeColumn,
+    width: int | None = None,
 ) -> Iterator[str]:
-    """Yields the text of these fields of the events. `times` is for a table."""
+    """Yields the text of these fields of the events. A table has `times`; its lines end at a width."""
     if fmt is Format.TABLE:
-        yield from _table(events, names, times)
+        lines = _table(events, names, times)
+        yield from lines if width is None else (f"{cut(line[:-1], width, '…')}\n" for line in lines)
         return
     if fmt is Format.CSV:
         yield csv_header(names)

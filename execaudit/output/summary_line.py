@@ -9,10 +9,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from execaudit.enums import Ended, Kind, errno_name
-from execaudit.escaping import printable, shell_quote
-from execaudit.exec_id import encode_id
+from execaudit.escaping import printable
+from execaudit.exec_id import SHORT_LENGTH, encode_id
+from execaudit.output import ansi
 from execaudit.output.cells import UNKNOWN, user_text
-from execaudit.output.record import command_line, split_argv
+from execaudit.output.program import what_ran
 from execaudit.output.tree_layout import BOX, Glyphs
 from execaudit.output.widths import columns, cut, padded
 from execaudit.times import zone_text
@@ -27,14 +28,16 @@ _MILLISECOND, _SECOND = 1_000_000, 1_000_000_000
 _FEW = 10  # milliseconds; below this, three decimals are shown
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _DATE, _TIME = len("2026-11-22"), len("2026-11-22 14:05:07.123")
+_YEAR, _SECONDS = len("2026-"), len("14:05:07")
 _USER = 8
+# From so many columns on, ids are whole.
+_BROAD = 100
 # The mark, `<`, user, pid, duration and status, with the spaces between them.
 _BESIDE_TIME = 2 + 1 + 1 + (_USER + 1) + (7 + 1) + (8 + 1) + (8 + 1)
 # The columns for drawing and command on the narrowest terminal.
 _NARROWEST = 20
 _LEAD = 3
 _DEEPEST, _SHALLOWEST = 50, 4
-_DIM, _BOLD, _RED, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[0m"
 
 
 class Role(Enum):
@@ -64,6 +67,11 @@ class Style:
     """For an exec of this day, `2026-11-22`, only the time is written; for others, only the day."""
     marked: bool = False
     """Each line has the mark of the exec's role."""
+
+    @property
+    def is_narrow(self) -> bool:
+        """Says whether a terminal has no room for whole ids."""
+        return self.width is not None and self.day is not None and self.width < _BROAD
 
     @property
     def most_columns(self) -> int:
@@ -102,23 +110,43 @@ def tree_line(event: ExecEvent, lead: str, role: Role, style: Style) -> str:
     )
     rest = f"{status:<8} "
     room = None if style.width is None else max(_NARROWEST, style.width - columns(before) - len(rest))
-    drawn = command_text(event, lead, room, style.glyphs.cut)
+    ran = what_ran(event)
+    drawn = lead + ran.text if room is None else cut(lead + ran.text, room, style.glyphs.cut)
     if not style.colour:
         return f"{before}{rest}{drawn}"
     if role is Role.CONTEXT:
-        return f"{_DIM}{before}{rest}{drawn}{_PLAIN}"
-    if _went_wrong(event):
-        rest = rest.replace(status, f"{_RED}{status}{_PLAIN}")
+        return ansi.painted(f"{before}{rest}{drawn}", ansi.DIM)
+    if went_wrong(event):
+        rest = rest.replace(status, ansi.painted(status, ansi.RED))
+    lead, command = drawn[: len(lead)], drawn[len(lead) :]
     if style.marked and role is Role.MATCH:
-        before, drawn = f"{_BOLD}{before}{_PLAIN}", f"{_BOLD}{drawn}{_PLAIN}"
-    return f"{before}{rest}{drawn}"
+        return f"{ansi.painted(before, ansi.BOLD)}{rest}{ansi.painted(lead, ansi.BOLD)}{ran.coloured(command, ansi.BOLD)}"
+    return f"{before}{rest}{lead}{ran.coloured(command)}"
+
+
+def note_line(text: str, lead: str, style: Style) -> str:
+    """Returns a line in a tree that is about no exec, but says something, without a line end."""
+    before = " " * (columns(tree_header(style)) - len("COMMAND"))
+    line = before + lead + text
+    if style.width is not None:
+        line = cut(line, style.width, style.glyphs.cut)
+    return ansi.painted(line, ansi.DIM) if style.colour else line
 
 
 def kin_line(event: ExecEvent, lead: str, style: Style) -> str:
     """Returns an exec's line among its relatives: id, time, pid, end and command.
 
-    It is safe to show, cut at the width of the terminal, and has no line end.
+    It is safe to show, cut at the width of the terminal, and has no line end. On a narrow terminal the id is
+    short, and what ran already when recording began is named by its pid.
     """
+    if style.is_narrow:
+        name = f"pid:{event.pid}" if event.kind is Kind.SNAPSHOT else event.id[:SHORT_LENGTH]
+        time = _time(event, style)
+        when = time[:_SECONDS] if time[2:3] == ":" else time[_YEAR:_DATE]
+        before = f"{name:<{SHORT_LENGTH}} {when:<{_SECONDS}} {event.pid:>7} {short_outcome(event):<8} "
+        space = max(_NARROWEST, (style.width or 0) - len(before))
+        # Ancestors are one line of descent: they need no drawing.
+        return before + cut(lead[-_LEAD:].lstrip() + what_ran(event).text, space, style.glyphs.cut)
     before = f"{event.id}  {_time(event, style)} {event.pid:>7} {short_outcome(event):<8} "
     room = None if style.width is None else max(_NARROWEST, style.width - len(before))
     return before + command_text(event, lead, room, style.glyphs.cut)
@@ -161,6 +189,29 @@ def short_outcome(event: ExecEvent) -> str:
     return _signal(end.signal) if end.how is Ended.SIGNALED else end.how.value
 
 
+def status_text(event: ExecEvent) -> str:
+    """Returns how an exec ended, for a table: as short_outcome, but `ok` and `exit 1`."""
+    end = event.end
+    if event.kind is not Kind.FAILED and end is not None and end.how is Ended.EXITED:
+        return f"exit {end.code}" if end.code else "ok"
+    return short_outcome(event)
+
+
+def brief_duration(duration_ns: int) -> str:
+    """Returns a length of time in at most 6 characters, up to 99 days: `0.1ms`, `45ms`, `1.23s`, `2m05s`."""
+    milliseconds = duration_ns // _MILLISECOND
+    if milliseconds < _FEW:
+        return f"{milliseconds}.{duration_ns // 100_000 % 10}ms"
+    if duration_ns < _SECOND:
+        return f"{milliseconds}ms"
+    seconds = duration_ns // _SECOND
+    if seconds < _FEW:
+        return f"{seconds}.{milliseconds % 1000 // 10:02d}s"
+    if seconds < _MINUTE:
+        return f"{seconds}.{milliseconds % 1000 // 100}s"
+    return duration_text(duration_ns)
+
+
 def duration_text(duration_ns: int) -> str:
     """Returns a length of time, cut to few digits: `0.123 ms`, `45.6 ms`, `1.234 s`, `2m05s`, `3h07m`."""
     milliseconds, microseconds = duration_ns // _MILLISECOND, duration_ns // 1000 % 1000
@@ -176,6 +227,12 @@ def duration_text(duration_ns: int) -> str:
     if seconds < _DAY:
         return f"{seconds // _HOUR}h{seconds % _HOUR // _MINUTE:02d}m"
     return f"{seconds // _DAY}d{seconds % _DAY // _HOUR:02d}h"
+
+
+def went_wrong(event: ExecEvent) -> bool:
+    """Says whether an exec failed, or ended with a failure."""
+    end = event.end
+    return event.kind is Kind.FAILED or (end is not None and bool(end.code or end.signal))
 
 
 def local_text(time_ns: int, zone: tzinfo | None = None) -> str:
@@ -201,11 +258,6 @@ def _time(event: ExecEvent, style: Style) -> str:
     return (of_day if text.startswith(style.day) else f"{text[:_DATE]:<{len(of_day)}}") + suffix
 
 
-def _went_wrong(event: ExecEvent) -> bool:
-    end = event.end
-    return event.kind is Kind.FAILED or (end is not None and bool(end.code or end.signal))
-
-
 def _signal(number: int | None) -> str:
     if number is None:
         return "a signal"
@@ -219,15 +271,5 @@ def _signal(number: int | None) -> str:
 
 def command_text(event: ExecEvent, lead: str, room: int | None, mark: str) -> str:
     """Returns the drawing and the command, safe to show, in at most `room` columns."""
-    arguments = split_argv(event.argv, event.holes)
-    text = command_line(arguments)
-    if not text and event.launch.comm is not None:
-        # ps shows processes without arguments like this. No argument can look like it: brackets are quoted.
-        text = f"[{printable(event.launch.comm)}]"
-    if (
-        event.kind is Kind.FAILED
-        and event.launch.filename is not None
-        and arguments.parts[:1] != (event.launch.filename,)
-    ):
-        text = f"{shell_quote(event.launch.filename)}: {text}"
-    return lead + text if room is None else cut(lead + text, room, mark)
+    text = lead + what_ran(event).text
+    return text if room is None else cut(text, room, mark)

@@ -27,6 +27,7 @@ from execaudit.query.statements import (
     newest_statement,
     numbers_statement,
     statement,
+    times_statement,
 )
 
 if TYPE_CHECKING:
@@ -348,6 +349,15 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
         ]
     except ValueError as exc:
         raise _damaged(f"a gap makes no sense ({exc})") from exc
+
+
+def times(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int] | None:
+    """Returns two times between which everything is that can be wanted; None: that is nothing."""
+    first, last = connection.execute(*times_statement(wanted)).fetchone()
+    if first is None:
+        return None
+    until_ns = last if wanted.until_ns is None else wanted.until_ns - 1
+    return max(first, wanted.since_ns or first), min(last, until_ns)
 
 
 def last_number(connection: sqlite3.Connection) -> int:

@@ -10,6 +10,7 @@ from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.id_list import json_ids
+from execaudit.escaping import exact
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,11 +33,25 @@ _DESCENDANTS = (
     " CROSS JOIN exec AS e ON e.parent_id = h.id WHERE e.id > h.id)"
     " SELECT id FROM (SELECT id FROM down ORDER BY id DESC LIMIT :newest) ORDER BY id"
 )
+# What is below execs, and below which of them; not what stands elsewhere, nor what is below that.
+_BELOW = (
+    f"WITH RECURSIVE below(id, top) AS (SELECT e.id, t.value FROM ({_GIVEN}) AS t"  # noqa: S608  # as above
+    " CROSS JOIN exec AS e ON e.parent_id = t.value"
+    " WHERE e.id > t.value AND e.ts < :until_ns AND e.id NOT IN (SELECT value FROM json_each(:drawn))"
+    " UNION ALL SELECT e.id, h.top FROM below AS h CROSS JOIN exec AS e ON e.parent_id = h.id"
+    " WHERE e.id > h.id AND e.ts < :until_ns AND e.id NOT IN (SELECT value FROM json_each(:drawn)) LIMIT :most)"
+    " SELECT id, top FROM below"
+)
+_USERS = (
+    f"SELECT e.id, u.v, e.uid FROM ({_GIVEN}) AS n CROSS JOIN exec AS e ON e.id = n.value"  # noqa: S608  # as above
+    " LEFT JOIN launch AS l ON l.id = e.launch_id LEFT JOIN user AS u ON u.id = l.user_id"
+)
 _CHILDREN = "FROM exec WHERE parent_id = :number AND id > :number"
 _SIBLINGS = (
     "SELECT id FROM exec WHERE parent_id = (SELECT parent_id FROM exec WHERE id = :number)"
     " AND id {} :number ORDER BY id {} LIMIT :most"
 )
+_LATEST = 2**63 - 1
 _ALL = -1  # SQLite's word for no limit
 
 
@@ -72,6 +87,35 @@ def descendants(
     """
     values = {"numbers": json_ids(numbers), "newest": _ALL if newest is None else newest}
     return array("q", (row[0] for row in connection.execute(_DESCENDANTS, values)))
+
+
+def below(
+    connection: sqlite3.Connection,
+    tops: Sequence[int],
+    *,
+    drawn: Sequence[int],
+    until_ns: int | None,
+    most: int,
+) -> dict[int, int]:
+    """Returns descendants of `tops` that happened before a time, and of which of these; at most so many.
+
+    Not those in `drawn`, nor what is below them alone.
+    """
+    values = {
+        "numbers": json_ids(tops),
+        "drawn": json_ids(drawn),
+        "until_ns": _LATEST if until_ns is None else until_ns,
+        "most": most,
+    }
+    return dict(connection.execute(_BELOW, values))
+
+
+def users_of(
+    connection: sqlite3.Connection, numbers: Sequence[int]
+) -> dict[int, tuple[str | None, int | None]]:
+    """Returns the name and the uid of who ran each of these execs."""
+    found = connection.execute(_USERS, {"numbers": json_ids(numbers)})
+    return {number: (None if name is None else exact(name), uid) for number, name, uid in found}
 
 
 def children(connection: sqlite3.Connection, number: int, *, most: int | None) -> list[int]:

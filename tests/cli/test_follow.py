@@ -134,7 +134,7 @@ def test_interrupted_on_a_terminal(path: Path) -> None:
         shown = terminal.read()
 
         assert 130 == process.wait(PATIENCE)
-    assert b"TIME UTC " in shown
+    assert b"2026-11-22 UTC ID " in shown
     assert b"Traceback" not in shown
 
 

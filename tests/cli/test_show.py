@@ -250,8 +250,8 @@ def test_output_is_safe(fmt: str, tmp_path: Path, terminal: bool) -> None:  # no
 
 def test_long_commands(tmp_path: Path) -> None:
     """The exec's own is whole; those of relatives end where a terminal does."""
-    root = born(None, b"r" * 5000, pid=1, ppid=0)
-    child = born(root, b"c" * 5000, seconds=1, pid=2)
+    root = born(None, b"r" * 5000, pid=1, ppid=0, exe=None)
+    child = born(root, b"c" * 5000, seconds=1, pid=2, exe=None, filename=None)
     path = make_history(tmp_path / "history.db", [root, child], exits=[make_exit(child.key, 2)])
     shown = on_terminal("--db", path, "show", child.id, env={"COLUMNS": "100"}).out.decode()
     piped = execaudit("--db", path, "show", child.id).out.decode()

@@ -86,7 +86,7 @@ DRAWN: dict[str, str] = {
     "--comm cc1 --comm ls": "init sshd bash make sh gcc cc1* ls*",
     "--comm nobody": "",
     "--failed": "init sshd bash make sh attempt*",
-    "--ppid 910": "init sshd bash make sh* attempt* gcc* ls*",
+    "--ppid 910": "init sshd bash make sh* mkdir attempt* gcc* cc1 ls*",
     "--since @{6} --user alice": "init sshd bash make ls*",
     "--user alice --limit 2": "init sshd bash make sh gcc cc1* ls*",
     "--user alice --limit 2 --reverse": "init sshd bash make ls* sh gcc cc1*",
@@ -153,6 +153,23 @@ def test_one_family(family: Family) -> None:
         )
         == done.out.decode()
     )
+
+
+def test_what_came_of_matches_is_drawn_whoever_ran_it(tmp_path: Path) -> None:
+    """A user's tree goes on as another user; where that is much, a line says how much and as whom."""
+    www = born(None, b"php", pid=2, user="www-data", uid=33)
+    helper = born(www, b"helper", seconds=1, pid=3)
+    events = [www, helper, *(born(helper, b"ls", seconds=2 + n, pid=4 + n) for n in range(150))]
+    path = make_history(tmp_path / "history.db", events)
+    asked = ("--db", path, "tree", "--user", "www-data")
+    few = execaudit(*asked, "--until", f"@{START + 4}").out.decode().splitlines()
+    many = execaudit(*asked).out.decode().splitlines()
+    as_json = execaudit(*asked, "--format=jsonl").rows()
+    at = few[0].index("COMMAND")
+
+    assert ["php", "└─ helper", "   ├─ ls", "   └─ ls"] == [line[at:] for line in few[1:]]
+    assert ["php", "└─ (151 more below, as root)"] == [line[many[0].index("COMMAND") :] for line in many[1:]]
+    assert [2] == [row["pid"] for row in as_json]
 
 
 def test_json_lines(family: Family) -> None:

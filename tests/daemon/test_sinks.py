@@ -70,8 +70,8 @@ def test_the_terminal_shows_what_happens() -> None:
     sink.accept(Finished([], [], [EXIT], Nanoseconds(2)))
     header, row, gap = file.getvalue().decode().splitlines()
 
-    assert header.startswith("TIME ")
-    assert "2" == row.split()[2]
+    assert ["ID", "PID", "USER", "RESULT", "COMMAND"] == header.split()[2:]
+    assert "2" == row.split()[3]
     assert gap.startswith("gap: 7 execs")
 
 

@@ -203,7 +203,8 @@ def test_ready_means_recording(tmp_path: Path) -> None:
 def test_a_terminal_shows_execs(tmp_path: Path) -> None:
     """On a terminal each exec is a row; the talk is on stderr."""
     marked = program(tmp_path, "marked")
-    shown = on_terminal("--db", tmp_path / "x.db", "record", NO_FAILED, "--", marked, "a\x1b[31m\nb")
+    command = ("record", NO_FAILED, "--", marked, "a\x1b[31m\nb")
+    shown = on_terminal("--db", tmp_path / "x.db", *command, env={"COLUMNS": "200", "NO_COLOR": "1"})
     lines = shown.out.decode().splitlines()
     [row] = [line for line in lines if line.split()[6:7] == [str(marked)]]
 

@@ -29,7 +29,9 @@ from tests.events import events
 from tests.histories import at, changed, make_event
 
 UTC = timezone.utc
-LS = make_event(b"ls", b"-l", b"my file", pid=4242, user="alice", comm=b"ls")
+LS = make_event(
+    b"ls", b"-l", b"my file", pid=4242, user="alice", comm=b"ls", filename=b"/bin/ls", exe=b"/usr/bin/ls"
+)
 NEXT = make_event(b"x", seconds=9)
 SECOND = 1_000_000_000
 ENDS: list[tuple[ExecEvent, str, str]] = [
@@ -139,11 +141,13 @@ def test_times_of_one_day() -> None:
         (changed(LS, kind=Kind.FAILED, errno=2, filename=b"ls"), "ls -l 'my file'"),
         (changed(LS, kind=Kind.FAILED, errno=2, filename=None), "ls -l 'my file'"),
         (changed(LS, filename=b"/opt/ls"), "ls -l 'my file'"),
-        (changed(LS, argv=b"", comm=b"k\x1bd"), "[k\\x1bd]"),
-        (changed(LS, argv=b"", comm=None), ""),
+        (changed(LS, exe=None, argv=b"", comm=b"k\x1bd"), "[k\\x1bd]"),
+        (changed(LS, exe=None, argv=b"", comm=None), ""),
         (LS._replace(argv=b"ls\0", holes=(Hole(3, 7),), truncated=Truncated.LOST), "ls [...7 bytes missing...]"),
-        (LS._replace(argv=b"[...7\0"), "'[...7'"),
-        (LS._replace(argv=b"\x1b[2J\n\0"), "$'\\x1b[2J\\n'"),
+        (changed(LS, exe=None, argv=b"[...7\0"), "'[...7'"),
+        (changed(LS, exe=None, argv=b"\x1b[2J\n\0"), "$'\\x1b[2J\\n'"),
+        (changed(LS, exe=b"/tmp/x"), "/tmp/x: ls -l 'my file'"),
+        (changed(LS, exe=b"/memfd:x (deleted)", nlink=0), "[memfd] /memfd:x: ls -l 'my file'"),
     ],
 )  # fmt: skip
 def test_commands(event: ExecEvent, command: str) -> None:
@@ -155,7 +159,7 @@ def test_lines_are_cut_where_the_terminal_ends() -> None:
     """To its very width, wide characters counted double; never below what can be read."""
 
     def command_of(text: str, width: int) -> str:
-        event = make_event(text.encode())
+        event = make_event(text.encode(), exe=None)
         return tree_line(event, "└─ ", Role.MATCH, Style(zone=UTC, width=60 + width))[60:]
 
     assert "└─ " + "a" * 27 == command_of("a" * 27, 30)
@@ -169,7 +173,9 @@ def test_lines_are_cut_where_the_terminal_ends() -> None:
 
 def test_ascii_is_cut_in_ascii() -> None:
     """Where lines are drawn in ASCII, so is the cut."""
-    line = tree_line(make_event(b"a" * 50), "`- ", Role.MATCH, Style(zone=UTC, width=90, glyphs=ASCII))
+    line = tree_line(
+        make_event(b"a" * 50, exe=None), "`- ", Role.MATCH, Style(zone=UTC, width=90, glyphs=ASCII)
+    )
 
     assert "`- " + "a" * 24 + "..." == line[60:]
     assert 90 == len(line)
@@ -225,7 +231,7 @@ def test_any_exec_has_one_safe_line(event: ExecEvent, role: Role, width: int | N
     assert kin_line(event, "└─ ", style).isprintable()
     assert outcome(event, next_comm=event.launch.comm).isprintable()
     assert width is None or wcswidth(line) <= max(
-        width, len(tree_line(changed(LS, argv=b"", comm=None), "", role, style)) + 30
+        width, len(tree_line(changed(LS, argv=b"", comm=None, exe=None), "", role, style)) + 30
     )
 
 
@@ -234,7 +240,19 @@ def test_a_relative_line() -> None:
     assert f"{LS.id}  18:08:39.000    4242 -        └─ ls -l 'my file'" == kin_line(
         LS, "└─ ", Style(zone=UTC, day="2026-11-22")
     )
-    long = LS._replace(argv=b"a" * 50)
-    assert f"{LS.id}  18:08:39.000    4242 -        └─ {'a' * 22}…" == kin_line(
-        long, "└─ ", Style(zone=UTC, day="2026-11-22", width=80)
+    long = changed(LS, argv=b"a" * 50, exe=None)
+    assert f"{LS.id}  18:08:39.000    4242 -        └─ {'a' * 42}…" == kin_line(
+        long, "└─ ", Style(zone=UTC, day="2026-11-22", width=100)
     )
+
+
+def test_a_relative_line_on_a_narrow_terminal() -> None:
+    """The command has the room of half of the id, of the milliseconds, and of the drawing."""
+    style = Style(zone=UTC, day="2026-11-22", width=78)
+    long = changed(LS, argv=b"a" * 50, exe=None)
+    old = LS._replace(kind=Kind.SNAPSHOT, time_ns=at(-86_400), pid=812)
+
+    assert [
+        f"{LS.id[:15]} 18:08:39    4242 -        └─ {'a' * 32}…",
+        "pid:812         11-21        812 -        ls -l 'my file'",
+    ] == [kin_line(long, " " * 9 + "└─ ", style), kin_line(old, "", style)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from datetime import timedelta, timezone
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from wcwidth import wcswidth
 
 from execaudit.enums import Ended, Gained, GapReason, Kind, Truncated
 from execaudit.escaping import printable
@@ -20,7 +23,7 @@ from execaudit.output.csv_lines import csv_text
 from execaudit.output.json_lines import jsonl
 from execaudit.output.notices import gap_line
 from execaudit.output.record import FIELDS, to_record
-from execaudit.output.table import table, table_header, table_row
+from execaudit.output.table import Table, View, table
 from execaudit.output.timecolumn import TimeColumn
 from tests.histories import changed, make_event
 
@@ -189,62 +192,151 @@ def test_csv_of_nothing_is_its_header(raw: bool) -> None:  # noqa: FBT001 - a ca
     assert [",".join(FIELDS) + "\n"] == list(csv_text([], raw=raw))
 
 
+def shown(*events: ExecEvent, zone: timezone = UTC, is_live: bool = False, **view: Any) -> list[str]:  # noqa: ANN401  # of View
+    """Returns the lines of the table of events, which decide how wide its columns are."""
+    made = Table(TimeColumn(zone, now_ns=0), View(**view), is_live=is_live)
+    times = [event.time_ns for event in events] or [Nanoseconds(0)]
+    made.fit(events, min(times), max(times))
+    return "".join(table(events, made)).splitlines()
+
+
+ENDED = EVENT._replace(end=End(Ended.EXITED, 3, duration_ns=1_234_567_890))
+SETUID = changed(
+    ENDED, exe=b"/tmp/x", argv=b"[kworker/0:1]\0", privileged=Gained.SETUID, end=End(Ended.RUNNING)
+)
+SHORT = EVENT.id[:15]
+
+
 def test_the_table_is_for_people() -> None:
-    """Golden table: columns in line, failed execs with error and path asked for, what ran before."""
-    found = "".join(table([EVENT, FAILED, SNAPSHOT], TimeColumn(UTC, now_ns=0)))
-
-    assert (
-        "TIME UTC                    PID    PPID USER       RESULT  EXE                      COMMAND\n"
-        "2026-11-22 14:05:07.123    4242    4200 alice      ok      /usr/bin/ls              "
-        "ls -l 'my file'\n"
-        "2026-11-22 14:05:07.123    4242    4200 7          ENOENT  /no/such                 "
-        "such [...unknown number of bytes missing...]\n"
-        "2026-11-22 14:05:07.123    4242    4200 alice      already /usr/bin/ls              "
-        "ls -l 'my file'\n"
-    ) == found
+    """Golden table: columns in line, failed execs with the path asked for, a disguise with its program."""
+    assert [
+        "2026-11-22 UTC ID         PID USER  STATUS    TOOK COMMAND",
+        f"14:05:07 {SHORT} 4242 alice exit 3   1.23s ls -l 'my file'",
+        f"14:05:07 {SHORT} 4242 7     ENOENT       - /no/such: such [...unknown number of bytes missing...]",
+        f"14:05:07 {SHORT} 4242 alice running      - [setuid] /tmp/x: '[kworker/0:1]'",
+    ] == shown(ENDED, FAILED, SETUID)
 
 
-def test_the_table_shows_the_zone_asked_for() -> None:
-    """Times are local to the zone given."""
-    assert table_row(EVENT, TimeColumn(timezone(timedelta(hours=1)), now_ns=0)).startswith(
-        "2026-11-22 15:05:07.123 "
-    )
+def test_broad_terminals_have_more_of_the_time() -> None:
+    """Milliseconds from 100 columns on, and the day from 140 on."""
+    assert shown(EVENT, width=100)[1].startswith(f"14:05:07.123 {SHORT} ")
+    assert shown(EVENT, width=140)[1].startswith(f"2026-11-22 14:05:07.123 {SHORT} ")
 
 
-def test_a_wide_value_is_never_cut() -> None:
-    """A value wider than its column moves the rest and stays whole."""
+def test_what_ran_already_is_told_apart() -> None:
+    """`<` stands before the time, which is not when it began; ids of one moment are whole."""
+    head, row = shown(SNAPSHOT)
+
+    assert row.startswith(f"<14:05:07 {EVENT.id} 4242 alice -")
+    assert head.startswith(" 2026-11-22 UTC ID  ")
+    assert head.index("PID") + 3 == row.index("4242") + 4
+
+
+def test_wide_has_all_columns_whole() -> None:
+    """Whole ids and times, the parent, and the program in a column of its own."""
     exe = b"/nix/store/" + b"x" * 60 + b"/bin/ls"
-    row = table_row(changed(EVENT, exe=exe, user="somebody-with-a-long-name"), TimeColumn(UTC, now_ns=0))
+    name = "somebody-with-a-long-name"
+    head, row = shown(changed(EVENT, exe=exe, user=name), width=40, is_cut=True, is_wide=True)
 
-    assert ["somebody-with-a-long-name", "ok", exe.decode()] == row.split()[4:7]
+    assert ["TIME", "UTC", "ID", "PID", "PPID", "USER", "STATUS", "TOOK", "EXE", "COMMAND"] == head.split()
+    assert ["2026-11-22", "14:05:07.123", EVENT.id, "4242", "4200", name] == row.split()[:6]
+    assert exe.decode() == row.split()[8]
     assert row.endswith(" ls -l 'my file'")
-
-
-def test_unknown_columns_are_a_dash() -> None:
-    """What is not known takes its column all the same."""
-    row = table_row(changed(EVENT, ppid=None, uid=None, user=None, exe=None), TimeColumn(UTC, now_ns=0))
-
-    assert ["4242", "-", "-", "ok", "-", "ls"] == row.split()[2:8]
 
 
 def test_a_path_cannot_pass_for_other_columns() -> None:
     """A path with spaces is in quotes, so where EXE ends is plain."""
-    assert " ok      '/tmp/x  /bin/true'      ls" in table_row(
-        changed(EVENT, exe=b"/tmp/x  /bin/true"), TimeColumn(UTC, now_ns=0)
-    )
+    odd = changed(EVENT, exe=b"/tmp/x  /bin/true")
+
+    assert " '/tmp/x  /bin/true'      ls" in shown(odd, is_wide=True)[1]
+    assert shown(odd)[1].endswith(" '/tmp/x  /bin/true': ls -l 'my file'")
 
 
-@given(EVENTS)
-@example(NASTY)
-def test_table_rows_are_safe_to_show(event: ExecEvent) -> None:
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_lines_end_where_the_terminal_does(width: int) -> None:
+    """Whatever is long is cut, and says so; nothing is cut before the end."""
+    long = changed(EVENT, user="systemd-resolve", argv=b"x" * 500 + b"\0")
+    head, row, short = shown(long, EVENT, width=width, is_cut=True)
+
+    assert width == len(row)
+    assert width >= len(head)
+    assert row.endswith("x…")
+    assert "systemd+" in row or "systemd-r+" in row
+    assert short.endswith("ls -l 'my file'")
+
+
+@given(EVENTS, st.integers(1, 200), st.booleans())
+@example(event=NASTY, width=40, wide=False)
+def test_no_line_is_longer_than_the_terminal(event: ExecEvent, width: int, wide: bool) -> None:  # noqa: FBT001  # drawn
+    """Whatever was executed, and however narrow it is."""
+    made = Table(TimeColumn(UTC, now_ns=0), View(width=width, is_cut=True, is_wide=wide))
+
+    assert wide or all(wcswidth(line) <= max(width, 1) for line in (made.header(), made.row(event)))
+
+
+def test_a_day_that_is_not_in_the_header_is_shown() -> None:
+    """A time of another day than the first has its day, so that none is misread."""
+    made = Table(TimeColumn(UTC, now_ns=0), View())
+    made.fit([EVENT], EVENT.time_ns, EVENT.time_ns)
+    later = EVENT._replace(time_ns=Nanoseconds(EVENT.time_ns + 86_400 * 10**9))
+
+    assert made.row(later).startswith("2026-11-23 14:05:07 ")
+    assert [
+        "2026 UTC       ID ",
+        "11-22 14:05:07 " + SHORT[:3],
+        "11-23 14:05:07 " + SHORT[:3],
+    ] == [line[:18] for line in shown(EVENT, later)]
+
+
+def test_the_table_shows_the_zone_asked_for() -> None:
+    """Times are local to the zone given."""
+    head, row = shown(EVENT, zone=timezone(timedelta(hours=1)), width=140)
+
+    assert row.startswith("2026-11-22 15:05:07.123 ")
+    assert head.startswith("TIME +01:00 ")
+
+
+def test_unknown_columns_are_a_dash() -> None:
+    """What is not known takes its column all the same."""
+    unknown = changed(EVENT, ppid=None, uid=None, user=None, exe=None)
+
+    assert ["4242", "-", "-", "-", "-", "-", "ls"] == shown(unknown, is_wide=True)[1].split()[3:10]
+    assert ["4242", "-", "-", "-", "ls"] == shown(unknown)[1].split()[2:7]
+
+
+def test_what_has_just_happened_has_no_end() -> None:
+    """The live view says only whether it started."""
+    head, row, failed = shown(EVENT, FAILED, is_live=True)
+
+    assert ["ID", "PID", "USER", "RESULT", "COMMAND"] == head.split()[2:]
+    assert ["alice", "ok", "ls"] == row.split()[3:6]
+    assert ["7", "ENOENT", "/no/such:"] == failed.split()[3:6]
+
+
+def test_colours_say_nothing_that_the_text_does_not() -> None:
+    """A failure is red, marks are yellow, and the program behind a disguise stands out."""
+    events = (ENDED, FAILED, SETUID, EVENT)
+    coloured = shown(*events, colour=True, width=72, is_cut=True)
+
+    assert shown(*events, width=72, is_cut=True) == [re.sub("\x1b\\[[0-9;]*m", "", line) for line in coloured]
+    assert " \x1b[31mexit 3\x1b[0m " in coloured[1]
+    assert " \x1b[31mENOENT\x1b[0m " in coloured[2]
+    assert "\x1b[33m[setuid]" in coloured[3]
+    assert "\x1b[1;35m/tmp" in coloured[3]
+    assert "\x1b" not in coloured[4]
+
+
+@given(EVENTS, st.booleans())
+@example(event=NASTY, wide=True)
+def test_table_rows_are_safe_to_show(event: ExecEvent, wide: bool) -> None:  # noqa: FBT001  # drawn
     """Whatever was executed, its row is one printable line."""
-    assert table_row(event, TimeColumn(UTC, now_ns=0)).isprintable()
+    assert all(line.isprintable() for line in shown(event, is_wide=wide))
 
 
 @pytest.mark.parametrize(("length", "more"), [(4096, 0), (4097, 1), (2_000_000, 1_995_904)])
 def test_a_huge_command_is_cut_and_says_so(length: int, more: int) -> None:
     """Above 4096 characters the table says how many more there are, and where they can be seen."""
-    row = table_row(EVENT._replace(argv=b"x" * length + b"\0"), TimeColumn(UTC, now_ns=0))
+    row = shown(changed(EVENT, argv=b"x" * length + b"\0", exe=None))[1]
     note = f" [...{more} more characters: --format jsonl has all...]" if more else ""
 
     assert row.endswith(" " + "x" * min(length, 4096) + note)
@@ -291,8 +383,3 @@ def test_a_step_of_the_clock_is_no_loss() -> None:
         "gap: the clock was stepped between 2026-11-22 14:05:07.123 and 2026-11-22 14:05:07.301: "
         "times around it mislead (clock)"
     ) == gap_line(gap, UTC)
-
-
-def test_the_header_fits_the_rows() -> None:
-    """The live view prints the same header as the table."""
-    assert table_header(TimeColumn(UTC, now_ns=0)) + "\n" == next(table([], TimeColumn(UTC, now_ns=0)))

@@ -234,7 +234,21 @@ def test_all_that_can_be_asked_is_asked_here() -> None:
     """A new filter, or a new option, has to be added above."""
     order = {"since_ns", "until_ns", "limit", "reverse"}
     assert {field.name for field in fields(Filter)} == {*FIELDS, *LOOKED_AT, *order}
-    shape = {"follow", "fmt", "raw", "columns", "sort", "count", "config", "db", "within"}
+    shape = {
+        "wide",
+        "color",
+        "no_pager",
+        "utc",
+        "follow",
+        "fmt",
+        "raw",
+        "columns",
+        "sort",
+        "count",
+        "config",
+        "db",
+        "within",
+    }
     options = {str(option.name) for option in command.params} - shape
     assert options == {*FIELDS, *LOOKED_AT, "since", "until", "around", "limit", "reverse"}
 

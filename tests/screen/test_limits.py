@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from execaudit.event import Gap, Nanoseconds
 from execaudit.store.writer import Store
-from tests.histories import begin_run, make_event, make_gap, make_history
+from tests.histories import begin_run, make_gap, make_history, make_ran
 from tests.screen.driving import Screen, commands, driven
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_a_flood_is_read_in_part(path: Path, store: Store) -> None:
     async def scenario(screen: Screen) -> None:
         await screen.until_has("no execs yet")
         now = Nanoseconds(time.time_ns() - 2_000_000_000)
-        events = [make_event(b"x", str(n).encode(), time_ns=Nanoseconds(now + n), pid=n) for n in range(5000)]
+        events = [make_ran(b"x", str(n).encode(), time_ns=Nanoseconds(now + n), pid=n) for n in range(5000)]
         store.append(events, seen_ns=now)
         lines = await screen.until_has("x 4999", "4500 execs of the last minute are counted, but")
         assert "commands  5000 true" in lines
@@ -40,7 +40,7 @@ def test_too_much_at_once_is_not_looked_at(path: Path, store: Store, monkeypatch
     async def scenario(screen: Screen) -> None:
         await screen.until_has("no execs yet")
         now = Nanoseconds(time.time_ns())
-        store.append([make_event(b"x", str(n).encode(), time_ns=now, pid=n) for n in range(25)], seen_ns=now)
+        store.append([make_ran(b"x", str(n).encode(), time_ns=now, pid=n) for n in range(25)], seen_ns=now)
         lines = await screen.until_has("x 24", "15 execs of the last minute were not looked at")
         assert 10 == len(commands(lines))
 
@@ -57,7 +57,7 @@ def test_gaps_are_said(path: Path, store: Store) -> None:
         return Gap(old.host, at, at, old.reason, old.count)
 
     store.append(
-        [make_event(b"x")], [gap(9, 10_000), gap(3, 5), gap(4, 3), gap(5, 2)], seen_ns=Nanoseconds(now)
+        [make_ran(b"x")], [gap(9, 10_000), gap(3, 5), gap(4, 3), gap(5, 2)], seen_ns=Nanoseconds(now)
     )
 
     async def scenario(screen: Screen) -> None:
@@ -71,7 +71,7 @@ def test_a_recorder_that_stops_is_said(path: Path) -> None:
     """Within seconds, without a key."""
     store = Store(path)
     begin_run(store)
-    store.append([make_event(b"x")], seen_ns=Nanoseconds(time.time_ns()))
+    store.append([make_ran(b"x")], seen_ns=Nanoseconds(time.time_ns()))
 
     async def scenario(screen: Screen) -> None:
         await screen.until_has("web1: recording")
@@ -86,8 +86,8 @@ def test_a_history_that_goes_and_comes_back(path: Path, tmp_path: Path) -> None:
     """It is said that it is missing; what takes its place is read from its beginning."""
     other = tmp_path / "other.db"
     shutil.copy(path, other)
-    make_history(path, [make_event(b"old")])
-    make_history(other, [make_event(b"replacement")])
+    make_history(path, [make_ran(b"old")])
+    make_history(other, [make_ran(b"replacement")])
 
     async def scenario(screen: Screen) -> None:
         await screen.until_has("old")
@@ -102,7 +102,7 @@ def test_a_history_that_goes_and_comes_back(path: Path, tmp_path: Path) -> None:
 def test_a_locked_history_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is said that another program holds it, and reading goes on afterwards."""
     monkeypatch.setattr("execaudit.query.connection._BUSY_SECONDS", 0.1)
-    make_history(path, [make_event(b"old")])
+    make_history(path, [make_ran(b"old")])
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("PRAGMA locking_mode = EXCLUSIVE")
     holder.execute("BEGIN EXCLUSIVE")
@@ -117,11 +117,11 @@ def test_a_locked_history_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_long_chains_end(path: Path) -> None:
     """A program that ran itself again and again has its nearest ancestors in the tree."""
-    events = [make_event(b"0", boot_ns=0, pid=5, comm=b"0")]
+    events = [make_ran(b"0", boot_ns=0, pid=5, comm=b"0")]
     for number in range(1, 700):
         parent = events[-1]
         events.append(
-            make_event(str(number).encode(), seconds=number / 1000, pid=5, parent=parent.key, replaces=True)
+            make_ran(str(number).encode(), seconds=number / 1000, pid=5, parent=parent.key, replaces=True)
         )
     make_history(path, events)
 

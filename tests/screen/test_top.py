@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit.event import Nanoseconds
-from tests.histories import make_event, make_exit
+from tests.histories import make_exit, make_ran
 from tests.screen.driving import Screen, commands, driven
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ def test_what_comes_is_shown(path: Path, store: Store) -> None:
     async def scenario(screen: Screen) -> None:
         await screen.until_has("no execs yet", "web1: recording")
         now = Nanoseconds(time.time_ns() - 2_000_000_000)
-        events = [make_event(b"curl", str(n).encode(), time_ns=now, pid=n, comm=b"curl") for n in range(30)]
+        events = [make_ran(b"curl", str(n).encode(), time_ns=now, pid=n, comm=b"curl") for n in range(30)]
         store.append(events, seen_ns=now)
         lines = await screen.until_has("curl 29", "curl 15", "30 curl", "30 root")
         assert "0.5 in 1 min  0.1 in 5 min" in lines[1]
         assert "running  curl 29" in lines[5]
 
-        store.append([make_event(b"wget", time_ns=now, pid=77)], seen_ns=now)
+        store.append([make_ran(b"wget", time_ns=now, pid=77)], seen_ns=now)
         assert ["wget", "curl 29"] == commands(await screen.until_has("wget", "31 root"))[:2]
 
     driven(scenario, path)
@@ -110,7 +110,7 @@ def test_an_expression_that_cannot_be_used_is_refused(
 ) -> None:
     """It is said, and not tried again; the next one is used."""
     monkeypatch.setattr("execaudit.query.timelimit.SECONDS", 0.2)
-    store.append([make_event(b"x", b"a" * 40 + b"b")])
+    store.append([make_ran(b"x", b"a" * 40 + b"b")])
 
     async def scenario(screen: Screen) -> None:
         await screen.until_has("x aaa")
@@ -212,12 +212,12 @@ def test_other_orders(family: Family) -> None:
 
 def test_a_pause(path: Path, store: Store) -> None:
     """What comes is counted, but the list stays."""
-    store.append([make_event(b"old")])
+    store.append([make_ran(b"old")])
 
     async def scenario(screen: Screen) -> None:
         await screen.until_has("old")
         await screen.press("p")
-        store.append([make_event(b"new", seconds=1), make_event(b"new", seconds=2)])
+        store.append([make_ran(b"new", seconds=1), make_ran(b"new", seconds=2)])
         assert ["old"] == commands(await screen.until_has("PAUSED, 2 newer"))
         await screen.press("p")
         assert ["new", "new", "old"] == commands(await screen.until_has("new", without="PAUSED"))
@@ -227,13 +227,13 @@ def test_a_pause(path: Path, store: Store) -> None:
 
 def test_the_chosen_exec_stays_chosen(path: Path, store: Store) -> None:
     """What comes above it does not change what Enter shows."""
-    chosen = make_event(b"chosen", seconds=1)
-    store.append([make_event(b"old"), chosen, make_event(b"young", seconds=2)])
+    chosen = make_ran(b"chosen", seconds=1)
+    store.append([make_ran(b"old"), chosen, make_ran(b"young", seconds=2)])
 
     async def scenario(screen: Screen) -> None:
         await screen.until_has("young")
         await screen.press("down")
-        store.append([make_event(b"later", seconds=3)])
+        store.append([make_ran(b"later", seconds=3)])
         await screen.until_has("later")
         await screen.press("enter")
         await screen.until_has(chosen.id)
@@ -252,8 +252,8 @@ def test_what_is_hostile_is_inert(path: Path, store: Store) -> None:
         "\\[b]",
         "e\u0301",
     ]
-    event = make_event(*(word.encode() for word in words), b"\xff\n", user="[b]漢字漢字漢字", seconds=1)
-    store.append([make_event(b"[/]", b"[bold]", comm=b"[red]"), event])
+    event = make_ran(*(word.encode() for word in words), b"\xff\n", user="[b]漢字漢字漢字", seconds=1)
+    store.append([make_ran(b"[/]", b"[bold]", comm=b"[red]"), event])
 
     async def scenario(screen: Screen) -> None:
         lines = await screen.until_has("[red]x[/red]", "'[/]' '[bold]'")
@@ -270,13 +270,13 @@ def test_what_is_hostile_is_inert(path: Path, store: Store) -> None:
 
 def test_descendants_that_come(path: Path, store: Store) -> None:
     """--under follows a family."""
-    root = make_event(b"root")
+    root = make_ran(b"root")
     store.append([root])
 
     async def scenario(screen: Screen) -> None:
         await screen.until_has("no exec matches")
-        child = make_event(b"child", seconds=1, pid=7, parent=root.key)
-        store.append([child, make_event(b"stranger", seconds=2, pid=8)])
+        child = make_ran(b"child", seconds=1, pid=7, parent=root.key)
+        store.append([child, make_ran(b"stranger", seconds=2, pid=8)])
         assert ["child"] == commands(await screen.until_has("child"))
 
     driven(scenario, path, "--under", root.id)
@@ -284,7 +284,7 @@ def test_descendants_that_come(path: Path, store: Store) -> None:
 
 def test_a_program_that_began_to_run_before(path: Path, store: Store) -> None:
     """What is running is read again when it has ended."""
-    event = make_event(b"sleep", pid=9)
+    event = make_ran(b"sleep", pid=9)
     store.append([event])
 
     async def scenario(screen: Screen) -> None:
@@ -297,7 +297,7 @@ def test_a_program_that_began_to_run_before(path: Path, store: Store) -> None:
 
 def test_a_filter_of_ends(path: Path, store: Store) -> None:
     """What ends as the filter says comes into the list then, and what ran leaves it."""
-    failing, other = make_event(b"failing", pid=9), make_event(b"other", seconds=1, pid=10)
+    failing, other = make_ran(b"failing", pid=9), make_ran(b"other", seconds=1, pid=10)
     store.append([failing, other])
 
     async def scenario(screen: Screen) -> None:

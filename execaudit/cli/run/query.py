@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
+
+from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import (
     Bounded,
@@ -18,6 +22,7 @@ from execaudit.cli.run.missing import (
     warn_of_pruning,
 )
 from execaudit.cli.run.progress import answered, answering
+from execaudit.cli.run.view import table_view
 from execaudit.output import columns, csv_lines, json_lines, pages, table
 from execaudit.output.format import Format
 from execaudit.output.timecolumn import TimeColumn
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
+    from execaudit.cli.context import Look
     from execaudit.cli.run.missing import Missed
     from execaudit.event import ExecEvent
     from execaudit.query.filter import Filter
@@ -37,6 +43,8 @@ _FOLLOW_SECONDS = 0.2
 _LATE_NS = 1_000_000_000
 # As `tail -f` and `journalctl -f` begin.
 _FOLLOW_BEGINS_WITH = 10
+# The columns of a table are as wide as the first so many execs need.
+_BATCH = 100
 
 
 class Shape(NamedTuple):
@@ -50,7 +58,9 @@ class Shape(NamedTuple):
     raw: bool
 
 
-def answer(connection: sqlite3.Connection, values: dict[str, Any], shape: Shape, *, follow: bool) -> None:
+def answer(
+    connection: sqlite3.Connection, values: dict[str, Any], shape: Shape, look: Look, *, follow: bool
+) -> None:
     """Writes what the options ask for to standard output, and says on stderr what is missing of it.
 
     JSON lines have records of what is missing at their end; with `follow`, when it becomes known.
@@ -67,13 +77,15 @@ def answer(connection: sqlite3.Connection, values: dict[str, Any], shape: Shape,
     if follow:
         answering(connection)  # the first exec may come at any time
         events = _follow(connection, wanted, missing, first if in_json else None)
-        for piece in _write(shape, events):
+        span = find.times(connection, wanted)
+        for piece in _write(shape, events, look, newest_ns=span and span[1]):
             sys.stdout.write(piece)
             sys.stdout.flush()
-    elif shape.fmt is Format.TABLE or shape.columns or shape.sort:
-        sys.stdout.writelines(
-            _write(shape, answered(connection, _events(connection, asked.wanted, shape.sort)))
-        )
+    elif shape.fmt is Format.TABLE:
+        _show_table(connection, asked.wanted, shape, look)
+    elif shape.columns or shape.sort:
+        found = answered(connection, _events(connection, asked.wanted, shape.sort))
+        sys.stdout.writelines(_write(shape, found, look))
     else:
         sys.stdout.flush()
         encoding = sys.stdout.encoding
@@ -82,6 +94,56 @@ def answer(connection: sqlite3.Connection, values: dict[str, Any], shape: Shape,
     if in_json and not follow:
         write_missing(missing.records(first))
     asked.say()
+
+
+def _show_table(connection: sqlite3.Connection, wanted: Filter, shape: Shape, look: Look) -> None:
+    """Writes the table, and says on stderr how many execs it has."""
+    found = 0
+
+    def counted(batches: Iterable[list[ExecEvent]]) -> Iterator[ExecEvent]:
+        nonlocal found
+        for batch in batches:
+            found += len(batch)
+            yield from batch
+
+    batches = _batches(connection, wanted, shape.sort)
+    begin = next(batches, [])
+    answering(connection)
+    events = counted(itertools.chain([begin], batches))
+    if shape.columns is not None:
+        pieces = _write(shape, events, look)
+    else:
+        first, last = _span(connection, wanted, shape, begin)
+        made = table.Table(_times(), table_view(look))
+        made.fit(begin, first, last)
+        pieces = table.table(events, made)
+    if pager.show(pieces, look):
+        click.echo(f"{found} {'exec' if found == 1 else 'execs'}", err=True)
+
+
+def _batches(connection: sqlite3.Connection, wanted: Filter, sort: str | None) -> Iterator[list[ExecEvent]]:
+    """Yields some execs at a time: no more than are found without a wait."""
+    found = [_events(connection, wanted, sort)] if sort else map(_events_of, find.pages(connection, wanted))
+    for events in found:
+        while batch := list(itertools.islice(events, _BATCH)):
+            yield batch
+
+
+def _events_of(page: find.Page) -> Iterator[ExecEvent]:
+    return (found.event for found in find.found_of(page))
+
+
+def _span(
+    connection: sqlite3.Connection, wanted: Filter, shape: Shape, begin: Sequence[ExecEvent]
+) -> tuple[int, int]:
+    """Returns the times between which all execs of an answer probably are, of which these are the first."""
+    first, last = find.times(connection, wanted) or (clock.wall_ns(),) * 2
+    if begin and not shape.sort:
+        if wanted.reverse:
+            last = min(last, begin[0].time_ns)
+        else:
+            first = max(first, begin[0].time_ns)
+    return first, max(first, last)
 
 
 def count(connection: sqlite3.Connection, values: dict[str, Any]) -> None:
@@ -107,16 +169,32 @@ def write_missing(records: Iterable[dict[str, object]]) -> None:
         sys.stdout.write(json_lines.json_text(record) + "\n")
 
 
-def _write(shape: Shape, events: Iterator[ExecEvent]) -> Iterator[str]:
-    """Yields the text of the events."""
-    times = TimeColumn(None, now_ns=clock.wall_ns())
+def _write(
+    shape: Shape, events: Iterator[ExecEvent], look: Look, *, newest_ns: int | None = None
+) -> Iterator[str]:
+    """Yields the text of the events; those that will come are of the day of the newest, most probably."""
     if shape.columns is not None:
-        return columns.columns_text(events, shape.columns, shape.fmt, raw=shape.raw, times=times)
+        view = table_view(look)
+        return columns.columns_text(
+            events,
+            shape.columns,
+            shape.fmt,
+            raw=shape.raw,
+            times=_times(),
+            width=view.width if view.is_cut else None,
+        )
     if shape.fmt is Format.TABLE:
-        return table.table(events, times)
+        made = table.Table(_times(), table_view(look))
+        day_ns = clock.wall_ns() if newest_ns is None else newest_ns
+        made.fit([], day_ns, day_ns)
+        return table.table(events, made)
     if shape.fmt is Format.CSV:
         return csv_lines.csv_text(events, raw=shape.raw)
     return json_lines.jsonl(events)
+
+
+def _times() -> TimeColumn:
+    return TimeColumn(None, now_ns=clock.wall_ns())
 
 
 def _follow(

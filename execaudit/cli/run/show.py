@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from execaudit.cli import terminal
+from execaudit.cli.run import pager
 from execaudit.cli.run.missing import warn
 from execaudit.cli.run.references import number_of
 from execaudit.enums import Kind
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
+    from execaudit.cli.context import Look
     from execaudit.event import ExecEvent
     from execaudit.query.rows import Found
 
@@ -34,7 +36,7 @@ _PAGE = 64
 _INDENT = "  "
 
 
-def show(connection: sqlite3.Connection, named: str, *, most: int | None, as_json: bool) -> None:
+def show(connection: sqlite3.Connection, named: str, look: Look, *, most: int | None, as_json: bool) -> None:
     """Writes an exec and so many of its children, None for all, to standard output.
 
     Raises ExecauditError if it is not in the history.
@@ -42,8 +44,10 @@ def show(connection: sqlite3.Connection, named: str, *, most: int | None, as_jso
     number = number_of(connection, named)
     found = _Relatives(connection, number, most=most)
     _warn(connection, found.event)
-    for piece in _json(found) if as_json else _text(found):
-        sys.stdout.write(piece)
+    if as_json:
+        sys.stdout.writelines(_json(found))
+    else:
+        pager.show(_text(found), look)
 
 
 class _Relatives:

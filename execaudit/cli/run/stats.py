@@ -6,8 +6,7 @@ import sys
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
+from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, say
 from execaudit.database import files
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from execaudit.cli.context import Look
     from execaudit.event import Nanoseconds
     from execaudit.query.stats import Stats
     from execaudit.query.summary import Pruned
@@ -61,15 +61,14 @@ def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -
     return Answer(gathered, missed, [*missing.records(missed)], summary.pruned(connection), asked)
 
 
-def write(answer: Answer, database: Path, *, as_json: bool) -> None:
+def write(answer: Answer, database: Path, look: Look, *, as_json: bool) -> None:
     """Writes them to standard output, with the database's size."""
     size = files.size_of(database)
     say([missed for missed in answer.missed if not isinstance(missed, Gap)])
     if as_json:
-        click.echo(json_text(_record(answer, size)))
-    else:
-        for text in _lines(answer, size):
-            click.echo(text)
+        sys.stdout.write(json_text(_record(answer, size)) + "\n")
+    elif not pager.show((f"{line}\n" for line in _lines(answer, size)), look):
+        return
     answer.bounded.say()
 
 

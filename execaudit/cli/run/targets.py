@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.cli.context import Look
 from execaudit.cli.run.progress import Progress
+from execaudit.cli.run.view import table_view
 from execaudit.daemon import log_limit
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.retention import Retention
@@ -85,4 +87,4 @@ def _further_sinks(
     if log_file is not None:
         yield ThreadedSink(JsonLogSink(log_file, host=host), host=host, patient=True)
     if sys.stdout.isatty() and not quiet:
-        yield ThreadedSink(TerminalSink(write), host=host, patient=False)
+        yield ThreadedSink(TerminalSink(write, table_view(Look())), host=host, patient=False)

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 from array import array
 from bisect import bisect_left
-from itertools import islice
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.cli import terminal
+from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.missing import Bounded, bounded, warn
 from execaudit.cli.run.progress import answered
 from execaudit.cli.run.references import number_of
 from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
+from execaudit.output.cells import user_text
 from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.summary_line import Role
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, lineage
 from execaudit.query.filter import Filter
+from execaudit.query.lineage import Kin
 from execaudit.system import clock
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping
 
+    from execaudit.cli.context import Look
     from execaudit.event import ExecEvent
     from execaudit.output.tree_layout import TreeRow
 
 # Command lines can have megabytes: so many execs are in memory at a time.
 _PAGE = 64
+# So many execs below all matches are drawn; of more, lines say how many there are, of those that are counted.
+_MOST_BELOW, _MOST_COUNTED, _MOST_USERS = 100, 20_000, 3
+
+
+class Note(NamedTuple):
+    """What is below an exec and is not drawn."""
+
+    top: int
+    text: str
 
 
 class _Asked(NamedTuple):
@@ -44,6 +58,9 @@ class _Asked(NamedTuple):
     missing: list[dict[str, object]]
     """Records of what is missing in its time."""
     bounded: Bounded | None = None
+    kin: tuple[Kin, ...] | None = None
+    """All that are drawn, if they were looked up."""
+    notes: tuple[Note, ...] = ()
 
     def role(self, number: int) -> Role:
         """Returns why an exec is in the drawing."""
@@ -52,16 +69,25 @@ class _Asked(NamedTuple):
         return Role.BELOW if _has(self.drawn, number) else Role.CONTEXT
 
 
-def draw_asked(connection: sqlite3.Connection, values: Mapping[str, Any], *, as_json: bool) -> None:
+def draw_asked(
+    connection: sqlite3.Connection, values: Mapping[str, Any], look: Look, *, as_json: bool
+) -> None:
     """Writes the trees that the options ask for to standard output.
 
     Raises FilterError; ExecauditError for an exec that is not in the history.
     """
     asked = _asked(connection, values)
-    forest = tree_layout.Forest(lineage.lineage(connection, asked.drawn), reverse=values["reverse"])
-    lines = _jsonl if as_json else _text
-    for piece in answered(connection, lines(connection, asked, forest)):
-        sys.stdout.write(piece)
+    kin = lineage.lineage(connection, asked.drawn) if asked.kin is None else iter(asked.kin)
+    if as_json:
+        asked = asked._replace(notes=())
+    # A note stands where the last thing would stand that the exec started.
+    following = asked.drawn[-1] + 1 if asked.drawn else 0
+    notes = (Kin(following + place, note.top, replaces=False) for place, note in enumerate(asked.notes))
+    forest = tree_layout.Forest(itertools.chain(kin, notes), reverse=values["reverse"])
+    if as_json:
+        sys.stdout.writelines(answered(connection, _jsonl(connection, asked, forest)))
+    elif not pager.show(answered(connection, _text(connection, asked, forest, look)), look):
+        return
     if asked.bounded is not None:
         asked.bounded.say()
 
@@ -81,7 +107,42 @@ def _asked(connection: sqlite3.Connection, values: Mapping[str, Any]) -> _Asked:
     asked = bounded(connection, wanted)
     missing = warn(connection, wanted)
     numbers = _numbers(connection, dataclasses.replace(asked.wanted, reverse=False))
-    return _Asked(numbers, numbers, missing, asked)
+    found = _Asked(numbers, numbers, missing, asked)
+    # Where all is wanted, nothing else is below.
+    of_time = dataclasses.replace(wanted, since_ns=None, until_ns=None, hosts=(), limit=None, reverse=False)
+    return found if of_time == Filter() else _with_what_is_below(connection, found, asked.wanted.until_ns)
+
+
+def _with_what_is_below(connection: sqlite3.Connection, asked: _Asked, until_ns: int | None) -> _Asked:
+    """Returns the same with all that came of the matches, whoever ran it; if it is much, with notes."""
+    kin = tuple(lineage.lineage(connection, asked.matches))
+    tops = set(asked.matches)
+    for each in kin:
+        if each.parent in tops:
+            tops.add(each.number)
+    below = lineage.below(
+        connection,
+        sorted(tops),
+        drawn=[each.number for each in kin],
+        until_ns=until_ns,
+        most=_MOST_COUNTED,
+    )
+    if len(below) <= _MOST_BELOW:
+        return asked._replace(drawn=array("q", sorted({*asked.matches, *below})))
+    users = lineage.users_of(connection, [*below])
+    by_top: dict[int, Counter[str]] = {}
+    for number, top in below.items():
+        by_top.setdefault(top, Counter())[user_text(*users.get(number, (None, None)))] += 1
+    are_all = len(below) < _MOST_COUNTED
+    notes = tuple(Note(top, _note(by_top[top], are_all=are_all)) for top in sorted(by_top))
+    return asked._replace(kin=kin, notes=notes)
+
+
+def _note(users: Counter[str], *, are_all: bool) -> str:
+    """Returns what is said of what is not drawn: `12 more below, as root`."""
+    names = [name for name, _ in users.most_common(_MOST_USERS)]
+    others = "" if len(users) <= _MOST_USERS else " and others"
+    return f"({users.total()}{'' if are_all else ' or more'} more below, as {', '.join(names)}{others})"
 
 
 def _with_descendants(
@@ -108,7 +169,7 @@ def _has(numbers: array[int], number: int) -> bool:
 
 def _read(connection: sqlite3.Connection, places: Iterator[TreeRow]) -> Iterator[tuple[TreeRow, ExecEvent]]:
     """Yields the execs that stand in the drawing, in its order; not those that vanish meanwhile."""
-    while page := list(islice(places, _PAGE)):
+    while page := list(itertools.islice(places, _PAGE)):
         events = {found.number: found.event for found in find.fetch(connection, [p.number for p in page])}
         yield from ((place, events[place.number]) for place in page if place.number in events)
 
@@ -121,18 +182,40 @@ def _jsonl(connection: sqlite3.Connection, asked: _Asked, forest: tree_layout.Fo
         yield json_text(record) + "\n"
 
 
-def _text(connection: sqlite3.Connection, asked: _Asked, forest: tree_layout.Forest) -> Iterator[str]:
+def _text(
+    connection: sqlite3.Connection, asked: _Asked, forest: tree_layout.Forest, look: Look
+) -> Iterator[str]:
     style = summary_line.Style(
         glyphs=tree_layout.glyphs_for(sys.stdout.encoding),
         width=terminal.width(),
-        colour=terminal.has_colour(),
+        colour=look.has_colour,
         times=TimeColumn(None, now_ns=clock.wall_ns()),
         day=_day(connection, asked),
         marked=len(forest) > len(asked.matches),
     )
     yield summary_line.tree_header(style) + "\n"
+    if asked.notes:
+        yield from _with_notes(connection, asked, forest, style)
+        return
     for place, event in _read(connection, forest.walk(style.glyphs, most=style.most_columns)):
         yield summary_line.tree_line(event, place.lead, asked.role(place.number), style) + "\n"
+
+
+def _with_notes(
+    connection: sqlite3.Connection, asked: _Asked, forest: tree_layout.Forest, style: summary_line.Style
+) -> Iterator[str]:
+    """Yields the lines of a drawing, of which some say what is not drawn."""
+    first = asked.drawn[-1] + 1
+    places = forest.walk(style.glyphs, most=style.most_columns)
+    while page := list(itertools.islice(places, _PAGE)):
+        numbers = [place.number for place in page if place.number < first]
+        events = {found.number: found.event for found in find.fetch(connection, numbers)}
+        for place in page:
+            event = events.get(place.number)
+            if place.number >= first:
+                yield summary_line.note_line(asked.notes[place.number - first].text, place.lead, style) + "\n"
+            elif event is not None:
+                yield summary_line.tree_line(event, place.lead, asked.role(place.number), style) + "\n"
 
 
 def _day(connection: sqlite3.Connection, asked: _Asked) -> str | None:
