@@ -243,6 +243,14 @@ def _next(process: subprocess.Popen[bytes]) -> tuple[str, int]:
     return found[0]
 
 
+def test_a_level_that_no_rule_has_is_said(history: Path, rules: Path) -> None:
+    """Nothing is found then, and that would mislead."""
+    done = execaudit("--db", history, "hunt", rules / "a.yml", "--level=critical")
+
+    assert (0, []) == (done.status, pids(done.out))
+    assert b"no rule is of level critical or above" in done.err
+
+
 def test_a_slow_rule_is_put_aside(tmp_path: Path, rules: Path) -> None:
     """It is said, and the others go on."""
     path = make_history(tmp_path / "history.db", [make_event(b"nc", b"a" * 200 + b"b", pid=1)])

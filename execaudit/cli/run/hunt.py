@@ -68,7 +68,10 @@ def read(paths: Sequence[str], *, level: str | None) -> Read:
         raise ExecauditError(
             f"there are no rules about execs on Linux in {names}", fix="name other files or folders"
         )
-    return Read(*_arranged(found, level), len(found.refusals))
+    sieve, correlations = _arranged(found, level)
+    if found.rules and not sieve.rules:
+        click.echo(f"no rule is of level {level} or above: there is nothing to hunt", err=True)
+    return Read(sieve, correlations, len(found.refusals))
 
 
 def _arranged(found: Rules, level: str | None) -> tuple[Sieve, Correlations | None]:
