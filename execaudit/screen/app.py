@@ -26,6 +26,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from execaudit.errors import FilterError
+from execaudit.escaping import printable
 from execaudit.query import where
 from execaudit.screen.drawing import EDITING_KEYS, Look, Paper, Piece, draw, error_line
 from execaudit.screen.model import Mode
@@ -82,6 +83,14 @@ class Canvas(Widget):
         return strip.adjust_cell_length(self.size.width)
 
 
+class FilterLine(Input):
+    """The line of the filter. What is pasted into it may be as hostile as what is shown."""
+
+    def validate_value(self, value: str) -> str:
+        """Returns the text, with escapes for what is not visible. Is called by textual."""
+        return printable(value)
+
+
 class Top(App[int]):
     """The screen of `execaudit top`. Returns the exit status."""
 
@@ -122,7 +131,7 @@ class Top(App[int]):
         self._reader = Reader(source, self._tell)
         self._board, self._hint = Canvas("board"), Canvas("hint")
         self._prompt = Canvas("prompt")
-        self._line = Input(id="typed", compact=True, select_on_focus=False)
+        self._line = FilterLine(id="typed", compact=True, select_on_focus=False)
         self._line.cursor_blink = False
         self._typing = Horizontal(self._prompt, self._line, id="line")
         self._is_editing = self._typing.display = self._hint.display = False
@@ -310,7 +319,7 @@ def run(model: Model, source: Source, *, encoding: str) -> int:
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)  # textual would take these for the size, whatever becomes of it
     app = Top(model, source, encoding=encoding)
-    status = app.run(mouse=False)
+    status: int | None = app.run(mouse=False)
     if app.failure is not None:
         raise app.failure
     if status is None:

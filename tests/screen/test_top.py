@@ -263,7 +263,7 @@ def test_what_is_hostile_is_inert(path: Path, store: Store) -> None:
         await screen.until_has("[red]x[/red]", r"\u202egnp")
         await screen.press("escape", "slash")
         await screen.type("[red] \u202e [/]")
-        await screen.until_has("is not understood")
+        await screen.until_has("is not understood", r"/ [red] \u202e [/]")
 
     driven(scenario, path, size=(200, 60))
 
