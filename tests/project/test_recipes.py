@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _RECIPES = recipes(PAGE.read_text(encoding="utf-8"))
 _FEWEST = 15
+_FEWEST_ALONE = 20
 # Steps with jq must leave out the gaps at the end of JSON lines. Where nobody records, nothing is `running`:
 # the step that asks for that finds nothing.
 _WITH_JQ = [
@@ -46,3 +47,10 @@ def test_each_recipe_shows_something() -> None:
     """There are enough of them, each has a command, and each prints something at the end."""
     assert len(_RECIPES) >= _FEWEST
     assert [] == [recipe.title for recipe in _RECIPES if not recipe.steps or not recipe.steps[-1].output]
+
+
+def test_most_questions_take_one_command() -> None:
+    """Of execaudit alone, without a pipe: at night nobody wants to compose."""
+    alone = [recipe for recipe in _RECIPES if len(recipe.steps) == 1 and "|" not in recipe.steps[0].command]
+
+    assert len(alone) >= _FEWEST_ALONE
