@@ -194,6 +194,7 @@ _FILTERS = (
     ),
     click.option("--ok", is_flag=True, help="Only what started, and did not end with a failure."),
     click.option("--deleted", is_flag=True, help="Only images without a name: deleted, or in memory."),
+    click.option("--new", is_flag=True, help="Only programs that never ran before --since."),
     click.option("--privileged", is_flag=True, help="Only what gained privileges: setuid, capabilities."),
     click.option("--failed", is_flag=True, help="Only execs that the kernel refused."),
     click.option("--truncated", is_flag=True, help="Only execs whose arguments are not whole."),

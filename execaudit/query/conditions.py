@@ -29,6 +29,7 @@ from execaudit.query.expression import (
     IsUser,
     LineMatches,
     Matches,
+    New,
     Not,
     OneOf,
     Or,
@@ -155,6 +156,10 @@ class Conditions:
         if isinstance(node, Agrees):
             part = "whole" if node.part is None else node.part.name.lower()
             return f"agrees({self.bind(part)}, {self._text(node.text)}, {self._text(node.other)})"
+        if isinstance(node, New):
+            # Of a failed exec, exe is the caller's.
+            launches = f"SELECT id FROM {new_launches_table(node.since_ns)}"  # noqa: S608  # a number
+            return f"(e.kind <> {_FAILED} AND e.launch_id IN ({launches}))"
         return f"e.id IN (SELECT id FROM {descendants_table(node.roots)})"  # noqa: S608  # numbers
 
     def _of_opposite(self, node: Expression) -> str:
@@ -332,6 +337,11 @@ class Conditions:
 def descendants_table(roots: Sequence[int]) -> str:
     """Returns the name of the temporary table for the numbers of all descendants of `roots`."""
     return f"temp.under_{'_'.join(str(int(root)) for root in roots)}"
+
+
+def new_launches_table(since_ns: int) -> str:
+    """Returns the name of the temporary table for the launches of programs that are new since then."""
+    return f"temp.new_{int(since_ns)}"
 
 
 def _launches(field: Field, test: _Test) -> str:

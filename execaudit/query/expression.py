@@ -215,8 +215,15 @@ class Agrees:
     other: Text
 
 
+@dataclass(frozen=True)
+class New:
+    """A program (`exe`) that the history does not have before this time, in nanoseconds since 1970."""
+
+    since_ns: int
+
+
 Expression = (
-    And | Or | Not | IsNull | OneOf | Within | HasText | Matches | Globs | Image | InLine | LineMatches | IsUser | InContainer | Under
+    And | Or | Not | IsNull | OneOf | Within | HasText | Matches | Globs | Image | InLine | LineMatches | IsUser | InContainer | Under | New
     | Passes | Agrees
 )  # fmt: skip
 

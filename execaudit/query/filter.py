@@ -16,6 +16,7 @@ from execaudit.query.expression import (
     IsNull,
     IsUser,
     LineMatches,
+    New,
     Not,
     OneOf,
     Or,
@@ -104,6 +105,8 @@ class Filter:
     """Only programs whose file had no name when they ran."""
     privileged: bool = False
     """Only programs whose file gave them privileges."""
+    new: Nanoseconds | None = None
+    """Only programs that the history does not have before this time."""
     truncated: bool = False
     """Only execs whose argv is not whole."""
     where: Expression | None = None
@@ -168,6 +171,7 @@ _MEANING: dict[str, _Meaning] = {
     "ok": lambda _: _OK,
     "deleted": lambda _: _DELETED,
     "privileged": lambda _: Not(IsNull("privileged")),
+    "new": New,
     "truncated": lambda _: Not(IsNull("truncated")),
     "where": lambda expression: expression,
 }

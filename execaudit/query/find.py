@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from execaudit.database import files, id_lookup
 from execaudit.enums import GapReason
 from execaudit.event import Gap
-from execaudit.query import lookups, recorders
+from execaudit.query import lookups, new_programs, recorders
 from execaudit.query.argv_search import Search
 from execaudit.query.conditions import descendants_table
 from execaudit.query.connection import Connection
-from execaudit.query.expression import Under, every
+from execaudit.query.expression import New, Under, every
 from execaudit.query.lookups import Resolver
 from execaudit.query.sql_functions import add_functions
 from execaudit.query.statements import (
@@ -48,7 +48,7 @@ _WIDEST = 1_000_000
 
 
 def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
-    """Gives the connection what the filter's statements need: functions, and the descendants.
+    """Gives the connection what the filter's statements need: functions, descendants, what is new.
 
     Raises FilterError for a regular expression that is none.
     """
@@ -57,6 +57,8 @@ def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
     for node in every(expression):
         if isinstance(node, Under):
             _gather_descendants(connection, node.roots)
+        elif isinstance(node, New):
+            new_programs.gather(connection, node.since_ns)
 
 
 def _gather_descendants(connection: sqlite3.Connection, roots: tuple[int, ...]) -> None:

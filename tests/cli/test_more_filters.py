@@ -12,7 +12,7 @@ from execaudit.cli import query
 from execaudit.enums import Gained, Kind
 from tests.commands import execaudit
 from tests.families import born, make_family
-from tests.histories import make_event, make_exit, make_history
+from tests.histories import START, make_event, make_exit, make_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,3 +143,14 @@ def test_the_kinds_to_choose_from_are_all_kinds() -> None:
 
     assert isinstance(option.type, click.Choice)
     assert [kind.value for kind in Kind] == [*option.type.choices]
+
+
+def test_new_programs(history: Path) -> None:
+    """Those that the history does not have before the range, which has to begin somewhere."""
+    asked = ("--db", history, "query", "--new")
+    wrong = execaudit(*asked)
+
+    assert [103, 104, 200] == execaudit(*asked, "--since", f"@{START + 5}").pids()
+    assert [200] == execaudit(*asked, "--since", f"@{START + 7}").pids()
+    assert wrong.failed_in_one_line()
+    assert b"--since" in wrong.err

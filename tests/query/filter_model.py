@@ -112,6 +112,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "ok": st.just(True),  # noqa: FBT003
     "deleted": st.just(True),  # noqa: FBT003
     "privileged": st.just(True),  # noqa: FBT003
+    "new": st.integers(1, 31),
     "where": expressions,
     "limit": st.integers(0, 6) | st.sampled_from((2**63, 2**70)),
     "reverse": st.just(True),  # noqa: FBT003
@@ -143,6 +144,7 @@ def _passes(event: ExecEvent, wanted: Filter, history: list[ExecEvent]) -> bool:
     opposites = (Filter(**{name: given}) for name in NEGATED if (given := getattr(wanted, f"not_{name}")))
     return (
         is_wanted(event, wanted)
+        and (wanted.new is None or is_new(event, wanted.new, history))
         and (not wanted.under or descends(event, wanted.under, history))
         and (wanted.where is None or holds(wanted.where, event, history))
         and not any(_passes(event, opposite, history) for opposite in opposites)
@@ -188,6 +190,13 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.truncated or event.truncated is not None,
         )
     )
+
+
+def is_new(event: ExecEvent, since_ns: int, history: list[ExecEvent]) -> bool:
+    """Says whether a program started that no exec of the history ran before."""
+    exe = event.launch.exe
+    before = (other.launch.exe for other in history if other.time_ns < since_ns)
+    return event.kind is not Kind.FAILED and exe is not None and exe not in before
 
 
 def is_deleted(event: ExecEvent) -> bool:

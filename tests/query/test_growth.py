@@ -120,6 +120,7 @@ QUESTIONS = {
     "who ran it as whom, of late": ["query", _SINCE, "--euid=0", "--not-user=alice"],
     "failures, of late": ["query", _SINCE, "--errno=ENOENT", "--exit-code=1"],
     "odd programs, of late": ["query", _SINCE, "--deleted", "--privileged"],
+    "new programs, of late": ["query", _SINCE, "--new"],
     "opposites, of late": [
         "query",
         _SINCE,

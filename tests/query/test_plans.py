@@ -76,6 +76,7 @@ LOOKED_AT: dict[str, list[Any]] = {
     "ok": [True],
     "deleted": [True],
     "privileged": [True],
+    "new": [at(2 * 3600 + 700)],
     "not_comms": [(b"c3", b"c1*")],
     "not_exes": [(b"/bin/c1?",)],
     "not_cwds": [(b"*/2",)],

@@ -75,6 +75,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         ok=values["ok"],
         deleted=values["deleted"],
         privileged=values["privileged"],
+        new=_new_since(since) if values["new"] else None,
         truncated=values["truncated"],
         where=where,
         limit=None if values["limit"] is None else min(values["limit"], _MOST),
@@ -138,6 +139,13 @@ class _Given:
     def execs(self, name: str) -> tuple[int, ...]:
         """Returns the numbers of execs."""
         return tuple(number_of(self._connection, text, *self._range) for text in self._values[name])
+
+
+def _new_since(since: Nanoseconds | None) -> Nanoseconds:
+    """Returns the time before which a program is not new."""
+    if since is None:
+        raise FilterError("--new needs a time before which nothing is new", fix="say it with --since")
+    return since
 
 
 def _say_setuid(connection: sqlite3.Connection, wanted: Filter, names: Sequence[str]) -> None:
