@@ -101,7 +101,19 @@ def draw(model: Model, paper: Paper) -> list[Line]:
         body = _list(model, paper, room)
     body += [()] * (room - len(body))
     keys = (Piece(paper.cut(_KEYS[model.mode]), Look.DIM),)
-    return [*[*head, *body, *foot][: paper.height - 1], keys]
+    lines = [*[*head, *body, *foot][: paper.height - 1], keys]
+    return [_clipped(line, paper.width) for line in lines]
+
+
+def _clipped(line: Line, width: int) -> Line:
+    """Returns what fits of a line: the columns alone are wider than a narrow screen."""
+    if sum(columns(piece.text) for piece in line) <= width:
+        return line
+    pieces = []
+    for text, look in line:
+        pieces.append(Piece(cut(text, max(width, 0), ""), look))
+        width -= columns(pieces[-1].text)
+    return tuple(pieces)
 
 
 def error_line(error: str, offset: int, width: int) -> str:
@@ -219,10 +231,10 @@ def _list(model: Model, paper: Paper, room: int) -> list[Line]:
     whens = _Whens(paper, visible)
     lines = [_titles(model, paper, whens.width)]
     if not rows and not model.seen.is_ready:
-        lines.append((Piece("reading", Look.DIM),))
+        lines.append((Piece(paper.cut("reading"), Look.DIM),))
     elif not rows:
         is_filtered = model.where is not None or model.options
-        lines.append((Piece("no exec matches" if is_filtered else "no execs yet", Look.DIM),))
+        lines.append((Piece(paper.cut("no exec matches" if is_filtered else "no execs yet"), Look.DIM),))
     lines += [
         _row(row, paper, whens, is_chosen=number == place) for number, row in enumerate(visible, model.top)
     ]
@@ -271,7 +283,7 @@ def _went_wrong(event: ExecEvent) -> bool:
 def _detail(model: Model, paper: Paper) -> list[Line]:
     detail = model.seen.detail
     if detail is None or detail.number != model.shown:
-        return [(Piece("reading", Look.DIM),)]
+        return [(Piece(paper.cut("reading"), Look.DIM),)]
     if detail.event is None:
         return [(Piece(paper.cut("the exec was pruned just now"), Look.WRONG),)]
     return [
@@ -301,11 +313,11 @@ def _fields(detail: Detail, event: ExecEvent, paper: Paper) -> Iterator[Line]:
             shown["local time"] = summary_line.local_text(event.time_ns, paper.zone)
         if name == "replaced_by":
             shown["how it ended"] = summary_line.outcome(event, next_comm=detail.next_comm)
-    indent = max(map(len, shown)) + 2
+    indent = min(max(map(len, shown)) + 2, paper.width - 1)
     for name, value in shown.items():
         text = UNKNOWN if value is None else printable(str(value)[:_LONGEST_VALUE])
         first, *rest = _wrapped(paper.safe(text), max(1, paper.width - indent))
-        yield Piece(f"{name:<{indent}}", Look.DIM), Piece(first)
+        yield Piece(f"{name:<{indent}}"[:indent], Look.DIM), Piece(first)
         for line in rest:
             yield (Piece(" " * indent + line),)
 
@@ -322,7 +334,7 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _relatives(title: str, rows: Sequence[Row], paper: Paper, note: str) -> Iterator[Line]:
     yield ()
-    yield (Piece(f"{title}{'' if rows or note else ': none'}", Look.BOLD),)
+    yield (Piece(paper.cut(f"{title}{'' if rows or note else ': none'}"), Look.BOLD),)
     whens = _Whens(paper, rows)
     for row in rows:
         yield _row(row, paper, whens, is_chosen=False)
