@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from execaudit.cli.common_options import text_or_json
 from execaudit.cli.context import State, config_option, db_option
 from execaudit.cli.filter_options import filter_options
+from execaudit.cli.param_types import Time
 from execaudit.cli.view_options import view_options
+
+if TYPE_CHECKING:
+    from execaudit.event import Nanoseconds
 
 
 @click.command("stats")
@@ -22,18 +26,24 @@ from execaudit.cli.view_options import view_options
     metavar="N",
     help="How many of each.",
 )
+@click.option(
+    "--new-since",
+    type=Time(),
+    metavar="TIME",
+    help="Also list the programs that never ran before that time.",
+)
 @text_or_json
 @view_options
 @config_option
 @db_option
 @click.pass_obj
-def command(state: State, /, top: int, fmt: str, **values: Any) -> None:  # noqa: ANN401  # the filters
-    """Count execs: who runs what most, from where, and when.
+def command(state: State, /, top: int, new_since: Nanoseconds | None, fmt: str, **values: Any) -> None:  # noqa: ANN401  # the filters
+    """Count execs: who runs what most, from where, and when; and what failed, or took long.
 
     The filters are those of `query`; with --limit the newest so many are counted.
     """
     from execaudit.cli.run import stats  # noqa: PLC0415  # `--help` needs only the options
 
     with state.history() as connection:
-        found = stats.count(connection, values, top=top)
-    stats.write(found, state.database(), state.look, as_json=fmt == "json")
+        found = stats.count(connection, values, top=top, new_since_ns=new_since)
+    stats.write(found, state, as_json=fmt == "json")

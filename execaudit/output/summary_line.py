@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from execaudit.event import ExecEvent
     from execaudit.output.timecolumn import TimeColumn
 
+# Of wait(2): 0x80 is a core dump.
+_SIGNAL_BITS = 0x7F
 _MILLISECOND, _SECOND = 1_000_000, 1_000_000_000
 _FEW = 10  # milliseconds; below this, three decimals are shown
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -195,6 +197,12 @@ def status_text(event: ExecEvent) -> str:
     if event.kind is not Kind.FAILED and end is not None and end.how is Ended.EXITED:
         return f"exit {end.code}" if end.code else "ok"
     return short_outcome(event)
+
+
+def wait_text(status: int) -> str:
+    """Returns how a program ended, from its status as wait(2) gives it: `exit 1`, `SIGKILL`."""
+    number = status & _SIGNAL_BITS
+    return _signal(number) if number else f"exit {status >> 8}"
 
 
 def brief_duration(duration_ns: int) -> str:

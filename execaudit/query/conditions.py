@@ -2,6 +2,7 @@
 
 A condition may be NULL where its leaf is false, which chooses no row either; after NOT it is made false.
 Dictionaries are searched, and the launches and origins that many execs share; not the execs.
+This has more than 400 lines, because all kinds of nodes share how values are found.
 """
 
 from __future__ import annotations

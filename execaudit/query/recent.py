@@ -60,7 +60,7 @@ def recent(connection: sqlite3.Connection, wanted: Filter, part: Span, *, since:
     known = connection.execute(*launches_statement(counts)).fetchall()
     comms = dict(connection.execute(*values_statement("comm", {row[2] for row in known} - {None})))
     names = dict(connection.execute(*values_statement("user", {row[4] for row in known} - {None})))
-    for number, _, comm, _, user, uid in known:
+    for number, _, comm, _, user, uid, _ in known:
         count, name = counts.pop(number), names.get(user)
         found.commands[comms.get(comm)] += count
         found.users[exact(name) if name is not None else "-" if uid is None else str(uid)] += count

@@ -152,9 +152,74 @@ def tally_statement(wanted: Filter, span: Span, *, start_ns: int, width_ns: int,
 
 
 def launches_statement(launches: Iterable[int]) -> Statement:
-    """Returns the statement for launches: ids, of exe, command, parent's command and user too; the uid."""
-    columns = "l.id, l.exe_id, l.comm_id, l.parent_comm_id, l.user_id, l.uid"
+    """Returns the statement for launches: ids, of exe, command, parent and user too; privileges; the uid."""
+    columns = "l.id, l.exe_id, l.comm_id, l.parent_comm_id, l.user_id, l.uid, l.privileged"
     return _of_ids(columns, "launch AS l", "l.id", launches)
+
+
+def details_statement(wanted: Filter, span: Span, origins: Iterable[int]) -> Statement:
+    """Returns the statement for two texts, of numbers with commas between; or NULL.
+
+    The first has a number for each exec that failed (-errno) or ended badly before it was stored (as wait(2)
+    says). The second has the origin of each exec that has one of these.
+    """
+    where = _where(wanted, span)
+    problem = "CASE WHEN e.errno IS NOT NULL THEN -e.errno ELSE nullif(e.status, 0) END"
+    given = where.bind(json_ids(sorted(origins)))
+    origin = f"CASE WHEN e.origin_id IN (SELECT value FROM json_each({given})) THEN e.origin_id END"  # noqa: S608  # a parameter
+    columns = f"group_concat({problem}), group_concat({origin})"
+    return Statement(_select(columns, wanted, where), where.parameters)
+
+
+def longest_statement(wanted: Filter, span: Span, most: int) -> Statement:
+    """Returns the statement for durations (ns) and numbers of execs that ended before they were stored.
+
+    Those that took longest, these first.
+    """
+    where = _where(wanted, span)
+    columns = "e.duration_ns AS took, e.id"
+    order = f"ORDER BY took DESC, e.id DESC LIMIT {where.bind(most)}"
+    return Statement(f"{_select(columns, wanted, where)} {order}", where.parameters)
+
+
+def later_ends_statements(wanted: Filter, span: Span, most: int) -> tuple[Statement, Statement]:
+    """Returns the statements for the same of ends that came later: a text of statuses, and the longest."""
+    where = _where(wanted, span)
+    # The few ends are read first.
+    where.add(f"y.exec_id BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
+    conditions = where.text()
+    ends = "exit AS y CROSS JOIN exec AS e ON e.id = y.exec_id"
+    if wanted.under:
+        ends += f" CROSS JOIN {descendants_table(wanted.under)} AS h ON h.id = e.id"
+    start = f"FROM {ends}{joins(conditions)}{conditions}"
+    parameters = dict(where.parameters)
+    order = f"ORDER BY took DESC, e.id DESC LIMIT {where.bind(most)}"
+    return (
+        Statement(f"SELECT group_concat(nullif(y.status, 0)) {start}", parameters),
+        Statement(f"SELECT y.duration_ns AS took, e.id {start} {order}", where.parameters),
+    )
+
+
+CGROUPS = (
+    "SELECT p.v, group_concat(o.id) FROM origin AS o JOIN path AS p ON p.id = o.cgroup_id"
+    " WHERE o.id > :after GROUP BY o.cgroup_id"
+)
+"""The cgroups of all origins that are newer than one: paths, and ids of origins with commas between."""
+NEWEST_ORIGIN = "SELECT coalesce(max(id), 0) FROM origin"
+
+
+def sightings_statement(launches: Iterable[int]) -> Statement:
+    """Returns the statement for how many execs succeeded with these launches, and the first one's time.
+
+    By the index of command names: there is none of launches.
+    """
+    where = _Where()
+    given = where.bind(json_ids(sorted(launches)))
+    of_launches = f"SELECT value FROM json_each({given})"  # noqa: S608  # a parameter
+    where.add(f"e.comm_id IN (SELECT comm_id FROM launch WHERE id IN ({of_launches}))")  # noqa: S608  # a parameter
+    where.add(f"e.launch_id IN ({of_launches})")
+    where.add("e.errno IS NULL")
+    return Statement(f"SELECT count(*), min(e.ts) FROM exec AS e{where.text()}", where.parameters)  # noqa: S608  # ours
 
 
 def values_statement(dictionary: str, ids: Iterable[int]) -> Statement:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit import native
 from execaudit.database.enum_codes import KINDS
-from execaudit.enums import Kind
+from execaudit.enums import Gained, Kind
 from execaudit.escaping import exact
 from execaudit.event import Nanoseconds
 from execaudit.query import find
@@ -69,6 +69,8 @@ class Stats(NamedTuple):
     commands: list[tuple[bytes | None, int]]
     users: list[tuple[User, int]]
     parents: list[tuple[bytes | None, int]]
+    privileged: list[tuple[tuple[bytes | None, Gained], int]]
+    """Programs whose file gave them privileges, and which."""
     times: Times | None
     """None: the history is empty there."""
     counts: list[int]
@@ -87,7 +89,7 @@ def gather(
     if times is None:
         find.prepare(connection, wanted)
     else:
-        wanted = _within(wanted, times)
+        wanted = within(wanted, times)
         for part in find.parts(connection, wanted):
             # So that no launch is pruned before it is looked up.
             with find.one_moment(connection):
@@ -97,15 +99,16 @@ def gather(
         failed=tally.kinds[KINDS.index(Kind.FAILED)],
         already=tally.kinds[KINDS.index(Kind.SNAPSHOT)],
         programs=len(tally.programs),
-        commands=_most(tally.commands, top),
-        users=_most(tally.users, top),
-        parents=_most(tally.parents, top),
+        commands=most(tally.commands, top),
+        users=most(tally.users, top),
+        parents=most(tally.parents, top),
+        privileged=most(tally.privileged, top),
         times=times,
         counts=[] if times is None else [tally.pieces[piece] for piece in range(times.pieces)],
     )
 
 
-def _within(wanted: Filter, times: Times) -> Filter:
+def within(wanted: Filter, times: Times) -> Filter:
     """Returns the filter without execs that are recorded during the count."""
     return replace(
         wanted,
@@ -153,6 +156,7 @@ class _Tally:
         self.commands: Counter[bytes | None] = Counter()
         self.users: Counter[User] = Counter()
         self.parents: Counter[bytes | None] = Counter()
+        self.privileged: Counter[tuple[bytes | None, Gained]] = Counter()
 
     def add(self, connection: sqlite3.Connection, wanted: Filter, part: Span, times: Times) -> None:
         """Adds what is wanted of a part of the history."""
@@ -170,14 +174,18 @@ class _Tally:
 
     def _add_launches(self, connection: sqlite3.Connection, launches: dict[int, int]) -> None:
         exes: set[int | None] = set()
+        privileged: Counter[tuple[int | None, int]] = Counter()
         commands: dict[int | None, int] = defaultdict(int)
         # Parent's command, user and uid: they are few.
         origins: dict[tuple[int | None, int | None, int | None], int] = defaultdict(int)
         if found := connection.execute(*launches_statement(launches)).fetchall():
             # By columns: there may be tens of thousands.
-            ids, images, comms, *origin = zip(*found, strict=True)
+            ids, images, comms, *origin, gained = zip(*found, strict=True)
             counts = [*map(launches.pop, ids)]
             exes.update(images)
+            for exe, bits, count in zip(images, gained, counts, strict=True):
+                if bits:
+                    privileged[exe, bits] += count
             for command, count in zip(comms, counts, strict=True):
                 commands[command] += count
             for its, count in zip(zip(*origin, strict=True), counts, strict=True):
@@ -187,7 +195,10 @@ class _Tally:
         if unknown:
             commands[None] += unknown
             origins[None, None, None] += unknown
-        self.programs.update(_values(connection, "path", exes).values())
+        paths = _values(connection, "path", exes)
+        self.programs.update(paths.values())
+        for (exe, bits), count in privileged.items():
+            self.privileged[paths.get(exe), Gained(bits)] += count
         texts = _values(connection, "comm", {*commands, *(parent for parent, _, _ in origins)})
         names = _values(connection, "user", {user for _, user, _ in origins})
         for command, count in commands.items():
@@ -214,7 +225,8 @@ def _values(
     return dict(connection.execute(*values_statement(dictionary, known)))
 
 
-def _most(counter: Counter[_Thing], top: int) -> list[tuple[_Thing, int]]:
+def most(counter: Counter[_Thing], top: int) -> list[tuple[_Thing, int]]:
+    """Returns the `top` most frequent things with their counts; equal counts by name."""
     # Only those are sorted by name that may be among the first.
     least = sorted(counter.values(), reverse=True)[:top][-1:] or [0]
     among = (item for item in counter.items() if item[1] >= least[0])

@@ -52,6 +52,12 @@ def summary(connection: sqlite3.Connection) -> Summary:
     )
 
 
+def about_how_many(connection: sqlite3.Connection) -> int:
+    """Returns how many execs a history has, and some that were pruned: counting takes a look at all."""
+    found: int = connection.execute("SELECT coalesce(sum(id_hi - id_lo + 1), 0) FROM seg").fetchone()[0]
+    return found
+
+
 class Pruned(NamedTuple):
     """What is no longer in a history."""
 

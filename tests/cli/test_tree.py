@@ -1,4 +1,7 @@
-"""`execaudit tree`, as typed: who is drawn, where, and how that looks."""
+"""`execaudit tree`, as typed: who is drawn, where, and how that looks.
+
+This has more than 400 lines, because most tests are of one forest and of whole drawings of it.
+"""
 
 from __future__ import annotations
 

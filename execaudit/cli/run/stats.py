@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
+from execaudit.cli.run.details import Size, forecast, lines_of, record_of, table_of
 from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, say
 from execaudit.database import files
-from execaudit.escaping import printable
+from execaudit.enums import GAINED_WORDS
+from execaudit.escaping import exact, printable
 from execaudit.event import Gap
 from execaudit.output import notices
 from execaudit.output.cells import UNKNOWN, user_text
 from execaudit.output.json_lines import json_text
 from execaudit.output.record import decoded
 from execaudit.output.timecolumn import TimeColumn
-from execaudit.output.widths import padded
-from execaudit.query import stats, summary
+from execaudit.query import details, stats, summary
+from execaudit.query.filter import Filter
+from execaudit.sizes import parse_size
+from execaudit.store import limits
 from execaudit.system import clock
 from execaudit.times import utc_text, zone_text
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from execaudit.cli.context import Look
+    from execaudit.cli.context import State
     from execaudit.event import Nanoseconds
+    from execaudit.query.details import Details
     from execaudit.query.stats import Stats
     from execaudit.query.summary import Pruned
+    from execaudit.store.limits import Limits
 
 _SECOND = 1_000_000_000
+_DAY = 86_400 * _SECOND
 _NAME_WIDTH, _BAR_WIDTH = 24, 40
 # Eighths of a column.
 _BLOCKS = " ▏▎▍▌▋▊▉█"
@@ -48,22 +56,43 @@ class Answer(NamedTuple):
     """Records of these."""
     gone: Pruned | None
     bounded: Bounded
+    details: Details
+    stored: int
+    """About how many execs the whole history has."""
+    is_of_all: bool
+    """All execs of the range were asked for."""
 
 
-def count(connection: sqlite3.Connection, values: dict[str, Any], *, top: int) -> Answer:
+def count(
+    connection: sqlite3.Connection, values: dict[str, Any], *, top: int, new_since_ns: Nanoseconds | None
+) -> Answer:
     """Counts what the options ask for. Raises FilterError."""
     wanted = build_filter(values, connection)
     asked = bounded(connection, wanted)
     now_ns = clock.wall_ns()
     gathered = stats.gather(connection, asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
+    counted = asked.wanted if gathered.times is None else stats.within(asked.wanted, gathered.times)
+    further = details.gather(connection, counted, top=top, new_since_ns=new_since_ns)
     missing = Missing(connection, wanted)
     missed = missing.news()
-    return Answer(gathered, missed, [*missing.records(missed)], summary.pruned(connection), asked)
+    return Answer(
+        gathered,
+        missed,
+        [*missing.records(missed)],
+        summary.pruned(connection),
+        asked,
+        further,
+        summary.about_how_many(connection),
+        is_of_all=replace(wanted, since_ns=None, until_ns=None, reverse=False) == Filter(),
+    )
 
 
-def write(answer: Answer, database: Path, look: Look, *, as_json: bool) -> None:
-    """Writes them to standard output, with the database's size."""
-    size = files.size_of(database)
+def write(answer: Answer, state: State, *, as_json: bool) -> None:
+    """Writes them to standard output, with the database's size, and how it will grow."""
+    database, look = state.database(), state.look
+    given = state.settings().tables.get("retention", {}).get("max_size")
+    configured = limits.Limits(max_bytes=None if given is None else parse_size(str(given)))
+    size = _size(answer, database, limits.effective(database, configured))
     say([missed for missed in answer.missed if not isinstance(missed, Gap)])
     if as_json:
         sys.stdout.write(json_text(_record(answer, size)) + "\n")
@@ -78,8 +107,18 @@ def _offset_ns() -> int:
     return 0 if offset is None else int(offset.total_seconds()) * _SECOND
 
 
-def _record(answer: Answer, size: int) -> dict[str, object]:
-    gathered, _, gaps, gone, _ = answer
+def _size(answer: Answer, database: Path, kept: Limits) -> Size:
+    """Returns what the history takes, and will take at the rate of the range."""
+    size, times = files.size_of(database), answer.gathered.times
+    # A part of the execs says nothing about the rate of all.
+    if times is None or not answer.stored or not answer.is_of_all:
+        return Size(size, kept.max_bytes, None)
+    execs_a_day = answer.gathered.execs * _DAY / (times.end_ns - times.start_ns)
+    return Size(size, kept.max_bytes, round(execs_a_day * size / answer.stored))
+
+
+def _record(answer: Answer, size: Size) -> dict[str, object]:
+    gathered, _, gaps, gone, *_ = answer
     return {
         "execs": gathered.execs,
         "failed": gathered.failed,
@@ -88,6 +127,10 @@ def _record(answer: Answer, size: int) -> dict[str, object]:
         "commands": [{"comm": _text(comm), "count": count} for comm, count in gathered.commands],
         "users": [{"user": user.name, "uid": user.uid, "count": count} for user, count in gathered.users],
         "parents": [{"parent_comm": _text(comm), "count": count} for comm, count in gathered.parents],
+        "privileged": [
+            {"exe": None if exe is None else exact(exe), "privileged": GAINED_WORDS[gained], "count": count}
+            for (exe, gained), count in gathered.privileged
+        ],
         "over_time": [
             {"from": utc_text(start), "seconds": width // _SECOND, "count": count}
             for start, width, count in _pieces(gathered)
@@ -96,7 +139,10 @@ def _record(answer: Answer, size: int) -> dict[str, object]:
         "pruned": None
         if gone is None
         else {"execs": gone.execs, "until": utc_text(gone.until_ns), "at": utc_text(gone.at_ns)},
-        "bytes": size,
+        "bytes": size.now,
+        "max_bytes": size.most,
+        "bytes_a_day": size.a_day,
+        **record_of(answer.details),
     }
 
 
@@ -111,20 +157,22 @@ def _pieces(gathered: Stats) -> Iterator[tuple[Nanoseconds, Nanoseconds, int]]:
             yield type(start_ns)(start_ns + number * width_ns), width_ns, count
 
 
-def _lines(answer: Answer, size: int) -> Iterator[str]:
-    gathered, missed, _, gone, _ = answer
+def _lines(answer: Answer, size: Size) -> Iterator[str]:
+    gathered, missed, _, gone, *_ = answer
     yield (
         f"{gathered.execs} execs of {gathered.programs} programs; {gathered.failed} failed,"
         f" {gathered.already} ran when recording began"
     )
-    yield f"The history takes {size} bytes on the disk."
+    yield f"The history takes {size.now} bytes on the disk."
+    yield from forecast(size)
     for title, counted in (
         ("COMMAND", [(_shown(comm), count) for comm, count in gathered.commands]),
         ("USER", [(user_text(user.name, user.uid), count) for user, count in gathered.users]),
         ("STARTED BY", [(_shown(comm), count) for comm, count in gathered.parents]),
     ):
         yield ""
-        yield from _table(title, counted, gathered.execs)
+        yield from table_of(title, counted, gathered.execs)
+    yield from lines_of(answer.details, gathered, TimeColumn(None, now_ns=clock.wall_ns()))
     if gathered.times is not None:
         yield ""
         yield from _chart(gathered)
@@ -139,12 +187,6 @@ def _lines(answer: Answer, size: int) -> Iterator[str]:
 
 def _shown(comm: bytes | None) -> str:
     return UNKNOWN if comm is None else printable(comm)
-
-
-def _table(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterator[str]:
-    yield f"{title:<{_NAME_WIDTH}} {'EXECS':>10} {'%':>6}"
-    for name, count in counted:
-        yield f"{padded(name, _NAME_WIDTH)} {count:>10} {100 * count / whole:>6.1f}"
 
 
 def _chart(gathered: Stats) -> Iterator[str]:

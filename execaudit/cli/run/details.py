@@ -1,0 +1,119 @@
+"""The further counts that `execaudit stats` writes: errors, statuses, containers, privileges, the longest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.enums import GAINED_WORDS, errno_name
+from execaudit.escaping import exact, printable
+from execaudit.output.cells import UNKNOWN
+from execaudit.output.record import to_record
+from execaudit.output.summary_line import brief_duration, command_text, wait_text
+from execaudit.output.widths import padded
+from execaudit.sizes import size_text
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from execaudit.output.timecolumn import TimeColumn
+    from execaudit.query.details import Details
+    from execaudit.query.stats import Stats
+
+NAME_WIDTH = 24
+# Of the commands that took longest, in 80 columns.
+_ROOM = 70
+_CUT = "…"
+_MOST_DAYS = 730
+_TIME_WIDTH = 23
+
+
+class Size(NamedTuple):
+    """What the history takes on the disk, in bytes."""
+
+    now: int
+    most: int | None
+    """The limit; None: there is none."""
+    a_day: int | None
+    """What it grows by in a day at the rate of the range; None: not known."""
+
+
+def forecast(size: Size) -> Iterator[str]:
+    """Yields a sentence about how the history will grow; nothing if that is not known."""
+    if not size.a_day:
+        return
+    grows = f"At the rate of this range it grows by {size_text(size.a_day)} a day"
+    if size.most is None:
+        yield f"{grows}."
+    elif size.now >= size.most:
+        yield f"{grows}, and is at its limit of {size_text(size.most)}: the oldest is deleted."
+    else:
+        days = (size.most - size.now) // size.a_day
+        when = f"in {days} days" if days <= _MOST_DAYS else "in years"
+        yield f"{grows}: its limit of {size_text(size.most)} comes {when}."
+
+
+def record_of(details: Details) -> dict[str, object]:
+    """Returns the counts with the names of the JSON object."""
+    return {
+        "errors": [{"errno": errno_name(error), "count": count} for error, count in details.errors],
+        "exits": [
+            {
+                "exit_code": None if status & 0x7F else status >> 8,
+                "exit_signal": status & 0x7F or None,
+                "count": count,
+            }
+            for status, count in details.statuses
+        ],
+        "containers": [{"container_id": name, "count": count} for name, count in details.containers],
+        "longest": [to_record(event) for event in details.longest],
+        "new_programs": None
+        if details.new is None
+        else [
+            {"exe": exact(each.exe), "first": utc_text(each.first_ns), "count": each.execs}
+            for each in details.new
+        ],
+    }
+
+
+def lines_of(details: Details, gathered: Stats, times: TimeColumn) -> Iterator[str]:
+    """Yields the tables of the counts, each after an empty line; none of what there is not."""
+    for title, counted in (
+        ("FAILED WITH", [(errno_name(error), count) for error, count in details.errors]),
+        ("ENDED WITH", [(wait_text(status), count) for status, count in details.statuses]),
+    ):
+        if counted:
+            yield ""
+            yield from table_of(title, counted, gathered.execs)
+    gained_by = [
+        (f"{UNKNOWN if exe is None else printable(exe)} [{GAINED_WORDS[gained]}]", count)
+        for (exe, gained), count in gathered.privileged
+    ]
+    containers = [(printable(name), count) for name, count in details.containers]
+    for title, counted in (("CONTAINER", containers), ("PRIVILEGED PROGRAM", gained_by)):
+        if counted:
+            yield ""
+            yield f"{'EXECS':>7}  {title}"
+            yield from (f"{count:>7}  {name}" for name, count in counted)
+    if details.longest:
+        yield ""
+        yield f"{'TOOK':>7}  LONGEST"
+        for event in details.longest:
+            took = None if event.end is None else event.end.duration_ns
+            shown = UNKNOWN if took is None else brief_duration(took)
+            yield f"{shown:>7}  {command_text(event, '', _ROOM, _CUT)}"
+    if details.new is not None:
+        yield ""
+        yield f"{'EXECS':>7}  {f'FIRST {times.zone_name}':<{_TIME_WIDTH}}  NEW PROGRAM"
+        for each in details.new:
+            yield f"{each.execs:>7}  {times.text(each.first_ns):<{_TIME_WIDTH}}  {printable(each.exe)}"
+        if not details.new:
+            yield f"{'none':>7}"
+
+
+def table_of(title: str, counted: Iterable[tuple[str, int]], whole: int) -> Iterator[str]:
+    """Yields a header, and a line for each count with its share of the whole."""
+    counted = list(counted)
+    yield f"{title:<{NAME_WIDTH}} {'EXECS':>10} {'%':>6}"
+    for name, count in counted:
+        yield f"{padded(name, NAME_WIDTH)} {count:>10} {100 * count / whole:>6.1f}"
