@@ -30,7 +30,7 @@ _COMMANDS = {
     "export": "Write execs to a file for an incident review, or for other programs.",
     "show": "Show one exec: every field, how it ended, what led to it, and what came of it.",
     "tree": "Draw execs as trees: below each what it started, and what that started.",
-    "stats": "Count execs: who runs what most, from where, and when.",
+    "stats": "Count execs: who runs what most, from where, and when; and what failed, or took long.",
     "hunt": "Run Sigma rules over the history: print the execs that they hit.",
     "top": "Watch execs as they happen, on the full screen.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",
