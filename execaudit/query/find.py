@@ -45,6 +45,7 @@ _NEAR = 20_000
 _COUNTED = 500_000
 # A wider part would say nothing for long of how far the search is.
 _WIDEST = 1_000_000
+_LOOKS = 32
 
 
 def prepare(connection: sqlite3.Connection, wanted: Filter) -> None:
@@ -187,6 +188,8 @@ def _strides(span: Span, *, backward: bool) -> Generator[Span, int, None]:
     """
     low, high, lines = span
     width = _NEAR
+    # Of years of which little is left, no more parts than show how far it is.
+    widest = max(_WIDEST, (high - low) // _LOOKS)
     while low <= high:
         if backward:
             part = Span(max(low, high - width + 1), high, lines)
@@ -196,7 +199,7 @@ def _strides(span: Span, *, backward: bool) -> Generator[Span, int, None]:
             low = part.high + 1
         found = yield part
         if found < PAGE_ROWS // 4:
-            width = min(4 * width, _WIDEST)
+            width = min(4 * width, widest)
         elif found > PAGE_ROWS:
             width = max(width // 4, PAGE_ROWS)
 
