@@ -322,7 +322,7 @@ def test_the_command(path: Path) -> None:
     asked = execaudit("--db", path, "query", "--since", "2026-11-22T18:08:39Z")
     assert asked.err.startswith(b"pruned: 100 execs from before ")
     assert b"" == execaudit("--db", path, "query", "--limit", "5").err
-    assert b"" == execaudit("--db", path, "query", "--since", "@4000000000").err
+    assert b"pruned" not in execaudit("--db", path, "query", "--since", "@4000000000").err
 
 
 @pytest.mark.parametrize(
