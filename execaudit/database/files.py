@@ -101,6 +101,15 @@ def beside(path: Path, suffix: str) -> Path:
     return Path(os.path.realpath(path) + suffix)
 
 
+def sync(path: Path) -> None:
+    """Has a file, or the names in a folder, written to the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def size_of(path: Path) -> int:
     """Returns how many bytes a database has, its WAL included."""
     files = (beside(path, ""), beside(path, "-wal"))

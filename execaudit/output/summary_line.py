@@ -21,11 +21,9 @@ from execaudit.times import zone_text
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from execaudit.event import ExecEvent
+    from execaudit.event import End, ExecEvent
     from execaudit.output.timecolumn import TimeColumn
 
-# Of wait(2): 0x80 is a core dump.
-_SIGNAL_BITS = 0x7F
 _MILLISECOND, _SECOND = 1_000_000, 1_000_000_000
 _FEW = 10  # milliseconds; below this, three decimals are shown
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
@@ -199,10 +197,9 @@ def status_text(event: ExecEvent) -> str:
     return short_outcome(event)
 
 
-def wait_text(status: int) -> str:
-    """Returns how a program ended, from its status as wait(2) gives it: `exit 1`, `SIGKILL`."""
-    number = status & _SIGNAL_BITS
-    return _signal(number) if number else f"exit {status >> 8}"
+def bad_end_text(end: End) -> str:
+    """Returns how a program ended that did not exit with 0: `exit 1`, `SIGKILL`."""
+    return f"exit {end.code}" if end.how is Ended.EXITED else _signal(end.signal)
 
 
 def brief_duration(duration_ns: int) -> str:

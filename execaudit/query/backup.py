@@ -28,7 +28,7 @@ def backup(source: Path, target: Path, *, force: bool) -> None:
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
         try:
             _copy(source, new)
-            _sync(new)
+            files.sync(new)
             if force:
                 for side in files.SIDES:
                     # Of the database that was there: to the new one they would be damage.
@@ -36,7 +36,7 @@ def backup(source: Path, target: Path, *, force: bool) -> None:
                 new.replace(real)
             else:
                 os.link(new, real)  # fails if there is one by now
-            _sync(real.parent)
+            files.sync(real.parent)
         finally:
             new.unlink(missing_ok=True)
     except FileExistsError as exc:
@@ -79,11 +79,3 @@ def _copy(source: Path, new: Path) -> None:
                     f"cannot write {new.parent}: {exc}", fix="make room, or name another disk"
                 ) from exc
             raise
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

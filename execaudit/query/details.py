@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from execaudit.query import find
 from execaudit.query.container import container_id
 from execaudit.query.new_programs import new_programs
+from execaudit.query.rows import to_end
 from execaudit.query.statements import (
     CGROUPS,
     NEWEST_ORIGIN,
@@ -22,7 +23,7 @@ from execaudit.query.stats import counted, most
 if TYPE_CHECKING:
     import sqlite3
 
-    from execaudit.event import ExecEvent, Nanoseconds
+    from execaudit.event import End, ExecEvent, Nanoseconds
     from execaudit.query.filter import Filter
 
 
@@ -40,8 +41,8 @@ class Details(NamedTuple):
 
     errors: list[tuple[int, int]]
     """Error numbers of failed execs."""
-    statuses: list[tuple[int, int]]
-    """How programs ended, as wait(2) gives it; not those that exited with 0."""
+    ends: list[tuple[End, int]]
+    """How programs ended, but for those that exited with 0; without their durations."""
     containers: list[tuple[str, int]]
     longest: list[ExecEvent]
     """The longest first."""
@@ -58,7 +59,7 @@ def gather(
     """
     find.prepare(connection, wanted)
     errors: Counter[int] = Counter()
-    statuses: Counter[int] = Counter()
+    ends: Counter[End] = Counter()
     containers: Counter[str] = Counter()
     longest: list[tuple[int, int]] = []
     by_origin: dict[int, str] = {}
@@ -76,7 +77,10 @@ def gather(
             ((late_problems,),) = connection.execute(*late)
             for text in filter(None, (problems, late_problems)):
                 for code, count in counted(text).items():
-                    (errors if code < 0 else statuses)[abs(code)] += count
+                    if code < 0:
+                        errors[-code] += count
+                    else:
+                        ends[to_end(code, 0, None)] += count
             if origins:
                 for origin, count in counted(origins).items():
                     containers[by_origin[origin]] += count
@@ -89,7 +93,7 @@ def gather(
     found = {each.number: each.event for each in find.fetch(connection, numbers)}
     return Details(
         errors=most(errors, top),
-        statuses=most(statuses, top),
+        ends=most(ends, top),
         containers=most(containers, top),
         longest=[found[number] for number in numbers if number in found],
         new=None if new_since_ns is None else _new(connection, new_since_ns),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.enums import Ended, Gained, Kind
+from execaudit.enums import Gained, Kind
 from execaudit.query import details, find, stats
 from execaudit.query.container import container_id
 from tests.commands import execaudit
@@ -30,22 +30,12 @@ _SECOND = 1_000_000_000
 _MANY = 1000
 
 
-def statuses(events: list[ExecEvent]) -> Iterator[int]:
-    """Yields how programs ended that did not exit with 0; without core dumps, which an event does not say."""
+def bad_ends(events: list[ExecEvent]) -> Iterator[tuple[int | None, int | None]]:
+    """Yields exit status and signal of programs that did not exit with 0."""
     for event in events:
         end = event.end
-        if end is not None and end.how is Ended.EXITED and end.code:
-            yield end.code << 8
-        elif end is not None and end.how is Ended.SIGNALED and end.signal:
-            yield end.signal
-
-
-def counts(found: list[tuple[int, int]]) -> Counter[int]:
-    """Returns counts of statuses, without core dumps."""
-    counted: Counter[int] = Counter()
-    for status, count in found:
-        counted[status & 0x7F or status] += count
-    return counted
+        if end is not None and (end.code or end.signal):
+            yield end.code, end.signal
 
 
 @examples(15)
@@ -73,7 +63,8 @@ def test_it_counts_what_a_query_finds(
             ]
 
             assert dict(found.errors) == Counter(event.errno for event in expected if event.errno is not None)
-            assert counts(found.statuses) == Counter(statuses(expected))
+            assert {(end.code, end.signal): count for end, count in found.ends} == Counter(bad_ends(expected))
+            assert len({(end.code, end.signal) for end, _ in found.ends}) == len(found.ends)
             assert dict(found.containers) == Counter(
                 name
                 for name in map(container_id, (each for each in cgroups if each is not None))
@@ -136,6 +127,16 @@ def test_a_script_reads_it(path: Path) -> None:
     nothing = json.loads(execaudit("--db", path, "stats", "--format", "json", "--comm", "nowhere").out)
     assert nothing.keys() == whole.keys()
     assert ([], [], None) == (nothing["errors"], nothing["longest"], nothing["bytes_a_day"])
+
+
+def test_a_core_dump_is_no_other_end(tmp_path: Path) -> None:
+    """Programs that a signal killed are in one line, whether they left a core or not."""
+    died = [make_event(b"x", b"%d" % n, seconds=n, pid=n + 1) for n in range(2)]
+    exits = [make_exit(died[0].key, 8, 11), make_exit(died[1].key, 9, 11 | 0x80)]
+    path = make_history(tmp_path / "history.db", died, [], exits)
+    whole = json.loads(execaudit("--db", path, "stats", "--format", "json").out)
+
+    assert [{"exit_code": None, "exit_signal": 11, "count": 2}] == whole["exits"]
 
 
 def test_how_it_grows(path: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from execaudit.enums import GAINED_WORDS, errno_name
 from execaudit.escaping import exact, printable
 from execaudit.output.cells import UNKNOWN
 from execaudit.output.record import to_record
-from execaudit.output.summary_line import brief_duration, command_text, wait_text
+from execaudit.output.summary_line import bad_end_text, brief_duration, command_text
 from execaudit.output.widths import padded
 from execaudit.sizes import size_text
 from execaudit.times import utc_text
@@ -58,12 +58,7 @@ def record_of(details: Details) -> dict[str, object]:
     return {
         "errors": [{"errno": errno_name(error), "count": count} for error, count in details.errors],
         "exits": [
-            {
-                "exit_code": None if status & 0x7F else status >> 8,
-                "exit_signal": status & 0x7F or None,
-                "count": count,
-            }
-            for status, count in details.statuses
+            {"exit_code": end.code, "exit_signal": end.signal, "count": count} for end, count in details.ends
         ],
         "containers": [{"container_id": name, "count": count} for name, count in details.containers],
         "longest": [to_record(event) for event in details.longest],
@@ -80,7 +75,7 @@ def lines_of(details: Details, gathered: Stats, times: TimeColumn) -> Iterator[s
     """Yields the tables of the counts, each after an empty line; none of what there is not."""
     for title, counted in (
         ("FAILED WITH", [(errno_name(error), count) for error, count in details.errors]),
-        ("ENDED WITH", [(wait_text(status), count) for status, count in details.statuses]),
+        ("ENDED WITH", [(bad_end_text(end), count) for end, count in details.ends]),
     ):
         if counted:
             yield ""

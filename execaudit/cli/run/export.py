@@ -15,6 +15,7 @@ import click
 from execaudit.cli.run import missing
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.progress import answering, bar
+from execaudit.database import files
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
@@ -261,11 +262,7 @@ def _name(new: Path, path: Path, *, force: bool) -> None:
     if not force and path.exists():
         raise _is_there(path)
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    files.sync(path.parent)
 
 
 def _binary_file(path: Path, flags: int) -> IO[bytes]:
