@@ -28,8 +28,9 @@ setup | docs | test | test-kernels)
 	# gcc and python3-dev compile execaudit/native. The tests use these: strace shows which programs were
 	# started, gcc compiles the programs that start others, sudo starts some of them, systemd checks and runs
 	# the unit, man shows the man pages; mkfs.ext4 and mount make small disks, and setcap makes programs with
-	# capabilities. The recipes in docs/ use jq and sqlite3, and `top` is tried in tmux.
-	packages="$packages strace gcc libc6-dev python3-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3 tmux"
+	# capabilities. The recipes in docs/ use jq and sqlite3, `top` is tried in tmux, and
+	# completion in each shell.
+	packages="$packages strace gcc libc6-dev python3-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3 tmux zsh fish"
 	# These make and run virtual machines, and have the keys of all releases of Debian.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"
