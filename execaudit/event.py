@@ -1,4 +1,4 @@
-"""The events that every layer passes on: an exec, an exit and a gap. Types only."""
+"""The events that every layer passes on: an exec, an exit, a gap and a hit of a rule. Types only."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from execaudit.fields import Launch, Origin
 
 Nanoseconds = NewType("Nanoseconds", int)
+LEVELS = ("informational", "low", "medium", "high", "critical")
+"""Of detection rules, the least first."""
 
 
 class Hole(NamedTuple):
@@ -139,3 +141,35 @@ class Gap:
     """The user whose execs they were; None: not known, or several users."""
     kind: ClassVar[str] = "gap"
     """The value of `kind` in its record."""
+
+
+class HuntRule(NamedTuple):
+    """What a detection rule says of itself."""
+
+    id: str | None
+    """A UUID."""
+    title: str
+    level: str | None
+    """One of LEVELS."""
+    tags: tuple[str, ...]
+    file: str
+    """The path by which it was found."""
+
+
+class Hit(NamedTuple):
+    """A detection rule that is true of an exec, found while that was recorded."""
+
+    number: int
+    """The exec's row in the database."""
+    rule: HuntRule
+    left_out: int
+    """So many hits of the rule before this one were too many, and are only counted."""
+    exec_id: str
+    time_ns: Nanoseconds
+    """Of the exec."""
+    host: str
+    pid: int
+    uid: int | None
+    user: str | None
+    comm: str | None
+    exe: str | None

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from execaudit.enums import GapReason, Kind
-from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+from execaudit.event import ExecEvent, ExitEvent, Gap, Hit, HuntRule, Nanoseconds
 from execaudit.fields import Launch, Origin
 from execaudit.store.prune_plan import Now
 from execaudit.store.writer import Run, Store
@@ -107,6 +107,12 @@ def make_exit(ended: ExecKey, seconds: float, status: int = 0) -> ExitEvent:
 def make_gap(begin: float, end: float, count: int | None = 7, exits: int = 0) -> Gap:
     """Returns a gap between two numbers of seconds after START."""
     return Gap(HOST, at(begin), at(end), GapReason.RING_FULL, count, exits)
+
+
+def make_hit(number: int, title: str = "a rule", level: str | None = "high", left_out: int = 0) -> Hit:
+    """Returns a hit of the exec in this row."""
+    rule = HuntRule(None, title, level, ("attack.t1059",), f"{title}.yml")
+    return Hit(number, rule, left_out, "an id", at(0), HOST, 1, 0, "root", "a", "/bin/a")
 
 
 def make_history(

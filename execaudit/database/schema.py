@@ -27,7 +27,7 @@ metadata = MetaData()
 # One value per row: next_id (see exec.id); stream_id (16 random bytes, made with the file); generation
 # (raised when rows are deleted: then the writer forgets the ids that it remembers); argv_grams and argv_used
 # (how many chunks these tables have); continued (JSON: the id of the last run, and the execs of earlier runs
-# that ran when it began).
+# that ran when it began); hunted (up to which exec the rules of the recorder were run; absent: it has none).
 meta = Table(
     "meta",
     metadata,
@@ -238,6 +238,33 @@ pruned = Table(
     # 0: it goes on, or was killed.
     Column("finished", Integer, nullable=False),
     sqlite_strict=True,
+)
+
+# Detection rules that hit something while it was recorded, as they were then. They are never deleted.
+rule = Table(
+    "rule",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # NULL: it has none.
+    Column("uuid", Text),
+    Column("title", Text, nullable=False),
+    # See event.LEVELS. NULL: it has none.
+    Column("level", Text),
+    # JSON, a list of texts.
+    Column("tags", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    sqlite_strict=True,
+)
+# What they hit.
+hit = Table(
+    "hit",
+    metadata,
+    Column("exec_id", Integer, primary_key=True),
+    Column("rule_id", Integer, primary_key=True),
+    # So many hits of the rule before this one were too many, and have no row.
+    Column("left_out", Integer, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
 )
 
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from execaudit.escaping import printable
-from execaudit.output.cells import UNKNOWN, user_text
+from execaudit.output.cells import LEVEL_WIDTH, level_text, user_text
 from execaudit.output.json_lines import JsonLines, json_text
-from execaudit.output.record import command_line, split_argv
+from execaudit.output.record import command_line, rule_record, split_argv
 from execaudit.output.widths import columns, cut, padded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from execaudit.hunt.rule import Named
     from execaudit.hunt.search import Hit
     from execaudit.output.timecolumn import TimeColumn
 
 _LONGEST_COMMAND = 4096
-_TIME, _LEVEL, _TITLE, _PID, _USER = 23, 8, 34, 7, 10
+_TIME, _LEVEL, _TITLE, _PID, _USER = 23, LEVEL_WIDTH, 34, 7, 10
 _SHORTEST_COMMAND, _ID = 12, 22
 _MARK = "…"
-_LEVELS = {"informational": "info"}
 
 
 def jsonl(hits: Iterable[Hit]) -> Iterator[str]:
@@ -31,18 +29,8 @@ def jsonl(hits: Iterable[Hit]) -> Iterator[str]:
     for hit in hits:
         rule = rules.get(id(hit.rule))
         if rule is None:
-            rule = rules[id(hit.rule)] = json_text(_of_rule(hit.rule))
+            rule = rules[id(hit.rule)] = json_text(rule_record(hit.rule.said()))
         yield f'{{"rule":{rule},"exec":{line(hit.event)}}}\n'
-
-
-def _of_rule(rule: Named) -> dict[str, object]:
-    return {
-        "id": rule.id,
-        "title": rule.title,
-        "level": rule.level,
-        "tags": [*rule.tags],
-        "file": rule.file,
-    }
 
 
 def table(hits: Iterable[Hit], times: TimeColumn, *, width: int | None) -> Iterator[str]:
@@ -56,7 +44,7 @@ def table(hits: Iterable[Hit], times: TimeColumn, *, width: int | None) -> Itera
         event, rule = hit.event, hit.rule
         yield layout.line(
             times.text(event.time_ns),
-            UNKNOWN if rule.level is None else _LEVELS.get(rule.level, rule.level),
+            level_text(rule.level),
             printable(rule.title),
             str(event.pid),
             user_text(event.launch.user, event.launch.uid),

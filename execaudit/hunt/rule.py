@@ -6,6 +6,7 @@ import operator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from execaudit.event import LEVELS, HuntRule
 from execaudit.query.expression import Or
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from execaudit.query.expression import Expression, Text
 
-LEVELS = ("informational", "low", "medium", "high", "critical")
-"""The least first."""
 OPERATORS: dict[str, Callable[[int, float], bool]] = {
     "gt": operator.gt,
     "gte": operator.ge,
@@ -34,6 +33,10 @@ class Named:
     """A UUID."""
     level: str | None = None
     tags: tuple[str, ...] = ()
+
+    def said(self) -> HuntRule:
+        """Returns what it says, as other rooms know it."""
+        return HuntRule(self.id, self.title, self.level, self.tags, self.file)
 
     def reaches(self, floor: str | None) -> bool:
         """Says whether the rule is at this level or above. One without a level is below all."""

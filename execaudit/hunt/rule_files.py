@@ -22,7 +22,8 @@ from sigma.policy.regex_engine import RE2RegexEngine
 from sigma.rule.base import SigmaYAMLLoader
 
 from execaudit.errors import ExecauditError
-from execaudit.hunt.rule import LEVELS, OPERATORS, Correlation, Rule
+from execaudit.event import LEVELS
+from execaudit.hunt.rule import OPERATORS, Correlation, Rule
 from execaudit.hunt.translate import NotHuntedError, expression_of, own_text
 from execaudit.query.expression import Or
 

@@ -12,3 +12,14 @@ def user_text(name: str | None, uid: int | None) -> str:
     if name is not None:
         return printable(name)
     return UNKNOWN if uid is None else str(uid)
+
+
+LEVEL_WIDTH = 8
+
+
+def level_text(level: str | None) -> str:
+    """Returns the level of a detection rule, in LEVEL_WIDTH columns at most."""
+    return UNKNOWN if level is None else _LEVELS.get(level, level)
+
+
+_LEVELS = {"informational": "info"}

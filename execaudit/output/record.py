@@ -20,7 +20,7 @@ from execaudit.times import utc_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from execaudit.event import ExecEvent, Gap, Hole
+    from execaudit.event import ExecEvent, Gap, Hit, Hole, HuntRule
     from execaudit.fields import Field
 
 # What makes lines finds these here.
@@ -113,6 +113,28 @@ def device_text(device: int) -> str:
 def gap_record(gap: Gap) -> dict[str, object]:
     """Returns the record of a gap. Its `kind` distinguishes it from the record of an exec."""
     return {field.name: value_of(field, getattr(gap, field.source)) for field in fields.GAP_FIELDS}
+
+
+def rule_record(rule: HuntRule) -> dict[str, object]:
+    """Returns what a detection rule says of itself."""
+    return {**rule._asdict(), "tags": [*rule.tags]}
+
+
+def hit_record(hit: Hit) -> dict[str, object]:
+    """Returns the record of a hit. Its `kind` distinguishes it from the record of the exec that was hit."""
+    return {
+        "kind": "hit",
+        "time": utc_text(hit.time_ns),
+        "host": hit.host,
+        "id": hit.exec_id,
+        "pid": hit.pid,
+        "uid": hit.uid,
+        "user": hit.user,
+        "comm": hit.comm,
+        "exe": hit.exe,
+        "rule": rule_record(hit.rule),
+        "left_out": hit.left_out,
+    }
 
 
 _SHOWN: dict[Form, Callable[[Any], object]] = {

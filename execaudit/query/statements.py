@@ -200,6 +200,25 @@ def later_ends_statements(wanted: Filter, span: Span, most: int) -> tuple[Statem
     )
 
 
+def hits_statement(wanted: Filter, span: Span) -> Statement:
+    """Returns the statement for rules, how many execs of a span that are wanted each hit, and left out."""
+    where = _where(wanted, span)
+    # The few hits are read first.
+    where.add(f"z.exec_id BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
+    conditions = where.text()
+    hits = "hit AS z CROSS JOIN exec AS e ON e.id = z.exec_id"
+    if wanted.under:
+        hits += f" CROSS JOIN {descendants_table(wanted.under)} AS h ON h.id = e.id"
+    columns = "z.rule_id, count(*), sum(z.left_out)"
+    sql = f"SELECT {columns} FROM {hits}{joins(conditions)}{conditions} GROUP BY z.rule_id"  # noqa: S608  # values are bound
+    return Statement(sql, where.parameters)
+
+
+def hits_of_statement(numbers: Iterable[int]) -> Statement:
+    """Returns the statement for the hits of the execs of these numbers, and how many were left out."""
+    return _of_ids("z.exec_id, z.rule_id, z.left_out", "hit AS z", "z.exec_id", numbers)
+
+
 CGROUPS = (
     "SELECT p.v, group_concat(o.id) FROM origin AS o JOIN path AS p ON p.id = o.cgroup_id"
     " WHERE o.id > :after GROUP BY o.cgroup_id"

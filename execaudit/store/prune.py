@@ -42,6 +42,8 @@ _ROUNDS = (
     (("exec",), ("origin", "launch")),
     (("exec", "origin", "launch"), ("argv", "comm", "path", "user")),
 )
+# What goes with an exec, and the column that says which it is of.
+_OF_EXECS = (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id"), ("hit", "exec_id"))
 _TABLES = tuple(table for _, swept in _ROUNDS for table in swept)
 _REFERS = {
     "exec": (("origin_id", "origin"), ("launch_id", "launch"), ("argv_id", "argv"), ("comm_id", "comm")),
@@ -167,7 +169,7 @@ class _Task:
             chosen = self._choice.choose(low, high)
             self.stays_short = chosen.shortened
             given["stays"] = json_ids(chosen.stays)
-            for table, column in (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id")):
+            for table, column in _OF_EXECS:
                 connection.execute(
                     f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
                     f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",

@@ -15,7 +15,7 @@ from execaudit.database.url import DEFAULT_DATABASE
 from execaudit.database.writer_lock import WriterLock
 from execaudit.errors import FullStoreError, LockedStoreError, StoreError
 from execaudit.event import Nanoseconds
-from execaudit.store import earlier, engine, migrate
+from execaudit.store import earlier, engine, hits, migrate
 from execaudit.store.argv_index import Indexing
 from execaudit.store.inserts import Inserts
 from execaudit.system import clock
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from execaudit.event import Earlier, ExecEvent, ExitEvent, Gap
+    from execaudit.event import Earlier, ExecEvent, ExitEvent, Gap, Hit, HuntRule
     from execaudit.store.migrate import Progress
     from execaudit.system.procfs import Running
 
@@ -90,6 +90,7 @@ class Store:
                 migrate.to_newest(self._connection, self._progress)
                 self._inserts, self._indexing = Inserts(self._connection), Indexing()
                 self._load()
+                self._rules: dict[HuntRule, int] = {}
                 self._connection.exec_driver_sql(_WRITE_BUSY)
                 self._connection.rollback()
             self._is_broken = False
@@ -209,6 +210,21 @@ class Store:
                 if seen_ns is not None:
                     self._connection.exec_driver_sql(_SEEN, (seen_ns, self._run_id))
             self._loaded = True
+
+    def begin_hunting(self) -> None:
+        """Notes that detection rules are run on what is stored from now on. Raises StoreError."""
+        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
+            hits.begin(self._connection)
+
+    def append_hits(self, found: Iterable[Hit], hunted: int) -> None:
+        """Stores hits, and that detection rules were run on all execs up to the row `hunted`, or nothing.
+
+        Raises StoreError.
+        """
+        known = dict(self._rules)
+        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
+            hits.insert(self._connection, found, hunted, known)
+        self._rules = known
 
     def check(self, events: Sequence[ExecEvent], exits: Sequence[ExitEvent] = ()) -> None:
         """Raises what append() would raise of these; stores nothing."""

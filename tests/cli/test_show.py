@@ -172,7 +172,7 @@ def test_json(family: Family, wide: Family) -> None:
     def of(*names: str) -> list[object]:
         return [records[family.id_of(name)] for name in names]
 
-    assert ["exec", "ancestors", "children", "siblings", "more_children"] == list(shown)
+    assert ["exec", "ancestors", "children", "siblings", "more_children", "hits"] == list(shown)
     assert of("gcc") == [shown["exec"]]
     assert of("sh", "make", "bash", "sshd", "init") == shown["ancestors"]
     assert of("cc1") == shown["children"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _EXECS = 5000
 _HOUR = 3600
 # What grows with every exec, or nearly. The other tables are dictionaries, and segments: small beside these.
-LARGE = {"argv", "argv_cut", "argv_grams", "argv_used", "exec", "exit"}
+LARGE = {"argv", "argv_cut", "argv_grams", "argv_used", "exec", "exit", "hit"}
 CONTAINER = "ab" * 32
 # A statement that finds execs of a span; others look up single ones.
 ASKS_FOR_EXECS = re.compile(r"\bexec AS e\b.* WHERE [eh]\.id BETWEEN ").search

@@ -290,6 +290,7 @@ def test_histories_without_the_view_are_kept_and_shown_in_it(tmp_path: Path) -> 
 
     assert REVISION == revision_of(path)
     assert [(*launch, None) for launch in before.pop("launch")] == after.pop("launch")
+    assert ([], []) == (after.pop("hit"), after.pop("rule"))
     assert before == after
     check_view(path)
     with closing(sqlite3.connect(path)) as connection:
@@ -317,3 +318,15 @@ def test_histories_without_the_view_are_kept_and_shown_in_it(tmp_path: Path) -> 
         ("exec", 101, *who, *where, '["ls"]', 9, "limit", None, "exited", 1, 500),
         ("failed", 103, *[None] * 15, '["ls"]', 1, None, "ENOENT", None, None, None),
     ] == shown
+
+
+def test_histories_without_hits_are_kept(tmp_path: Path) -> None:
+    """Every row stays, nothing was hit, and no rule was run."""
+    content = _SEVENTH_HISTORY.replace("4026532301, 99)", "4026532301, 99, 1002)")
+    path = made_by("0009", tmp_path / "ninth.db", content)
+    before = all_rows(path)
+    Store(path).close()
+
+    assert {**before, "hit": [], "rule": []} == all_rows(path)
+    assert "hunted" not in [key for key, _ in before["meta"]]
+    check_view(path)

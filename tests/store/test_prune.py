@@ -26,7 +26,17 @@ from execaudit.store.limits import Limits
 from execaudit.store.writer import Store
 from tests.commands import execaudit
 from tests.examples import examples
-from tests.histories import BOOT_ID, at, begin_run, make_event, make_exit, make_gap, now_at, set_clock
+from tests.histories import (
+    BOOT_ID,
+    at,
+    begin_run,
+    make_event,
+    make_exit,
+    make_gap,
+    make_hit,
+    now_at,
+    set_clock,
+)
 
 CHECKOUT = Path(__file__).parents[2]
 OTHER_BOOT = "99999999-2222-4333-8444-555555555555"
@@ -34,7 +44,7 @@ OTHER_BOOT = "99999999-2222-4333-8444-555555555555"
 REFERENCES = {
     ("exec", "parent_id"): "exec", ("exec", "clock_id"): "clock", ("exec", "comm_id"): "comm",
     ("exec", "launch_id"): "launch", ("exec", "origin_id"): "origin", ("exec", "argv_id"): "argv",
-    ("exit", "exec_id"): "exec", ("argv_cut", "exec_id"): "exec",
+    ("exit", "exec_id"): "exec", ("argv_cut", "exec_id"): "exec", ("hit", "exec_id"): "exec",
     ("launch", "user_id"): "user", ("launch", "comm_id"): "comm", ("launch", "parent_comm_id"): "comm",
     ("launch", "filename_id"): "path", ("launch", "exe_id"): "path", ("launch", "cwd_id"): "path",
     ("launch", "interpreter_id"): "path", ("launch", "root_id"): "path", ("origin", "login_user_id"): "user", ("origin", "cgroup_id"): "path",
@@ -133,6 +143,7 @@ def test_what_stays_is_what_a_plain_model_says(
     with Store(path) as store:
         begin_run(store)
         store.append(events, [], [make_exit(events[n].key, 100 + n) for n in ended])
+        store.append_hits([make_hit(n + 1) for n in range(0, len(events), 3)], len(events))
     boot = BOOT_ID if same_boot else OTHER_BOOT
     deleted = pruned(path, Limits(max_age_ns=Nanoseconds(at(1000) - at(until))), boot_id=boot)
 
@@ -148,6 +159,8 @@ def test_what_stays_is_what_a_plain_model_says(
     assert sorted(n + 1 for n in stays) == pids(path)
     assert len(shapes) - len(stays) == deleted
     assert [] == dangling(path)
+    with opened(path) as connection:
+        assert sum(n % 3 == 0 for n in stays) == connection.execute("SELECT count(*) FROM hit").fetchone()[0]
     if deleted:
         assert {0} == set(unused(path).values())
     with opened(path) as connection:

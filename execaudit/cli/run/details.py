@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.enums import GAINED_WORDS, errno_name
 from execaudit.escaping import exact, printable
-from execaudit.output.cells import UNKNOWN
-from execaudit.output.record import to_record
+from execaudit.output.cells import LEVEL_WIDTH, UNKNOWN, level_text
+from execaudit.output.record import rule_record, to_record
 from execaudit.output.summary_line import bad_end_text, brief_duration, command_text
 from execaudit.output.widths import padded
 from execaudit.sizes import size_text
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from execaudit.output.timecolumn import TimeColumn
     from execaudit.query.details import Details
+    from execaudit.query.hits import OfRule
     from execaudit.query.stats import Stats
 
 NAME_WIDTH = 24
@@ -69,6 +70,20 @@ def record_of(details: Details) -> dict[str, object]:
             for each in details.new
         ],
     }
+
+
+def hits_record(hits: Iterable[OfRule]) -> list[dict[str, object]]:
+    """Returns the hits of rules with the names of the JSON object."""
+    return [{**rule_record(each.rule), "count": each.hits, "left_out": each.left_out} for each in hits]
+
+
+def hits_lines(hits: Sequence[OfRule]) -> Iterator[str]:
+    """Yields the table of the hits of rules after an empty line; nothing if there are none."""
+    if hits:
+        yield ""
+        yield f"{'HITS':>7}  {'LEVEL':<{LEVEL_WIDTH}}  RULE"
+    for rule, count, _ in hits:
+        yield f"{count:>7}  {level_text(rule.level):<{LEVEL_WIDTH}}  {printable(rule.title)}"
 
 
 def lines_of(details: Details, gathered: Stats, times: TimeColumn) -> Iterator[str]:

@@ -14,9 +14,10 @@ from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
+from execaudit.output.cells import LEVEL_WIDTH, level_text
 from execaudit.output.json_lines import json_line, json_text
-from execaudit.output.record import to_record
-from execaudit.query import find, lineage
+from execaudit.output.record import rule_record, to_record
+from execaudit.query import find, hits, lineage
 from execaudit.query.filter import Filter
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from execaudit.cli.context import Look
     from execaudit.event import ExecEvent
+    from execaudit.query.hits import OfRule
     from execaudit.query.rows import Found
 
 _SIBLINGS = 5
@@ -60,6 +62,8 @@ class _Relatives:
         if not found:
             raise ExecauditError("the exec was pruned just now", fix="take a newer one from `query`")
         self.event = found[0].event
+        self.hits = hits.of_execs(connection, [number]).get(number, [])
+        """What detection rules hit while it was recorded."""
         self.lineage = [kin for kin in lineage.lineage(connection, [number]) if kin.number != number]
         """The first is the root."""
         self.children = lineage.children(connection, number, most=most)
@@ -112,12 +116,14 @@ def _json(found: _Relatives) -> Iterator[str]:
         for place, each in enumerate(found.read(numbers)):
             yield ("," if place else "") + json_line(each.event)
         yield "]"
-    yield f',"more_children":{json_text(found.more_children)}}}\n'
+    hit_by = [{**rule_record(each.rule), "left_out": each.left_out} for each in found.hits]
+    yield f',"more_children":{json_text(found.more_children)},"hits":{json_text(hit_by)}}}\n'
 
 
 def _text(found: _Relatives) -> Iterator[str]:
     event = found.event
     yield from _fields(event, summary_line.outcome(event, next_comm=found.next_comm()))
+    yield from _hits(found.hits)
     width = terminal.width()
     style = summary_line.Style(
         glyphs=tree_layout.glyphs_for(sys.stdout.encoding),
@@ -143,6 +149,16 @@ def _fields(event: ExecEvent, outcome: str) -> Iterator[str]:
     width = max(map(len, shown))
     for name, value in shown.items():
         yield f"{name:<{width}}  {'-' if value is None else printable(str(value))}\n"
+
+
+def _hits(found: Sequence[OfRule]) -> Iterator[str]:
+    """Yields a title and a line for each rule that hit the exec; nothing if none did."""
+    if found:
+        yield "\nhit by\n"
+    for rule, _, left_out in found:
+        before = f"; {left_out} hits before this one were not stored" if left_out else ""
+        where = f"({printable(rule.file)}{before})"
+        yield f"{_INDENT}{level_text(rule.level):<{LEVEL_WIDTH}} {printable(rule.title)} {where}\n"
 
 
 def _section(  # noqa: PLR0913  # each is needed

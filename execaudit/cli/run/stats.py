@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
-from execaudit.cli.run.details import Size, forecast, lines_of, record_of, table_of
+from execaudit.cli.run.details import Size, forecast, hits_lines, hits_record, lines_of, record_of, table_of
 from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, say
 from execaudit.database import files
 from execaudit.enums import GAINED_WORDS
@@ -20,7 +20,7 @@ from execaudit.output.cells import UNKNOWN, user_text
 from execaudit.output.json_lines import json_text
 from execaudit.output.record import decoded
 from execaudit.output.timecolumn import TimeColumn
-from execaudit.query import details, stats, summary
+from execaudit.query import details, hits, stats, summary
 from execaudit.query.filter import Filter
 from execaudit.sizes import parse_size
 from execaudit.store import limits
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from execaudit.cli.context import State
     from execaudit.event import Nanoseconds
     from execaudit.query.details import Details
+    from execaudit.query.hits import OfRule
     from execaudit.query.stats import Stats
     from execaudit.query.summary import Pruned
     from execaudit.store.limits import Limits
@@ -57,6 +58,8 @@ class Answer(NamedTuple):
     gone: Pruned | None
     bounded: Bounded
     details: Details
+    hits: list[OfRule]
+    """What detection rules hit while it was recorded."""
     stored: int
     """About how many execs the whole history has."""
     is_of_all: bool
@@ -82,6 +85,7 @@ def count(
         summary.pruned(connection),
         asked,
         further,
+        hits.count(connection, counted),
         summary.about_how_many(connection),
         is_of_all=replace(wanted, since_ns=None, until_ns=None, reverse=False) == Filter(),
     )
@@ -143,6 +147,7 @@ def _record(answer: Answer, size: Size) -> dict[str, object]:
         "max_bytes": size.most,
         "bytes_a_day": size.a_day,
         **record_of(answer.details),
+        "hits": hits_record(answer.hits),
     }
 
 
@@ -173,6 +178,7 @@ def _lines(answer: Answer, size: Size) -> Iterator[str]:
         yield ""
         yield from table_of(title, counted, gathered.execs)
     yield from lines_of(answer.details, gathered, TimeColumn(None, now_ns=clock.wall_ns()))
+    yield from hits_lines(answer.hits)
     if gathered.times is not None:
         yield ""
         yield from _chart(gathered)
