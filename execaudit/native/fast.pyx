@@ -1615,7 +1615,7 @@ cdef class Tally:
 
 
 def counted(text):
-    """Returns how often each number is in a text of numbers with commas between: `stats.counted`.
+    """Returns how often each number is in a text of numbers with commas between: `tally.counted`.
 
     None if Python has to do it.
     """

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.id_list import json_ids
 from execaudit.query.conditions import new_launches_table
+from execaudit.query.statements import sightings_statement
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from execaudit.event import Nanoseconds
 
 _LAUNCHES = "SELECT p.v, l.comm_id, l.id FROM launch AS l CROSS JOIN path AS p ON p.id = l.exe_id"
 _TOP = "SELECT max(id_hi) FROM seg WHERE ts_min < :since_ns"
@@ -19,6 +22,25 @@ _SEEN = (
     "SELECT 1 FROM exec AS e WHERE e.comm_id IS :comm AND e.id <= :top AND e.ts < :since_ns"
     " AND e.launch_id IN (SELECT value FROM json_each(:launches)) ORDER BY e.id DESC LIMIT 1"
 )
+
+
+class NewProgram(NamedTuple):
+    """A program that the history does not have before some time."""
+
+    exe: bytes
+    first_ns: Nanoseconds
+    """Wall clock of its first exec."""
+    execs: int
+
+
+def sightings(connection: sqlite3.Connection, since_ns: int) -> list[NewProgram]:
+    """Returns the programs of the whole history that ran since this time, and not before. The first first."""
+    found = []
+    for exe, launches in new_programs(connection, since_ns).items():
+        execs, first_ns = connection.execute(*sightings_statement(launches)).fetchone()
+        if execs:
+            found.append(NewProgram(exe, first_ns, execs))
+    return sorted(found, key=lambda each: (each.first_ns, each.exe))
 
 
 def new_programs(connection: sqlite3.Connection, since_ns: int) -> dict[bytes, list[int]]:

@@ -10,7 +10,7 @@ from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Kind
 from execaudit.escaping import exact
 from execaudit.event import Nanoseconds
-from execaudit.query.statements import launches_statement, tally_statement, values_statement
+from execaudit.query.statements import Times, launches_statement, tally_statement, values_statement
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,7 +46,7 @@ def recent(connection: sqlite3.Connection, wanted: Filter, part: Span, *, since:
     )
     pieces = until - since
     launches, moments = connection.execute(
-        *tally_statement(wanted, part, start_ns=start, width_ns=_SECOND, pieces=pieces)
+        *tally_statement(wanted, part, Times(start, Nanoseconds(_SECOND), pieces))
     ).fetchone()
     if launches is None:
         return found

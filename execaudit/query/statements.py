@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.id_list import json_ids
+from execaudit.event import Nanoseconds
 from execaudit.query.conditions import Conditions, descendants_table
 from execaudit.query.expression import Under
 from execaudit.query.filter import Filter
@@ -40,6 +41,19 @@ class Span(NamedTuple):
     high: int
     lines: Sequence[int] | None = None
     """Ids of the only command lines that are wanted in it; None: not known."""
+
+
+class Times(NamedTuple):
+    """The pieces of time that a range is cut into."""
+
+    start_ns: Nanoseconds
+    width_ns: Nanoseconds
+    pieces: int
+
+    @property
+    def end_ns(self) -> Nanoseconds:
+        """Returns when the last one ends."""
+        return Nanoseconds(self.start_ns + self.pieces * self.width_ns)
 
 
 class _Where(Conditions):
@@ -139,36 +153,45 @@ def count_statement(wanted: Filter, span: Span) -> Statement:
     return Statement(_select("count(*)", wanted, where), where.parameters)
 
 
-def tally_statement(wanted: Filter, span: Span, *, start_ns: int, width_ns: int, pieces: int) -> Statement:
+def tally_statement(wanted: Filter, span: Span, times: Times) -> Statement:
     """Returns the statement for two texts, of numbers with commas between, one for each exec; or NULL.
 
-    The first has launches (0: none). The second has kind * `pieces` + in which piece of time: they begin at
-    `start_ns`, each of `width_ns`. Rows would take longer to read, and GROUP BY sorts.
+    The first has launches (0: none). The second has kind * pieces + in which piece of time. Rows would
+    take longer to read, and GROUP BY sorts.
     """
     where = _where(wanted, span)
-    piece = f"(e.ts - {where.bind(start_ns)}) / {where.bind(width_ns)}"
-    columns = f"group_concat(coalesce(e.launch_id, 0)), group_concat(e.kind * {where.bind(pieces)} + {piece})"
+    columns = _tally(where, times)
     return Statement(_select(columns, wanted, where), where.parameters)
+
+
+def whole_tally_statement(wanted: Filter, span: Span, times: Times, *, least_ns: int) -> Statement:
+    """Returns the statement for the two texts of tally_statement(), and three more; or NULL.
+
+    The third has a number for each exec that failed (-errno) or ended badly before it was stored (as wait(2)
+    says). The fourth has origins (0: none). The fifth has `duration:number` of each exec that took `least_ns`
+    or longer, if it ended before it was stored. One scan gives all: a second would take as long again.
+    """
+    where = _where(wanted, span)
+    columns = (
+        _tally(where, times),
+        "group_concat(CASE WHEN e.errno IS NOT NULL THEN -e.errno ELSE nullif(e.status, 0) END)",
+        "group_concat(coalesce(e.origin_id, 0))",
+        f"group_concat(CASE WHEN e.duration_ns >= {where.bind(least_ns)} THEN e.duration_ns || ':' || e.id END)",
+    )
+    return Statement(_select(", ".join(columns), wanted, where), where.parameters)
+
+
+def _tally(where: _Where, times: Times) -> str:
+    piece = f"(e.ts - {where.bind(times.start_ns)}) / {where.bind(times.width_ns)}"
+    return (
+        f"group_concat(coalesce(e.launch_id, 0)), group_concat(e.kind * {where.bind(times.pieces)} + {piece})"
+    )
 
 
 def launches_statement(launches: Iterable[int]) -> Statement:
     """Returns the statement for launches: ids, of exe, command, parent and user too; privileges; the uid."""
     columns = "l.id, l.exe_id, l.comm_id, l.parent_comm_id, l.user_id, l.uid, l.privileged"
     return _of_ids(columns, "launch AS l", "l.id", launches)
-
-
-def details_statement(wanted: Filter, span: Span, origins: Iterable[int]) -> Statement:
-    """Returns the statement for two texts, of numbers with commas between; or NULL.
-
-    The first has a number for each exec that failed (-errno) or ended badly before it was stored (as wait(2)
-    says). The second has the origin of each exec that has one of these.
-    """
-    where = _where(wanted, span)
-    problem = "CASE WHEN e.errno IS NOT NULL THEN -e.errno ELSE nullif(e.status, 0) END"
-    given = where.bind(json_ids(sorted(origins)))
-    origin = f"CASE WHEN e.origin_id IN (SELECT value FROM json_each({given})) THEN e.origin_id END"  # noqa: S608  # a parameter
-    columns = f"group_concat({problem}), group_concat({origin})"
-    return Statement(_select(columns, wanted, where), where.parameters)
 
 
 def longest_statement(wanted: Filter, span: Span, most: int) -> Statement:
@@ -219,12 +242,14 @@ def hits_of_statement(numbers: Iterable[int]) -> Statement:
     return _of_ids("z.exec_id, z.rule_id, z.left_out", "hit AS z", "z.exec_id", numbers)
 
 
-CGROUPS = (
-    "SELECT p.v, group_concat(o.id) FROM origin AS o JOIN path AS p ON p.id = o.cgroup_id"
-    " WHERE o.id > :after GROUP BY o.cgroup_id"
-)
-"""The cgroups of all origins that are newer than one: paths, and ids of origins with commas between."""
-NEWEST_ORIGIN = "SELECT coalesce(max(id), 0) FROM origin"
+def cgroups_statement(origins: Iterable[int]) -> Statement:
+    """Returns the statement for ids of origins and the paths of their cgroups."""
+    where = _Where()
+    # In order, because SQLite puts them into a tree.
+    given = where.bind(json_ids(sorted(origins)))
+    where.add(f"o.id IN (SELECT value FROM json_each({given}))")  # noqa: S608  # a parameter
+    start = "SELECT o.id, p.v FROM origin AS o CROSS JOIN path AS p ON p.id = o.cgroup_id"
+    return Statement(f"{start}{where.text()}", where.parameters)
 
 
 def sightings_statement(launches: Iterable[int]) -> Statement:

@@ -21,7 +21,7 @@ from execaudit.enums import Ended, Kind
 from execaudit.event import End, ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey
 from execaudit.output.json_lines import JsonLines
-from execaudit.query import stats
+from execaudit.query import tally
 from execaudit.store import interning
 from execaudit.store.writer import Run, Store
 from tests.capture.test_ringbuf import Producer, Step, follow, steps
@@ -271,9 +271,9 @@ def test_counts_are_the_same(text: str) -> None:
     outcomes: list[object] = []
     for context in (contextlib.nullcontext, in_python):
         with context(), pytest.MonkeyPatch.context() as patched:
-            patched.setattr(stats, "_SHORT", 0)
+            patched.setattr(tally, "_SHORT", 0)
             try:
-                outcomes.append(stats.counted(text))
+                outcomes.append(tally.counted(text))
             except ValueError as exc:
                 outcomes.append(str(exc))
     assert outcomes[0] == outcomes[1]

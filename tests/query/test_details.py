@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.enums import Gained, Kind
-from execaudit.query import details, find, stats
+from execaudit.query import find, stats
 from execaudit.query.container import container_id
 from tests.commands import execaudit
 from tests.examples import examples
@@ -55,8 +55,7 @@ def test_it_counts_what_a_query_finds(
         patched.setattr(find, "_COUNTED", part)
         for wanted in asked:
             expected = reference(everything, wanted)
-            found = details.gather(connection, wanted, top=_MANY)
-            tally = stats.gather(connection, wanted, now_ns=40 * _SECOND, top=_MANY)
+            found = stats.gather(connection, wanted, now_ns=40 * _SECOND, top=_MANY)
             cgroups = [event.origin.cgroup for event in expected]
             took = [
                 event.end.duration_ns for event in expected if event.end and event.end.duration_ns is not None
@@ -70,13 +69,12 @@ def test_it_counts_what_a_query_finds(
                 for name in map(container_id, (each for each in cgroups if each is not None))
                 if name is not None
             )
-            assert dict(tally.privileged) == Counter(
+            assert dict(found.privileged) == Counter(
                 (event.launch.exe, event.launch.privileged) for event in expected if event.launch.privileged
             )
             assert [event.end and event.end.duration_ns for event in found.longest] == sorted(
                 took, reverse=True
             )
-            assert found.new is None
 
 
 @pytest.fixture(scope="module")

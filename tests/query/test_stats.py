@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from execaudit.enums import Kind
-from execaudit.query import find, stats
+from execaudit.query import find, stats, tally
 from tests.commands import execaudit, on_terminal
 from tests.examples import examples
 from tests.histories import at, make_event, make_gap, make_history
@@ -60,7 +60,7 @@ def test_it_counts_what_a_query_finds(
             assert found.programs == len({event.launch.exe for event in expected} - {None})
             for counted, values in (
                 (found.commands, Counter(event.launch.comm for event in expected)),
-                (found.users, Counter(stats.User(event.launch.user, event.launch.uid) for event in expected)),
+                (found.users, Counter(tally.User(event.launch.user, event.launch.uid) for event in expected)),
                 (found.parents, Counter(event.launch.parent_comm for event in expected)),
             ):
                 assert [count for _, count in counted] == [count for _, count in values.most_common(top)]

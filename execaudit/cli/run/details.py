@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from execaudit.output.timecolumn import TimeColumn
-    from execaudit.query.details import Details
     from execaudit.query.hits import OfRule
+    from execaudit.query.new_programs import NewProgram
     from execaudit.query.stats import Stats
 
 NAME_WIDTH = 24
@@ -54,20 +54,19 @@ def forecast(size: Size) -> Iterator[str]:
         yield f"{grows}: its limit of {size_text(size.most)} comes {when}."
 
 
-def record_of(details: Details) -> dict[str, object]:
+def record_of(gathered: Stats, new: list[NewProgram] | None) -> dict[str, object]:
     """Returns the counts with the names of the JSON object."""
     return {
-        "errors": [{"errno": errno_name(error), "count": count} for error, count in details.errors],
+        "errors": [{"errno": errno_name(error), "count": count} for error, count in gathered.errors],
         "exits": [
-            {"exit_code": end.code, "exit_signal": end.signal, "count": count} for end, count in details.ends
+            {"exit_code": end.code, "exit_signal": end.signal, "count": count} for end, count in gathered.ends
         ],
-        "containers": [{"container_id": name, "count": count} for name, count in details.containers],
-        "longest": [to_record(event) for event in details.longest],
+        "containers": [{"container_id": name, "count": count} for name, count in gathered.containers],
+        "longest": [to_record(event) for event in gathered.longest],
         "new_programs": None
-        if details.new is None
+        if new is None
         else [
-            {"exe": exact(each.exe), "first": utc_text(each.first_ns), "count": each.execs}
-            for each in details.new
+            {"exe": exact(each.exe), "first": utc_text(each.first_ns), "count": each.execs} for each in new
         ],
     }
 
@@ -86,11 +85,11 @@ def hits_lines(hits: Sequence[OfRule]) -> Iterator[str]:
         yield f"{count:>7}  {level_text(rule.level):<{LEVEL_WIDTH}}  {printable(rule.title)}"
 
 
-def lines_of(details: Details, gathered: Stats, times: TimeColumn) -> Iterator[str]:
+def lines_of(gathered: Stats, new: list[NewProgram] | None, times: TimeColumn) -> Iterator[str]:
     """Yields the tables of the counts, each after an empty line; none of what there is not."""
     for title, counted in (
-        ("FAILED WITH", [(errno_name(error), count) for error, count in details.errors]),
-        ("ENDED WITH", [(bad_end_text(end), count) for end, count in details.ends]),
+        ("FAILED WITH", [(errno_name(error), count) for error, count in gathered.errors]),
+        ("ENDED WITH", [(bad_end_text(end), count) for end, count in gathered.ends]),
     ):
         if counted:
             yield ""
@@ -99,25 +98,25 @@ def lines_of(details: Details, gathered: Stats, times: TimeColumn) -> Iterator[s
         (f"{UNKNOWN if exe is None else printable(exe)} [{GAINED_WORDS[gained]}]", count)
         for (exe, gained), count in gathered.privileged
     ]
-    containers = [(printable(name), count) for name, count in details.containers]
+    containers = [(printable(name), count) for name, count in gathered.containers]
     for title, counted in (("CONTAINER", containers), ("PRIVILEGED PROGRAM", gained_by)):
         if counted:
             yield ""
             yield f"{'EXECS':>7}  {title}"
             yield from (f"{count:>7}  {name}" for name, count in counted)
-    if details.longest:
+    if gathered.longest:
         yield ""
         yield f"{'TOOK':>7}  LONGEST"
-        for event in details.longest:
+        for event in gathered.longest:
             took = None if event.end is None else event.end.duration_ns
             shown = UNKNOWN if took is None else brief_duration(took)
             yield f"{shown:>7}  {command_text(event, '', _ROOM, _CUT)}"
-    if details.new is not None:
+    if new is not None:
         yield ""
         yield f"{'EXECS':>7}  {f'FIRST {times.zone_name}':<{_TIME_WIDTH}}  NEW PROGRAM"
-        for each in details.new:
+        for each in new:
             yield f"{each.execs:>7}  {times.text(each.first_ns):<{_TIME_WIDTH}}  {printable(each.exe)}"
-        if not details.new:
+        if not new:
             yield f"{'none':>7}"
 
 

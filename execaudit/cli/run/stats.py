@@ -20,8 +20,9 @@ from execaudit.output.cells import UNKNOWN, user_text
 from execaudit.output.json_lines import json_text
 from execaudit.output.record import decoded
 from execaudit.output.timecolumn import TimeColumn
-from execaudit.query import details, hits, stats, summary
+from execaudit.query import hits, stats, summary
 from execaudit.query.filter import Filter
+from execaudit.query.new_programs import sightings
 from execaudit.sizes import parse_size
 from execaudit.store import limits
 from execaudit.system import clock
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
     from execaudit.cli.context import State
     from execaudit.event import Nanoseconds
-    from execaudit.query.details import Details
     from execaudit.query.hits import OfRule
+    from execaudit.query.new_programs import NewProgram
     from execaudit.query.stats import Stats
     from execaudit.query.summary import Pruned
     from execaudit.store.limits import Limits
@@ -57,7 +58,8 @@ class Answer(NamedTuple):
     """Records of these."""
     gone: Pruned | None
     bounded: Bounded
-    details: Details
+    new: list[NewProgram] | None
+    """None: nobody asked since when."""
     hits: list[OfRule]
     """What detection rules hit while it was recorded."""
     stored: int
@@ -75,7 +77,7 @@ def count(
     now_ns = clock.wall_ns()
     gathered = stats.gather(connection, asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
     counted = asked.wanted if gathered.times is None else stats.within(asked.wanted, gathered.times)
-    further = details.gather(connection, counted, top=top, new_since_ns=new_since_ns)
+    new = None if new_since_ns is None else sightings(connection, new_since_ns)
     missing = Missing(connection, wanted)
     missed = missing.news()
     return Answer(
@@ -84,7 +86,7 @@ def count(
         [*missing.records(missed)],
         summary.pruned(connection),
         asked,
-        further,
+        new,
         hits.count(connection, counted),
         summary.about_how_many(connection),
         is_of_all=replace(wanted, since_ns=None, until_ns=None, reverse=False) == Filter(),
@@ -146,7 +148,7 @@ def _record(answer: Answer, size: Size) -> dict[str, object]:
         "bytes": size.now,
         "max_bytes": size.most,
         "bytes_a_day": size.a_day,
-        **record_of(answer.details),
+        **record_of(gathered, answer.new),
         "hits": hits_record(answer.hits),
     }
 
@@ -177,7 +179,7 @@ def _lines(answer: Answer, size: Size) -> Iterator[str]:
     ):
         yield ""
         yield from table_of(title, counted, gathered.execs)
-    yield from lines_of(answer.details, gathered, TimeColumn(None, now_ns=clock.wall_ns()))
+    yield from lines_of(gathered, answer.new, TimeColumn(None, now_ns=clock.wall_ns()))
     yield from hits_lines(answer.hits)
     if gathered.times is not None:
         yield ""
