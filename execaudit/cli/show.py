@@ -24,7 +24,7 @@ def command(state: State, named: str, fmt: str, *, everything: bool) -> None:
     """Show one exec: every field, how it ended, what led to it, and what came of it.
 
     ID is what `query --format jsonl` calls id, parent_id and replaced_by. The beginning of an
-    id will do, and pid:N, if only one exec has it; else they are listed.
+    id will do, and pid:N, if that pid ran one program; else they are listed.
     """
     from execaudit.cli.run import show  # noqa: PLC0415  # `--help` needs only the options
 

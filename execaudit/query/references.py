@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from execaudit.database import id_lookup
+from execaudit.enums import Kind
 from execaudit.exec_id import ExecKey, decode_id, encode_id, keys_from
 from execaudit.query import find
 from execaudit.query.filter import Filter
@@ -21,6 +23,7 @@ _MOST_LOOKED_AT = 1000
 # The last moment that an id can have.
 _LATEST = 2**60 - 1
 _PID = re.compile(r"pid:([0-9]{1,9})")
+_STARTED = (Kind.EXEC, Kind.SNAPSHOT)
 
 
 def pid_of(text: str) -> int | None:
@@ -39,18 +42,24 @@ def named(
 ) -> list[int]:
     """Returns the row numbers of at most `most` execs that a text names, in order.
 
-    The times are for a pid alone: an id is unique in the history.
+    The times are for a pid alone: an id is unique in the history. A pid names the one program that it ran,
+    though the kernel refused others before: a search along PATH leaves such attempts.
     """
     pid = pid_of(text)
     if pid is not None:
         wanted = Filter(pids=(pid,), since_ns=since_ns, until_ns=until_ns, limit=most)
-        return [found.number for found in find.find(connection, wanted)]
+        started = _numbers(connection, replace(wanted, kinds=_STARTED))
+        return started if len(started) == 1 else _numbers(connection, wanted)
     key = decode_id(text)
     if key is not None:
         number = find.locate(connection, key)
         return [] if number is None else [number]
     keys = keys_from(text)
     return [] if keys is None else sorted(_beginning(connection, text.lower(), *keys))[:most]
+
+
+def _numbers(connection: sqlite3.Connection, wanted: Filter) -> list[int]:
+    return [found.number for found in find.find(connection, wanted)]
 
 
 def _beginning(connection: sqlite3.Connection, text: str, first: ExecKey, last: ExecKey) -> Iterator[int]:

@@ -112,6 +112,34 @@ def test_a_failed_exec_has_the_id_of_its_thread(tmp_path: Path) -> None:
     assert f'"id":"{failed.id}"'.encode() in shown.out
 
 
+def test_a_pid_of_another_time_is_listed(family: Family) -> None:
+    """The range may begin after the exec whose descendants are asked for."""
+    done = execaudit("--db", family.path, "query", "--under=pid:910", f"--since=@{START + 7}")
+    listed, last = done.err.decode().splitlines()
+
+    assert (1, b"") == (done.status, done.out)
+    assert listed.startswith(f"{family.members['make'].id} ")
+    assert "pid 910 had no exec in this time: name one of these, of other times, by its id" in last
+
+
+def test_a_pid_names_what_it_ran(tmp_path: Path) -> None:
+    """A search along PATH leaves attempts of the same pid; several attempts and no program are listed."""
+    refused = {"kind": Kind.FAILED, "errno": 2, "pid": 7}
+    events = [
+        make_event(b"sh", **refused, seconds=0),
+        make_event(b"sh", **refused, seconds=1),
+        make_event(b"sh", pid=7, seconds=2),
+        make_event(b"sh", **{**refused, "pid": 8}, seconds=3),
+        make_event(b"sh", **{**refused, "pid": 8}, seconds=4),
+    ]
+    path = make_history(tmp_path / "history.db", events)
+    shown = execaudit("--db", path, "show", "pid:7", "--format=json")
+    neither = execaudit("--db", path, "show", "pid:8")
+
+    assert shown.out.startswith(f'{{"exec":{{"id":"{events[2].id}"'.encode())
+    assert b"pid 8 had 2 execs" in neither.err
+
+
 @pytest.mark.parametrize(
     ("typed", "pids"),
     [

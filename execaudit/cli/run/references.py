@@ -36,8 +36,13 @@ def number_of(
         return numbers[0]
     pid = references.pid_of(text)
     if not numbers and pid is not None:
+        numbers = references.named(connection, text, most=_MOST_LISTED + 1)
+        _list(connection, numbers)
         raise ExecauditError(
-            f"pid {pid} had no exec in this time", fix="look with `query --pid`, or name another --db"
+            f"pid {pid} had no exec in this time",
+            fix="name one of these, of other times, by its id"
+            if numbers
+            else "look with `query --pid`, or name another --db",
         )
     if not numbers:
         raise ExecauditError(
@@ -46,12 +51,17 @@ def number_of(
             else f"there is no exec whose id begins with {text} in this history",
             fix="take an id from `query`, or name another --db",
         )
+    _list(connection, numbers)
+    many = f"more than {_MOST_LISTED}" if len(numbers) > _MOST_LISTED else str(len(numbers))
+    what = f"pid {pid} had {many} execs" if pid is not None else f"{many} ids begin with {text}"
+    raise ExecauditError(what, fix="name one of these by its id")
+
+
+def _list(connection: sqlite3.Connection, numbers: list[int]) -> None:
+    """Shows the first of several execs on stderr, a line each."""
     # Command lines can have megabytes.
     style = summary_line.Style(
         glyphs=tree_layout.glyphs_for(sys.stderr.encoding), width=terminal.width() or _WIDTH
     )
     for found in find.fetch(connection, numbers[:_MOST_LISTED]):
         click.echo(summary_line.kin_line(found.event, "", style), err=True)
-    many = f"more than {_MOST_LISTED}" if len(numbers) > _MOST_LISTED else str(len(numbers))
-    what = f"pid {pid} had {many} execs" if pid is not None else f"{many} ids begin with {text}"
-    raise ExecauditError(what, fix="name one of these by its id")
