@@ -19,7 +19,7 @@ from execaudit.enums import GapReason, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+    from execaudit.event import ExecEvent, ExitEvent, Gap, Hit, HuntRule, Nanoseconds
     from execaudit.fields import Launch, Origin
 
 # Bytes of Python's memory for an event without its arguments and paths, and for the end of a program.
@@ -45,6 +45,8 @@ class _Finished(NamedTuple):
     """Wall clock: with this batch, all that was captured until then is finished."""
     host: str | None = None
     """The host's name then; None: as before."""
+    hits: Sequence[Hit] = ()
+    """What detection rules hit; of earlier batches, and in the database already."""
 
 
 class Weight(NamedTuple):
@@ -121,8 +123,8 @@ class Finished(_Finished):
             account: execs * _EVENT_BYTES + argv_bytes + shared_bytes
             for account, (execs, argv_bytes, shared_bytes, _) in self.weights.items()
         }
-        if self.gaps or self.exits:
-            rest = _EVENT_BYTES * len(self.gaps) + _EXIT_BYTES * len(self.exits)
+        if self.gaps or self.exits or self.hits:
+            rest = _EVENT_BYTES * (len(self.gaps) + len(self.hits)) + _EXIT_BYTES * len(self.exits)
             shares[None] = shares.get(None, 0) + rest
         return shares
 
@@ -204,7 +206,7 @@ class Backlog:
 
     def add(self, batch: Finished) -> None:
         """Keeps a batch. Counts what there is no room for."""
-        if self and not (batch.events or batch.gaps or batch.exits):
+        if self and not (batch.events or batch.gaps or batch.exits or batch.hits):
             return
         began = batch.seen_ns if self._seen_ns is None else self._seen_ns
         entry = _Waiting(batch, began)
@@ -315,7 +317,8 @@ class Backlog:
         # The wall clock may be stepped back.
         last.from_ns = min(last.from_ns, entry.batch.seen_ns)
         seen_ns = max(last.batch.seen_ns, entry.batch.seen_ns)
-        last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns)
+        hits = _counted([*last.batch.hits, *entry.batch.hits])
+        last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns, hits=hits)
         last.lost.add(entry.lost)
         last.lost_until_ns = max(last.lost_until_ns, entry.lost_until_ns)
         self._hold(last)
@@ -339,13 +342,24 @@ def _lengths_of(*paths: bytes | None) -> tuple[int, int]:
 
 
 def _strip(entry: _Waiting, accounts: set[int | None]) -> None:
-    """Drops and counts the events of accounts in a batch. Its gaps stay."""
+    """Drops and counts the events of accounts in a batch. Its gaps stay; of hits, which are nobody's, few."""
     batch = entry.batch
     kept, dropped = _divided(batch.events, lambda event: account_of(event) not in accounts)
     exits = [] if None in accounts else batch.exits
     entry.lost.count(dropped, len(batch.exits) - len(exits))
     entry.lost_until_ns = max((entry.lost_until_ns, *(time_of(event, entry.from_ns) for event in dropped)))
-    entry.batch = batch._replace(events=kept, exits=exits)
+    hits = _counted(batch.hits) if None in accounts else batch.hits
+    entry.batch = batch._replace(events=kept, exits=exits, hits=hits)
+
+
+def _counted(hits: Sequence[Hit]) -> tuple[Hit, ...]:
+    """Returns the last hit of each rule, which says how many there were before."""
+    last: dict[HuntRule, Hit] = {}
+    for hit in hits:
+        before = last.pop(hit.rule, None)
+        more = 0 if before is None else 1 + before.left_out
+        last[hit.rule] = hit._replace(left_out=hit.left_out + more)
+    return (*last.values(),)
 
 
 def _divided(

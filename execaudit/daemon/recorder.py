@@ -19,6 +19,7 @@ import structlog
 from execaudit.capture.probe import Losses
 from execaudit.daemon.backlog import Finished
 from execaudit.daemon.gap_log import GapLog
+from execaudit.daemon.hunting import NO_RULES, Hunting
 from execaudit.daemon.losses import Lost, Shares, gaps_by_account, neighbours_joined
 from execaudit.daemon.metrics import Health
 from execaudit.daemon.source import Captured
@@ -98,7 +99,7 @@ class Totals(NamedTuple):
 class Recorder:
     """Records from construction of the source until it is told to stop."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is needed
         self,
         source: Source,
         assembler: Assembler,
@@ -106,12 +107,13 @@ class Recorder:
         *,
         host: str,
         begun: Begun,
+        hunting: Hunting = NO_RULES,
     ) -> None:
         self._source = source
         self._deadline = Deadline()
         self._roots = begun.roots
         self._assembler = assembler
-        self._sinks = list(sinks)
+        self._sinks, self._hunting = list(sinks), hunting
         self._host = self._new_host = host
         self._offset = clock.WallOffset()
         self._losses = Losses(0, 0, 0, 0)
@@ -290,9 +292,15 @@ class Recorder:
                     log.info("host_renamed", host=self._host)
                 self._tidy()
             if done:
+                self._hunt_on()
                 self._finish()
                 return
             rests = captured is None and not batch and not len(self._assembler) and not self._is_busy()
+
+    def _hunt_on(self) -> None:
+        """Waits a moment for what rules hit in what was stored last."""
+        while not self._deadline.is_late() and self._hunting.await_last():
+            self._flush(_Batch(), ends=False)
 
     def _tidy(self) -> None:
         """Lets the sinks do what can wait, in small steps, until records wait."""
@@ -310,7 +318,8 @@ class Recorder:
         self._is_tidy = not any(more)
 
     def _is_busy(self) -> bool:
-        return bool(self._gap_log) or any(sink.is_busy() for sink in self._sinks)
+        waits = self._gap_log or self._hunting.is_waiting()
+        return bool(waits) or any(sink.is_busy() for sink in self._sinks)
 
     def _next(self, timeout_s: float) -> Captured | None:
         """Returns the oldest in the queue, or None after that time without any."""
@@ -359,7 +368,7 @@ class Recorder:
         # Gaps that are held back, and execs that are not whole, are not stored yet.
         held = (self._gap_log.since_ns(), self._assembler.oldest_ns())
         seen_ns = min([self._seen_ns, *(at for at in held if at is not None)])
-        finished = Finished(events, gaps, exits, seen_ns, self._host)
+        finished = Finished(events, gaps, exits, seen_ns, self._host, self._hunting.take_stored())
         self._gaps += len(gaps)
         self._exits += len(exits)
         self._execs += sum([event.kind is not Kind.SNAPSHOT for event in events])

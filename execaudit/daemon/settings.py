@@ -1,13 +1,15 @@
-"""The settings of a recorder: durability, retention, rotation, metrics. Pure: reads nothing from the disk."""
+"""The settings of a recorder: durability, retention, rotation, metrics, rules. Pure: reads no file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from execaudit.config import scalars
 from execaudit.daemon.log_file import NEVER, Rotation
 from execaudit.errors import FilterError
+from execaudit.event import LEVELS
 from execaudit.sizes import parse_size
 from execaudit.store.limits import DEFAULT_MIN_AGE, Limits
 from execaudit.times import parse_duration
@@ -28,6 +30,15 @@ _KEYS = {
 _MOST_KEPT = 1000
 
 
+class HuntSettings(NamedTuple):
+    """Which rules are run."""
+
+    rules: tuple[str, ...]
+    """Files and folders."""
+    level: str | None
+    """Only rules of this level or above."""
+
+
 @dataclass(frozen=True)
 class Upkeep:
     """How a recorder looks after what it writes."""
@@ -44,6 +55,8 @@ class Upkeep:
     """Of the JSON log."""
     textfile: Path | None = None
     """Where node_exporter looks for metrics; its name ends with .prom."""
+    hunt: HuntSettings | None = None
+    """The detection rules that are run on what is recorded."""
 
     @property
     def limits(self) -> Limits:
@@ -69,7 +82,20 @@ def upkeep(settings: Settings) -> Upkeep:
         min_age_ns=DEFAULT_MIN_AGE if min_age is None else min_age,
         rotation=_rotation(settings, DEFAULT_MIN_AGE if min_age is None else min_age),
         textfile=None if textfile is None else Path(textfile),
+        hunt=_hunt(settings),
     )
+
+
+def _hunt(settings: Settings) -> HuntSettings | None:
+    """Returns the rules of [hunt], whose other settings are those of the command."""
+    rules = _value(settings, "hunt", "rules")
+    paths = [] if rules is None else scalars(rules)
+    if paths is None:
+        settings.refuse("rules in [hunt] must be a string, or a list of these")
+    level = _text(settings, "hunt", "level")
+    if level not in (None, *LEVELS[1:]):
+        settings.refuse(f"level in [hunt] must be one of {', '.join(LEVELS[1:])}")
+    return HuntSettings(tuple(paths), level) if paths else None
 
 
 def _rotation(settings: Settings, min_age_ns: Nanoseconds) -> Rotation:

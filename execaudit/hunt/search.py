@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from execaudit.fields import UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
+from execaudit.hunt import narrowing
 from execaudit.query import find
 from execaudit.query.lookups import Resolver
 from execaudit.query.statements import Span, outline_statement, outlines_statement
@@ -87,6 +88,16 @@ class Hunt:
         self._lines: dict[bool, dict[int, tuple[int, int]]] = {False: {}, True: {}}
         self.looked_at = 0
         """So many execs."""
+
+    @property
+    def has_correlations(self) -> bool:
+        """Says whether hits are counted."""
+        return self._correlations is not None
+
+    def is_about(self, names: Container[str]) -> bool:
+        """Says whether a rule speaks of one of these fields."""
+        every = (narrowing.sources(rule.expression) for rule in self._sieve.rules)
+        return any(source.name in names for sources in every for source in sources)
 
     def hits(
         self,

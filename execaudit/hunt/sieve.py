@@ -35,6 +35,7 @@ _NOTHING = ExecEvent(
     UNKNOWN_LAUNCH, UNKNOWN_ORIGIN,
 )  # fmt: skip
 _MOST_REMEMBERED = 100_000
+_MOST_BYTES = 32 * 1024 * 1024
 # A match takes a hundred bytes, and a megabyte of arguments may have half a million of them.
 _PIECE = 64 * 1024
 
@@ -217,12 +218,15 @@ class _Field:
         # Of a container the value is the cgroup.
         self._texts = _Texts(said if BY_NAME[name].form is not Form.CONTAINER else ())
         self._known: dict[Any, int] = {}
+        self._bytes = 0
 
     def of(self, value: Any) -> int:  # noqa: ANN401  # the field's
         known = self._known.get(value)
         if known is None:
-            if len(self._known) > _MOST_REMEMBERED:
+            if len(self._known) > _MOST_REMEMBERED or self._bytes > _MOST_BYTES:
                 self._known.clear()
+                self._bytes = 0
+            self._bytes += len(value) if isinstance(value, bytes) else 0
             known = self._known[value] = self._found(value)
         return known
 

@@ -16,13 +16,13 @@ from execaudit.enums import Ended, Kind
 from execaudit.errors import ExecauditError, StoreError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
-from execaudit.fields import FIELDS, Part
 from execaudit.output import notices, tree_layout
 from execaudit.query import find, lineage, recorders
 from execaudit.query.connection import open_history
 from execaudit.query.expression import And, every
 from execaudit.query.filter import Filter
 from execaudit.query.recent import recent
+from execaudit.query.running import is_about_ends
 from execaudit.query.statements import Span, count_statement
 from execaudit.screen.pacing import MINUTE, WINDOW, Pacing
 from execaudit.screen.seen import Ask, Detail, Row, Seen
@@ -61,7 +61,6 @@ _NEWS_SECONDS = 30
 # A drawing is to leave room for commands in 80 columns.
 _SHALLOW = 8
 _SECOND = 1_000_000_000
-_OF_ENDS = {field.name for field in FIELDS if field.part is Part.END}
 
 
 class Source(NamedTuple):
@@ -280,9 +279,7 @@ class _History:
         A program may come to match when it ends. If the filter speaks of that, what is near is read again.
         """
         connection, most, last = self._connection, self._most(), self._last
-        again = last is not None and any(
-            getattr(node, "field", None) in _OF_ENDS for node in every(wanted.expression())
-        )
+        again = last is not None and is_about_ends(wanted.expression())
         high = find.last_number(connection)
         begin = 1 if last is None or again else last + 1
         low = max(begin, high - (_LOOKED_BACK if last is None else _LOOKED_AT) + 1)

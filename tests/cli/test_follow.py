@@ -14,7 +14,7 @@ import pytest
 from execaudit.enums import Kind
 from execaudit.store.writer import Store
 from tests.commands import PATIENCE, Terminal, audible, audible_line_of, execaudit, line_of, running
-from tests.histories import START, begin_run, make_event, make_gap, make_history
+from tests.histories import START, begin_run, make_event, make_exit, make_gap, make_history
 
 if TYPE_CHECKING:
     import subprocess
@@ -71,6 +71,23 @@ def test_descendants_that_come(path: Path) -> None:
             store.append([make_event(b"new", seconds=pid, pid=7), child])
 
             assert pid == pid_of(process)
+
+
+def test_what_ends_is_asked_again(path: Path) -> None:
+    """A program comes when it ends as it is wanted, once, also one that ran before; no other does."""
+    lasting, other = (make_event(b"old", seconds=20, pid=pid) for pid in (100, 101))
+    with Store(path) as store:
+        begin_run(store)
+        store.append([lasting, other])
+        with running("--db", path, "query", "--follow", "--exit-code", "3") as process:
+            brief = make_event(b"new", seconds=21, pid=102)
+            store.append([brief], [], [make_exit(brief.key, 22, 3 << 8)])
+            assert 102 == pid_of(process)
+            store.append([], [], [make_exit(lasting.key, 23, 3 << 8), make_exit(other.key, 23)])
+            assert 100 == pid_of(process)
+            brief = make_event(b"new", seconds=24, pid=103)
+            store.append([brief], [], [make_exit(brief.key, 25, 3 << 8)])
+            assert 103 == pid_of(process)
 
 
 @pytest.mark.parametrize(

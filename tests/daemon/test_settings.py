@@ -8,7 +8,7 @@ import pytest
 
 from execaudit.config import load
 from execaudit.daemon.log_file import NEVER, Rotation
-from execaudit.daemon.settings import Upkeep, upkeep
+from execaudit.daemon.settings import HuntSettings, Upkeep, upkeep
 from execaudit.errors import ConfigError
 from execaudit.event import Nanoseconds
 
@@ -25,11 +25,12 @@ def test_nothing_is_done_unasked(tmp_path: Path) -> None:
     """No retention, no rotation, no metrics; commits that survive the process, not a power cut."""
     wanted = read(tmp_path, "")
 
-    assert (False, None, None, None) == (
+    assert (False, None, None, None, None) == (
         wanted.durable,
         wanted.max_age_ns,
         wanted.max_bytes,
         wanted.textfile,
+        read(tmp_path, "[hunt]\nlevel = 'high'").hunt,
     )
     assert (NEVER.max_bytes, NEVER.max_age_ns) == (wanted.rotation.max_bytes, wanted.rotation.max_age_ns)
 
@@ -40,7 +41,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         tmp_path,
         "[store]\nsynchronous = 'full'\n[retention]\nmax_age = '30d'\nmax_size = '5GB'\n"
         "[json_log]\nmax_size = '100MiB'\nmax_age = '1d'\nkeep = 3\ncompress = false\n"
-        "[metrics]\ntextfile = '/x/execaudit.prom'\n",
+        "[metrics]\ntextfile = '/x/execaudit.prom'\n"
+        "[hunt]\nrules = ['/x', 'y']\nlevel = 'high'\nstrict = true\n",
     )
 
     assert wanted == Upkeep(
@@ -49,6 +51,7 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         max_bytes=5 * 10**9,
         rotation=Rotation(100 * 2**20, DAY, 3, compress=False),
         textfile=Path("/x/execaudit.prom"),
+        hunt=HuntSettings(("/x", "y"), "high"),
     )
 
 
@@ -74,6 +77,8 @@ def test_everything_can_be_set(tmp_path: Path) -> None:
         ("[json_log]\nkeep = '3'", r"keep in \[json_log\] must be a number from 0 to 1000"),
         ("[json_log]\ncompress = 1", r"compress in \[json_log\] must be true or false"),
         ("[metrics]\ntextfile = '/x/y.txt'", r"textfile in \[metrics\] must end with \.prom"),
+        ("[hunt]\nrules = [1.5]", r"rules in \[hunt\] must be a string, or a list of these"),
+        ("[hunt]\nlevel = 'huge'", r"level in \[hunt\] must be one of low, medium, high, critical"),
         ("[metrics]\nfile = '/x/y.prom'", r"unknown setting 'file' in \[metrics\]: did you mean textfile\?"),
     ],
 )

@@ -13,7 +13,7 @@ import pytest
 from execaudit.enums import Kind
 from execaudit.store.writer import Store
 from tests.commands import PATIENCE, execaudit, line_of, on_terminal, running
-from tests.histories import begin_run, make_event, make_history
+from tests.histories import begin_run, make_event, make_exit, make_history
 from tests.hunt.rules import write_rule
 
 if TYPE_CHECKING:
@@ -234,6 +234,27 @@ def test_what_arrives_is_hunted(tmp_path: Path, rules: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert 130 == process.wait(PATIENCE)
     assert [] == pids(execaudit(*command, "--until=@1795371000").out)
+
+
+def test_rules_about_ends_are_run_again_when_programs_end(tmp_path: Path, rules: Path) -> None:
+    """What hit a program already does not hit it again, and what ended at once is hit once."""
+    path = make_history(tmp_path / "history.db", [])
+    write_rule(tmp_path / "e.yml", "{exit_code: 3}", title="Ended")
+    with (
+        running("--db", path, "hunt", rules, tmp_path / "e.yml", "--follow", "--since=@1") as process,
+        Store(path) as store,
+    ):
+        begin_run(store)
+        lasting = make_event(b"nc", seconds=20, pid=2)
+        store.append([lasting])
+        assert ("Netcat", 2) == _next(process)
+        store.append([], [], [make_exit(lasting.key, 21, 3 << 8)])
+        assert ("Ended", 2) == _next(process)
+        brief = make_event(b"id", seconds=22, pid=3)
+        store.append([brief], [], [make_exit(brief.key, 23, 3 << 8)])
+        assert ("Ended", 3) == _next(process)
+        store.append([make_event(b"nc", seconds=24, pid=4)])
+        assert ("Netcat", 4) == _next(process)
 
 
 def _next(process: subprocess.Popen[bytes]) -> tuple[str, int]:

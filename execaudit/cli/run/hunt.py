@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -20,6 +21,7 @@ from execaudit.escaping import printable
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, timelimit
 from execaudit.query.expression import And, Not, OneOf
+from execaudit.query.running import OF_ENDS, Running, is_about_ends
 from execaudit.system import clock
 
 try:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from execaudit.hunt.search import Hit
 
 _FOLLOW_SECONDS = 0.2
-_STARTED = Not(OneOf("kind", (Kind.FAILED,)))
+STARTED = Not(OneOf("kind", (Kind.FAILED,)))
 
 
 class Read(NamedTuple):
@@ -68,13 +70,13 @@ def read(paths: Sequence[str], *, level: str | None) -> Read:
         raise ExecauditError(
             f"there are no rules about execs on Linux in {names}", fix="name other files or folders"
         )
-    sieve, correlations = _arranged(found, level)
+    sieve, correlations = arranged(found, level)
     if found.rules and not sieve.rules:
         click.echo(f"no rule is of level {level} or above: there is nothing to hunt", err=True)
     return Read(sieve, correlations, len(found.refusals))
 
 
-def _arranged(found: Rules, level: str | None) -> tuple[Sieve, Correlations | None]:
+def arranged(found: Rules, level: str | None) -> tuple[Sieve, Correlations | None]:
     """Returns what runs the rules of a level, and those that are counted by others; and what counts."""
     correlators = [Correlator(each) for each in found.correlations if each.reaches(level)]
     counts: dict[int, list[Correlator]] = {}
@@ -109,7 +111,7 @@ def answer(
     """
     wanted = build_filter(values, connection)
     if not wanted.failed:
-        where = _STARTED if wanted.where is None else And((wanted.where, _STARTED))
+        where = STARTED if wanted.where is None else And((wanted.where, STARTED))
         wanted = dataclasses.replace(wanted, where=where)
     missing = Missing(connection, wanted)
     asked = Bounded(wanted, None) if follow else bounded(connection, wanted)
@@ -150,6 +152,7 @@ def _follow(
     to be written of what is missing.
     """
     wanted = hunt.wanted
+    again = _Again(connection, hunt)
     last = 0 if wanted.since_ns is not None else find.last_number(connection)
     if in_json is not None:
         write_missing(missing.records(in_json))
@@ -160,8 +163,9 @@ def _follow(
         end = find.last_number(connection)
         if end > last:
             # What arrives meanwhile is looked at in the next round.
-            yield from hunt.hits(after=last, until=end)
+            yield from again.first(last, end)
             last = end
+        yield from again.ended()
         aside.say()
         news = missing.news()
         say(news)
@@ -169,6 +173,37 @@ def _follow(
             write_missing(missing.records(news))
             sys.stdout.flush()
         time.sleep(0 if over else _FOLLOW_SECONDS)
+
+
+class _Again:
+    """Runs rules on execs, and again when they end, if rules or filters speak of that: each hit comes once.
+
+    Not with correlations, which would count an exec twice.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, hunt: Hunt) -> None:
+        self._hunt = hunt
+        is_needed = is_about_ends(hunt.wanted.expression()) or hunt.is_about(OF_ENDS)
+        self._running = Running(connection, is_needed=is_needed and not hunt.has_correlations)
+        self._known: dict[int, set[int]] = defaultdict(set)
+        """Which rules, by id(), hit an exec that runs."""
+
+    def first(self, after: int, until: int) -> Iterator[Hit]:
+        """Yields the hits among new execs."""
+        self._running.note(after + 1, until)
+        for hit in self._hunt.hits(after=after, until=until):
+            if self._running.knows(hit.number):
+                self._known[hit.number].add(id(hit.rule))
+            yield hit
+
+    def ended(self) -> Iterator[Hit]:
+        """Yields what more hits execs that have ended since."""
+        for low, high, _ in self._running.ended():
+            for hit in self._hunt.hits(after=low - 1, until=high):
+                if id(hit.rule) not in self._known[hit.number]:
+                    yield hit
+            for number in range(low, high + 1):
+                self._known.pop(number, None)
 
 
 class _Aside:

@@ -27,6 +27,8 @@ from execaudit.output import columns, csv_lines, json_lines, pages, table
 from execaudit.output.format import Format
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import find, recorders, sorting
+from execaudit.query.running import Running, is_about_ends
+from execaudit.query.statements import Span
 from execaudit.system import clock
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from execaudit.cli.run.missing import Missed
     from execaudit.event import ExecEvent
     from execaudit.query.filter import Filter
+    from execaudit.query.rows import Found
 
 _FOLLOW_SECONDS = 0.2
 # An exec is in the history within a second of happening: --follow waits so long after --until.
@@ -205,11 +208,14 @@ def _follow(
     `in_json` is what is missing of what is there, if records are to be written of what is missing.
     """
     last = find.last_number(connection)
+    running = Running(connection, is_needed=is_about_ends(wanted.expression()))
+    running.note(1, last)
     begin = wanted
     if wanted.limit is None and wanted.since_ns is None:
         begin = dataclasses.replace(wanted, limit=_FOLLOW_BEGINS_WITH)
     for found in find.find(connection, begin):
         last = max(last, found.number)
+        running.forget(found.number)
         yield found.event
     if in_json is not None:
         write_missing(missing.records(in_json))
@@ -218,8 +224,12 @@ def _follow(
     over = False
     while not over:
         over = is_over(connection, wanted)
-        for found in find.find(connection, wanted, after=last):
-            last = found.number
+        high = find.last_number(connection)
+        running.note(last + 1, high)
+        spans = [*running.ended(), Span(last + 1, high)] if high > last else running.ended()
+        last = high
+        for found in _read(connection, wanted, spans):
+            running.forget(found.number)
             yield found.event
         news = missing.news()
         say(news)
@@ -227,6 +237,15 @@ def _follow(
             write_missing(missing.records(news))
             sys.stdout.flush()
         time.sleep(0 if over else _FOLLOW_SECONDS)
+
+
+def _read(connection: sqlite3.Connection, wanted: Filter, spans: Sequence[Span]) -> Iterator[Found]:
+    """Yields what is wanted of some small parts of the history."""
+    if spans:
+        reader = find.PartReader(connection, wanted)
+        for span in spans:
+            for page in reader.pages(span):
+                yield from find.found_of(page)
 
 
 def is_over(connection: sqlite3.Connection, wanted: Filter) -> bool:

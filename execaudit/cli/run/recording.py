@@ -53,6 +53,7 @@ def run(state: State, path: Path, options: ProbeOptions, wanted: Wanted) -> int:
         recorder, probe = _attach(stack, options, targets)
         if not wanted.command:
             privileges.drop_all(written(path, targets.log_file))
+        targets.hunting.use(settings.hunt)
         monitor = Monitor(tuple(sink.name for sink in targets.sinks), settings.textfile)
         stop = stack.enter_context(Stop.on_signals())
         log.info(
@@ -117,7 +118,8 @@ def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: Targets
     continued = begun.roots.continue_from(partial(targets.store.earlier, boot_id))
     begun = begun._replace(stopped_ns=targets.store.begin_run(run, continued))
     assembler = Assembler(Machine(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
-    return Recorder(source, assembler, targets.sinks, host=host, begun=begun), source.uses
+    hunting = targets.hunting
+    return Recorder(source, assembler, targets.sinks, host=host, begun=begun, hunting=hunting), source.uses
 
 
 def _record(
@@ -151,6 +153,7 @@ def _reload(state: State, targets: Targets, monitor: Monitor, recorder: Recorder
     else:
         monitor.textfile = wanted.textfile
         targets.retention.limits = wanted.limits
+        targets.hunting.use(wanted.hunt)
         if targets.log_file is not None:
             targets.log_file.rotation = log_limit.completed(wanted.rotation, targets.log_file.path)
     recorder.rename(name_text(socket.gethostname()))

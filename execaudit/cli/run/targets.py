@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.cli.context import Look
+from execaudit.cli.run import hunter_command
 from execaudit.cli.run.progress import Progress
 from execaudit.cli.run.view import table_view
 from execaudit.daemon import log_limit
+from execaudit.daemon.hunting import Hunting
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.retention import Retention
 from execaudit.daemon.sinks.database import DatabaseSink
@@ -40,6 +42,7 @@ class Targets(NamedTuple):
     sinks: list[Sink]
     host: str
     retention: Retention
+    hunting: Hunting
 
 
 def open_targets(
@@ -53,14 +56,17 @@ def open_targets(
     ballast = Ballast(path)
     # Freed before the database is closed: to close it takes room.
     stack.callback(ballast.give_up)
+    hunting = Hunting(functools.partial(hunter_command.command, path))
+    # The history cannot be closed as readers need it while the child reads it.
+    stack.callback(hunting.close)
     log_file = _log_file(json_log, wanted)
     sinks: list[Sink] = [
-        DatabaseSink(store, host=host, ballast=ballast, retention=retention),
+        DatabaseSink(store, host=host, ballast=ballast, retention=retention, hunting=hunting),
         *_further_sinks(log_file, host, json_log, quiet=quiet),
     ]
     for sink in sinks:
         stack.callback(sink.close)
-    return Targets(store, log_file, sinks, host, retention)
+    return Targets(store, log_file, sinks, host, retention, hunting)
 
 
 def written(database: Path, log_file: LogFile | None) -> list[Path]:

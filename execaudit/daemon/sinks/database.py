@@ -20,6 +20,7 @@ from execaudit.errors import DamagedStoreError, FullStoreError, StoreError
 from execaudit.event import Gap
 
 if TYPE_CHECKING:
+    from execaudit.daemon.hunting import Hunting
     from execaudit.daemon.retention import Retention
     from execaudit.store.ballast import Ballast
     from execaudit.store.writer import Store
@@ -39,18 +40,25 @@ class DatabaseSink(Sink):
 
     name = "database"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is needed
         self,
         store: Store,
         *,
         host: str,
         ballast: Ballast | None = None,
         retention: Retention | None = None,
+        hunting: Hunting | None = None,
         most_bytes: int = _BACKLOG_BYTES,
     ) -> None:
-        """On a full disk `ballast` is freed, and `retention` deletes the oldest execs."""
+        """On a full disk `ballast` is freed, and `retention` deletes the oldest execs.
+
+        What `hunting` finds is stored too.
+        """
         self._store, self._host = store, host
         self._ballast, self._retention = ballast, retention
+        self._hunting = hunting
+        self._is_hunted = False
+        """The database says up to where rules were run."""
         self._backlog = Backlog(host, most_bytes)
         self._left_out = LeftOut(self.name, host)
         self._missing: Gap | None = None
@@ -123,18 +131,41 @@ class DatabaseSink(Sink):
         if self._missing is not None:
             self._store.append([], [self._missing])
             self._missing = None
+        if self._hunting is not None:
+            self._begin_hunting(self._hunting)
+        has_more = False
         while (batch := self._backlog.first()) is not None:
             if batch.host not in {None, self._host}:
                 self._rename(str(batch.host))
             self._append(batch)
             self._backlog.written()
+            has_more = has_more or bool(batch.events)
+        if self._hunting is not None:
+            self._store_hits(self._hunting)
+            if has_more:
+                self._hunting.poke()
+
+    def _begin_hunting(self, hunting: Hunting) -> None:
+        """Before anything is stored, notes that rules are run on it."""
+        if hunting.is_on and not self._is_hunted:
+            self._store.begin_hunting()
+            self._is_hunted = True
+            hunting.poke()
+
+    def _store_hits(self, hunting: Hunting) -> None:
+        if (chunk := hunting.next()) is not None:
+            self._store.append_hits(chunk.hits, chunk.hunted)
+            hunting.stored(chunk)
 
     def _rename(self, host: str) -> None:
         self._store.rename(host)
         self._host = host
 
     def _reopen(self) -> None:
+        self._is_hunted = False
         missing = self._store.reopen()
+        if self._hunting is not None:
+            self._hunting.restart()
         if missing is not None:
             log.error("database_replaced", todo="what was recorded before is in the file that was there")
             self._missing = Gap(self._host, *missing, GapReason.RECORDER_STOPPED, None)
@@ -163,7 +194,7 @@ class DatabaseSink(Sink):
 
     def _append(self, batch: Finished) -> None:
         """Stores a batch. An event that cannot be stored becomes a gap."""
-        events, gaps, exits, seen_ns, _ = batch
+        events, gaps, exits, seen_ns, *_ = batch
         omitted: list[Omitted] = []
         try:
             self._store.append(events, gaps, exits, seen_ns=seen_ns)
