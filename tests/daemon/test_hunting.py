@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from execaudit.event import ExecEvent
+    from execaudit.event import ExecEvent, Hit
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="pySigma needs Python 3.11")
 
@@ -228,7 +228,7 @@ def test_hits_that_wait_too_long_are_counted() -> None:
     make = partial(Finished, [], [], [], at(0), HOST)
     for hit in hits:
         backlog.add(make([hit]))
-    kept = []
+    kept: list[Hit] = []
     while (batch := backlog.first()) is not None:
         kept += batch.hits
         backlog.written()
