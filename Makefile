@@ -12,7 +12,7 @@ DESTDIR =
 # Optional parts that `make install` installs too: hunt, top.
 EXTRAS =
 
-.PHONY: help setup record install uninstall test test-kernels fuzz bench bench-quick bench-large soak storms faults lint format pages picture wheel wheels docs clean
+.PHONY: help setup record install uninstall test test-kernels test-report vendor fuzz bench bench-quick bench-large soak storms faults lint format pages picture wheel wheels docs clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -20,6 +20,7 @@ help:
 	@echo 'sudo make uninstall  remove them; the history stays'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
+	@echo '     make test-report  open reports in Chromium: zoom, search, fold, print, screen readers, hostile texts'
 	@echo '     make fuzz     run the property tests with ten times as many examples, new ones each time; EXAMPLES=200 is shorter'
 	@echo 'sudo make bench    measure what recording and queries cost here, and what other programs cost: takes long'
 	@echo 'sudo make bench-quick  the same with one round and a small history'
@@ -31,6 +32,7 @@ help:
 	@echo '     make lint     check style and types only'
 	@echo '     make format   reformat the Python'
 	@echo '     make pages    write the pages of docs/ that are made from the program, and the outputs in recipes'
+	@echo '     make vendor   fetch the chart library of the report again; it is in the repository'
 	@echo '     make picture  draw the terminal of the README again'
 	@echo '     make wheel    build dist/execaudit-*.whl, and the source archive'
 	@echo '     make wheels   build a wheel for each Python that is here, from 3.10 to 3.13, and one without compiled functions'
@@ -54,7 +56,7 @@ uninstall:
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
 # a time, the slow files first. Then run those that need the kernel for themselves, because they count what happens
 # on it, one after the other; beside them run rooms that start few programs.
-ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system capture daemon screen cli hunt)
+ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system capture daemon screen cli hunt report)
 QUIET = $(addprefix tests/, native database store query output)
 BESIDE = $(addprefix tests/live/test_, build.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \
@@ -82,6 +84,11 @@ fuzz: setup
 test-kernels:
 	@tools/setup.sh test-kernels
 	@$(BIN)/python -m pytest -q tests/kernels $(ARGS)
+
+# Chromium is 80 MB, and brings what a desktop has. It is driven through a pipe, without a network.
+test-report:
+	@tools/setup.sh test-report
+	@$(PYTEST) tests/browser $(ARGS)
 
 # The user installs the programs to compare with; see bench/subjects.py.
 bench:
@@ -146,6 +153,9 @@ wheels: setup
 		$$python -m pip wheel --quiet --no-deps --wheel-dir dist . || exit; \
 	done
 	@EXECAUDIT_BUILD_PURE=1 $(BIN)/python -m hatchling build --target wheel
+
+vendor: setup
+	@$(BIN)/python -m tools.vendor
 
 picture:
 	@tools/setup.sh docs

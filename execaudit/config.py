@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
-TABLES = ("record", "query", "export", "show", "tree", "stats", "hunt", "top")
+TABLES = ("record", "query", "export", "show", "tree", "stats", "report", "hunt", "top")
 """Each has the options of the command of its name."""
 SECTIONS = ("store", "retention", "json_log", "metrics")
 """Tables for the tasks that a recorder does by itself: see daemon/settings.py."""

@@ -26,9 +26,10 @@ ROOMS: dict[str, set[str]] = {
     "query": _FLOOR | {"native"},
     "output": _FLOOR | {"native", "query"},
     "hunt": _FLOOR | {"native", "query", "output"},
+    "report": _FLOOR | {"query", "output"},
     "screen": _FLOOR | {"query", "output"},
     "daemon": _FLOOR | {"native", "capture", "store", "output"},
-    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "hunt", "screen", "daemon"},
+    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "hunt", "report", "screen", "daemon"},
 }
 MOST_AT_THE_ROOT = 12
 
@@ -39,7 +40,9 @@ OWNERS = {
     "bcc": {"capture"},
     "click": {"cli"},
     "ctypes": {"capture", "system"},
+    "jinja2": {"report"},
     "lark": {"query"},
+    "markupsafe": {"report"},
     "rich": {"screen"},
     "sigma": {"hunt"},
     "sqlalchemy": {"database", "store"},
@@ -55,6 +58,7 @@ PURE = (
     "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
+    "report.choose", "report.columns", "report.summary",
     "screen.drawing", "screen.model", "screen.pacing", "screen.seen", "shorten",
     "times",
 )  # fmt: skip
@@ -147,7 +151,7 @@ def test_a_pure_module_cannot_reach_the_world(name: str) -> None:
 # What takes long to import, and no local question needs; some is not installed, and is to stay away.
 SLOW = (set(OWNERS) - {"click", "ctypes"}) | {"asyncio", "pyarrow", "rich", "ssl"}
 _ANSWERING = ("sqlite3", "execaudit.query.find", "execaudit.output.table", "execaudit.native.fast")
-READING = ("query", "export", "show", "tree", "stats", "hunt")
+READING = ("query", "export", "show", "tree", "stats", "report", "hunt")
 _PROGRAM = """
 import atexit, sys
 atexit.register(lambda: print(*sorted(sys.modules), file=sys.stderr))
@@ -197,9 +201,10 @@ def test_reading_imports_nothing_slow(family: Family, arguments: list[str]) -> N
     assert not SLOW & imported(f"--db={family.path}", *given)
 
 
-def test_the_parser_is_loaded_where_it_is_used(family: Family) -> None:
-    """--where alone waits for the library, and loads nothing else that is slow."""
+def test_a_library_is_loaded_where_it_is_used(family: Family) -> None:
+    """--where and a report alone wait for theirs, and load nothing else that is slow."""
     assert {"lark"} == SLOW & imported(f"--db={family.path}", "query", "--where=pid > 0")
+    assert {"jinja2", "markupsafe"} == SLOW & imported(f"--db={family.path}", "report")
 
 
 @pytest.mark.parametrize(

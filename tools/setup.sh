@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what this checkout needs: `tools/setup.sh setup`, `record`, `install`, `docs`,
-# `test` or `test-kernels` (see the Makefile).
+# `test`, `test-report` or `test-kernels` (see the Makefile).
 # Says what it installs; says nothing, and is quick, when nothing is missing. Kernel headers are not
 # installed: bpf/include has the few that BCC needs.
 set -eu
@@ -23,14 +23,17 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 packages='python3-bpfcc python3-venv'
 extra='[dev]'
 case $purpose in
-setup | docs | test | test-kernels)
+setup | docs | test | test-report | test-kernels)
 	[ "$purpose" != docs ] || extra='[dev,docs]'
+	[ "$purpose" != test-report ] || extra='[dev,browser]'
 	# gcc and python3-dev compile execaudit/native. The tests use these: strace shows which programs were
 	# started, gcc compiles the programs that start others, sudo starts some of them, systemd checks and runs
 	# the unit, man shows the man pages; mkfs.ext4 and mount make small disks, and setcap makes programs with
 	# capabilities. The recipes in docs/ use jq and sqlite3, `top` is tried in tmux, and
 	# completion in each shell.
 	packages="$packages strace gcc libc6-dev python3-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3 tmux zsh fish"
+	# Without the fonts, a picture of a page shows boxes.
+	[ "$purpose" != test-report ] || packages="$packages chromium fonts-dejavu-core"
 	# These make and run virtual machines, and have the keys of all releases of Debian.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"
@@ -39,12 +42,12 @@ record | install)
 	extra=
 	;;
 *)
-	fail 'usage: tools/setup.sh setup|record|install|docs|test|test-kernels'
+	fail 'usage: tools/setup.sh setup|record|install|docs|test|test-report|test-kernels'
 	;;
 esac
 # Any user may build a package. tools/install.sh checks what needs root.
 case $purpose in
-setup | install | docs) ;;
+setup | install | docs | test-report) ;;
 *) is_root || fail "the probe needs root: run \`sudo make $purpose\`" ;;
 esac
 
@@ -100,10 +103,9 @@ install_execaudit() {
 	native="$(cat $native_files | cksum) $(what_compiles)"
 	native_stamp=.venv/native-stamp
 	if is_ours && [ -e "$stamp" ]; then
-		case $(cat "$stamp") in
-		"$wanted $extra" | "$wanted [dev,docs]") compile_native && return 0 ;;
-		# [dev] is enough for the tests and the recorder, but not to build the site.
-		"$wanted [dev]") [ "$extra" = '[dev,docs]' ] || { compile_native && return 0; } ;;
+		# [dev] and more is enough for the tests and the recorder, but not for what needs another extra.
+		case "$(cat "$stamp") for $extra" in
+		"$wanted $extra for $extra" | "$wanted [dev"*' for ' | "$wanted [dev"*' for [dev]') compile_native && return 0 ;;
 		esac
 	fi
 	[ ! -e .venv ] || [ -w .venv ] || fail '.venv belongs to another user: run `sudo make setup`'

@@ -31,6 +31,7 @@ _COMMANDS = {
     "show": "Show one exec: every field, how it ended, what led to it, and what came of it.",
     "tree": "Draw execs as trees: below each what it started, and what that started.",
     "stats": "Count execs: who runs what most, from where, and when; and what failed, or took long.",
+    "report": "Write an incident as one HTML file: a summary, a timeline, the tree, and each record.",
     "hunt": "Run Sigma rules over the history: print the execs that they hit.",
     "top": "Watch execs as they happen, on the full screen.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from execaudit.cli.run import export as export_run
+from execaudit.cli.run import new_file
 from execaudit.errors import ExecauditError
 from execaudit.output.record import FIELDS
 from execaudit.sizes import size_text
@@ -94,7 +94,7 @@ def test_a_file_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
     """It is looked for again when the export gets its name."""
 
     def export() -> None:
-        with export_run.opened(tmp_path / "out.csv", force=False) as out:
+        with new_file.opened(tmp_path / "out.csv", force=False) as out:
             out.file.write(b"new")
             (tmp_path / "out.csv").write_text("mine")
 

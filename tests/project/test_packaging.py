@@ -247,7 +247,7 @@ _NAMED = (
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"), [("execaudit re", "record"), ("execaudit record --pro", "--probe")]
+    ("typed", "offered"), [("execaudit rec", "record"), ("execaudit record --pro", "--probe")]
 )
 def test_bash_completes(tmp_path: Path, typed: str, offered: str) -> None:
     """By what is shipped, asking the program."""

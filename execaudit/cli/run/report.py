@@ -1,0 +1,258 @@
+"""What `execaudit report` writes, and what it says beside that on stderr."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import replace
+from datetime import timezone
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from execaudit import __version__
+from execaudit.cli.run import missing
+from execaudit.cli.run.build_filter import build_filter
+from execaudit.cli.run.new_file import opened, refuse_existing
+from execaudit.cli.run.progress import answering, bar
+from execaudit.cli.run.references import number_of
+from execaudit.database.revision import schema_revision
+from execaudit.enums import Kind
+from execaudit.escaping import printable, shell_words
+from execaudit.fields import FIELDS
+from execaudit.output import notices
+from execaudit.output.cells import user_text
+from execaudit.output.program import what_ran
+from execaudit.output.summary_line import status_text, went_wrong
+from execaudit.query import find, summary
+from execaudit.query.expression import And, Not, OneOf
+from execaudit.query.filter import Filter
+from execaudit.report import columns, gather, page
+from execaudit.report.summary import span_text, thinned_text, utc
+from execaudit.report.summary import summary as summarise
+from execaudit.sizes import size_text
+from execaudit.system import clock
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from execaudit.cli.run.missing import Bounded
+    from execaudit.report.gather import Gathered, Hit
+
+_MOST_HITS = 5_000
+_LONGEST_COMMAND = 2_000
+_GAP = "gap: "
+_STARTED = Not(OneOf("kind", (Kind.FAILED,)))
+
+
+class Said(NamedTuple):
+    """What the user says of an incident, and which execs matter."""
+
+    title: str | None
+    author: str | None
+    notes: tuple[str, ...]
+    marks: tuple[str, ...]
+    rules: tuple[str, ...]
+    configured: Sequence[str]
+    """Options that the configuration set."""
+
+
+def write(
+    connection: sqlite3.Connection, values: dict[str, Any], said: Said, output: Path | None, *, force: bool
+) -> None:
+    """Writes the report, and says on stderr what is missing in its range, and how large it is.
+
+    Raises FilterError; ExecauditError for an exec that is not in the history, or a file that is there.
+    """
+    if not force and output is not None:
+        refuse_existing(output)
+    wanted = build_filter(values, connection)
+    marks = [number_of(connection, text, wanted.since_ns, wanted.until_ns) for text in said.marks]
+    asked = missing.bounded(connection, wanted)
+    lacks = missing.Missing(connection, wanted)
+    missed = lacks.news()
+    missing.say(missed)
+    missing.warn_of_pruning(connection, wanted)
+    hits = [*_hits(connection, asked.wanted, said.rules)]
+    answering(connection)  # it has a bar
+    label = None if output is None else f"Reading for {printable(output.name)}"
+    beside = gather.Asked(
+        marks, hits[:_MOST_HITS], clock.wall_ns(), wanted.since_ns if _is_of_all(wanted) else None
+    )
+    with bar(label, lambda: find.count(connection, asked.wanted)) as advance:
+        gathered = gather.gather(connection, asked.wanted, beside, advance)
+    lines = [notices.missing_line(each, timezone.utc).removeprefix(_GAP) for each in missed]
+    gone = summary.pruned(connection)
+    if gone is not None and (wanted.since_ns is None or wanted.since_ns < gone.until_ns):
+        lines.append(notices.pruned_line(*gone, timezone.utc))
+    data = columns.inert_json(_data(gathered, asked, [*lacks.records(missed)], lines, reverse=wanted.reverse))
+    text = page.render(_page(connection, gathered, asked, said, _Texts(lines, data, len(hits))))
+    with opened(output, force=force) as out:
+        out.file.write(text)
+    asked.say()
+    if output is not None and out.is_new:
+        execs = "1 exec" if len(gathered.columns) == 1 else f"{len(gathered.columns)} execs"
+        click.echo(f"wrote {execs} to {printable(str(output))}, {size_text(len(text))}", err=True)
+        click.echo(f"SHA-256 of its data: {_hash(data)}", err=True)
+        if gathered.chosen.kept:
+            click.echo(
+                f"the range has {gathered.stats.execs} execs: the report says which are left out", err=True
+            )
+
+
+def _is_of_all(wanted: Filter) -> bool:
+    return replace(wanted, since_ns=None, until_ns=None, reverse=False) == Filter()
+
+
+def _hits(connection: sqlite3.Connection, wanted: Filter, rules: Sequence[str]) -> Iterator[Hit]:
+    """Yields what rules hit in the range, one more than are shown at most."""
+    if not rules:
+        return
+    # Most reports hunt nothing, and what hunts is an extra.
+    from execaudit.cli.run import hunt  # noqa: PLC0415
+
+    read = hunt.read(rules, level=None)
+    where = _STARTED if wanted.where is None else And((wanted.where, _STARTED))
+    of_rules = replace(wanted, where=where, limit=None, reverse=False)
+    found = hunt.Hunt(connection, read.sieve, of_rules, read.correlations).hits()
+    for hit in islice(found, _MOST_HITS + 1):
+        yield gather.Hit(hit.number, hit.rule.title, hit.rule.level, tuple(hit.rule.tags))
+
+
+class _Texts(NamedTuple):
+    missing: list[str]
+    data: str
+    hits: int
+
+
+def _data(
+    gathered: Gathered,
+    asked: Bounded,
+    gaps: Sequence[dict[str, object]],
+    lines: Sequence[str],
+    *,
+    reverse: bool,
+) -> dict[str, object]:
+    wanted, density = asked.wanted, gathered.density
+    return {
+        "format": 1,
+        "rows": len(gathered.columns),
+        "names": [field.name for field in FIELDS],
+        "meanings": {field.name: field.meaning for field in FIELDS},
+        "from": None if wanted.since_ns is None else utc_text(wanted.since_ns),
+        "to": None if wanted.until_ns is None else utc_text(wanted.until_ns),
+        "reverse": reverse,
+        "columns": gathered.columns.encoded(),
+        "context": gathered.context,
+        "onward": gathered.onward,
+        "marked": gathered.marked,
+        "hits": gathered.hits,
+        "gaps": columns.gap_rows(gaps, lines[: len(gaps)]),
+        "density": None
+        if density is None
+        else {
+            "from": density.from_ns / 1e9,
+            "width": density.width_ns / 1e9,
+            "execs": density.execs,
+            "failed": density.failed,
+        },
+    }
+
+
+def _hash(data: str) -> str:
+    return hashlib.sha256(data.encode("ascii")).hexdigest()
+
+
+def _page(
+    connection: sqlite3.Connection, gathered: Gathered, asked: Bounded, said: Said, texts: _Texts
+) -> page.Page:
+    hosts = gathered.columns.hosts()
+    span = _span(gathered, asked)
+    shown = summarise(
+        gathered, span=span, hosts=hosts, filtered=not _is_of_all(asked.wanted), missing=len(texts.missing)
+    )
+    where = ", ".join(hosts) if hosts else "no host"
+    title = said.title or f"Execs on {where}" + ("" if span is None else f", {span_text(*span)}")
+    return page.Page(
+        title=_shown(title),
+        author=None if said.author is None else _shown(said.author),
+        made=utc(clock.wall_ns())[:-4],
+        summary=shown,
+        warnings=_warnings(gathered, texts),
+        notes=["\n".join(map(_shown, note.split("\n"))) for note in said.notes],
+        marked=[*_marked(gathered)],
+        missing=[f"{line[:1].upper()}{line[1:]} (UTC)." for line in texts.missing],
+        about=[*_about(connection, gathered, asked, said, texts)],
+        data=texts.data,
+    )
+
+
+def _shown(text: str) -> str:
+    """Returns a text of the command line, safe to show."""
+    return printable(os.fsencode(text))
+
+
+def _span(gathered: Gathered, asked: Bounded) -> tuple[int, int] | None:
+    """Returns the range that the report is about: what was asked for, else what there is."""
+    since, until = asked.wanted.since_ns, asked.wanted.until_ns
+    times = gathered.columns.times()
+    start, end = (since, until) if times is None else (since or times[0], until or times[1] + 999_999_999)
+    return None if start is None or end is None else (start, end)
+
+
+def _warnings(gathered: Gathered, texts: _Texts) -> Iterator[str]:
+    thinned = thinned_text(gathered.chosen.kept, gathered.stats.execs)
+    if thinned is not None:
+        yield thinned
+    if texts.hits > _MOST_HITS:
+        yield f"Rules hit more than {_MOST_HITS:,} times: the first {_MOST_HITS:,} are here."
+    if gathered.columns.cut:
+        yield (
+            f"Long command lines and paths are cut in this report ({gathered.columns.cut:,} execs):"
+            f" command lines to {gathered.longest:,} bytes. `execaudit show ID` has them whole."
+        )
+
+
+def _marked(gathered: Gathered) -> Iterator[page.Marked]:
+    for row, event in zip(gathered.marked, gathered.events, strict=True):
+        command = what_ran(event).text
+        if len(command) > _LONGEST_COMMAND:
+            command = f"{command[:_LONGEST_COMMAND]}[...{len(command) - _LONGEST_COMMAND} more characters...]"
+        yield page.Marked(
+            row,
+            utc(event.time_ns),
+            user_text(event.launch.user, event.launch.uid),
+            event.pid,
+            status_text(event),
+            went_wrong(event),
+            command,
+            event.id,
+        )
+
+
+def _about(
+    connection: sqlite3.Connection, gathered: Gathered, asked: Bounded, said: Said, texts: _Texts
+) -> Iterator[tuple[str, str]]:
+    wanted = asked.wanted
+    words = shell_words([b"execaudit", *map(os.fsencode, sys.argv[1:])])
+    yield "Command", " ".join(words)
+    if said.configured:
+        yield "Set by the configuration", ", ".join(said.configured)
+    start = "the beginning" if wanted.since_ns is None else utc_text(wanted.since_ns)
+    end = "the end" if wanted.until_ns is None else utc_text(wanted.until_ns)
+    yield "Range", f"{start} to {end}"
+    if asked.complete_ns is not None:
+        yield "Complete until", utc_text(asked.complete_ns)
+    context = len(gathered.context)
+    found = len(gathered.columns) - context
+    yield "Execs", f"{found:,} that the query found, and {context:,} that led to them or were marked"
+    recorders = connection.execute("SELECT DISTINCT version FROM run ORDER BY id").fetchall()
+    versions = ", ".join(printable(str(version)) for (version,) in recorders) or "none"
+    yield "Made by", f"execaudit {__version__}, schema {schema_revision(connection)}"
+    yield "Recorded by", f"execaudit {versions}"
+    yield "SHA-256 of the data", _hash(texts.data)

@@ -1,0 +1,1 @@
+"""A report for people: one HTML file that needs no network."""

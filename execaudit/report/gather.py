@@ -1,0 +1,171 @@
+"""Read what a report has: the execs, what led to them, and how many there are of each kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.event import Nanoseconds
+from execaudit.query import details, find, lineage, stats
+from execaudit.report.choose import Chooser
+from execaudit.report.columns import Columns
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping, Sequence
+
+    from execaudit.event import ExecEvent
+    from execaudit.query.details import Details
+    from execaudit.query.filter import Filter
+    from execaudit.query.lineage import Kin
+    from execaudit.query.stats import Stats
+    from execaudit.report.choose import Chosen
+
+MOST = 20_000
+"""A page with so many execs stays fluid in a browser."""
+_MOST_ANCESTORS = 5_000
+_PAGE = 64
+# How long command lines may be: the longest size with which all together are no larger than this.
+_SIZES, _MOST_BYTES = (65_536, 16_384, 4_096, 1_024, 512), 12_000_000
+_LONGEST_MARKED = 262_144
+_TOP = 20
+_PIECES = 1_000
+
+
+class Hit(NamedTuple):
+    """A rule that an exec is a case of."""
+
+    number: int
+    """The exec's place in the history."""
+    title: str
+    level: str | None
+    tags: tuple[str, ...] = ()
+
+
+class Asked(NamedTuple):
+    """What a report is to have besides what the filter finds."""
+
+    marks: Sequence[int]
+    """Numbers of execs."""
+    hits: Sequence[Hit]
+    now_ns: int
+    new_since_ns: int | None = None
+    """Programs that never ran before are listed; None: they are not."""
+
+
+class Density(NamedTuple):
+    """How many execs there are over time, where a report does not have all of them."""
+
+    from_ns: Nanoseconds
+    width_ns: int
+    execs: list[int]
+    failed: list[int]
+
+
+class Gathered(NamedTuple):
+    """What a report is made from."""
+
+    stats: Stats
+    details: Details
+    chosen: Chosen
+    columns: Columns
+    context: list[int]
+    """The places of execs that are there only because they led to others, or were marked."""
+    onward: list[int]
+    """The places of execs that the process of their parent executed."""
+    marked: list[int]
+    """The places of marked execs."""
+    events: list[ExecEvent]
+    """The marked execs."""
+    hits: list[dict[str, object]]
+    density: Density | None
+    longest: int
+    """Command lines that have more bytes are cut."""
+
+
+def gather(
+    connection: sqlite3.Connection, wanted: Filter, asked: Asked, advance: Callable[[int], None]
+) -> Gathered:
+    """Reads all of it. Calls `advance` with how many execs were read. Raises FilterError."""
+    counted = stats.gather(connection, wanted, now_ns=asked.now_ns, top=_TOP)
+    of_time = wanted if counted.times is None else stats.within(wanted, counted.times)
+    further = details.gather(connection, of_time, top=_TOP, new_since_ns=asked.new_since_ns)
+    named = {*asked.marks, *(hit.number for hit in asked.hits)}
+    chosen, density, sizes = _choose(connection, of_time, named, advance)
+    longest = next((size for size in _SIZES if _sum(sizes, size) <= _MOST_BYTES), _SIZES[-1])
+    numbers = sorted({*chosen.numbers, *named})
+    kin = [*lineage.lineage(connection, numbers, most=len(numbers) + _MOST_ANCESTORS)]
+    found = {*chosen.numbers}
+    columns, places, events = _read(connection, kin, found, {*asked.marks}, longest)
+    return Gathered(
+        counted,
+        further,
+        chosen,
+        columns,
+        context=[place for number, place in places.items() if number not in found],
+        onward=[places[each.number] for each in kin if each.replaces and each.number in places],
+        marked=[places[number] for number in sorted({*asked.marks}) if number in places],
+        events=events,
+        hits=[_hit(hit, places[hit.number]) for hit in asked.hits if hit.number in places],
+        density=density,
+        longest=longest,
+    )
+
+
+def _read(
+    connection: sqlite3.Connection, kin: Sequence[Kin], chosen: set[int], marks: set[int], longest: int
+) -> tuple[Columns, dict[int, int], list[ExecEvent]]:
+    """Returns the records, the place of each exec by its number, and the marked execs."""
+    columns = Columns()
+    places: dict[int, int] = {}
+    events: list[ExecEvent] = []
+    for start in range(0, len(kin), _PAGE):
+        for found in find.fetch(connection, [each.number for each in kin[start : start + _PAGE]]):
+            places[found.number] = len(places)
+            is_marked = found.number in marks
+            if is_marked:
+                events.append(found.event)
+            columns.add(
+                found.event,
+                _LONGEST_MARKED if is_marked else longest,
+                is_context=found.number not in chosen,
+            )
+    return columns, places, events
+
+
+def _sum(sizes: Mapping[int, int], longest: int) -> int:
+    return sum(min(size, longest) * count for size, count in sizes.items())
+
+
+def _choose(
+    connection: sqlite3.Connection, wanted: Filter, named: set[int], advance: Callable[[int], None]
+) -> tuple[Chosen, Density | None, Counter[int]]:
+    """Returns the execs to show; how many there are over time, if these are not all; sizes of their lines."""
+    chooser = Chooser()
+    times = find.times(connection, wanted)
+    start, last = times or (0, 0)
+    width = max(1, -(-(last + 1 - start) // _PIECES))
+    density = Density(Nanoseconds(start), width, [0] * _PIECES, [0] * _PIECES)
+    sizes: Counter[int] = Counter()
+    total = 0
+    # As recorded: numbers only grow.
+    for found in find.find(connection, replace(wanted, reverse=False)):
+        event = found.event
+        chooser.add(found.number, event)
+        sizes[len(event.argv)] += 1
+        total += 1
+        piece = min(max(0, (event.time_ns - start) // width), _PIECES - 1)
+        density.execs[piece] += 1
+        if event.errno is not None:
+            density.failed[piece] += 1
+        advance(1)
+    chosen = chooser.choose(MOST, named)
+    if total > MOST:
+        # Of the execs that are chosen, about the same.
+        sizes = Counter({size: -(-count * MOST // total) for size, count in sizes.items()})
+    return chosen, density if chosen.kept else None, sizes
+
+
+def _hit(hit: Hit, place: int) -> dict[str, object]:
+    return {"row": place, "title": hit.title, "level": hit.level, "tags": [*hit.tags]}
