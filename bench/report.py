@@ -36,7 +36,7 @@ _TIMED = """async ([act, value]) => {
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
   return performance.now() - start;
 }"""
-_ACTS = {
+_ACTS: dict[str, list[tuple[str, object]]] = {
     "search": [("search", text) for text in ("g", "gi", "git", "user:dev1", "-user:root gcc", "nothing", "")],
     "zoom": [("zoom", name) for name in ("in", "in", "left", "right", "in", "out", "all")],
     "fold": [("click", "fold"), ("click", "unfold")],

@@ -63,6 +63,8 @@ def command(context: click.Context, /, output: Path | None, *, force: bool, **va
     ]
     from execaudit.cli.run import report  # noqa: PLC0415  # `--help` needs only the options
 
-    said = report.Said(*(values.pop(name) for name in report.Said._fields[:-1]), configured)
+    said = report.Said(
+        **{name: values.pop(name) for name in report.Said._fields if name in values}, configured=configured
+    )
     with state.history() as connection:
         report.write(connection, values, said, target, force=force)

@@ -115,11 +115,12 @@ def _hits(connection: sqlite3.Connection, wanted: Filter, rules: Sequence[str]) 
         return
     # Most reports hunt nothing, and what hunts is an extra.
     from execaudit.cli.run import hunt  # noqa: PLC0415
+    from execaudit.hunt.search import Hunt  # noqa: PLC0415
 
     read = hunt.read(rules, level=None)
     where = _STARTED if wanted.where is None else And((wanted.where, _STARTED))
     of_rules = replace(wanted, where=where, limit=None, reverse=False)
-    found = hunt.Hunt(connection, read.sieve, of_rules, read.correlations).hits()
+    found = Hunt(connection, read.sieve, of_rules, read.correlations).hits()
     for hit in islice(found, _MOST_HITS + 1):
         yield gather.Hit(hit.number, hit.rule.title, hit.rule.level, tuple(hit.rule.tags))
 
@@ -183,7 +184,7 @@ def _page(
         author=None if said.author is None else _shown(said.author),
         made=utc(clock.wall_ns())[:-4],
         summary=shown,
-        warnings=_warnings(gathered, texts),
+        warnings=[*_warnings(gathered, texts)],
         notes=["\n".join(map(_shown, note.split("\n"))) for note in said.notes],
         marked=[*_marked(gathered)],
         missing=[f"{line[:1].upper()}{line[1:]} (UTC)." for line in texts.missing],
