@@ -57,19 +57,21 @@ class Chooser:
     """Takes execs, one after the other, and chooses some. Remembers 13 bytes of each."""
 
     def __init__(self) -> None:
-        self._numbers, self._programs, self._sorts = array("q"), array("l"), bytearray()
+        self.numbers = array("q")
+        """Of all that was added."""
+        self._programs, self._sorts = array("l"), bytearray()
         self._ids: dict[bytes | None, int] = {}
 
     def add(self, number: int, event: ExecEvent) -> None:
         """Takes an exec; its number is larger than those before."""
-        self._numbers.append(number)
+        self.numbers.append(number)
         self._programs.append(self._ids.setdefault(_program(event), len(self._ids)))
         self._sorts.append(_sort(event))
 
     def choose(self, most: int, named: Collection[int]) -> Chosen:
         """Returns `most` execs; more only if more are `named`, which are all chosen if they were added."""
-        if len(self._numbers) <= most:
-            return Chosen(self._numbers, ())
+        if len(self.numbers) <= most:
+            return Chosen(self.numbers, ())
         by_sort = self._by_sort(named)
         kept: dict[Sort, Sequence[int]] = {Sort.NAMED: by_sort[Sort.NAMED]}
         room = max(0, most - len(by_sort[Sort.NAMED]))
@@ -83,7 +85,7 @@ class Chooser:
                 room -= more
         kept.update({sort: _spread(by_sort[sort], shares[sort]) for sort in rest})
         return Chosen(
-            array("q", sorted(self._numbers[place] for places in kept.values() for place in places)),
+            array("q", sorted(self.numbers[place] for places in kept.values() for place in places)),
             tuple(Kept(sort, len(kept[sort]), len(by_sort[sort])) for sort in Sort if by_sort[sort]),
         )
 
@@ -91,7 +93,7 @@ class Chooser:
         """Returns the places of the execs of each sort."""
         found: dict[Sort, list[int]] = {sort: [] for sort in Sort}
         ran = Counter(self._programs)
-        for place, number in enumerate(self._numbers):
+        for place, number in enumerate(self.numbers):
             sort = Sort(self._sorts[place])
             if number in named:
                 sort = Sort.NAMED

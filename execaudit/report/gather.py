@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.event import Nanoseconds
-from execaudit.query import details, find, lineage, stats
+from execaudit.query import find, lineage, stats
+from execaudit.query import hits as recorded_hits
+from execaudit.query.new_programs import sightings
 from execaudit.report.choose import Chooser
 from execaudit.report.columns import Columns
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from execaudit.event import ExecEvent
-    from execaudit.query.details import Details
     from execaudit.query.filter import Filter
     from execaudit.query.lineage import Kin
+    from execaudit.query.new_programs import NewProgram
     from execaudit.query.stats import Stats
     from execaudit.report.choose import Chosen
 
@@ -30,6 +33,8 @@ _PAGE = 64
 _SIZES, _MOST_BYTES = (65_536, 16_384, 4_096, 1_024, 512), 12_000_000
 _LONGEST_MARKED = 262_144
 _TOP = 20
+MOST_HITS = 5_000
+_LOOKED_UP = 10_000
 _PIECES = 1_000
 
 
@@ -67,7 +72,8 @@ class Gathered(NamedTuple):
     """What a report is made from."""
 
     stats: Stats
-    details: Details
+    new: list[NewProgram]
+    """Programs that never ran before, if somebody asked since when."""
     chosen: Chosen
     columns: Columns
     context: list[int]
@@ -79,6 +85,8 @@ class Gathered(NamedTuple):
     events: list[ExecEvent]
     """The marked execs."""
     hits: list[dict[str, object]]
+    more_hits: bool
+    """Rules hit more often; the rest is not here."""
     density: Density | None
     longest: int
     """Command lines that have more bytes are cut."""
@@ -90,9 +98,20 @@ def gather(
     """Reads all of it. Calls `advance` with how many execs were read. Raises FilterError."""
     counted = stats.gather(connection, wanted, now_ns=asked.now_ns, top=_TOP)
     of_time = wanted if counted.times is None else stats.within(wanted, counted.times)
-    further = details.gather(connection, of_time, top=_TOP, new_since_ns=asked.new_since_ns)
-    named = {*asked.marks, *(hit.number for hit in asked.hits)}
-    chosen, density, sizes = _choose(connection, of_time, named, advance)
+    new = [] if asked.new_since_ns is None else sightings(connection, asked.new_since_ns)
+    if wanted.until_ns is not None:
+        new = [each for each in new if each.first_ns < wanted.until_ns]
+    chooser, density, sizes = _look(connection, of_time, advance)
+    every = dict.fromkeys(
+        (*asked.hits, *islice(_recorded(connection, of_time, chooser.numbers), MOST_HITS + 1))
+    )
+    hits = [*every][:MOST_HITS]
+    named = {*asked.marks, *(hit.number for hit in hits)}
+    chosen = chooser.choose(MOST, named)
+    if chosen.kept:
+        # Of the execs that are chosen, about the same.
+        total = sum(sizes.values())
+        sizes = Counter({size: -(-count * MOST // total) for size, count in sizes.items()})
     longest = next((size for size in _SIZES if _sum(sizes, size) <= _MOST_BYTES), _SIZES[-1])
     numbers = sorted({*chosen.numbers, *named})
     kin = [*lineage.lineage(connection, numbers, most=len(numbers) + _MOST_ANCESTORS)]
@@ -100,15 +119,16 @@ def gather(
     columns, places, events = _read(connection, kin, found, {*asked.marks}, longest)
     return Gathered(
         counted,
-        further,
+        new,
         chosen,
         columns,
         context=[place for number, place in places.items() if number not in found],
         onward=[places[each.number] for each in kin if each.replaces and each.number in places],
         marked=[places[number] for number in sorted({*asked.marks}) if number in places],
         events=events,
-        hits=[_hit(hit, places[hit.number]) for hit in asked.hits if hit.number in places],
-        density=density,
+        hits=[_hit(hit, places[hit.number]) for hit in hits if hit.number in places],
+        more_hits=len(every) > len(hits),
+        density=density if chosen.kept else None,
         longest=longest,
     )
 
@@ -138,33 +158,37 @@ def _sum(sizes: Mapping[int, int], longest: int) -> int:
     return sum(min(size, longest) * count for size, count in sizes.items())
 
 
-def _choose(
-    connection: sqlite3.Connection, wanted: Filter, named: set[int], advance: Callable[[int], None]
-) -> tuple[Chosen, Density | None, Counter[int]]:
-    """Returns the execs to show; how many there are over time, if these are not all; sizes of their lines."""
+def _recorded(connection: sqlite3.Connection, wanted: Filter, numbers: Sequence[int]) -> Iterator[Hit]:
+    """Yields what rules hit while it was recorded."""
+    if not recorded_hits.count(connection, wanted):
+        return
+    for start in range(0, len(numbers), _LOOKED_UP):
+        found = recorded_hits.of_execs(connection, numbers[start : start + _LOOKED_UP])
+        for number, hits in sorted(found.items()):
+            yield from (Hit(number, each.rule.title, each.rule.level, each.rule.tags) for each in hits)
+
+
+def _look(
+    connection: sqlite3.Connection, wanted: Filter, advance: Callable[[int], None]
+) -> tuple[Chooser, Density, Counter[int]]:
+    """Returns what can be chosen from, how many execs there are over time, and sizes of command lines."""
     chooser = Chooser()
     times = find.times(connection, wanted)
     start, last = times or (0, 0)
     width = max(1, -(-(last + 1 - start) // _PIECES))
     density = Density(Nanoseconds(start), width, [0] * _PIECES, [0] * _PIECES)
     sizes: Counter[int] = Counter()
-    total = 0
     # As recorded: numbers only grow.
     for found in find.find(connection, replace(wanted, reverse=False)):
         event = found.event
         chooser.add(found.number, event)
         sizes[len(event.argv)] += 1
-        total += 1
         piece = min(max(0, (event.time_ns - start) // width), _PIECES - 1)
         density.execs[piece] += 1
         if event.errno is not None:
             density.failed[piece] += 1
         advance(1)
-    chosen = chooser.choose(MOST, named)
-    if total > MOST:
-        # Of the execs that are chosen, about the same.
-        sizes = Counter({size: -(-count * MOST // total) for size, count in sizes.items()})
-    return chosen, density if chosen.kept else None, sizes
+    return chooser, density, sizes
 
 
 def _hit(hit: Hit, place: int) -> dict[str, object]:

@@ -129,23 +129,23 @@ def _sentences(
 
 
 def _further(gathered: Gathered) -> Iterable[str]:
-    stats, further = gathered.stats, gathered.details
+    stats, new = gathered.stats, gathered.new
     if stats.failed:
-        errors = _most((errno_name(number), count) for number, count in further.errors)
+        errors = _most((errno_name(number), count) for number, count in stats.errors)
         yield f"{counted(stats.failed, 'exec')} failed: {errors}."
-    if further.ends:
-        ends = _most((bad_end_text(end), count) for end, count in further.ends)
+    if stats.ends:
+        ends = _most((bad_end_text(end), count) for end, count in stats.ends)
         yield f"Programs that ended with a failure: {ends}."
     if stats.privileged:
         gained = ((f"{_exe(exe)} [{GAINED_WORDS[bits]}]", count) for (exe, bits), count in stats.privileged)
         yield f"Programs that gained privileges from their file: {_most(gained)}."
-    if further.containers:
-        inside = _most((printable(name)[:12], count) for name, count in further.containers)
+    if stats.containers:
+        inside = _most((printable(name)[:12], count) for name, count in stats.containers)
         yield f"Execs in containers: {inside}."
-    if further.new and len(further.new) < stats.programs:
-        names = [_exe(each.exe) for each in further.new[:_NAMED]]
-        shown = listed(names) if len(further.new) <= _NAMED else f"{', '.join(names)} and others"
-        yield f"{counted(len(further.new), 'program')} never ran before on record: {shown}."
+    if new and len(new) < stats.programs:
+        names = [_exe(each.exe) for each in new[:_NAMED]]
+        shown = listed(names) if len(new) <= _NAMED else f"{', '.join(names)} and others"
+        yield f"{counted(len(new), 'program')} never ran before on record: {shown}."
     if gathered.hits:
         titles: dict[str, int] = {}
         for hit in gathered.hits:

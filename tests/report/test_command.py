@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit.enums import Kind
+from execaudit.store.writer import Store
 from tests.commands import execaudit, on_terminal
 from tests.families import make_family
-from tests.histories import make_event, make_gap, make_history
+from tests.histories import begin_run, make_event, make_gap, make_history, make_hit
 from tests.reports import Page, report
 
 if TYPE_CHECKING:
@@ -258,3 +259,16 @@ def test_rules_are_hunted(family: Family, tmp_path: Path) -> None:
     assert "cc1" == page.records()[hit["row"]]["comm"]
     assert ("A <compiler>", "high", ["attack.execution"]) == (hit["title"], hit["level"], hit["tags"])
     assert "Rules hit 1 time: A <compiler> (1)." in page.shown
+
+
+def test_what_was_hit_while_it_was_recorded_is_there(tmp_path: Path) -> None:
+    """Once, though the rule is hunted again; and only of the range."""
+    with Store(tmp_path / "h.db") as store:
+        begin_run(store)
+        store.append(make_event(b"w", seconds=seconds, pid=seconds + 1) for seconds in range(4))
+        store.append_hits([make_hit(2, "odd", "high"), make_hit(4, "odd", "high"), make_hit(2, "more")], 4)
+    page, _ = report(tmp_path / "h.db", tmp_path / "x.html", "--until=@1795370922")
+    found = {(page.records()[hit["row"]]["pid"], hit["title"]) for hit in page.data["hits"]}
+
+    assert {(2, "odd"), (2, "more")} == found
+    assert "Rules hit 2 times: " in page.shown

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from execaudit.cli.run.missing import Bounded
     from execaudit.report.gather import Gathered, Hit
 
-_MOST_HITS = 5_000
 _LONGEST_COMMAND = 2_000
 _GAP = "gap: "
 _STARTED = Not(OneOf("kind", (Kind.FAILED,)))
@@ -81,9 +80,7 @@ def write(
     hits = [*_hits(connection, asked.wanted, said.rules)]
     answering(connection)  # it has a bar
     label = None if output is None else f"Reading for {printable(output.name)}"
-    beside = gather.Asked(
-        marks, hits[:_MOST_HITS], clock.wall_ns(), wanted.since_ns if _is_of_all(wanted) else None
-    )
+    beside = gather.Asked(marks, hits, clock.wall_ns(), wanted.since_ns if _is_of_all(wanted) else None)
     with bar(label, lambda: find.count(connection, asked.wanted)) as advance:
         gathered = gather.gather(connection, asked.wanted, beside, advance)
     lines = [notices.missing_line(each, timezone.utc).removeprefix(_GAP) for each in missed]
@@ -91,7 +88,7 @@ def write(
     if gone is not None and (wanted.since_ns is None or wanted.since_ns < gone.until_ns):
         lines.append(notices.pruned_line(*gone, timezone.utc))
     data = columns.inert_json(_data(gathered, asked, [*lacks.records(missed)], lines, reverse=wanted.reverse))
-    text = page.render(_page(connection, gathered, asked, said, _Texts(lines, data, len(hits))))
+    text = page.render(_page(connection, gathered, asked, said, _Texts(lines, data)))
     with opened(output, force=force) as out:
         out.file.write(text)
     asked.say()
@@ -121,14 +118,13 @@ def _hits(connection: sqlite3.Connection, wanted: Filter, rules: Sequence[str]) 
     where = _STARTED if wanted.where is None else And((wanted.where, _STARTED))
     of_rules = replace(wanted, where=where, limit=None, reverse=False)
     found = Hunt(connection, read.sieve, of_rules, read.correlations).hits()
-    for hit in islice(found, _MOST_HITS + 1):
+    for hit in islice(found, gather.MOST_HITS + 1):
         yield gather.Hit(hit.number, hit.rule.title, hit.rule.level, tuple(hit.rule.tags))
 
 
 class _Texts(NamedTuple):
     missing: list[str]
     data: str
-    hits: int
 
 
 def _data(
@@ -184,7 +180,7 @@ def _page(
         author=None if said.author is None else _shown(said.author),
         made=utc(clock.wall_ns())[:-4],
         summary=shown,
-        warnings=[*_warnings(gathered, texts)],
+        warnings=[*_warnings(gathered)],
         notes=["\n".join(map(_shown, note.split("\n"))) for note in said.notes],
         marked=[*_marked(gathered)],
         missing=[f"{line[:1].upper()}{line[1:]} (UTC)." for line in texts.missing],
@@ -206,12 +202,12 @@ def _span(gathered: Gathered, asked: Bounded) -> tuple[int, int] | None:
     return None if start is None or end is None else (start, end)
 
 
-def _warnings(gathered: Gathered, texts: _Texts) -> Iterator[str]:
+def _warnings(gathered: Gathered) -> Iterator[str]:
     thinned = thinned_text(gathered.chosen.kept, gathered.stats.execs)
     if thinned is not None:
         yield thinned
-    if texts.hits > _MOST_HITS:
-        yield f"Rules hit more than {_MOST_HITS:,} times: the first {_MOST_HITS:,} are here."
+    if gathered.more_hits:
+        yield f"Rules hit more than {gather.MOST_HITS:,} times: the first {gather.MOST_HITS:,} are here."
     if gathered.columns.cut:
         yield (
             f"Long command lines and paths are cut in this report ({gathered.columns.cut:,} execs):"
