@@ -153,7 +153,7 @@ FIELDS = (
     Field("id", Part.EXEC, Form.ID, None, "The exec's own id, unique across hosts and boots.", "248h24003tbaeqy8g005yy", attribute="key"),
     Field(
         "parent_id", Part.EXEC, Form.ID, "no exec led to it, or that one is not in the history",
-        "The id of the exec that led to this one: what this process ran before, or what the process that it was forked from ran.",
+        "The id of the exec that led to this one: what this process ran before, or what the process that it was forked from ran. Where the third group of `boot_id` begins with 8, it was inferred.",
         "248h24001p4c1e0a0000pj", attribute="parent",
     ),
     Field(
@@ -161,7 +161,7 @@ FIELDS = (
         "2026-11-23T03:12:31.402000000Z", attribute="time_ns",
     ),
     Field("host", Part.EXEC, Form.TEXT, None, "The name of the machine.", "web1"),
-    Field("boot_id", Part.EXEC, Form.TEXT, None, "The kernel's id of the boot, a UUID.", "11111111-2222-4333-8444-555555555555"),
+    Field("boot_id", Part.EXEC, Form.TEXT, None, "The kernel's id of the boot, a UUID. Its third group begins with 4; with 8, the exec was imported from a log that does not name the boot.", "11111111-2222-4333-8444-555555555555"),
     Field(
         "kind", Part.EXEC, Form.WORD, None,
         "`exec`: a program started. `failed`: the kernel refused to start it. `snapshot`: it ran already when recording began.",
@@ -230,7 +230,7 @@ FIELDS = (
     ),
     Field(
         "truncated", Part.EXEC, Form.WORD, "`argv` is whole",
-        "Why `argv` is not whole. `limit`: cut on purpose. `fault`: memory could not be read. `lost`: the kernel's buffer had no room.",
+        "Why `argv` is not whole. `limit`: cut on purpose. `fault`: memory could not be read. `lost`: the kernel's buffer had no room, or an imported log lacks it.",
         "limit", values=tuple(why.value for why in Truncated),
     ),
     Field(

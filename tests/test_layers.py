@@ -28,8 +28,10 @@ ROOMS: dict[str, set[str]] = {
     "hunt": _FLOOR | {"native", "query", "output"},
     "report": _FLOOR | {"query", "output"},
     "screen": _FLOOR | {"query", "output"},
+    "importing": _FLOOR | {"native", "store", "query", "output"},
     "daemon": _FLOOR | {"native", "capture", "store", "output"},
-    "cli": _FLOOR | {"native", "capture", "store", "query", "output", "hunt", "report", "screen", "daemon"},
+    "cli": _FLOOR
+    | {"native", "capture", "store", "query", "output", "hunt", "report", "screen", "importing", "daemon"},
 }
 MOST_AT_THE_ROOT = 12
 
@@ -55,7 +57,7 @@ OWNERS = {
 PURE = (
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
-    "database.id_lookup", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "output.cells", "output.columns",
+    "database.id_lookup", "database.imports", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.exec_syscalls", "importing.items", "importing.lineage", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.arguments", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
     "report.choose", "report.columns", "report.summary",

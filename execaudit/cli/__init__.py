@@ -33,10 +33,13 @@ _COMMANDS = {
     "stats": "Count execs: who runs what most, from where, and when; and what failed, or took long.",
     "report": "Write an incident as one HTML file: a summary, a timeline, the tree, and each record.",
     "hunt": "Run Sigma rules over the history: print the execs that they hit.",
+    "import": "Take logs of others into the database, so that the same commands answer.",
     "top": "Watch execs as they happen, on the full screen.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",
     "db": "Look after the database.",
 }
+# Where a command has a name that no module can have.
+_MODULES = {"import": "import_"}
 _USAGE, _BUG, _INTERRUPTED = 2, 3, 130
 _LONGEST_LINE = 1000
 _UNREAD_SECONDS = 5.0
@@ -59,7 +62,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"execaudit.cli.{cmd_name}")
+        module = importlib.import_module(f"execaudit.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 

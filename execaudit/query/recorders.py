@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database import files, writer_lock
+from execaudit.database.imports import IS_IMPORT
 from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
 from execaudit.query.rows import Recording
@@ -116,18 +117,24 @@ def silences(
 ) -> list[Silence]:
     """Returns when nobody recorded these hosts (all, if none is named), without the times of stored gaps."""
     rows = connection.execute(
-        "SELECT host, started_ns, coalesce(stopped_ns, seen_ns, started_ns) FROM run ORDER BY id"
+        f"SELECT host, started_ns, coalesce(stopped_ns, seen_ns, started_ns), {IS_IMPORT} FROM run ORDER BY id"  # noqa: S608  # ours
     ).fetchall()
     runs: dict[str, list[_Times]] = {host: [] for host in hosts}
-    for host, started, until in rows:
+    imported: set[str] = set()
+    for host, started, until, is_import in rows:
         if not hosts or host in runs:
             runs.setdefault(host, []).append((started, until))
+            imported |= {host} if is_import else set()
     if not runs:
         return [Silence(None, None, None)]
     recorder = live(connection)
     stops = [gap for gap in stored if gap.reason is GapReason.RECORDER_STOPPED]
     found: list[Silence] = []
     for host, times in runs.items():
+        if host in imported:
+            # It may be older than what was recorded before. Recorders alone stay in the order in which they
+            # ran: where the clock was set back, nothing is silent.
+            times.sort()
         said = sorted((gap.from_ns, gap.to_ns) for gap in stops if gap.host == host)
         found += _of_host(
             host, times, said, is_recorded=recorder is not None and host == recorder.host, now_ns=now_ns

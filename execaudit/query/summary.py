@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit.database.imports import IS_IMPORT
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -20,12 +22,15 @@ class Summary(NamedTuple):
     missed: int
     """Execs that are only counted, in gaps."""
     runs: int
+    """Of recorders."""
     exits: int
     """Ends of programs, being replaced by another included."""
     stray_exits: int
     """Ends of programs whose exec was lost."""
     missed_exits: int
     """Ends that are only counted, in gaps."""
+    imports: int = 0
+    """Runs of imports."""
 
 
 def summary(connection: sqlite3.Connection) -> Summary:
@@ -45,10 +50,11 @@ def summary(connection: sqlite3.Connection) -> Summary:
         last_ns=last,
         gaps=gap_count,
         missed=missed,
-        runs=row("SELECT count(*) FROM run")[0],
+        runs=row(f"SELECT count(*) FROM run WHERE NOT {IS_IMPORT}")[0],  # noqa: S608  # ours
         exits=row("SELECT (SELECT count(*) FROM exit) + count(duration_ns) FROM exec")[0],
         stray_exits=row("SELECT count(*) FROM stray_exit")[0],
         missed_exits=missed_exits,
+        imports=row(f"SELECT count(*) FROM run WHERE {IS_IMPORT}")[0],  # noqa: S608  # ours
     )
 
 

@@ -50,6 +50,9 @@ _INSERT_CUT = "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?
 # A program ends once; being told twice is no reason to lose a batch.
 _INSERT_EXIT = "INSERT OR IGNORE INTO exit (exec_id, duration_ns, status, replaced_by) VALUES (?, ?, ?, ?)"
 _INSERT_STRAY = "INSERT INTO stray_exit (clock_id, ts, pid, duration_ns, status) VALUES (?, ?, ?, ?, ?)"
+_CLOCKS = "SELECT offset_ns, id FROM clock WHERE run_id = ? ORDER BY id DESC LIMIT ?"
+# A recorder's clock is stepped a few times; an import may have as many clocks as execs.
+_MOST_CLOCKS = 1000
 _GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _FAILED = Kind.FAILED
@@ -124,6 +127,13 @@ class Inserts:
         self._boot = boot_prefix(boot_id)
         self._clocks = {}
         self._execs.forget()
+
+    def go_on(self, run_id: int, boot_id: str) -> None:
+        """Takes what comes next for that run's, of which some may be stored. In a transaction."""
+        if run_id != self._run_id or not self._clocks or len(self._clocks) > _MOST_CLOCKS:
+            self.begin_run(run_id, boot_id)
+            rows = self._connection.exec_driver_sql(_CLOCKS, (run_id, _MOST_CLOCKS))
+            self._clocks = {row[0]: row[1] for row in rows}
 
     def insert(self, events: Iterable[ExecEvent], exits: Iterable[ExitEvent]) -> None:
         """Writes events and ends of the run; an end follows its exec, wherever it stands.

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeVar
 import sqlalchemy as sa
 
 from execaudit.database import files, schema
+from execaudit.database.imports import VERSION_BEGINNING
 from execaudit.database.url import DEFAULT_DATABASE
 from execaudit.database.writer_lock import WriterLock
 from execaudit.errors import FullStoreError, LockedStoreError, StoreError
 from execaudit.event import Nanoseconds
-from execaudit.store import earlier, engine, hits, migrate
+from execaudit.store import earlier, engine, hits, imported, migrate
 from execaudit.store.argv_index import Indexing
 from execaudit.store.inserts import Inserts
 from execaudit.system import clock
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.event import Earlier, ExecEvent, ExitEvent, Gap, Hit, HuntRule
+    from execaudit.store.imported import Covered
     from execaudit.store.migrate import Progress
     from execaudit.system.procfs import Running
 
@@ -34,6 +36,8 @@ _Result = TypeVar("_Result")
 # While recording, batches wait in memory for a lock to be released, and not the thread.
 _WRITE_BUSY = "PRAGMA busy_timeout = 1000"
 _RUN = schema.run.c
+# Not what an import made.
+_RECORDED = ~_RUN.version.startswith(VERSION_BEGINNING)
 _SEEN = "UPDATE run SET seen_ns = ? WHERE id = ?"
 
 
@@ -146,9 +150,35 @@ class Store:
         self._inserts.begin_run(self._run_id, run.boot_id)
         return last
 
+    def append_imported(
+        self,
+        covered: Covered,
+        events: Iterable[ExecEvent],
+        gaps: Sequence[Gap] = (),
+        exits: Iterable[ExitEvent] = (),
+    ) -> None:
+        """Stores what was recorded elsewhere, all of it or none: execs, gaps and ends of one boot.
+
+        `covered` is when that boot was recorded, as far as is known by now. Raises StoreError.
+        """
+        with files.translated(f"cannot write {self._path}", is_ours=True):
+            if not self._loaded:
+                self._load()
+            self._loaded = False
+            with self._connection.begin():
+                self._inserts.refresh()
+                self._run_id = imported.run_of(engine.driver_of(self._connection), covered)
+                self._inserts.go_on(self._run_id, covered.boot_id)
+                self._inserts.insert(events, exits)
+                if gaps:
+                    self._insert_gaps(gaps)
+            self._loaded = True
+
     def _last_seen(self, boot_id: str) -> Nanoseconds | None:
         """Returns until when recorders of a boot have stored what they captured."""
-        of_boot = sa.select(sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns)).where(_RUN.boot_id == boot_id)
+        of_boot = sa.select(sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns)).where(
+            _RUN.boot_id == boot_id, _RECORDED
+        )
         # One that was killed before it stored anything has not even stored the gap before it.
         last = self._connection.execute(
             of_boot.where(_RUN.stopped_ns.is_not(None) | _RUN.seen_ns.is_not(None))
@@ -157,7 +187,7 @@ class Store:
         ).scalar()
         if last is None:
             last = self._connection.execute(
-                sa.select(sa.func.min(_RUN.started_ns)).where(_RUN.boot_id == boot_id)
+                sa.select(sa.func.min(_RUN.started_ns)).where(_RUN.boot_id == boot_id, _RECORDED)
             ).scalar()
         return None if last is None else Nanoseconds(last)
 
@@ -165,7 +195,9 @@ class Store:
         """Returns until when (wall clock) the last recorder has stored; None: there was none."""
         ends = sa.func.coalesce(_RUN.stopped_ns, _RUN.seen_ns, _RUN.started_ns)
         with files.translated(f"cannot read {self._path}", is_ours=True), self._connection.begin():
-            last = self._connection.execute(sa.select(ends).order_by(_RUN.id.desc()).limit(1)).scalar()
+            last = self._connection.execute(
+                sa.select(ends).where(_RECORDED).order_by(_RUN.id.desc()).limit(1)
+            ).scalar()
         return None if last is None else Nanoseconds(last)
 
     def append(

@@ -14,6 +14,7 @@ from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
 from execaudit.query.connection import open_history
 from execaudit.query.recorders import Silence, complete_until, live, overlaps, silences
+from execaudit.store.imported import Covered
 from execaudit.store.writer import Run, Store
 from execaudit.system import clock
 from tests.histories import BOOT_ID, HOST, at, begin_run, make_event
@@ -190,3 +191,20 @@ def test_an_old_history_without_notes(path: Path) -> None:
         assert (None, None) == connection.execute("SELECT stopped_ns, seen_ns FROM run").fetchone()
 
     assert [Silence(HOST, None, at(-1)), Silence(HOST, at(-1), None)] == silent(path)
+
+
+def test_an_import_stands_where_its_times_are(path: Path) -> None:
+    """However late it was imported; a recorder that starts later does not go on from it."""
+    history_of(path, (100, 110))
+    with Store(path) as store:
+        covered = Covered(BOOT_ID, HOST, at(0), at(50))
+        store.append_imported(covered, [make_event(b"a", seconds=10)])
+        store.append_imported(covered._replace(until_ns=at(60)), [make_event(b"b", seconds=55)])
+        with open_history(path, follow=True) as connection:
+            assert live(connection) is None
+        assert at(110) == store.recorded_until()
+        assert at(110) == store.begin_run(Run(boot_id=BOOT_ID, host=HOST, version="0", started_ns=at(120)))
+
+    assert [(None, at(0)), (at(60), at(100)), (at(110), at(120)), (at(120), None)] == [
+        (silence.from_ns, silence.to_ns) for silence in silent(path)
+    ]

@@ -62,6 +62,7 @@ def _facts(state: State, time_text: Callable[[int], str]) -> tuple[dict[str, obj
             "missed": found.missed,
             "missed_exits": found.missed_exits,
             "recorder_runs": found.runs,
+            "imports": found.imports,
             "max_size": kept.max_bytes,
             "max_age": None if kept.max_age_ns is None else limits.time_text(kept.max_age_ns),
             "min_age": limits.time_text(kept.min_age_ns),

@@ -1,0 +1,1 @@
+"""From logs of others to events, and into a history."""
