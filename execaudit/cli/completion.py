@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Bash puts a completed word into the command line as it is. Who names a program chooses the word, so none is
 # offered that a shell would not take as a plain word.
-_PLAIN = re.compile(r"[A-Za-z0-9_./%+,@][A-Za-z0-9_./%+,@-]*")
-_MOST = 500
+PLAIN = re.compile(r"[A-Za-z0-9_./%+,@][A-Za-z0-9_./%+,@-]*")
+MOST = 500
 # A shell waits meanwhile. After so many instructions SQLite asks whether it is too late.
 _MOST_SECONDS, _STEPS = 0.5, 10_000
 
@@ -31,7 +31,7 @@ def of_history(name: str) -> _Complete:
     def complete(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         import os  # noqa: PLC0415  # as all here
 
-        values = _values(ctx, name, os.fsencode(incomplete))
+        values = values_of(ctx, name, os.fsencode(incomplete))
         return items(os.fsdecode(value) for value in values)
 
     return complete
@@ -41,10 +41,11 @@ def items(words: Iterable[str]) -> list[CompletionItem]:
     """Returns what a shell is offered: in order, without what is no plain word."""
     from click.shell_completion import CompletionItem  # noqa: PLC0415
 
-    return [CompletionItem(word) for word in sorted(filter(_PLAIN.fullmatch, words))[:_MOST]]
+    return [CompletionItem(word) for word in sorted(filter(PLAIN.fullmatch, words))[:MOST]]
 
 
-def _values(ctx: click.Context, name: str, beginning: bytes) -> set[bytes]:
+def values_of(ctx: click.Context, name: str, beginning: bytes) -> set[bytes]:
+    """Returns values of a field in the history that begin so; none if it cannot be read, or not in time."""
     import sqlite3  # noqa: PLC0415
 
     from execaudit.cli.context import State  # noqa: PLC0415

@@ -6,7 +6,7 @@ Each imports what it converts with when it converts: `--help` and completion nee
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -121,6 +121,17 @@ class Where(_WhereType):
         except FilterError as exc:
             self.fail(str(exc), param, ctx)
 
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  # click's
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Returns how the expression can go on: a name, a verb, a value, `and`."""
+        from execaudit.cli import where_words  # noqa: PLC0415
+
+        return where_words.complete(ctx, incomplete)
+
 
 class User(_TextType):
     """A user's name or uid."""
@@ -225,10 +236,10 @@ class FieldName(_TextType):
         """Returns the name."""
         from execaudit.fields import BY_NAME, Form  # noqa: PLC0415
 
-        name = _field_name(str(value))
-        if name in BY_NAME and (BY_NAME[name].form is Form.PAIRS or name == "argv_base64"):
+        name = _field_name(self, str(value), param, ctx)
+        if BY_NAME[name].form is Form.PAIRS or name == "argv_base64":
             self.fail(f"{name} has no order", param, ctx)
-        return name if name in BY_NAME else self.fail(_no_field(name), param, ctx)
+        return name
 
     def shell_complete(
         self,
@@ -249,13 +260,7 @@ class FieldNames(_NamesType):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         """Returns the names."""
-        from execaudit.fields import BY_NAME  # noqa: PLC0415
-
-        names = tuple(_field_name(text) for text in str(value).split(","))
-        for name in names:
-            if name not in BY_NAME:
-                self.fail(_no_field(name), param, ctx)
-        return names
+        return tuple(_field_name(self, text, param, ctx) for text in str(value).split(","))
 
     def shell_complete(
         self,
@@ -274,20 +279,20 @@ def _field_names(beginning: str) -> list[str]:
     return [name for name in (*BY_NAME, *ALIASES) if name.startswith(beginning)]
 
 
-def _field_name(text: str) -> str:
-    from execaudit.fields import ALIASES  # noqa: PLC0415
-
-    return ALIASES.get(text.strip(), text.strip())
-
-
-def _no_field(name: str) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415
-
+def _field_name(
+    of: click.ParamType[Any], text: str, param: click.Parameter | None, ctx: click.Context | None
+) -> str:
+    """Returns the record's own name of a field. Fails, with the nearest one, if there is none."""
     from execaudit.fields import ALIASES, BY_NAME  # noqa: PLC0415
 
-    near = get_close_matches(name.lower(), [*BY_NAME, *ALIASES], n=1)
-    fix = f"did you mean {near[0]}?" if near else f"the names are {', '.join(BY_NAME)}"
-    return f"the record has no {name!r}: {fix}"
+    name = ALIASES.get(text.strip(), text.strip())
+    if name not in BY_NAME:
+        from difflib import get_close_matches  # noqa: PLC0415
+
+        near = get_close_matches(name.lower(), [*BY_NAME, *ALIASES], n=1)
+        fix = f"did you mean {near[0]}?" if near else f"the names are {', '.join(BY_NAME)}"
+        of.fail(f"the record has no {name!r}: {fix}", param, ctx)
+    return name
 
 
 def _names_an_exec(text: str) -> bool:

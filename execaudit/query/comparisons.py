@@ -64,10 +64,10 @@ def compared(name: Word, verb: Word, values: Sequence[Word], *, now: datetime) -
             raise NotUnderstood(values[0], "null has no such comparison", "write == null or != null")
         said: Expression = IsNull(field.name)
         return Not(said) if verb.text == "!=" else said
-    verbs = _verbs(field)
-    if verb.text not in verbs:
-        usable = ", ".join(verbs) if verbs else "== null, != null"
-        raise NotUnderstood(verb, f"{field.name} is not compared with {verb.text}", f"it takes {usable}")
+    usable = verbs(field)
+    if verb.text not in usable:
+        words = ", ".join(usable) if usable else "== null, != null"
+        raise NotUnderstood(verb, f"{field.name} is not compared with {verb.text}", f"it takes {words}")
     if verb.text in _EQUAL:
         said = OneOf(field.name, tuple(_value(field, name, word, now) for word in values))
         return Not(said) if verb.text == "!=" else said
@@ -85,7 +85,7 @@ def _field(name: Word) -> Field:
     return field
 
 
-def _verbs(field: Field) -> tuple[str, ...]:
+def verbs(field: Field) -> tuple[str, ...]:
     """Returns the verbs that a field takes with a value; all fields have == and != with null."""
     if field.form is Form.PAIRS:
         return ()

@@ -25,6 +25,7 @@ _NAMED = (
     "-c",
     "import sys; from execaudit.cli import main; sys.argv = ['execaudit']; main()",
 )
+QUOTE = "'"
 _NASTY = (b"$(reboot)", b"`id`", b"a b", b"new\nline", b"-rf", b"*", b"caf\xe9", b"~root", b"a;b", b"")
 
 
@@ -45,11 +46,12 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def offered(history: Path | None, typed: str) -> list[str]:
     """Returns what a shell is offered for the last word."""
-    words = f"execaudit query {typed}".split(" ")
+    # What stands in quotes is one word.
+    count = len(f"execaudit query {typed.partition(QUOTE)[0]}".split(" "))
     given = {
         "_EXECAUDIT_COMPLETE": "bash_complete",
-        "COMP_WORDS": " ".join(words),
-        "COMP_CWORD": str(len(words) - 1),
+        "COMP_WORDS": f"execaudit query {typed}",
+        "COMP_CWORD": str(count - 1),
     }
     if history is not None:
         given["EXECAUDIT_DB"] = str(history)
@@ -71,6 +73,47 @@ def offered(history: Path | None, typed: str) -> list[str]:
 def test_values_are_offered(history: Path, typed: str, expected: list[str]) -> None:
     """Those of the history, or of a list; none that a shell would not take as a plain word."""
     assert expected == offered(history, typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (
+            "'log",
+            [
+                "login_user ==",
+                "login_user !=",
+                "login_user in (",
+                "login_user contains",
+                "login_user startswith",
+            ],
+        ),
+        ("'(not kind ", ["(not kind ==", "(not kind !=", "(not kind in (", "(not kind contains"]),
+        (
+            "'pid == 7 a",
+            ["pid == 7 and id", "pid == 7 and parent_id", "pid == 7 and time", "pid == 7 and host"],
+        ),
+        ("'exit_code ", [f"exit_code {verb}" for verb in ("==", "!=", "in (", "<", "<=", ">", ">=")]),
+        ("'user == \"w", ['user == "www-data"']),
+        ("'user != \"b", ['user != "bart"', 'user != "bob"']),
+        ("'exe startswith \"/u", ['exe startswith "/usr/bin/nc"']),
+        ("'exe endswith \"n", ['exe endswith "nc"']),
+        ('\'comm in ("x", "backd', ['comm in ("x", "backdoor"']),
+        ("'ended == \"r", ['ended == "replaced"', 'ended == "running"']),
+        ("'errno == \"ENOEX", ['errno == "ENOEXEC"']),
+        ("'argv_missing ", ["argv_missing ==", "argv_missing !="]),
+        ("'nonsense == ", []),
+        ('\'comm == "x" comm ', []),
+        ("'pid & ", []),
+        # Bash does not quote what it inserts.
+        ("pare", ["parent_id", "parent_comm"]),
+    ],
+)
+def test_an_expression_goes_on(history: Path, typed: str, expected: list[str]) -> None:
+    """By a name, a verb, a value that the history has, or `and`; the first of these are looked at."""
+    found = offered(history, f"--where {typed}")
+
+    assert expected == (found[: len(expected)] if len(expected) > 3 else found)
 
 
 @pytest.mark.parametrize("damage", ["missing", "another", "text"])
@@ -158,6 +201,32 @@ def test_bash_completes_a_command(tmp_path: Path, typing: dict[str, str]) -> Non
     typed_into(
         ["bash", "--norc", "-i"], typing, setup, "execaudit query --comm backu\t", b"--comm backup-helper "
     )
+
+
+def test_bash_completes_an_expression(tmp_path: Path, typing: dict[str, str]) -> None:
+    """Within quotes, which it closes behind a value."""
+    line = "execaudit query --where 'user == \"www\t"
+    setup = f"source {tmp_path}/made/bash/execaudit"
+    typed_into(["bash", "--norc", "-i"], typing, setup, line, b"""--where 'user == "www-data"' """)
+
+
+def test_zsh_completes_an_expression(tmp_path: Path, typing: dict[str, str]) -> None:
+    """Within quotes."""
+    setup = f"unsetopt zle_bracketed_paste; fpath=({tmp_path}/made/zsh $fpath); autoload -U compinit; compinit -u -D"
+    typed_into(
+        ["zsh", "-f", "-i"], typing, setup, "execaudit query --where 'user == \"www\t", b'== "www-data"'
+    )
+
+
+def test_fish_completes_an_expression(tmp_path: Path, typing: dict[str, str]) -> None:
+    """Fish has a command that does what its key does."""
+    line = """execaudit query --where \\'user == "www"""
+    script = f"source {tmp_path}/made/fish/execaudit.fish; complete --do-complete '{line}'"
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", script], env=typing, capture_output=True, text=True, check=True
+    )
+
+    assert ['user == "www-data"'] == done.stdout.splitlines()
 
 
 def test_zsh_completes_a_command(tmp_path: Path, typing: dict[str, str]) -> None:
