@@ -23,7 +23,9 @@ _CHOSEN = os.environ.get("EXECAUDIT_TEST_KERNELS", " ".join(SERIES)).split()
 # Whether two threads really meet is chance where processors are emulated: `make test` looks.
 _BY_CHANCE = "--deselect=tests/live/test_starts.py::test_rewriting_threads_were_at_work"
 
+_NATIVE = "tests/kernels/inside/test_native.py"
 _WITH_TRACEPOINT = (
+    _NATIVE,
     "tests/live",
     _BY_CHANCE,
     # It needs a compiler, strace and a package to build, and takes a minute of a real machine.
@@ -66,6 +68,7 @@ _ARGUMENTS = {"tracepoint": _WITH_TRACEPOINT, "kprobe": _WITH_KPROBE}
 # What the kernels differ in, or what is likely to be the first to break: tail calls, their bounds, the
 # syscalls' tracepoints, mounts and namespaces, and a ring that is full. Being left out is no success.
 _TELLING = {
+    "test_native::test_compiled_functions_are_in_use",
     *(
         f"test_starts::test_start_is_in_the_history_once_byte_for_byte[{name}]"
         for name in (
@@ -85,7 +88,9 @@ _TELLING = {
 }  # fmt: skip
 
 _TELLING_OF_KPROBE = {
-    name for name in _TELLING if name.startswith(("test_starts::", "test_refusals::", "test_limits::"))
+    name
+    for name in _TELLING
+    if name.startswith(("test_native::", "test_starts::", "test_refusals::", "test_limits::"))
 }
 
 
