@@ -23,6 +23,7 @@ from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, UNKNOWN_LAUNCH, UNKNO
 from execaudit.store.bulk_insert import NOTHING, BulkInsert
 from execaudit.store.engine import driver_of
 from execaudit.store.interning import LONGEST_REMEMBERED, Interned, Lines, Recent, Texts
+from execaudit.store.segments import Segment, Segments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -53,6 +54,7 @@ _INSERT_STRAY = "INSERT INTO stray_exit (clock_id, ts, pid, duration_ns, status)
 _CLOCKS = "SELECT offset_ns, id FROM clock WHERE run_id = ? ORDER BY id DESC LIMIT ?"
 # A recorder's clock is stepped a few times; an import may have as many clocks as execs.
 _MOST_CLOCKS = 1000
+_SEGMENTS = "SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo"
 _GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _FAILED = Kind.FAILED
@@ -111,8 +113,10 @@ class Inserts:
         self._argv.load(self._connection, first=indexed * CHUNK_LINES)
         self._generation: bytes = query(_GENERATION).scalar_one()
         self._next_id = int(query("SELECT value FROM meta WHERE key = 'next_id'").scalar_one())
-        last = query("SELECT id_lo, id_hi, ts_min, ts_max FROM seg ORDER BY id_lo DESC LIMIT 1").first()
-        self._segment: tuple[int, int, int, int] | None = tuple(last) if last else None
+        last = query(f"{_SEGMENTS} DESC LIMIT 1").first()
+        self._segment = Segment(*last) if last else None
+        self._segments: Segments | None = None
+        self._offsets: dict[int, tuple[int | None, int | None]] = {}
         self._clocks: dict[int, int] = {}
         self._execs.forget()
 
@@ -126,6 +130,7 @@ class Inserts:
         self._run_id = run_id
         self._boot = boot_prefix(boot_id)
         self._clocks = {}
+        self._offsets = {}
         self._execs.forget()
 
     def go_on(self, run_id: int, boot_id: str) -> None:
@@ -265,12 +270,29 @@ class Inserts:
         """Returns the row id of an exec that is not in `known`; 0 if it is not in the history."""
         number = self._execs.again(key)
         if number is None:
-            row = (
-                driver_of(self._connection).execute(id_lookup.FIND_EXEC, id_lookup.parameters(key)).fetchone()
-            )
             # That it is not there is remembered as well: a daemon whose exec was lost has many children.
-            number = self._execs.known[key] = 0 if row is None else int(row[0])
+            number = self._execs.known[key] = self._look_up(key)
         return number
+
+    def _look_up(self, key: ExecKey) -> int:
+        """Returns the row id of an exec in the database; 0 if it is not there."""
+        execute = driver_of(self._connection).execute
+        parameters = id_lookup.parameters(key)
+        offsets = self._offsets.get(key.boot)
+        if offsets is None:
+            offsets = self._offsets[key.boot] = execute(id_lookup.OFFSETS, parameters).fetchone()
+        least, most = offsets
+        if least is None or most is None:
+            return 0
+        if self._segments is None:
+            self._segments = Segments(map(Segment._make, execute(_SEGMENTS)))
+        ids = self._segments.between(key.boot_ns + least, key.boot_ns + most)
+        if ids is None:
+            return 0
+        low, high = ids
+        parameters |= {"low": low, "high": self._next_id if high is None else high}
+        row = execute(id_lookup.FIND_EXEC_WITHIN, parameters).fetchone()
+        return 0 if row is None else int(row[0])
 
     def _origin(self, origin: Origin) -> int | None:
         if origin == UNKNOWN_ORIGIN:
@@ -306,14 +328,25 @@ class Inserts:
             if key is None:
                 raise AssertionError("SQLite gave no rowid")
             known = self._clocks[offset_ns] = int(key[0])
+            self._widen_offsets(offset_ns)
         return known
+
+    def _widen_offsets(self, offset_ns: int) -> None:
+        """Takes a new clock of this boot, if others are known."""
+        least, most = self._offsets.get(self._boot, (None, None))
+        if least is None or most is None:
+            self._offsets.pop(self._boot, None)
+        else:
+            self._offsets[self._boot] = (min(least, offset_ns), max(most, offset_ns))
 
     def _extend_segment(self, id_lo: int, id_hi: int, ts_min: int, ts_max: int) -> None:
         last = self._segment
-        if last is not None and last[1] - last[0] + 1 < BATCH_EVENTS:
-            self._segment = (last[0], id_hi, min(last[2], ts_min), max(last[3], ts_max))
+        if last is not None and last.id_hi - last.id_lo + 1 < BATCH_EVENTS:
+            self._segment = Segment(last.id_lo, id_hi, min(last.ts_min, ts_min), max(last.ts_max, ts_max))
         else:
-            self._segment = (id_lo, id_hi, ts_min, ts_max)
+            self._segment = Segment(id_lo, id_hi, ts_min, ts_max)
+        if self._segments is not None:
+            self._segments.put(self._segment)
         self._connection.exec_driver_sql(
             "INSERT OR REPLACE INTO seg (id_lo, id_hi, ts_min, ts_max) VALUES (?, ?, ?, ?)", self._segment
         )

@@ -67,9 +67,10 @@ def test_an_exec_is_located_without_reading_the_others(history: sqlite3.Connecti
     for sql, step in (
         (id_lookup.FIND_BETWEEN, "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
         (id_lookup.FIND_EXEC, "SEARCH e USING INDEX ix_exec_pid (pid=? AND rowid>? AND rowid<?)"),
+        (id_lookup.FIND_EXEC_WITHIN, "SEARCH e USING INDEX ix_exec_pid (pid=? AND rowid>? AND rowid<?)"),
         (id_lookup.FIND_FAILED, "SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
     ):
-        parameters = {**id_lookup.parameters(make_event().key), "most": 9}
+        parameters = {**id_lookup.parameters(make_event().key), "most": 9, "low": 1, "high": 9}
         assert step in [row[3] for row in history.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
 
 
