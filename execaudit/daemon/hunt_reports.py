@@ -30,6 +30,8 @@ _KINDS: dict[str, tuple[tuple[type, ...], ...]] = {
     "hit": (
         _NUMBER, _NUMBER, _NUMBER, _TEXT, _NUMBER, _TEXT, _NUMBER, _NUMBER_OR_NOT, _TEXT_OR_NOT, _TEXT_OR_NOT, _TEXT_OR_NOT,
     ),
+    # It begins to run rules on what there is up to this row.
+    "looks": (_NUMBER,),
     # All hits up to this row were told.
     "hunted": (_NUMBER,),
     # So many execs were pruned before rules were run on them.

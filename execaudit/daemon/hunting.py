@@ -217,29 +217,34 @@ class Hunting:
         """
         is_careful = self._stuck >= _STUCK
         environment = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+        try:
+            # Without the lock: a file system that hangs may hold this up.
+            child = subprocess.Popen(  # noqa: S603  # ourselves
+                self._command(wanted, is_careful),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            return f"it cannot be started: {exc.strerror}", None
+        if child.stdin is None or child.stdout is None:
+            raise AssertionError("there are pipes")
+        os.set_blocking(child.stdin.fileno(), False)  # its only form
+        _write_now(child.stdin)
         with self._changed:
-            if epoch != self._epoch:
-                return None, None
-            try:
-                child = self._child = subprocess.Popen(  # noqa: S603  # ourselves
-                    self._command(wanted, is_careful),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=environment,
-                    start_new_session=True,
-                )
-            except OSError as exc:
-                return f"it cannot be started: {exc.strerror}", None
-            if child.stdin is None or child.stdout is None:
-                raise AssertionError("there are pipes")
-            os.set_blocking(child.stdin.fileno(), False)  # its only form
-            _write_now(child.stdin)
+            if epoch == self._epoch:
+                self._child = child
+            else:
+                child.kill()
         failure, told = None, _Told(self, epoch)
         try:
             failure = told.read_all(child.stdout)
         except WrongReportError as exc:
             failure = f"it told nonsense: {exc}", None
+        except Exception as exc:  # noqa: BLE001  # a bug here ends the child and not the hunting
+            failure = f"a bug: {type(exc).__name__}: {exc}", None
         finally:
             child.kill()
             status = child.wait()
@@ -251,8 +256,8 @@ class Hunting:
                 self._changed.notify_all()
         if told.after is not None and epoch == self._epoch and self._ends_at is None:
             self._failure = None
-            self._stuck = 0 if told.has_progress else self._stuck + 1
-            if is_careful and not told.has_progress:
+            self._stuck = 0 if told.has_progress else self._stuck + told.has_looked
+            if is_careful and told.has_looked and not told.has_progress:
                 log.error("exec_not_hunted", number=told.after + 1, reason="the rules cannot be run on it")
                 self.take(Chunk([], told.after + 1), epoch)
         if failure is None:
@@ -282,7 +287,8 @@ class _Told:
         self._refused = 0
         self.after: int | None = None
         """The exec after which it began; None: it has not begun."""
-        self.has_progress = False
+        self.has_looked = self.has_progress = False
+        """It began to run rules; and on an exec at least it has."""
 
     def read_all(self, pipe: IO[bytes]) -> tuple[str, str | None] | None:
         """Reads until the child ends. Returns why it failed, if it says so. Raises WrongReportError."""
@@ -293,6 +299,8 @@ class _Told:
             kind, values = hunt_reports.read(line)
             if kind == "failed":
                 failure = values[0], values[1]
+            elif kind == "looks":
+                self.has_looked = True
             elif kind == "rule":
                 number, rule = hunt_reports.to_rule(values)
                 self._rules[number] = rule

@@ -149,6 +149,8 @@ class _Hunter:
             _tell(line_of("ready", len(self._sieve.rules), self._last))
         began, end = time.monotonic(), find.last_number(self._connection)
         self._say_pruned(self._last)
+        if self._last < end:
+            _tell(line_of("looks", end))
         while self._last < end:
             started = time.monotonic()
             self._stride(self._last, min(self._last + self._width, end))
