@@ -153,7 +153,7 @@ makePaper();
 update();
 redraw();
 const firstMarked = treeRows.findIndex((row) => isMarked[row]);
-if (firstMarked > 0) treeList.scroller.scrollTop = (firstMarked - 3) * treeList.height();
+if (firstMarked > 0) treeList.grid.scrollTop = (firstMarked - 3) * treeList.height();
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") closeDetails();
   else if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) {

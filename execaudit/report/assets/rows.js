@@ -17,17 +17,17 @@ class Rows {
       else cell.textContent = column.title;
       this.head.append(cell);
     }
-    this.space = element("div", { role: "presentation", class: "space" });
-    this.scroller = element("div", { role: "rowgroup", class: "scroller" }, this.space);
+    this.space = element("div", { role: "rowgroup", class: "space" });
+    // It scrolls itself: who has no mouse can reach it, and its head stays where it is.
     this.grid = element("div", { role, class: "grid", tabindex: "0", "aria-label": label, "aria-colcount": String(columns.length) },
-      element("div", { role: "rowgroup", class: "head-group" }, this.head), this.scroller);
+      element("div", { role: "rowgroup", class: "head-group" }, this.head), this.space);
     this.empty = element("p", { class: "empty", text: "No exec matches." });
     this.empty.hidden = true;
     host.append(this.grid, this.empty);
-    this.scroller.addEventListener("scroll", () => this.draw(), { passive: true });
+    this.grid.addEventListener("scroll", () => this.draw(), { passive: true });
     this.grid.addEventListener("keydown", (event) => this.key(event));
-    this.scroller.addEventListener("click", (event) => this.click(event));
-    new ResizeObserver(() => this.draw()).observe(this.scroller);
+    this.grid.addEventListener("click", (event) => this.click(event));
+    new ResizeObserver(() => this.draw()).observe(this.grid);
   }
 
   height() {
@@ -48,9 +48,9 @@ class Rows {
     const total = this.count * height;
     this.space.style.height = `${total}px`;
     // Few rows need no room for many.
-    this.scroller.style.maxHeight = `max(12rem, min(60vh, ${total + 2}px))`;
-    const visible = Math.ceil((this.scroller.clientHeight || 400) / height) + 1;
-    const first = Math.max(0, Math.floor(this.scroller.scrollTop / height) - 4);
+    this.grid.style.maxHeight = `max(12rem, min(60vh, ${total + this.head.offsetHeight + 2}px))`;
+    const visible = Math.ceil((this.grid.clientHeight || 400) / height) + 1;
+    const first = Math.max(0, Math.floor(this.grid.scrollTop / height) - 4);
     const last = Math.min(this.count, first + visible + 8);
     while (this.pool.length < last - first) this.pool.push(this.make());
     this.pool.forEach((made, at) => {
@@ -89,7 +89,7 @@ class Rows {
 
   key(event) {
     if (event.target !== this.grid || event.ctrlKey || event.metaKey || event.altKey || !this.count) return;
-    const page = Math.max(1, Math.floor(this.scroller.clientHeight / this.height()) - 1);
+    const page = Math.max(1, Math.floor(this.grid.clientHeight / this.height()) - 1);
     const moves = { ArrowDown: this.active + 1, ArrowUp: this.active - 1, PageDown: this.active + page, PageUp: this.active - page, Home: 0, End: this.count - 1 };
     if (event.key in moves) this.choose(Math.min(this.count - 1, Math.max(0, moves[event.key])));
     else if ((event.key === "Enter" || event.key === " ") && this.active >= 0) this.open(this.active);
@@ -100,9 +100,10 @@ class Rows {
 
   choose(index) {
     this.active = index;
-    const height = this.height(), top = index * height, { scrollTop, clientHeight } = this.scroller;
-    if (top < scrollTop) this.scroller.scrollTop = top;
-    else if (top + height > scrollTop + clientHeight) this.scroller.scrollTop = top + height - clientHeight;
+    const height = this.height(), top = index * height, { scrollTop, clientHeight } = this.grid;
+    const room = clientHeight - this.head.offsetHeight;
+    if (top < scrollTop) this.grid.scrollTop = top;
+    else if (top + height > scrollTop + room) this.grid.scrollTop = top + height - room;
     this.draw();
   }
 }

@@ -111,6 +111,8 @@ function foldAll(folded) {
 }
 
 function showInTree(row) {
+  // What is asked for hides it.
+  if (!inTree[row]) clearFilters();
   unfoldAbove(row);
   layoutTree(row);
   if (treeList.active >= 0) treeList.choose(treeList.active);
