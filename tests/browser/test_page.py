@@ -143,6 +143,9 @@ def test_a_record_opens(history: Path, incident: Path, opened: Callable[..., Pag
     assert page.locator("#tree .row.opened").count() == 0
     page.locator("#lanes .span >> nth=0").click()
     assert page.locator("#details h3").inner_text() == f"Exec {MARKED[0]}"
+    assert page.evaluate("location.hash") == f"#{MARKED[0]}"
+    page.evaluate(f"location.hash = '{MARKED[1]}'")
+    page.wait_for_function(f"document.querySelector('#details h3').textContent === 'Exec {MARKED[1]}'")
 
 
 def test_the_table_sorts(incident: Path, opened: Callable[..., Page]) -> None:

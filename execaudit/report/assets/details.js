@@ -71,6 +71,7 @@ function openDetails(row) {
     fields,
     element("details", {}, element("summary", { text: "As JSON" }), Object.assign(element("pre", { tabindex: "0", "aria-label": "The record as JSON" }), { textContent: json })),
   );
+  nameAddress("#" + record.id);
   panel.hidden = false;
   document.body.classList.add("with-details");
   panel.scrollTop = 0;
@@ -80,9 +81,24 @@ function openDetails(row) {
   timelineDraw();
 }
 
+// Whoever has the file can be sent the address of an exec. Some browsers let no file change its own.
+function nameAddress(hash) {
+  try {
+    history.replaceState(null, "", hash);
+  } catch {
+    // The panel opens all the same.
+  }
+}
+
+function openAddressed() {
+  const id = decodeURIComponent(location.hash.slice(1));
+  for (let row = 0; id.length > 8 && row < ROWS; row++) if (get.id(row) === id) openDetails(row);
+}
+
 function closeDetails() {
   const panel = byId("details");
   if (panel.hidden) return;
+  nameAddress("#");
   panel.hidden = true;
   openedRow = -1;
   document.body.classList.remove("with-details");

@@ -161,4 +161,10 @@ document.addEventListener("keydown", (event) => {
     byId("search").focus();
   }
 });
+window.addEventListener("hashchange", openAddressed);
+try {
+  openAddressed();
+} catch {
+  // A wrong escape in the address names no exec.
+}
 document.documentElement.dataset.ready = "1";
