@@ -166,7 +166,7 @@ def thinned_text(kept: Sequence[Kept], execs: int) -> str | None:
     if not kept:
         return None
     parts = [
-        f"{'all ' if each.kept == each.of else ''}{each.kept:,}{'' if each.kept == each.of else f' of {each.of:,}'} {_SORTS[each.sort]}"
+        f"{'all ' if each.kept == each.of > 1 else ''}{each.kept:,}{'' if each.kept == each.of else f' of {each.of:,}'} {_SORTS[each.sort]}"
         for each in kept
     ]
     total = sum(each.kept for each in kept)

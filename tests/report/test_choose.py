@@ -94,7 +94,7 @@ def test_a_thinned_report_says_what_it_has(tmp_path: Path, monkeypatch: pytest.M
     assert START * 10**9 == found.density.from_ns
     said = thinned_text(found.chosen.kept, found.stats.execs) or ""
     assert said.startswith(
-        "This report has 50 of the 300 execs, so that a browser can show it: all 1 that are marked"
+        "This report has 50 of the 300 execs, so that a browser can show it: 1 that are marked"
     )
     assert {Sort.NAMED: 1, Sort.FAILED: 24, Sort.OTHER: 25} == Counter(
         {each.sort: each.kept for each in found.chosen.kept}

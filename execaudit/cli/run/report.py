@@ -30,7 +30,7 @@ from execaudit.query import find, summary
 from execaudit.query.expression import And, Not, OneOf
 from execaudit.query.filter import Filter
 from execaudit.report import columns, gather, page
-from execaudit.report.summary import span_text, thinned_text, utc
+from execaudit.report.summary import counted, span_text, thinned_text, utc
 from execaudit.report.summary import summary as summarise
 from execaudit.sizes import size_text
 from execaudit.system import clock
@@ -210,7 +210,7 @@ def _warnings(gathered: Gathered) -> Iterator[str]:
         yield f"Rules hit more than {gather.MOST_HITS:,} times: the first {gather.MOST_HITS:,} are here."
     if gathered.columns.cut:
         yield (
-            f"Long command lines and paths are cut in this report ({gathered.columns.cut:,} execs):"
+            f"Long command lines and paths are cut in this report ({counted(gathered.columns.cut, 'exec')}):"
             f" command lines to {gathered.longest:,} bytes. `execaudit show ID` has them whole."
         )
 

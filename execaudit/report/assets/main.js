@@ -141,7 +141,7 @@ function linkMarked() {
 }
 
 byId("explore").hidden = false;
-document.body.classList.toggle("days", starts.some((seconds) => partsOf(seconds)[0] !== daysUtc[0]));
+document.body.classList.toggle("days", ROWS > 0 && [byTime[0], byTime[ROWS - 1]].some((row) => partsOf(starts[row])[0] !== daysUtc[0]));
 makeFilters();
 makeTree();
 makeTable();
@@ -153,7 +153,8 @@ makePaper();
 update();
 redraw();
 const firstMarked = treeRows.findIndex((row) => isMarked[row]);
-if (firstMarked > 0) treeList.grid.scrollTop = (firstMarked - 3) * treeList.height();
+if (firstMarked > 0) treeList.scrollTo((firstMarked - 3) * treeList.height());
+treeList.draw();
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") closeDetails();
   else if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) {
@@ -168,3 +169,4 @@ try {
   // A wrong escape in the address names no exec.
 }
 document.documentElement.dataset.ready = "1";
+prepareSearch(0);

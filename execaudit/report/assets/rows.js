@@ -10,6 +10,7 @@ class Rows {
     this.count = 0;
     this.active = -1;
     this.pool = [];
+    this.top = 0;
     this.head = element("div", { role: "row", class: "row head-row", "aria-rowindex": "1" });
     for (const column of columns) {
       const cell = element("div", { role: "columnheader", class: "cell " + column.key });
@@ -24,14 +25,29 @@ class Rows {
     this.empty = element("p", { class: "empty", text: "No exec matches." });
     this.empty.hidden = true;
     host.append(this.grid, this.empty);
-    this.grid.addEventListener("scroll", () => this.draw(), { passive: true });
+    this.grid.addEventListener("scroll", () => {
+      this.top = this.grid.scrollTop;
+      this.draw();
+    }, { passive: true });
     this.grid.addEventListener("keydown", (event) => this.key(event));
     this.grid.addEventListener("click", (event) => this.click(event));
-    new ResizeObserver(() => this.draw()).observe(this.grid);
+    new ResizeObserver(() => this.measure()).observe(host);
+    this.measure();
+  }
+
+  // What is asked of the browser makes it lay out the page, so it is asked seldom.
+  measure() {
+    this.rowHeight = parseFloat(getComputedStyle(this.host).getPropertyValue("--row")) || 28;
+    this.headHeight = this.head.offsetHeight;
+    this.draw();
   }
 
   height() {
-    return parseFloat(getComputedStyle(this.host).getPropertyValue("--row")) || 28;
+    return this.rowHeight;
+  }
+
+  scrollTo(top) {
+    this.grid.scrollTop = this.top = Math.max(0, top);
   }
 
   // Shows so many rows; the chosen one is kept if `active` says where it is now.
@@ -48,9 +64,9 @@ class Rows {
     const total = this.count * height;
     this.space.style.height = `${total}px`;
     // Few rows need no room for many.
-    this.grid.style.maxHeight = `max(12rem, min(60vh, ${total + this.head.offsetHeight + 2}px))`;
-    const visible = Math.ceil((this.grid.clientHeight || 400) / height) + 1;
-    const first = Math.max(0, Math.floor(this.grid.scrollTop / height) - 4);
+    this.grid.style.maxHeight = `max(12rem, min(60vh, ${total + this.headHeight + 2}px))`;
+    const visible = Math.ceil(Math.max(200, window.innerHeight * 0.6) / height) + 1;
+    const first = Math.max(0, Math.min(Math.floor(this.top / height), this.count - visible) - 4);
     const last = Math.min(this.count, first + visible + 8);
     while (this.pool.length < last - first) this.pool.push(this.make());
     this.pool.forEach((made, at) => {
@@ -101,9 +117,9 @@ class Rows {
   choose(index) {
     this.active = index;
     const height = this.height(), top = index * height, { scrollTop, clientHeight } = this.grid;
-    const room = clientHeight - this.head.offsetHeight;
-    if (top < scrollTop) this.grid.scrollTop = top;
-    else if (top + height > scrollTop + room) this.grid.scrollTop = top + height - room;
+    const room = clientHeight - this.headHeight;
+    if (top < scrollTop) this.scrollTo(top);
+    else if (top + height > scrollTop + room) this.scrollTo(top + height - room);
     this.draw();
   }
 }

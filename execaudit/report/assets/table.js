@@ -35,7 +35,7 @@ function sortTable(name) {
   order.backward = order.by === name ? !order.backward : name === "took";
   order.by = name;
   markOrder();
-  tableList.grid.scrollTop = 0;
+  tableList.scrollTo(0);
   layoutTable();
 }
 
