@@ -8,7 +8,7 @@ import click
 
 from execaudit.cli.context import State, config_option, db_option, files
 
-_FORMATS = ("audit",)
+_FORMATS = ("audit", "jsonl", "ecs", "tetragon")
 
 
 @click.command("import")
@@ -36,7 +36,8 @@ def command(
 ) -> None:
     """Take logs of others into the database, so that the same commands answer.
 
-    FILE is a log of the Linux audit daemon, compressed with gzip or not; - is standard input.
+    FILE is a log of the Linux audit daemon, our own JSON log, documents of ECS (as export writes
+    them, or Auditbeat), or Tetragon's JSON; compressed with gzip or not. - is standard input.
     Several files are taken in the order of their times. What is in the database already is left
     out, so a log may be imported again when it has grown. The database must not be recorded into
     meanwhile; it is made if it is not there.

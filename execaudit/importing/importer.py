@@ -101,6 +101,7 @@ class Importer:
             part = self._parts[id(span)] = _Part(span)
             self._spans[span.host] = span
         if item.exit is not None:
+            span.extend(item.exit.time_ns)
             part.exits.append(item.exit)
             self._bytes += _EXIT_BYTES
         event = item.event
@@ -120,10 +121,22 @@ class Importer:
     def _write(self, part: _Part) -> None:
         span = part.span
         events = self._new(span, part.events)
-        if events or part.exits:
+        exits = self._unknown_ends(events, part.exits)
+        if events or exits:
             covered = Covered(span.boot_id, span.host, span.start_ns, span.end_ns)
-            self._store.append_imported(covered, events, exits=part.exits)
+            self._store.append_imported(covered, events, exits=exits)
         self.imported += len(events)
+
+    def _unknown_ends(self, events: list[ExecEvent], exits: list[ExitEvent]) -> list[ExitEvent]:
+        """Returns the ends of what is new, or is stored without an end."""
+        if not exits:
+            return []
+        new = {event.key for event in events}
+        return [
+            end
+            for end in exits
+            if end.exec in new or self._store.maintain(partial(imported.lacks_end, key=end.exec))
+        ]
 
     def _new(self, span: Span, events: dict[ExecKey, ExecEvent]) -> list[ExecEvent]:
         """Returns those that are not stored."""
@@ -192,5 +205,7 @@ class Importer:
             if self._store.maintain(partial(imported.has_gap, gap=known)):
                 self._rejects.count(THERE)
             else:
+                span.extend(gap.from_ns)
+                span.extend(gap.to_ns)
                 covered = Covered(span.boot_id, span.host, span.start_ns, span.end_ns)
                 self._store.append_imported(covered, (), [gap])

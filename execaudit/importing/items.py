@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from execaudit.event import Nanoseconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from execaudit.event import ExecEvent, ExitEvent, Gap
 
@@ -106,10 +106,10 @@ class RejectError(Exception):
 class Reader(Protocol):
     """Reads the lines of a log. Hostile ones too: it raises nothing, and its memory is bounded."""
 
-    def feed(self, number: int, line: bytes) -> Iterable[Item]:
+    def feed(self, number: int, line: bytes) -> Sequence[Item]:
         """Takes a line without its end; returns what is complete by now."""
         ...
 
-    def finish(self) -> Iterable[Item]:
+    def finish(self) -> Sequence[Item]:
         """Returns the rest. Another file may begin then."""
         ...

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit import __version__
 from execaudit.database.enum_codes import KINDS
-from execaudit.database.id_lookup import FIND_BETWEEN
+from execaudit.database.id_lookup import FIND_BETWEEN, FIND_EXEC, parameters
 from execaudit.database.imports import IS_IMPORT, VERSION_BEGINNING
 from execaudit.enums import Kind
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from execaudit.exec_id import ExecKey
 
 VERSION = VERSION_BEGINNING + __version__
 _FAILED = KINDS.index(Kind.FAILED)
@@ -33,6 +35,10 @@ _LAST_OF_PID = (
     f" ORDER BY id DESC LIMIT {_LOOKED_AT}) AS e JOIN clock AS k ON k.id = e.clock_id"
     " JOIN run AS r ON r.id = k.run_id WHERE r.boot_id = :boot_id"
     f" AND e.kind <> {_FAILED} AND e.ts - k.offset_ns < :before_ns ORDER BY e.ts DESC LIMIT 1"
+)
+_NO_END = (
+    "SELECT 1 FROM exec WHERE id = ? AND duration_ns IS NULL AND NOT EXISTS"
+    " (SELECT 1 FROM exit WHERE exec_id = exec.id)"
 )
 _GAP = (
     "SELECT 1 FROM gap AS g JOIN run AS r ON r.id = g.run_id WHERE r.host = ? AND g.ts_from = ? AND g.ts_to = ?"
@@ -87,6 +93,12 @@ def last_of_pid(
     given = {"boot_id": boot_id, "pid": pid, "before_ns": before_ns}
     row: tuple[int, int | None] | None = connection.execute(_LAST_OF_PID, given).fetchone()
     return row
+
+
+def lacks_end(connection: sqlite3.Connection, key: ExecKey) -> bool:
+    """Says whether an exec is stored, and its end is not."""
+    found = connection.execute(FIND_EXEC, parameters(key)).fetchone()
+    return found is not None and connection.execute(_NO_END, found).fetchone() is not None
 
 
 def has_gap(connection: sqlite3.Connection, gap: tuple[str, int, int, str, int | None]) -> bool:

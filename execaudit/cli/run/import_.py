@@ -14,6 +14,7 @@ from execaudit.escaping import printable
 from execaudit.importing.audit_log import AuditReader
 from execaudit.importing.importer import THERE, Importer
 from execaudit.importing.items import Reject
+from execaudit.importing.json_log import JsonReader
 from execaudit.importing.lines import STANDARD_INPUT, open_log
 from execaudit.importing.rejects import Rejects
 from execaudit.store.writer import Store
@@ -21,10 +22,12 @@ from execaudit.store.writer import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from execaudit.importing.items import Reader
     from execaudit.importing.lines import Log
 
 # After so many lines, progress is shown.
 _LINES = 2000
+_AUDIT = "audit"
 
 
 class Wanted(NamedTuple):
@@ -45,15 +48,17 @@ def run(path: Path, wanted: Wanted) -> None:
         progress = stack.enter_context(Progress(lines=False))
         store = stack.enter_context(Store(path, progress=progress.say_upgrade))
         importer = Importer(store, rejects)
-        reader = AuditReader(wanted.host or socket.gethostname())
+        host = wanted.host or socket.gethostname()
+        audit, json = AuditReader(host), JsonReader(host, wanted.format)
         try:
             for log in logs:
-                _read(log, reader, importer, progress)
-            importer.take(wanted.names[-1], reader.finish())
+                is_json = log.is_json if wanted.format is None else wanted.format != _AUDIT
+                _read(log, json if is_json else audit, importer, progress)
+            importer.take(wanted.names[-1], audit.finish())
         finally:
             importer.finish()
             progress.clear()
-            if reader.has_default and wanted.host is None:
+            if (audit.has_default or json.has_default) and wanted.host is None:
                 name = printable(socket.gethostname())
                 click.echo(f"the log does not name its host: taken as {name}; --host says another", err=True)
             click.echo(_said(importer.imported, rejects), err=True)
@@ -72,7 +77,7 @@ def _opened(stack: contextlib.ExitStack, names: tuple[str, ...]) -> list[Log]:
     return sorted(logs, key=lambda log: log.order())
 
 
-def _read(log: Log, reader: AuditReader, importer: Importer, progress: Progress) -> None:
+def _read(log: Log, reader: Reader, importer: Importer, progress: Progress) -> None:
     for number, line, is_whole in log.lines():
         if not is_whole:
             importer.take(log.name, [Reject(number, "the line is too long", line)])
