@@ -35,6 +35,7 @@ _WITH_TRACEPOINT = (
     # These try what the command does, not what the kernel does, and start a recorder each, which
     # takes half a minute of an emulated processor; `make test` has them.
     "--ignore=tests/live/test_record_command.py",
+    "--ignore=tests/live/test_hunting.py",
     "--ignore=tests/live/test_incident.py",
     "--ignore=tests/live/test_faults.py",
     "--ignore=tests/live/test_full_disk.py",
