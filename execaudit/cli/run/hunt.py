@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,9 +11,9 @@ import click
 
 from execaudit.cli import terminal
 from execaudit.cli.run.build_filter import build_filter
+from execaudit.cli.run.follow import rounds, write_missing
 from execaudit.cli.run.missing import Bounded, Missing, bounded, say, warn_of_pruning
 from execaudit.cli.run.progress import Progress, answering
-from execaudit.cli.run.query import is_over, write_missing
 from execaudit.enums import Kind
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from execaudit.hunt.rule_files import Rules
     from execaudit.hunt.search import Hit
 
-_FOLLOW_SECONDS = 0.2
 STARTED = Not(OneOf("kind", (Kind.FAILED,)))
 
 
@@ -154,12 +152,7 @@ def _follow(
     wanted = hunt.wanted
     again = _Again(connection, hunt)
     last = 0 if wanted.since_ns is not None else find.last_number(connection)
-    if in_json is not None:
-        write_missing(missing.records(in_json))
-        sys.stdout.flush()
-    over = False
-    while not over:
-        over = is_over(connection, wanted)
+    for _ in rounds(connection, wanted, missing, in_json):
         end = find.last_number(connection)
         if end > last:
             # What arrives meanwhile is looked at in the next round.
@@ -167,12 +160,6 @@ def _follow(
             last = end
         yield from again.ended()
         aside.say()
-        news = missing.news()
-        say(news)
-        if in_json is not None and news:
-            write_missing(missing.records(news))
-            sys.stdout.flush()
-        time.sleep(0 if over else _FOLLOW_SECONDS)
 
 
 class _Again:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sys
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
+from execaudit.cli.run.follow import rounds, write_missing
 from execaudit.cli.run.missing import (
     Bounded,
     Missing,
     bounded,
     say,
-    say_complete,
     warn,
     warn_of_pruning,
 )
@@ -26,7 +25,7 @@ from execaudit.cli.run.view import table_view
 from execaudit.output import columns, csv_lines, json_lines, pages, table
 from execaudit.output.format import Format
 from execaudit.output.timecolumn import TimeColumn
-from execaudit.query import find, recorders, sorting
+from execaudit.query import find, sorting
 from execaudit.query.running import Running, is_about_ends
 from execaudit.query.statements import Span
 from execaudit.system import clock
@@ -41,9 +40,6 @@ if TYPE_CHECKING:
     from execaudit.query.filter import Filter
     from execaudit.query.rows import Found
 
-_FOLLOW_SECONDS = 0.2
-# An exec is in the history within a second of happening: --follow waits so long after --until.
-_LATE_NS = 1_000_000_000
 # As `tail -f` and `journalctl -f` begin.
 _FOLLOW_BEGINS_WITH = 10
 # The columns of a table are as wide as the first so many execs need.
@@ -166,12 +162,6 @@ def _events(connection: sqlite3.Connection, wanted: Filter, sort: str | None) ->
     return (found.event for found in find.find(connection, wanted))
 
 
-def write_missing(records: Iterable[dict[str, object]]) -> None:
-    """Writes records of what is missing to standard output, each in a line."""
-    for record in records:
-        sys.stdout.write(json_lines.json_text(record) + "\n")
-
-
 def _write(
     shape: Shape, events: Iterator[ExecEvent], look: Look, *, newest_ns: int | None = None
 ) -> Iterator[str]:
@@ -217,13 +207,8 @@ def _follow(
         last = max(last, found.number)
         running.forget(found.number)
         yield found.event
-    if in_json is not None:
-        write_missing(missing.records(in_json))
-        sys.stdout.flush()
     wanted = dataclasses.replace(wanted, limit=None)
-    over = False
-    while not over:
-        over = is_over(connection, wanted)
+    for _ in rounds(connection, wanted, missing, in_json):
         high = find.last_number(connection)
         running.note(last + 1, high)
         spans = [*running.ended(), Span(last + 1, high)] if high > last else running.ended()
@@ -231,12 +216,6 @@ def _follow(
         for found in _read(connection, wanted, spans):
             running.forget(found.number)
             yield found.event
-        news = missing.news()
-        say(news)
-        if in_json is not None and news:
-            write_missing(missing.records(news))
-            sys.stdout.flush()
-        time.sleep(0 if over else _FOLLOW_SECONDS)
 
 
 def _read(connection: sqlite3.Connection, wanted: Filter, spans: Sequence[Span]) -> Iterator[Found]:
@@ -246,17 +225,3 @@ def _read(connection: sqlite3.Connection, wanted: Filter, spans: Sequence[Span])
         for span in spans:
             for page in reader.pages(span):
                 yield from find.found_of(page)
-
-
-def is_over(connection: sqlite3.Connection, wanted: Filter) -> bool:
-    """Says whether nothing more can come that is wanted; on stderr, if it waits for that no longer."""
-    now_ns = clock.wall_ns()
-    if wanted.until_ns is None or now_ns < wanted.until_ns:
-        return False
-    complete_ns = recorders.complete_until(connection, wanted.hosts)
-    if complete_ns is None or complete_ns >= wanted.until_ns:
-        return True
-    if now_ns < wanted.until_ns + _LATE_NS:
-        return False
-    say_complete(complete_ns)
-    return True
