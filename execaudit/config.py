@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from execaudit.errors import ConfigError
+from execaudit.errors import ConfigError, FilterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+_Value = TypeVar("_Value")
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
 TABLES = ("record", "query", "export", "show", "tree", "stats", "report", "hunt", "top")
 """Each has the options of the command of its name."""
@@ -33,6 +34,25 @@ class Settings(NamedTuple):
     def refuse(self, why: str, *, fix: str | None = None) -> NoReturn:
         """Raises ConfigError, naming the file. Give a `fix` where `why` does not say what is right."""
         raise ConfigError(f"{self.path}: {why}", fix=fix)
+
+    def value(self, section: str, key: str) -> object:
+        """Returns what the file has in a table; None if there is nothing."""
+        return self.tables.get(section, {}).get(key)
+
+    def text(self, section: str, key: str) -> str | None:
+        """Returns a string of a table. Raises ConfigError if it is something else."""
+        value = self.value(section, key)
+        if value is not None and not isinstance(value, str):
+            self.refuse(f"{key} in [{section}] must be a string")
+        return value
+
+    def parsed(self, section: str, key: str, parse: Callable[[str], _Value]) -> _Value | None:
+        """Returns what a string of a table means. Raises ConfigError if it means nothing."""
+        text = self.text(section, key)
+        try:
+            return None if text is None else parse(text)
+        except FilterError as exc:
+            self.refuse(f"{key} in [{section}]: {exc.what}", fix=exc.fix)
 
     def check_keys(self, where: str, given: Iterable[str], known: Iterable[str]) -> None:
         """Raises ConfigError for a key that is not known, and names the most similar key that is."""

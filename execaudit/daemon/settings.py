@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.config import scalars
 from execaudit.daemon.log_file import NEVER, Rotation
-from execaudit.errors import FilterError
 from execaudit.event import LEVELS
 from execaudit.sizes import parse_size
 from execaudit.store.limits import DEFAULT_MIN_AGE, Limits
 from execaudit.times import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from execaudit.config import Settings
     from execaudit.event import Nanoseconds
 
-_Value = TypeVar("_Value")
 _KEYS = {
     "store": ("synchronous",),
     "retention": ("max_age", "max_size", "min_age"),
@@ -68,17 +64,17 @@ def upkeep(settings: Settings) -> Upkeep:
     """Returns what the settings say. Raises ConfigError, naming the file and the setting."""
     for name, keys in _KEYS.items():
         settings.check_keys(f"in [{name}]", settings.tables.get(name, {}), keys)
-    synchronous = _text(settings, "store", "synchronous") or "normal"
+    synchronous = settings.text("store", "synchronous") or "normal"
     if synchronous not in {"normal", "full"}:
         settings.refuse('synchronous in [store] must be "normal" or "full"')
-    textfile = _text(settings, "metrics", "textfile")
+    textfile = settings.text("metrics", "textfile")
     if textfile is not None and not textfile.endswith(".prom"):
         settings.refuse("textfile in [metrics] must end with .prom", fix="node_exporter reads no others")
-    min_age = _parsed(settings, "retention", "min_age", parse_duration)
+    min_age = settings.parsed("retention", "min_age", parse_duration)
     return Upkeep(
         durable=synchronous == "full",
-        max_age_ns=_parsed(settings, "retention", "max_age", parse_duration),
-        max_bytes=_parsed(settings, "retention", "max_size", parse_size),
+        max_age_ns=settings.parsed("retention", "max_age", parse_duration),
+        max_bytes=settings.parsed("retention", "max_size", parse_size),
         min_age_ns=DEFAULT_MIN_AGE if min_age is None else min_age,
         rotation=_rotation(settings, DEFAULT_MIN_AGE if min_age is None else min_age),
         textfile=None if textfile is None else Path(textfile),
@@ -88,49 +84,30 @@ def upkeep(settings: Settings) -> Upkeep:
 
 def _hunt(settings: Settings) -> HuntSettings | None:
     """Returns the rules of [hunt], whose other settings are those of the command."""
-    rules = _value(settings, "hunt", "rules")
+    rules = settings.value("hunt", "rules")
     paths = [] if rules is None else scalars(rules)
     if paths is None:
         settings.refuse("rules in [hunt] must be a string, or a list of these")
-    level = _text(settings, "hunt", "level")
+    level = settings.text("hunt", "level")
     if level not in (None, *LEVELS[1:]):
         settings.refuse(f"level in [hunt] must be one of {', '.join(LEVELS[1:])}")
     return HuntSettings(tuple(paths), level) if paths else None
 
 
 def _rotation(settings: Settings, min_age_ns: Nanoseconds) -> Rotation:
-    keep = _value(settings, "json_log", "keep")
+    keep = settings.value("json_log", "keep")
     if keep is not None and (
         not isinstance(keep, int) or isinstance(keep, bool) or not 0 <= keep <= _MOST_KEPT
     ):
         settings.refuse(f"keep in [json_log] must be a number from 0 to {_MOST_KEPT}")
-    compress = _value(settings, "json_log", "compress")
+    compress = settings.value("json_log", "compress")
     if compress is not None and not isinstance(compress, bool):
         settings.refuse("compress in [json_log] must be true or false")
     return Rotation(
-        max_bytes=_parsed(settings, "json_log", "max_size", parse_size),
-        max_age_ns=_parsed(settings, "json_log", "max_age", parse_duration),
+        max_bytes=settings.parsed("json_log", "max_size", parse_size),
+        max_age_ns=settings.parsed("json_log", "max_age", parse_duration),
         keep=keep,
         compress=compress is not False,
-        max_total=_parsed(settings, "json_log", "max_total", parse_size),
+        max_total=settings.parsed("json_log", "max_total", parse_size),
         min_age_ns=min_age_ns,
     )
-
-
-def _value(settings: Settings, section: str, key: str) -> object:
-    return settings.tables.get(section, {}).get(key)
-
-
-def _text(settings: Settings, section: str, key: str) -> str | None:
-    value = _value(settings, section, key)
-    if value is not None and not isinstance(value, str):
-        settings.refuse(f"{key} in [{section}] must be a string")
-    return value
-
-
-def _parsed(settings: Settings, section: str, key: str, parse: Callable[[str], _Value]) -> _Value | None:
-    text = _text(settings, section, key)
-    try:
-        return None if text is None else parse(text)
-    except FilterError as exc:
-        settings.refuse(f"{key} in [{section}]: {exc.what}", fix=exc.fix)

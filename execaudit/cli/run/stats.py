@@ -96,8 +96,7 @@ def count(
 def write(answer: Answer, state: State, *, as_json: bool) -> None:
     """Writes them to standard output, with the database's size, and how it will grow."""
     database, look = state.database(), state.look
-    given = state.settings().tables.get("retention", {}).get("max_size")
-    configured = limits.Limits(max_bytes=None if given is None else parse_size(str(given)))
+    configured = limits.Limits(max_bytes=state.settings().parsed("retention", "max_size", parse_size))
     size = _size(answer, database, limits.effective(database, configured))
     say([missed for missed in answer.missed if not isinstance(missed, Gap)])
     if as_json:
