@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from execaudit.escaping import printable
+from execaudit.exec_id import SHORT_LENGTH
 from execaudit.output.cells import LEVEL_WIDTH, level_text, user_text
 from execaudit.output.json_lines import JsonLines, json_text
-from execaudit.output.record import command_line, rule_record, split_argv
+from execaudit.output.program import what_ran
+from execaudit.output.record import rule_record
+from execaudit.output.summary_line import short_name
 from execaudit.output.widths import columns, cut, padded
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 _LONGEST_COMMAND = 4096
 _TIME, _LEVEL, _TITLE, _PID, _USER = 23, LEVEL_WIDTH, 34, 7, 10
-_SHORTEST_COMMAND, _ID = 12, 22
+_SHORTEST_COMMAND, _ID = 12, SHORT_LENGTH
 _MARK = "…"
 
 
@@ -48,8 +51,8 @@ def table(hits: Iterable[Hit], times: TimeColumn, *, width: int | None) -> Itera
             printable(rule.title),
             str(event.pid),
             user_text(event.launch.user, event.launch.uid),
-            command_line(split_argv(event.argv, event.holes)),
-            event.id,
+            what_ran(event).text,
+            event.id if width is None else short_name(event),
         )
 
 

@@ -140,16 +140,23 @@ def kin_line(event: ExecEvent, lead: str, style: Style) -> str:
     short, and what ran already when recording began is named by its pid.
     """
     if style.is_narrow:
-        name = f"pid:{event.pid}" if event.kind is Kind.SNAPSHOT else event.id[:SHORT_LENGTH]
         time = _time(event, style)
         when = time[:_SECONDS] if time[2:3] == ":" else time[_YEAR:_DATE]
-        before = f"{name:<{SHORT_LENGTH}} {when:<{_SECONDS}} {event.pid:>7} {short_outcome(event):<8} "
+        before = f"{short_name(event):<{SHORT_LENGTH}} {when:<{_SECONDS}} {event.pid:>7} {short_outcome(event):<8} "
         space = max(_NARROWEST, (style.width or 0) - len(before))
         # Ancestors are one line of descent: they need no drawing.
         return before + cut(lead[-_LEAD:].lstrip() + what_ran(event).text, space, style.glyphs.cut)
     before = f"{event.id}  {_time(event, style)} {event.pid:>7} {short_outcome(event):<8} "
     room = None if style.width is None else max(_NARROWEST, style.width - len(before))
     return before + command_text(event, lead, room, style.glyphs.cut)
+
+
+def short_name(event: ExecEvent) -> str:
+    """Returns what names an exec in a narrow column: the beginning of its id.
+
+    What ran already when recording began is all of one moment, and is named by its pid.
+    """
+    return f"pid:{event.pid}" if event.kind is Kind.SNAPSHOT else event.id[:SHORT_LENGTH]
 
 
 def outcome(event: ExecEvent, *, next_comm: bytes | None = None) -> str:

@@ -10,10 +10,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.escaping import printable
+from execaudit.exec_id import SHORT_LENGTH
 from execaudit.output import summary_line
 from execaudit.output.cells import UNKNOWN, user_text
-from execaudit.output.json_lines import json_text
-from execaudit.output.record import to_record
+from execaudit.output.shown_record import shown_record
 from execaudit.output.tree_layout import BOX
 from execaudit.output.widths import columns, cut, padded
 from execaudit.screen.model import Mode, Order
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from execaudit.screen.seen import Detail, Pace, Row
 
 _DATE = len("2026-11-22")
-_WHEN, _PID, _USER, _STATUS, _LENGTH = 8, 7, 8, 8, 8
+_WHEN, _PID, _USER, _STATUS, _TOOK = 8, 7, 8, 8, 6
 _WIDE = 100
-"""Columns from which on the list has durations."""
+"""Columns from which on the list has ids and durations."""
 _CHART, _ASCII_CHART = " ▁▂▃▄▅▆▇█", " .:-=+*#%"
 _BY_SIZE = (Order.NEWEST, Order.LONGEST)
 _SHARE = 6
@@ -160,8 +160,10 @@ def _head(model: Model, paper: Paper) -> Iterator[Line]:
 
 def _titles(model: Model, paper: Paper, when: int) -> Line:
     """Returns the titles of the columns, and at their end the order of the rows."""
-    titles = f"{'TIME':<{when}} {'PID':>{_PID}} {'USER':<{_USER}} {'STATUS':<{_STATUS}} "
-    titles += f"{'DURATION':>{_LENGTH}} COMMAND" if paper.width >= _WIDE else "COMMAND"
+    is_wide = paper.width >= _WIDE
+    titles = f"{'TIME':<{when}} {'ID':<{SHORT_LENGTH}} " if is_wide else f"{'TIME':<{when}} "
+    titles += f"{'PID':>{_PID}} {'USER':<{_USER}} {'STATUS':<{_STATUS}} "
+    titles += f"{'TOOK':>{_TOOK}} COMMAND" if is_wide else "COMMAND"
     first = "last" if model.reverse else "first"
     how = f"{model.order.value} {first}" if model.order in _BY_SIZE else f"by {model.order.value}"
     if model.mode is Mode.TREE:
@@ -257,13 +259,14 @@ class _Whens:
 def _row(row: Row, paper: Paper, whens: _Whens, *, is_chosen: bool) -> Line:
     event = row.event
     who = cut(paper.safe(user_text(event.launch.user, event.launch.uid)), _USER, "+")
-    status = paper.cut(summary_line.short_outcome(event), _STATUS)
-    before = f"{whens.text(row):<{whens.width}} {event.pid:>{_PID}} {padded(who, _USER)} "
+    status = paper.cut(summary_line.status_text(event), _STATUS)
+    named = f"{summary_line.short_name(event):<{SHORT_LENGTH}} " if paper.width >= _WIDE else ""
+    before = f"{whens.text(row):<{whens.width}} {named}{event.pid:>{_PID}} {padded(who, _USER)} "
     after = " "
     if paper.width >= _WIDE:
         duration = None if event.end is None else event.end.duration_ns
-        text = UNKNOWN if duration is None else summary_line.duration_text(duration).replace(" ", "")
-        after += f"{text:>{_LENGTH}} "
+        text = UNKNOWN if duration is None else summary_line.brief_duration(duration)
+        after += f"{text:>{_TOOK}} "
     room = max(1, paper.width - columns(before) - _STATUS - len(after))
     # Cut twice: escapes for the encoding make a text longer.
     command = paper.cut(summary_line.command_text(event, row.lead, 4 * room, paper.glyphs.cut), room)
@@ -271,13 +274,11 @@ def _row(row: Row, paper: Paper, whens: _Whens, *, is_chosen: bool) -> Line:
         line = f"{before}{padded(status, _STATUS)}{after}{command}"
         return (Piece(padded(cut(line, paper.width, ""), paper.width), Look.CHOSEN),)
     look = Look.PLAIN if row.is_match else Look.DIM
-    pieces = Piece(before, look), Piece(padded(status, _STATUS), Look.WRONG if _went_wrong(event) else look)
+    pieces = (
+        Piece(before, look),
+        Piece(padded(status, _STATUS), Look.WRONG if summary_line.went_wrong(event) else look),
+    )
     return (*pieces, Piece(after + command, look))
-
-
-def _went_wrong(event: ExecEvent) -> bool:
-    end = event.end
-    return event.errno is not None or (end is not None and bool(end.code or end.signal))
 
 
 def _detail(model: Model, paper: Paper) -> list[Line]:
@@ -306,16 +307,10 @@ def _more(count: int | None) -> str:
 
 
 def _fields(detail: Detail, event: ExecEvent, paper: Paper) -> Iterator[Line]:
-    shown: dict[str, object] = {}
-    for name, value in to_record(event).items():
-        shown[name] = json_text(value) if isinstance(value, list) else value
-        if name == "time":
-            shown["local time"] = summary_line.local_text(event.time_ns, paper.zone)
-        if name == "replaced_by":
-            shown["how it ended"] = summary_line.outcome(event, next_comm=detail.next_comm)
+    shown = shown_record(event, summary_line.outcome(event, next_comm=detail.next_comm), paper.zone)
     indent = min(max(map(len, shown)) + 2, paper.width - 1)
     for name, value in shown.items():
-        text = UNKNOWN if value is None else printable(str(value)[:_LONGEST_VALUE])
+        text = UNKNOWN if value is None else printable(value[:_LONGEST_VALUE])
         first, *rest = _wrapped(paper.safe(text), max(1, paper.width - indent))
         yield Piece(f"{name:<{indent}}"[:indent], Look.DIM), Piece(first)
         for line in rest:

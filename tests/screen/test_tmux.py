@@ -87,12 +87,12 @@ def test_a_session(tmux: Tmux, tmp_path: Path) -> None:
     tmux.until_has('/ comm == "gcc" ad', " " * 16 + "^ ad does not fit: did you mean and?")
     tmux.press("BSpace", "BSpace")
     lines = tmux.until(lambda lines: "mkdir out" not in "\n".join(lines))
-    assert "2026-11-22     911 alice    1        gcc -c x.c" in lines
+    assert "2026-11-22     911 alice    exit 1   gcc -c x.c" in lines
     tmux.press("Enter")
     tmux.until_has('filter    --user alice  comm == "gcc"', "/ filter")
 
     tmux.resize(120, 30)
-    tmux.until_has("DURATION", "650.0ms gcc -c x.c")
+    tmux.until_has("TOOK", "650ms gcc -c x.c")
     tmux.press("Down", "Enter")
     tmux.until_has("/opt/gcc: gcc -c x.c", "failed with ENOENT", "filename      /opt/gcc")
     tmux.press("Escape")

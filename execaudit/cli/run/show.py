@@ -16,7 +16,8 @@ from execaudit.event import Nanoseconds
 from execaudit.output import summary_line, tree_layout
 from execaudit.output.cells import LEVEL_WIDTH, level_text
 from execaudit.output.json_lines import json_line, json_text
-from execaudit.output.record import rule_record, to_record
+from execaudit.output.record import rule_record
+from execaudit.output.shown_record import shown_record
 from execaudit.query import find, hits, lineage
 from execaudit.query.filter import Filter
 
@@ -139,16 +140,10 @@ def _text(found: _Relatives) -> Iterator[str]:
 
 def _fields(event: ExecEvent, outcome: str) -> Iterator[str]:
     """Yields a line for each field, and for what people want to know beside them."""
-    shown: dict[str, object] = {}
-    for name, value in to_record(event).items():
-        shown[name] = json_text(value) if isinstance(value, list) else value
-        if name == "time":
-            shown["local time"] = summary_line.local_text(event.time_ns)
-        if name == "replaced_by":
-            shown["how it ended"] = outcome
+    shown = shown_record(event, outcome)
     width = max(map(len, shown))
     for name, value in shown.items():
-        yield f"{name:<{width}}  {'-' if value is None else printable(str(value))}\n"
+        yield f"{name:<{width}}  {'-' if value is None else printable(value)}\n"
 
 
 def _hits(found: Sequence[OfRule]) -> Iterator[str]:
