@@ -44,6 +44,8 @@ _MOST_DIGITS = 18
 _MOST_SHOWN = 40
 
 _TIME_EXAMPLES = 'try 15min, yesterday, "2026-11-22 14:05" or @1795370919'
+_FINER = re.compile(r"([0-9]{1,18})(ms|us|ns)")
+_FINER_UNITS = {"ms": 1_000_000, "us": 1000, "ns": 1}
 _DURATION_EXAMPLES = "try 90s, 15min or 1h30min"
 
 
@@ -71,9 +73,11 @@ def parse_time(text: str, *, now: datetime, last: bool = False) -> Nanoseconds:
 def parse_duration(text: str) -> Nanoseconds:
     """Returns the length of time that `text` names (`90s`, `1h30min`, `2 hours`); it fits into 64 bits.
 
-    Units are seconds to weeks, also abbreviated; a day has 24 hours. Raises FilterError.
+    Units are seconds to weeks, also abbreviated; a day has 24 hours. Alone also `ms`, `us` and `ns`.
+    Raises FilterError.
     """
-    length = _duration(text.strip())
+    finer = _FINER.fullmatch(text.strip())
+    length = int(finer[1]) * _FINER_UNITS[finer[2]] if finer else _duration(text.strip())
     if length is None:
         raise _wrong("duration", text, "is not understood", _DURATION_EXAMPLES)
     if length > _LATEST:

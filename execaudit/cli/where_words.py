@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from execaudit.cli.completion import MOST, PLAIN, values_of
 from execaudit.fields import ALIASES, BY_NAME
-from execaudit.query.comparisons import known_values, verbs
+from execaudit.query.comparisons import SIGNALS, known_values, verbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -129,10 +129,9 @@ def _words(ctx: click.Context, place: _Place, typed: str) -> list[str]:
 
 
 def _values(ctx: click.Context, field: Field, verb: str, typed: str) -> Iterable[str]:
-    known = known_values(field)
-    if known is not None:
-        return known
-    name = field.name
+    known, name = known_values(field), field.name
+    if known is not None or name == "exit_signal":
+        return known or SIGNALS
     # Of a container the first digits are known.
     if name not in _OF_HISTORY or (name == "container_id" and verb in ("==", "!=", "in")):
         return ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,11 +29,12 @@ _PARTS = {"contains": Part.ANY, "startswith": Part.START, "endswith": Part.END}
 _EQUAL = ("==", "!=", "in")
 _ORDER = ("<", "<=", ">", ">=")
 _TEXTUAL = ("contains", "startswith", "endswith", "matches")
-_FINER = {"ms": 1_000_000, "us": 1000, "ns": 1}
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPED = {"n": b"\n", "t": b"\t", "r": b"\r", "\\": b"\\", '"': b'"', "'": b"'"}
 _MOST_DIGITS, _MINOR_BITS = 30, 20
 _MOST_SHOWN = 40
+SIGNALS = {each.name: int(each) for each in signal.Signals}
+"""By the names that tables show."""
 
 
 class Word(NamedTuple):
@@ -201,13 +203,15 @@ def _number(field: Field, name: Word, word: Word) -> int:
             return int(text)
     elif is_length:
         return _length(word, text)
+    elif field.name == "exit_signal" and text.upper() in SIGNALS:
+        return SIGNALS[text.upper()]
     fix = "write a length of time, such as 90s or 15min" if is_length else "write digits, without quotes"
+    if field.name == "exit_signal":
+        fix = 'write "SIGKILL", or digits without quotes'
     raise NotUnderstood(word, f"{_shown(word.text)} is no number", fix)
 
 
 def _length(word: Word, text: str) -> int:
-    if (finer := re.fullmatch(r"([0-9]{1,18})(ms|us|ns)", text)) is not None:
-        return int(finer[1]) * _FINER[finer[2]]
     try:
         return parse_duration(text)
     except FilterError as exc:

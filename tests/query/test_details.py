@@ -145,5 +145,5 @@ def test_how_it_grows(path: Path, tmp_path: Path) -> None:
     shown, part = execaudit(*arguments).out.decode(), execaudit(*arguments, "--user", "root").out.decode()
 
     assert "At the rate of this range it grows by " in shown
-    assert " a day: its limit of 3.0 MB comes in 0 days.\n" in shown
+    assert " a day: its limit of 3.0 MB comes within two hours.\n" in shown
     assert "it grows by" not in part

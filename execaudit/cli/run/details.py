@@ -26,6 +26,7 @@ NAME_WIDTH = 24
 _ROOM = 70
 _CUT = "…"
 _MOST_DAYS = 730
+_FEW_HOURS = 48
 _TIME_WIDTH = 23
 
 
@@ -49,8 +50,12 @@ def forecast(size: Size) -> Iterator[str]:
     elif size.now >= size.most:
         yield f"{grows}, and is at its limit of {size_text(size.most)}: the oldest is deleted."
     else:
-        days = (size.most - size.now) // size.a_day
-        when = f"in {days} days" if days <= _MOST_DAYS else "in years"
+        hours = (size.most - size.now) * 24 // size.a_day
+        days = hours // 24
+        if hours < _FEW_HOURS:
+            when = f"in {hours} hours" if hours > 1 else "within two hours"
+        else:
+            when = f"in {days} days" if days <= _MOST_DAYS else "in years"
         yield f"{grows}: its limit of {size_text(size.most)} comes {when}."
 
 
