@@ -100,7 +100,7 @@ def test_a_session(tmux: Tmux, tmp_path: Path) -> None:
     tmux.press("C-z")
     tmux.until_has("Stopped", "$ ")
     tmux.type("fg\n")
-    tmux.until_has("newest first", "q quit", "650.0ms gcc -c x.c")
+    tmux.until_has("newest first", "q quit", "650ms gcc -c x.c")
     tmux.type("q")
     tmux.until(lambda lines: "q quit" not in "\n".join(lines))
     tmux.type("echo status $?; stty -a\n")
