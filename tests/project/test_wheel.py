@@ -53,9 +53,17 @@ def run(installed: Path, *args: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("folder", "inside"), [("bpf", "_bpf"), ("migrations", "_migrations")])
+@pytest.mark.parametrize(
+    ("folder", "inside"),
+    [
+        ("bpf", "_bpf"),
+        ("migrations", "_migrations"),
+        ("execaudit/report/assets", "report/assets"),
+        ("execaudit/report/vendor", "report/vendor"),
+    ],
+)
 def test_everything_that_is_no_module_is_inside(installed: Path, folder: str, inside: str) -> None:
-    """Each file of bpf/ and migrations/ is there, byte for byte."""
+    """Each file of these folders is there, byte for byte."""
     source = CHECKOUT / folder
     files = [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 

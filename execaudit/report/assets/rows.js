@@ -1,3 +1,13 @@
+// Calls what is to be done when an element gets another width; its height changes with what it shows.
+function onWidth(node, act) {
+  let before = node.clientWidth;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (Math.round(contentRect.width) === Math.round(before)) return;
+    before = contentRect.width;
+    act();
+  }).observe(node);
+}
+
 // A list of many rows, of which only those are in the page that can be seen. Arrow keys choose a row.
 class Rows {
   // columns: [{key, title, sort}]; fill(cells, index) writes a row; open(index) is called for a chosen one.
@@ -31,7 +41,7 @@ class Rows {
     }, { passive: true });
     this.grid.addEventListener("keydown", (event) => this.key(event));
     this.grid.addEventListener("click", (event) => this.click(event));
-    new ResizeObserver(() => this.measure()).observe(host);
+    onWidth(host, () => this.measure());
     this.measure();
   }
 

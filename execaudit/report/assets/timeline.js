@@ -303,5 +303,6 @@ function makeTimeline() {
     const [from, to] = rangeNow();
     setRange([at - (at - from) * factor, at + (to - at) * factor]);
   }, { passive: false });
-  new ResizeObserver(() => timelineDraw()).observe(host);
+  onWidth(host, timelineDraw);
+  window.addEventListener("resize", () => [treeList, tableList].forEach((list) => list.measure()));
 }
