@@ -39,6 +39,19 @@ class Tile(NamedTuple):
     is_bad: bool = False
 
 
+class Scope(NamedTuple):
+    """What a report is about."""
+
+    span: tuple[int, int] | None
+    hosts: Sequence[str]
+    """Safe to show."""
+    is_filtered: bool
+    """The execs are not all of the range."""
+    gaps: int
+    is_pruned: bool
+    """Execs of the range may have been deleted."""
+
+
 class Summary(NamedTuple):
     """The top of the page."""
 
@@ -86,10 +99,8 @@ def _exe(exe: bytes | None) -> str:
     return "a program without a name" if exe is None else printable(exe)
 
 
-def summary(
-    gathered: Gathered, *, span: tuple[int, int] | None, hosts: Sequence[str], filtered: bool, missing: int
-) -> Summary:
-    """Returns the top of the page. `filtered`: the execs are not all of the range."""
+def summary(gathered: Gathered, scope: Scope) -> Summary:
+    """Returns the top of the page."""
     stats = gathered.stats
     users = len(stats.users)
     many_users = f"{users}+" if users >= _TOP else str(users)
@@ -98,23 +109,19 @@ def summary(
         Tile(f"{stats.programs:,}", "program" if stats.programs == 1 else "programs"),
         Tile(many_users, "user" if users == 1 else "users"),
         Tile(f"{stats.failed:,}", "failed", is_bad=stats.failed > 0),
-        Tile(f"{missing:,}", "gap" if missing == 1 else "gaps", is_bad=missing > 0),
+        Tile(f"{scope.gaps:,}", "gap" if scope.gaps == 1 else "gaps", is_bad=scope.gaps > 0),
     ]
     if gathered.hits:
         tiles.insert(4, Tile(f"{len(gathered.hits):,}", "rule hits", is_bad=True))
-    return Summary(
-        tiles, [*_sentences(gathered, span, hosts, filtered=filtered), *_further(gathered), _missing(missing)]
-    )
+    return Summary(tiles, [*_sentences(gathered, scope), *_further(gathered), *_missing(scope)])
 
 
-def _sentences(
-    gathered: Gathered, span: tuple[int, int] | None, hosts: Sequence[str], *, filtered: bool
-) -> Iterable[str]:
+def _sentences(gathered: Gathered, scope: Scope) -> Iterable[str]:
     stats = gathered.stats
-    when = "" if span is None else f"From {span_text(*span)}, "
-    on = f" on {listed([printable(host) for host in hosts])}" if hosts else ""
+    when = "" if scope.span is None else f"From {span_text(*scope.span)}, "
+    on = f" on {listed(scope.hosts)}" if scope.hosts else ""
     what = f"{counted(stats.execs, 'exec')} of {counted(stats.programs, 'program')}"
-    matched = " matched the query" if filtered else " happened"
+    matched = " matched the query" if scope.is_filtered else " happened"
     text = f"{when}{what}{matched}{on}."
     yield text[0].upper() + text[1:]
     if stats.already:
@@ -155,10 +162,13 @@ def _further(gathered: Gathered) -> Iterable[str]:
         yield f"Rules hit {counted(len(gathered.hits), 'time')}: {_most(ranked)}."
 
 
-def _missing(missing: int) -> str:
-    if not missing:
-        return "Nothing is known to be missing."
-    return f"The record of this range is not complete: {counted(missing, 'gap')}, listed below."
+def _missing(scope: Scope) -> Iterable[str]:
+    if scope.gaps:
+        yield f"The record of this range is not complete: {counted(scope.gaps, 'gap')}, listed below."
+    if scope.is_pruned:
+        yield "Execs of this range may have been deleted, to keep the history within its limits: see below."
+    if not scope.gaps and not scope.is_pruned:
+        yield "Nothing is known to be missing."
 
 
 def thinned_text(kept: Sequence[Kept], execs: int) -> str | None:

@@ -30,7 +30,7 @@ from execaudit.query import find, summary
 from execaudit.query.expression import And, Not, OneOf
 from execaudit.query.filter import Filter
 from execaudit.report import columns, gather, page
-from execaudit.report.summary import counted, span_text, thinned_text, utc
+from execaudit.report.summary import Scope, counted, span_text, thinned_text, utc
 from execaudit.report.summary import summary as summarise
 from execaudit.sizes import size_text
 from execaudit.system import clock
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from execaudit.cli.run.missing import Bounded
     from execaudit.report.gather import Gathered, Hit
 
-_LONGEST_COMMAND = 2_000
+_LONGEST_COMMAND, _MOST_GAPS = 2_000, 500
 _GAP = "gap: "
 _STARTED = Not(OneOf("kind", (Kind.FAILED,)))
 
@@ -85,10 +85,11 @@ def write(
         gathered = gather.gather(connection, asked.wanted, beside, advance)
     lines = [notices.missing_line(each, timezone.utc).removeprefix(_GAP) for each in missed]
     gone = summary.pruned(connection)
-    if gone is not None and (wanted.since_ns is None or wanted.since_ns < gone.until_ns):
+    is_pruned = gone is not None and (wanted.since_ns is None or wanted.since_ns < gone.until_ns)
+    if gone is not None and is_pruned:
         lines.append(notices.pruned_line(*gone, timezone.utc))
     data = columns.inert_json(_data(gathered, asked, [*lacks.records(missed)], lines, reverse=wanted.reverse))
-    text = page.render(_page(connection, gathered, asked, said, _Texts(lines, data)))
+    text = page.render(_page(connection, gathered, asked, said, _Texts(lines, len(missed), data)))
     with opened(output, force=force) as out:
         out.file.write(text)
     asked.say()
@@ -124,6 +125,8 @@ def _hits(connection: sqlite3.Connection, wanted: Filter, rules: Sequence[str]) 
 
 class _Texts(NamedTuple):
     missing: list[str]
+    gaps: int
+    """So many of these are gaps; the last may be about what was pruned."""
     data: str
 
 
@@ -170,23 +173,29 @@ def _page(
 ) -> page.Page:
     hosts = gathered.columns.hosts()
     span = _span(gathered, asked)
-    shown = summarise(
-        gathered, span=span, hosts=hosts, filtered=not _is_of_all(asked.wanted), missing=len(texts.missing)
-    )
+    scope = Scope(span, hosts, not _is_of_all(asked.wanted), texts.gaps, len(texts.missing) > texts.gaps)
     where = ", ".join(hosts) if hosts else "no host"
     title = said.title or f"Execs on {where}" + ("" if span is None else f", {span_text(*span)}")
     return page.Page(
         title=_shown(title),
         author=None if said.author is None else _shown(said.author),
         made=utc(clock.wall_ns())[:-4],
-        summary=shown,
+        summary=summarise(gathered, scope),
         warnings=[*_warnings(gathered)],
         notes=["\n".join(map(_shown, note.split("\n"))) for note in said.notes],
         marked=[*_marked(gathered)],
-        missing=[f"{line[:1].upper()}{line[1:]} (UTC)." for line in texts.missing],
+        missing=[*_missing(texts.missing)],
         about=[*_about(connection, gathered, asked, said, texts)],
         data=texts.data,
     )
+
+
+def _missing(lines: Sequence[str]) -> Iterator[str]:
+    """Yields the lines about what is missing; of very many the latest."""
+    older = len(lines) - _MOST_GAPS
+    if older > 0:
+        yield f"{older:,} more before these: `execaudit stats` lists all."
+    yield from (f"{line[:1].upper()}{line[1:]} (UTC)." for line in lines[-_MOST_GAPS:])
 
 
 def _shown(text: str) -> str:

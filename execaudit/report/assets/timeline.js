@@ -227,7 +227,7 @@ function drawLanes(width) {
   const host = byId("lanes");
   const made = [];
   let top = 2;
-  const seen = gaps.filter((gap) => gap.to >= from && gap.from <= to);
+  const seen = gaps.filter((gap) => gap.to >= from && gap.from <= to).slice(-500);
   for (const gap of seen) {
     const left = place(gap.from);
     const bar = element("div", { class: "lane gap", title: gap.gap.text });
