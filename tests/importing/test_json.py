@@ -16,7 +16,8 @@ from execaudit.importing.items import Other, Reject, RejectError, Taken
 from execaudit.importing.json_log import JsonReader
 from execaudit.importing.rejects import Rejects
 from execaudit.output import ecs
-from execaudit.output.record import to_record
+from execaudit.output.json_lines import json_text
+from execaudit.output.record import hit_record, to_record
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
@@ -25,7 +26,7 @@ from tests.commands import execaudit, found
 from tests.events import events
 from tests.examples import examples
 from tests.families import make_family
-from tests.histories import make_event
+from tests.histories import make_event, make_hit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,11 +71,11 @@ def test_a_history_goes_from_one_database_into_another(tmp_path: Path) -> None:
     family = make_family(tmp_path / "family.db")
     asked = execaudit("--db", family.path, "query")
     own, documents, target = tmp_path / "x.jsonl", tmp_path / "x.ecs.json", tmp_path / "target.db"
-    own.write_bytes(asked.out)
+    own.write_bytes(json_text(hit_record(make_hit(1))).encode() + b"\n" + asked.out)
     execaudit("--db", family.path, "export", "-o", documents)
     first, again = imported(target, own), imported(target, documents)
 
-    assert b"imported 11, skipped 1 (other events: 1)\n" == first.err
+    assert b"imported 11, skipped 2 (other events: 2)\n" == first.err
     assert b"imported 0, skipped 14 (already there: 13, other events: 1)\n" == again.err
     answer = execaudit("--db", target, "query")
     assert asked.rows() == answer.rows()
