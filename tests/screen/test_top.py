@@ -290,7 +290,7 @@ def test_a_program_that_began_to_run_before(path: Path, store: Store) -> None:
     async def scenario(screen: Screen) -> None:
         await screen.until_has("running  sleep")
         store.append([], exits=[make_exit(event.key, 3, 256)])
-        await screen.until_has("1        sleep")
+        await screen.until_has("exit 1   sleep")
 
     driven(scenario, path)
 
