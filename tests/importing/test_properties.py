@@ -50,6 +50,8 @@ logged = st.builds(
         kind=Kind.FAILED if event.kind is Kind.FAILED else Kind.EXEC,
         time_ns=Nanoseconds(START * SECOND + at * 1_000_000),
         pid=pid,
+        # The kernel writes the name as it is, because its own names have neither quotes nor blanks.
+        origin=event.origin._replace(tty=None if event.origin.tty is None else b"pts/0"),
     ),
     events(arguments=texts.filter(len)),
     st.integers(0, 10**6),
