@@ -207,14 +207,7 @@ def longest_statement(wanted: Filter, span: Span, most: int) -> Statement:
 
 def later_ends_statements(wanted: Filter, span: Span, most: int) -> tuple[Statement, Statement]:
     """Returns the statements for the same of ends that came later: a text of statuses, and the longest."""
-    where = _where(wanted, span)
-    # The few ends are read first.
-    where.add(f"y.exec_id BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
-    conditions = where.text()
-    ends = "exit AS y CROSS JOIN exec AS e ON e.id = y.exec_id"
-    if wanted.under:
-        ends += f" CROSS JOIN {descendants_table(wanted.under)} AS h ON h.id = e.id"
-    start = f"FROM {ends}{joins(conditions)}{conditions}"
+    start, where = _led_by("exit AS y", "y.exec_id", wanted, span)
     parameters = dict(where.parameters)
     order = f"ORDER BY took DESC, e.id DESC LIMIT {where.bind(most)}"
     return (
@@ -225,16 +218,20 @@ def later_ends_statements(wanted: Filter, span: Span, most: int) -> tuple[Statem
 
 def hits_statement(wanted: Filter, span: Span) -> Statement:
     """Returns the statement for rules, how many execs of a span that are wanted each hit, and left out."""
-    where = _where(wanted, span)
-    # The few hits are read first.
-    where.add(f"z.exec_id BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
-    conditions = where.text()
-    hits = "hit AS z CROSS JOIN exec AS e ON e.id = z.exec_id"
-    if wanted.under:
-        hits += f" CROSS JOIN {descendants_table(wanted.under)} AS h ON h.id = e.id"
+    start, where = _led_by("hit AS z", "z.exec_id", wanted, span)
     columns = "z.rule_id, count(*), sum(z.left_out)"
-    sql = f"SELECT {columns} FROM {hits}{joins(conditions)}{conditions} GROUP BY z.rule_id"  # noqa: S608  # values are bound
-    return Statement(sql, where.parameters)
+    return Statement(f"SELECT {columns} {start} GROUP BY z.rule_id", where.parameters)
+
+
+def _led_by(table: str, column: str, wanted: Filter, span: Span) -> tuple[str, _Where]:
+    """Returns FROM and WHERE for wanted execs of a span that have rows in a table, which is read first."""
+    where = _where(wanted, span)
+    where.add(f"{column} BETWEEN {where.bind(span.low)} AND {where.bind(span.high)}")
+    conditions = where.text()
+    joined = f"{table} CROSS JOIN exec AS e ON e.id = {column}"
+    if wanted.under:
+        joined += f" CROSS JOIN {descendants_table(wanted.under)} AS h ON h.id = e.id"
+    return f"FROM {joined}{joins(conditions)}{conditions}", where
 
 
 def hits_of_statement(numbers: Iterable[int]) -> Statement:
@@ -244,12 +241,7 @@ def hits_of_statement(numbers: Iterable[int]) -> Statement:
 
 def cgroups_statement(origins: Iterable[int]) -> Statement:
     """Returns the statement for ids of origins and the paths of their cgroups."""
-    where = _Where()
-    # In order, because SQLite puts them into a tree.
-    given = where.bind(json_ids(sorted(origins)))
-    where.add(f"o.id IN (SELECT value FROM json_each({given}))")  # noqa: S608  # a parameter
-    start = "SELECT o.id, p.v FROM origin AS o CROSS JOIN path AS p ON p.id = o.cgroup_id"
-    return Statement(f"{start}{where.text()}", where.parameters)
+    return _of_ids("o.id, p.v", "origin AS o CROSS JOIN path AS p ON p.id = o.cgroup_id", "o.id", origins)
 
 
 def sightings_statement(launches: Iterable[int]) -> Statement:

@@ -86,13 +86,13 @@ def gather(
         failed=tally.kinds[KINDS.index(Kind.FAILED)],
         already=tally.kinds[KINDS.index(Kind.SNAPSHOT)],
         programs=len(tally.programs),
-        commands=most(tally.commands, top),
-        users=most(tally.users, top),
-        parents=most(tally.parents, top),
-        privileged=most(tally.privileged, top),
-        errors=most(tally.errors, top),
-        ends=most(tally.ends, top),
-        containers=most(tally.containers, top),
+        commands=_most(tally.commands, top),
+        users=_most(tally.users, top),
+        parents=_most(tally.parents, top),
+        privileged=_most(tally.privileged, top),
+        errors=_most(tally.errors, top),
+        ends=_most(tally.ends, top),
+        containers=_most(tally.containers, top),
         longest=[found[number] for number in tally.longest() if number in found],
         times=times,
         counts=[] if times is None else [tally.pieces[piece] for piece in range(times.pieces)],
@@ -134,7 +134,7 @@ def divide(start_ns: int, end_ns: int, offset_ns: int = 0) -> Times:
     return Times(Nanoseconds(first_ns), Nanoseconds(width_ns), max(1, -(-(end_ns - first_ns) // width_ns)))
 
 
-def most(counter: Counter[_Thing], top: int) -> list[tuple[_Thing, int]]:
+def _most(counter: Counter[_Thing], top: int) -> list[tuple[_Thing, int]]:
     """Returns the `top` most frequent things with their counts; equal counts by name."""
     # Only those are sorted by name that may be among the first.
     least = sorted(counter.values(), reverse=True)[:top][-1:] or [0]

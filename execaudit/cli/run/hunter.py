@@ -75,7 +75,9 @@ def _hunt(given: dict[str, Any]) -> None:
     path = Path(given["db"])
     is_nice = _be_modest(path, given["parent"])
     found = read_rules(given["rules"])
-    _tell(b"".join(line_of("refused", short(_text(each.file)), short(each.why)) for each in found.refusals))
+    _tell(
+        b"".join(line_of("refused", short(name_text(each.file)), short(each.why)) for each in found.refusals)
+    )
     sieve, correlations = hunt.arranged(found, given["level"])
     if not sieve.rules:
         raise ExecauditError("there is no rule to run", fix="correct `rules` and `level` in [hunt]")
@@ -181,7 +183,7 @@ class _Hunter:
         for index in self._sieve.aside[self._aside :]:
             self._aside += 1
             rule = self._sieve.rules[index]
-            _tell(line_of("aside", short(_text(rule.file)), short(rule.title)))
+            _tell(line_of("aside", short(name_text(rule.file)), short(rule.title)))
 
     def _note(self, hunted: int) -> None:
         """Tells what was hit up to an exec, and that all up to there was looked at."""
@@ -201,7 +203,7 @@ class _Hunter:
                 short(says.title),
                 says.level,
                 short_tags(says.tags),
-                short(_text(says.file)),
+                short(name_text(says.file)),
             )
             self._told.append(line_of("rule", key, *values))
         return key
@@ -242,10 +244,6 @@ def _hit_line(hit: Hit, key: int, left_out: int) -> bytes:
     comm, exe = (None if raw is None else short(exact(raw)) for raw in (launch.comm, launch.exe))
     who = (event.pid, launch.uid, short(launch.user), comm, exe)
     return line_of("hit", hit.number, key, left_out, event.id, event.time_ns, short(event.host), *who)
-
-
-def _text(file: str) -> str:
-    return name_text(file)
 
 
 def _place(exc: BaseException) -> str:
