@@ -147,7 +147,7 @@ echo $! >notes/cron
 ) || true
 (
 	echo 54321 >/proc/self/loginuid
-	exec script --quiet --flush --return --command "bash $F/login.sh" /dev/null
+	SHELL=/bin/bash exec script --quiet --flush --return --command "bash $F/login.sh" /dev/null
 ) </dev/null
 wait
 until [ "$(readlink "/proc/$(cat notes/kworker)/exe")" = "/memfd:x (deleted)" ]; do sleep 0.02; done
