@@ -24,6 +24,8 @@ _SETTINGS = {
     "EXECAUDIT_TEST_PATIENCE": "900",
     "EXECAUDIT_TEST_STORM_SHARE": "10",
     "TRUTH_PERCENT": "10",
+    # An emulated recorder does not empty the usual ring beside starts with 5 MB of arguments.
+    "EXECAUDIT_TEST_RING_SIZE": str(128 << 20),
 }
 _PROBE = "EXECAUDIT_TEST_PROBE"
 

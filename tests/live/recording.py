@@ -27,6 +27,8 @@ _PROGRAM = (sys.executable, "-m", "execaudit", "--config")
 _EXECAUDIT = (*_PROGRAM, str(_NO_SETTINGS))
 # The probe to use, if the caller of the tests chooses one; else the recorder chooses.
 PROBE = os.environ.get("EXECAUDIT_TEST_PROBE")
+# The ring of a recorder whose test asks for none, where the usual one is too small for a slow machine.
+_RING_SIZE = os.environ.get("EXECAUDIT_TEST_RING_SIZE")
 
 
 def boot_us() -> int:
@@ -64,9 +66,10 @@ class Recorded:
     def arguments(self, options: tuple[str, ...]) -> list[str]:
         """Returns the recorder's command line."""
         probe = ("--probe", PROBE) if PROBE else ()
+        ring = ("--ring-size", _RING_SIZE) if _RING_SIZE else ()
         return [
             *_PROGRAM, str(self._config), "--db", str(self.db), "record", "--json-log", str(self.json_log), "--quiet",
-            *probe, *options,
+            *probe, *ring, *options,
         ]  # fmt: skip
 
     def open_stderr(self) -> contextlib.AbstractContextManager[Any]:
