@@ -12,7 +12,7 @@ DESTDIR =
 # Optional parts that `make install` installs too: hunt, top.
 EXTRAS =
 
-.PHONY: help setup record install uninstall test test-kernels test-report vendor fuzz bench bench-quick bench-large soak storms faults lint format pages picture report-picture wheel wheels docs clean
+.PHONY: help setup record install uninstall test test-kernels test-report vendor fuzz bench bench-quick bench-large soak storms faults lint format pages pictures wheel wheels docs clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -33,8 +33,7 @@ help:
 	@echo '     make format   reformat the Python'
 	@echo '     make pages    write the pages of docs/ that are made from the program, and the outputs in recipes'
 	@echo '     make vendor   fetch the chart library of the report again; it is in the repository'
-	@echo '     make picture  draw the terminal of the README again'
-	@echo '     make report-picture  draw the report of docs/reporting.md again, in Chromium'
+	@echo '     make pictures  draw the pictures of README and docs again, in part in Chromium; PICTURE=top draws one'
 	@echo '     make wheel    build dist/execaudit-*.whl, and the source archive'
 	@echo '     make wheels   build a wheel for each Python that is here, from 3.10 to 3.13, and one without compiled functions'
 	@echo '     make docs     build the pages as a site in .cache/site; a broken link fails'
@@ -158,13 +157,11 @@ wheels: setup
 vendor: setup
 	@$(BIN)/python -m tools.vendor
 
-picture:
-	@tools/setup.sh docs
-	@$(BIN)/python -m tools.picture
-
-report-picture:
+# A test fails if the text of a terminal is stale. Look at the pictures before you commit them.
+PICTURE =
+pictures:
 	@tools/setup.sh test-report
-	@$(BIN)/python -m tools.report_picture
+	@$(BIN)/python -m tools.pictures $(PICTURE)
 
 # The builder checks links and anchors between pages; check_pages.py checks the rest.
 docs:

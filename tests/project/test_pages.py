@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import re
 import shutil
 import sqlite3
@@ -15,7 +14,7 @@ import pytest
 
 from tests.incident import recorded
 from tests.recipes import OTHERS, PAGE, Asker, examples
-from tools.picture import PICTURE, SHOWN, shown
+from tools.pictures import IMAGES, PICTURES, TERMINALS, TOP_SIZE, said, texts, top
 
 CHECKOUT = Path(__file__).parents[2]
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
@@ -36,23 +35,36 @@ def test_every_page_with_examples_is_tried() -> None:
     assert {page for page in PAGES if "```console\n" in page.read_text(encoding="utf-8")} == {PAGE, *OTHERS}
 
 
-def test_the_picture_shows_what_the_commands_say() -> None:
-    """`make picture` draws it anew."""
-    drawn = PICTURE.read_text(encoding="utf-8")
-    lines: dict[str, str] = {}
-    for line, text in re.findall(r'clip-path="url\(#terminal-line-(\d+)\)">(.*?)</text>', drawn):
-        lines[line] = lines.get(line, "") + html.unescape(text).replace("\xa0", " ")
+def test_every_picture_is_drawn_and_shown() -> None:
+    """By `make pictures`, and on a page."""
+    shown = re.findall(r"\((?:docs/)?images/([^)]+)\)", "".join(page.read_text() for page in PAGES))
+
+    assert {*PICTURES} == {path.name for path in IMAGES.iterdir()} == {*shown}
+
+
+@pytest.mark.parametrize("name", TERMINALS)
+def test_a_picture_shows_what_the_commands_say(name: str) -> None:
+    """`make pictures` draws it anew."""
     expected = [
-        line for words, output in shown(NO_COLOR="1") for line in (f"$ {words}", *output.splitlines())
+        line for words, output in said(name, NO_COLOR="1") for line in (f"$ {words}", *output.splitlines())
     ]
 
-    assert len(SHOWN) == 2
-    assert [line.rstrip() for line in lines.values() if line.strip()] == [line.rstrip() for line in expected]
+    assert texts((IMAGES / f"{name}.svg").read_text(encoding="utf-8")) == [line.rstrip() for line in expected]
+    assert len(expected) > 5
 
 
-def test_the_picture_fetches_nothing() -> None:
+def test_a_picture_shows_what_top_has() -> None:
+    """`make pictures` draws it anew."""
+    lines = top().lines
+
+    assert texts((IMAGES / "top.svg").read_text(encoding="utf-8")) == lines
+    assert len(lines) == TOP_SIZE[1]
+
+
+@pytest.mark.parametrize("picture", sorted(IMAGES.glob("*.svg")), ids=lambda path: path.stem)
+def test_a_picture_fetches_nothing(picture: Path) -> None:
     """A page that is opened as a file tells nobody."""
-    assert not re.search(r"@font-face|@import|href=|url\((?!#)", PICTURE.read_text(encoding="utf-8"))
+    assert not re.search(r"@font-face|@import|href=|url\((?!#)", picture.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
