@@ -18,7 +18,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -27,7 +27,7 @@ WISH = "BENCH_AUDITD"
 """The user sets this environment variable to 1 to compare with auditd, see above."""
 # With this rule, audit ignores new processes, as before it was ever switched on.
 _ASIDE = ("never,task",)
-_RULE = ("always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-k", "execaudit-bench")
+_RULES = (("always,exit", "-F", "arch=b64", "-S", "execve,execveat", "-k", "execaudit-bench"),)
 # Debian's own rules set this. With the kernel's default of 64 records, most would be lost.
 _BACKLOG = "8192"
 # Debian's settings, with other paths, and a log that is large enough for a whole run.
@@ -64,7 +64,7 @@ def why_not() -> str | None:
     state = status()
     if not state:
         return "this kernel has no audit, or this is a container"
-    if state["pid"] or rules() != "No rules":
+    if state["pid"] or rules_listed() != "No rules":
         return "audit is in use here (see `auditctl -s` and `auditctl -l`): stop it, and take its rules out"
     if state["enabled"] > 1:
         return "the host's audit rules are locked until it is booted again"
@@ -82,24 +82,34 @@ def status() -> dict[str, int]:
     return {line[0]: int(line[1]) for line in words if len(line) == 2 and line[1].isdigit()}  # noqa: PLR2004
 
 
-def rules() -> str:
+def rules_listed() -> str:
     """Returns the rules as auditctl lists them."""
     return _control("-l").strip()
+
+
+def add(*rule: str) -> None:
+    """Adds a rule as the last of its list."""
+    _control("-a", *rule)
+
+
+def remove(*rule: str) -> None:
+    """Removes a rule."""
+    _control("-d", *rule)
 
 
 @contextlib.contextmanager
 def set_aside() -> Iterator[None]:
     """Has audit ignore all processes that the body starts, except within `auditing`."""
-    _control("-a", *_ASIDE)
+    add(*_ASIDE)
     try:
         yield
     finally:
-        _control("-d", *_ASIDE)
+        remove(*_ASIDE)
 
 
 @contextlib.contextmanager
-def auditing(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Runs auditd with a rule for execs, within `set_aside`. Yields its pid and log; undoes its changes."""
+def auditing(folder: Path, rules: Sequence[Sequence[str]] = _RULES) -> Iterator[tuple[int, Path]]:
+    """Runs auditd with these rules, within `set_aside`. Yields its pid and log; undoes its changes."""
     settings, plugins, log = folder / "auditd", folder / "plugins", folder / "audit.log"
     settings.mkdir()
     plugins.mkdir()
@@ -116,14 +126,16 @@ def auditing(folder: Path) -> Iterator[tuple[int, Path]]:
             if daemon.poll() is not None or time.monotonic() > deadline:
                 sys.exit(f"auditd does not start; it says why to the system log. {said.read_text()}")
             time.sleep(0.05)
-        _control("-d", *_ASIDE)
+        remove(*_ASIDE)
         _control("-b", _BACKLOG)
-        _control("-a", *_RULE)
+        for rule in rules:
+            add(*rule)
         _control("-e", "1")
         yield daemon.pid, log
     finally:
-        _control("-a", *_ASIDE)
-        _control("-d", *_RULE)
+        add(*_ASIDE)
+        for rule in rules:
+            remove(*rule)
         _control("-e", str(before["enabled"]))
         daemon.send_signal(signal.SIGTERM)
         daemon.wait()
