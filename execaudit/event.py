@@ -26,6 +26,19 @@ class Hole(NamedTuple):
     """How many; None when that cannot be known."""
 
 
+MARK_BYTES = 21
+"""The size of a mark: `REDACTED:` and 12 characters."""
+
+
+class Redaction(NamedTuple):
+    """A mark in `ExecEvent.argv` that the recorder put in the place of a secret."""
+
+    argument: int
+    """The index of the argument, or of the part of one: see arguments.split_argv."""
+    offset: int
+    """Bytes of that argument before the mark."""
+
+
 class End(NamedTuple):
     """How a program ended. A field is None where it does not apply to `how`."""
 
@@ -82,6 +95,8 @@ class ExecEvent(NamedTuple):
     """None: the event is new, or a failed exec."""
     account: int | None = None
     """The uid that the exec counts for when more arrive than can be stored. Not stored, not in the record."""
+    redacted: tuple[Redaction, ...] = ()
+    """Where secrets were replaced, in order. Sizes are those of what is there now."""
 
     @property
     def key(self) -> ExecKey:

@@ -239,6 +239,11 @@ FIELDS = (
         [[3, 69937]], unit="bytes",
     ),
     Field(
+        "redacted", Part.ARGUMENTS, Form.PAIRS, "nothing was replaced",
+        "`[[index, offset], ...]`: after so many bytes of `argv[index]` the recorder put a mark, `REDACTED:` and 12 characters, in the place of a secret.",
+        [[1, 2]], unit="bytes",
+    ),
+    Field(
         "errno", Part.EXEC, Form.ERRNO, "the exec succeeded, or not known", "Of a failed exec: the name of the error. `E524` is an error that has no name.",
         "ENOENT",
     ),

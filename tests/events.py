@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from execaudit.enums import Ended, Gained, Kind, Truncated
 from execaudit.escaping import exact
-from execaudit.event import End, ExecEvent, ExitEvent, Hole, Nanoseconds
+from execaudit.event import End, ExecEvent, ExitEvent, Hole, Nanoseconds, Redaction
 from tests.histories import BOOT_ID, HOST, exec_of
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAX_ERRNO = 4095
 LAST_PID = 2**22 - 1
+_MARK = b"REDACTED:0123456789ab"
 _NO_NULS = {"min_size": 0, "max_size": 12}
 
 texts = st.binary(**_NO_NULS).map(lambda raw: raw.replace(b"\0", b""))
@@ -54,6 +55,11 @@ def events(  # noqa: PLR0913  # each a kind of value
     kind = draw(st.sampled_from(Kind))
     truncated = draw(st.none() | st.sampled_from(Truncated))
     words = draw(st.lists(arguments, max_size=4))
+    redacted: tuple[Redaction, ...] = ()
+    if truncated is None and words and draw(st.sampled_from([False] * 4 + [True])):
+        marked = sorted(draw(st.sets(st.integers(0, len(words) - 1), min_size=1)))
+        redacted = tuple(Redaction(number, len(words[number])) for number in marked)
+        words = [word + _MARK * (number in marked) for number, word in enumerate(words)]
     argv = b"".join(word + b"\0" for word in words)
     missing: tuple[Hole, ...] = ()
     argc, argv_bytes = len(words), len(argv)
@@ -84,6 +90,7 @@ def events(  # noqa: PLR0913  # each a kind of value
         argc=argc,
         argv_bytes=argv_bytes,
         holes=missing,
+        redacted=redacted,
         truncated=truncated,
         errno=draw(st.none() | st.integers(1, MAX_ERRNO)) if kind is Kind.FAILED else None,
         parent_comm=draw(st.none() | texts),

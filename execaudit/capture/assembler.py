@@ -14,6 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit import native
+from execaudit.arguments import keep_ends
 from execaudit.capture.command_line import CommandLine, Joint
 from execaudit.capture.unfinished import Unfinished
 from execaudit.capture.wire import (
@@ -33,7 +34,6 @@ from execaudit.enums import Kind, Truncated
 from execaudit.event import ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.fields import UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
-from execaudit.shorten import keep_ends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -330,7 +330,7 @@ class Assembler:
                 argv, argc, total, holes, truncated, errno if failed else None,
                 launches.get(launch) or self._launch(launch, failed=failed),
                 self._origins.get(origin) or self._origin(origin),
-                parent, replaces, None, account,
+                parent, replaces, None, account, (),
             ),
         )  # fmt: skip
 

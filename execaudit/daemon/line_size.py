@@ -24,7 +24,8 @@ _NUL, _ASCII, _VALID, _INVALID = 5, 9, 6, 8
 # The same for a path, which is there once.
 _PATH_PLAIN = _PLAIN + b"'"
 _PATH_ASCII, _PATH_VALID, _PATH_INVALID = 5, 2, 4
-# Of a place where a command line lacks something: an item of `argv_missing`, and a mark in `command`.
+# Of a place where a command line lacks something: an item of `argv_missing`, and a mark in `command`, or an
+# item of `redacted`.
 _HOLE = 100
 # Lines up to this size are looked at together, which takes a third of the time.
 _SHORT = 1000
@@ -38,8 +39,8 @@ def of_arguments(events: Iterable[ExecEvent]) -> int:
         argv = event.argv
         if type(argv) is not bytes:
             continue  # a bad event, which has no line
-        if len(argv) > _SHORT or event.holes:
-            size += of_one(argv, len(event.holes))
+        if len(argv) > _SHORT or event.holes or event.redacted:
+            size += of_one(argv, len(event.holes) + len(event.redacted))
         else:
             short.append(argv)
     joined = b"".join(short)
@@ -58,17 +59,17 @@ def of_path(path: bytes) -> int:
     return len(path) + _PATH_ASCII * (len(special) - high) + of_high * high
 
 
-def of_one(argv: bytes, holes: int) -> int:
-    """Returns how many characters the captured arguments of an exec take at most."""
+def of_one(argv: bytes, places: int) -> int:
+    """Returns how many characters captured arguments with so many holes and marks take at most."""
     special = argv.translate(None, _PLAIN)
     nuls = special.count(0)
-    size = 2 * len(argv) + _NUL * nuls + _HOLE * holes
+    size = 2 * len(argv) + _NUL * nuls + _HOLE * places
     if nuls == len(special):
         return size
     high = len(special) - len(special.translate(None, _HIGH))
     size += _ASCII * (len(special) - nuls - high) + _VALID * high
     # The two sides of a hole may be valid UTF-8 together, but not alone.
-    if high and (holes or not _is_utf8(argv)):
+    if high and (places or not _is_utf8(argv)):
         size += (_INVALID - _VALID) * high + len(argv) * 4 // 3 + 4  # with argv_base64
     return size
 

@@ -185,6 +185,7 @@ _OWN = {
     "command": _command(),
     "truncated": _named("e.truncated", {code: why.value for code, why in enumerate(TRUNCATIONS) if why}),
     "argv_missing": _argv_missing(),
+    "redacted": "t.redacted",
     "errno": f"CASE WHEN e.errno IS NOT NULL THEN {_named('e.errno', ERRNO_NAMES, chr(39) + 'E' + chr(39) + ' || e.errno')} END",
     "container_id": _container("cgroup.v"),
     "ended": (

@@ -151,7 +151,7 @@ exec_ = Table(
     sqlite_strict=True,
 )
 
-# The totals of the few execs whose argv is not whole. Those of a whole argv can be counted.
+# The totals of the few execs whose argv is not whole, or was redacted. Those of others can be counted.
 argv_cut = Table(
     "argv_cut",
     metadata,
@@ -160,6 +160,8 @@ argv_cut = Table(
     Column("argv_bytes", Integer),
     # JSON, [[offset in the captured bytes, bytes missing there or null], ...]
     Column("holes", Text, nullable=False),
+    # JSON, [[index of the argument, bytes of it before the mark], ...]. NULL: nothing was redacted.
+    Column("redacted", Text),
     sqlite_strict=True,
 )
 

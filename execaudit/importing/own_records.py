@@ -7,16 +7,17 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Any
 
+from execaudit.arguments import split_argv
 from execaudit.enums import ERRNO_NAMES, GAINED_WORDS, Ended, Gained, GapReason, Kind, Truncated
 from execaudit.escaping import exact
-from execaudit.event import ExecEvent, ExitEvent, Gap, Hole, Nanoseconds
+from execaudit.event import MARK_BYTES, ExecEvent, ExitEvent, Gap, Hole, Nanoseconds, Redaction
 from execaudit.exec_id import boot_prefix, decode_id
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, Form, Launch, Origin
 from execaudit.importing import json_values as values
 from execaudit.importing.items import LAST_32, LAST_NS, LAST_TASK, RejectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from execaudit.exec_id import ExecKey
     from execaudit.fields import Field
@@ -75,6 +76,7 @@ def event_of(record: Object) -> ExecEvent:
         origin=Origin(*_fields(record, ORIGIN_FIELDS)),
         parent=parent,
         replaces=kind is Kind.EXEC and parent is not None and parent.task == pid,
+        redacted=_redacted(record, split_argv(argv, holes).parts),
     )
 
 
@@ -205,6 +207,25 @@ def _argv(record: Object) -> tuple[bytes, tuple[Hole, ...]]:
         done = before
     out += b"".join(part + b"\0" for part in parts[done:])
     return bytes(out), tuple(holes)
+
+
+def _redacted(record: Object, parts: Sequence[bytes]) -> tuple[Redaction, ...]:
+    """Returns where marks stand. Each must fit into its argument, behind the one before."""
+    pairs = record.get("redacted") or []
+    if not isinstance(pairs, list) or len(pairs) > _MOST_HOLES:
+        raise RejectError("redacted is no list of pairs")
+    found: list[Redaction] = []
+    for pair in pairs:
+        if not isinstance(pair, list) or len(pair) != 2:  # noqa: PLR2004  # a pair
+            raise RejectError("redacted is no list of pairs")
+        index = values.number(pair[0], len(parts) - 1, what="redacted")
+        offset = (
+            None if index is None else values.number(pair[1], len(parts[index]) - MARK_BYTES, what="redacted")
+        )
+        if index is None or offset is None or (found and (index, offset) <= found[-1]):
+            raise RejectError("redacted does not fit argv")
+        found.append(Redaction(index, offset))
+    return tuple(found)
 
 
 def _exact_argv(record: Object, shown: list[str]) -> bytes | None:

@@ -105,5 +105,5 @@ def rows(
     new_comm: Callable[[Any], int],
     new_launch: Callable[[Launch], int],
     new_origin: Callable[[Origin], int],
-    holes_text: Callable[[Any], str],
+    as_json: Callable[[Any], str],
 ) -> Rows: ...

@@ -145,7 +145,7 @@ cdef enum:
     DAY_SECONDS = 86400
     RING_HEAD = 8
     NANOSECONDS = 1000000000
-    EVENT_ITEMS = 20
+    EVENT_ITEMS = 21
     # See interning.py.
     MOST_REMEMBERED = 1024
     # See backlog.py and line_size.py.
@@ -368,6 +368,7 @@ cdef class Decoder:
         put(event, 17, replaces)
         put(event, 18, None)
         put(event, 19, fixed.account)
+        put(event, 20, ())
         return event
 
 
@@ -600,7 +601,7 @@ cdef char *json_written(char *out, Record *record) noexcept:
     out = arguments_written(out, record.argv, record.argv_size, record.argc, record.argv_bytes)
     if out is NULL:
         return NULL
-    out = piece_copied(literal(out, b',"truncated":null,"argv_missing":null,"errno":'), record.error)
+    out = piece_copied(literal(out, b',"truncated":null,"argv_missing":null,"redacted":null,"errno":'), record.error)
     out = piece_copied(literal(out, b","), record.after)
     out = piece_copied(literal(out, b',"ended":'), record.way)
     out = maybe_written(literal(out, b',"exit_code":'), record.exit_code, b"null")
@@ -712,9 +713,9 @@ cdef class Lines:
             return False
         (
             kind, host, boot_id, time_object, boot_ns, pid, tid_object, ppid_object, argv, argc_object, total_object,
-            holes, truncated, errno, launch, origin, parent, _, end, _,
+            holes, truncated, errno, launch, origin, parent, _, end, _, redacted,
         ) = <tuple>event
-        if holes or truncated is not None or not PyBytes_CheckExact(argv):
+        if holes or redacted or truncated is not None or not PyBytes_CheckExact(argv):
             return False
         if not (
             as_number(time_object, &record.time_ns) and as_number(tid_object, &record.tid)
@@ -866,7 +867,7 @@ cdef char *csv_written(char *out, Record *record, bint raw) noexcept:
     out = cells_written(literal(out, b","), record.argv, record.argv_size, record.argc, record.argv_bytes, raw)
     if out is NULL:
         return NULL
-    out = piece_copied(literal(out, b",,,"), record.error)  # after truncated and argv_missing
+    out = piece_copied(literal(out, b",,,,"), record.error)  # after truncated, argv_missing and redacted
     out = piece_copied(literal(out, b","), record.after)
     out = piece_copied(literal(out, b","), record.way)
     out = maybe_written(literal(out, b","), record.exit_code, b"")
@@ -950,7 +951,7 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
     """Returns the numbers of `Finished.weights`, as tuples by account.
 
     `of_launch` and `of_origin` return how many bytes the paths have, and how many characters they take in a line.
-    `of_arguments` takes argv and a number of holes, and returns how many characters they take.
+    `of_arguments` takes argv and a number of holes and marks, and returns how many characters they take.
     """
     cdef dict sums = {}, lengths = {}
     cdef Sums each
@@ -961,7 +962,7 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
         if not isinstance(event, tuple):
             raise TypeError("an event is a tuple")
         (
-            _, _, _, _, _, _, _, _, argv, _, _, holes, _, _, launch, origin, _, _, _, account,
+            _, _, _, _, _, _, _, _, argv, _, _, holes, _, _, launch, origin, _, _, _, account, redacted,
         ) = <tuple>event
         if account is None:
             account = account_of(event)
@@ -983,7 +984,7 @@ def weights(events, account_of, of_launch, of_origin, of_arguments):
         if holes:
             each.argv_bytes += <long long>HOLE_BYTES * len(holes)
         if PyBytes_CheckExact(argv):
-            each.line_bytes += arguments_size(argv, len(holes), of_arguments)
+            each.line_bytes += arguments_size(argv, len(holes) + len(redacted), of_arguments)
     return {
         account: ((<Sums>each).execs, (<Sums>each).argv_bytes, (<Sums>each).shared_bytes, (<Sums>each).line_bytes)
         for account, each in sums.items()
@@ -1026,7 +1027,7 @@ cdef object NOTHING = -(2**63)
 
 def rows(
     list batch, first_id, dict ends, boot, failed, dict kinds, dict cut_codes, dict clocks, dict execs, dict comms,
-    dict launches, dict origins, lines, clock, find, new_comm, new_launch, new_origin, holes_text,
+    dict launches, dict origins, lines, clock, find, new_comm, new_launch, new_origin, as_json,
 ):
     """Returns the values for exec and the rows of argv_cut: `Inserts._rows`, for any events.
 
@@ -1044,12 +1045,12 @@ def rows(
             raise TypeError("an event is a tuple")
         (
             kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, total, holes, truncated, errno, launch, origin,
-            parent, _, _, _,
+            parent, _, _, _, redacted,
         ) = <tuple>event
         cut = NOTHING
-        if truncated is not None or argc != arguments_of(argv) or total != len(argv):
+        if truncated is not None or argc != arguments_of(argv) or total != len(argv) or redacted:
             cut = cut_codes[truncated]
-            cuts.append((number, argc, total, holes_text(holes)))
+            cuts.append((number, argc, total, as_json(holes), as_json(redacted) if redacted else None))
         parent_id = None
         if parent is not None:
             known = PyDict_GetItemWithError(execs, parent)

@@ -20,7 +20,7 @@ from execaudit.output.shared_fields import SharedFields
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from execaudit.enums import Kind
     from execaudit.event import End, ExecEvent, Hole
@@ -79,7 +79,7 @@ class CsvLines:
         """Returns the record of one exec, quoted as in RFC 4180, without a line end."""
         (
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
-            launch, origin, parent, _, end, _,
+            launch, origin, parent, _, end, _, redacted,
         ) = event  # fmt: skip
         before, after = self.around(launch, origin)
         arguments = self._arguments if len(argv) <= _SHORT else self.arguments
@@ -88,7 +88,7 @@ class CsvLines:
             f"{event.id},{'' if parent is None else self._id(parent)},{utc_text(time_ns)},"
             f"{self._where(host, boot_id, kind)},{pid},{tid},{'' if ppid is None else ppid},"
             f"{before},{words},{'' if argc is None else argc},{'' if argv_bytes is None else argv_bytes},"
-            f"{command},{'' if truncated is None else truncated.value},{missing},"
+            f"{command},{'' if truncated is None else truncated.value},{missing},{self.pairs(redacted)},"
             f"{'' if errno is None else errno_name(errno)},{after},{NO_END if end is None else _end(end)},{encoded}"
         )
 
@@ -131,6 +131,10 @@ class CsvLines:
         """Returns the cells from host to kind."""
         return f"{self._text(host)},{self._text(boot_id)},{kind.value}"
 
+    def pairs(self, pairs: Sequence[tuple[int, int | None]]) -> str:
+        """Returns the cell of argv_missing, or of redacted."""
+        return _quoted(_encode(pairs)) if pairs else ""
+
     def arguments(self, argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str]:
         """Returns the cells of argv, command, argv_missing and argv_base64."""
         if not holes and record.is_plain(argv):
@@ -145,7 +149,7 @@ class CsvLines:
         return (
             _quoted(_encode(texts)),
             self._text(record.command_line(arguments)),
-            _quoted(_encode(arguments.missing)) if arguments.missing else "",
+            self.pairs(arguments.missing),
             "" if all_utf8 else self._text(record.base64_text(argv)),
         )
 

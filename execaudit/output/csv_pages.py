@@ -126,25 +126,26 @@ class CsvPages:
     def _command_lines(
         self, numbers: _Numbers, argvs: _Numbers, truncations: _Maybe, known: Known
     ) -> list[tuple[str, str]]:
-        """Returns the cells of command lines: from argv to argv_missing, and argv_base64."""
+        """Returns the cells of command lines: from argv to redacted, and argv_base64."""
         if self._lines_bytes > _LINES_BYTES:
             self._lines, self._lines_bytes = {}, 0
         lines = self._lines
         for argv_id in set(argvs).difference(lines):
             argv = known.lines[argv_id]
             words, command, _, encoded = self._cells.arguments(argv, ())
-            line = f"{words},{argv.count(0)},{len(argv)},{command},,"
+            line = f"{words},{argv.count(0)},{len(argv)},{command},,,"
             lines[argv_id] = line, encoded
             self._lines_bytes += len(line) + len(encoded) + _LINE_BYTES
         found = list(map(lines.__getitem__, argvs))
         for at, code in enumerate(truncations):
             if code is not None:
-                argc, argv_bytes, holes = known.cuts[numbers[at]]
+                argc, argv_bytes, holes, redacted = known.cuts[numbers[at]]
                 words, command, missing, encoded = self._cells.arguments(
                     known.lines[argvs[at]], tuple(Hole(*hole) for hole in json.loads(holes))
                 )
                 reason = TRUNCATIONS[code]
-                cells = words, argc, argv_bytes, command, reason and reason.value, missing
+                marks = self._cells.pairs(() if redacted is None else json.loads(redacted))
+                cells = words, argc, argv_bytes, command, reason and reason.value, missing, marks
                 found[at] = ",".join("" if cell is None else str(cell) for cell in cells), encoded
         return found
 

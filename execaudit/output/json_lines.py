@@ -78,7 +78,7 @@ class JsonLines:
         # tenth longer for each line. Tests compare the result with to_record, which is made from the table.
         (
             kind, host, boot_id, time_ns, _, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
-            launch, origin, parent, _, end, _,
+            launch, origin, parent, _, end, _, redacted,
         ) = event  # fmt: skip
         before, after = self.around(launch, origin)
         # A long command line rarely comes twice.
@@ -91,6 +91,7 @@ class JsonLines:
             f'"argv":{words},"argc":{"null" if argc is None else argc},'
             f'"argv_bytes":{"null" if argv_bytes is None else argv_bytes},"command":{command},'
             f'"truncated":{"null" if truncated is None else quoted(truncated.value)},"argv_missing":{missing},'
+            f'"redacted":{_pairs(redacted)},'
             f'"errno":{"null" if errno is None else _error(errno)},'
             f"{after},{_NO_END if end is None else _end(end)}{encoded}}}"
         )
@@ -115,13 +116,17 @@ def _arguments(argv: bytes, holes: tuple[Hole, ...]) -> tuple[str, str, str, str
         return f'["{plain.replace(chr(0), _BETWEEN)}"]', f'"{plain.replace(chr(0), " ")}"', "null", ""
     arguments = record.split_argv(argv, holes)
     texts, all_utf8 = record.decoded(arguments.parts)
-    missing = ",".join(f"[{each.before},{_number(each.size)}]" for each in arguments.missing)
     return (
         f"[{','.join(map(quoted, texts))}]",
         quoted(record.command_line(arguments)),
-        f"[{missing}]" if missing else "null",
+        _pairs(arguments.missing),
         "" if all_utf8 else f',"argv_base64":"{record.base64_text(argv)}"',
     )
+
+
+def _pairs(pairs: Sequence[tuple[int, int | None]]) -> str:
+    listed = ",".join([f"[{first},{_number(second)}]" for first, second in pairs])
+    return f"[{listed}]" if listed else "null"
 
 
 _BETWEEN = '","'

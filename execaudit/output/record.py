@@ -9,18 +9,18 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit import fields
+from execaudit.arguments import Arguments, Missing, command_line, split_argv
 from execaudit.enums import GAINED_WORDS, errno_name
 from execaudit.escaping import exact
 from execaudit.exec_id import encode_id
 from execaudit.fields import Form, Part
-from execaudit.query.arguments import Arguments, Missing, command_line, split_argv
 from execaudit.query.container import container_id
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from execaudit.event import ExecEvent, Gap, Hit, Hole, HuntRule
+    from execaudit.event import ExecEvent, Gap, Hit, HuntRule
     from execaudit.fields import Field
 
 # What makes lines finds these here.
@@ -47,22 +47,24 @@ def decoded(parts: tuple[bytes, ...]) -> tuple[list[str], bool]:
 
 
 class _ShownArguments(NamedTuple):
-    """The fields that are computed from argv and holes."""
+    """The fields that are computed from argv and what it lacks."""
 
     argv: list[str]
     command: str
     argv_missing: list[list[int | None]] | None
+    redacted: list[list[int]] | None
     argv_base64: str | None
 
 
-def _shown_arguments(argv: bytes, holes: tuple[Hole, ...]) -> _ShownArguments:
-    arguments = split_argv(argv, holes)
+def _shown_arguments(event: ExecEvent) -> _ShownArguments:
+    arguments = split_argv(event.argv, event.holes)
     texts, all_utf8 = decoded(arguments.parts)
     return _ShownArguments(
         texts,
         command_line(arguments),
         [list(each) for each in arguments.missing] if arguments.missing else None,
-        None if all_utf8 else base64_text(argv),
+        [list(each) for each in event.redacted] if event.redacted else None,
+        None if all_utf8 else base64_text(event.argv),
     )
 
 
@@ -75,7 +77,7 @@ def to_record(event: ExecEvent) -> dict[str, object]:
         Part.EXEC: event,
         Part.LAUNCH: event.launch,
         Part.ORIGIN: event.origin,
-        Part.ARGUMENTS: _shown_arguments(event.argv, event.holes),
+        Part.ARGUMENTS: _shown_arguments(event),
         Part.END: event.end,
     }
     record = {

@@ -75,6 +75,7 @@ _OWN = {
     "command": "command_text(a.v, t.holes)",
     "truncated": f"nullif(e.truncated, {WHOLE})",
     "argv_missing": "nullif(json_array_length(t.holes), 0)",
+    "redacted": "t.redacted",
     "argv_base64": "base64_text(a.v, t.holes)",
     "errno": "e.errno",
     "ended": (

@@ -9,12 +9,12 @@ from base64 import b64encode
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from execaudit.arguments import command_line, joined, split_argv
 from execaudit.enums import Kind
 from execaudit.exec_id import encode_id
 from execaudit.fields import BY_NAME, Form
 from execaudit.fields import Part as Place
 from execaudit.query import globs, text_tests
-from execaudit.query.arguments import command_line, joined, split_argv
 from execaudit.query.container import container_id, is_named
 from execaudit.query.expression import (
     LINE,
@@ -232,6 +232,7 @@ def _container(event: ExecEvent) -> bytes | None:
 _COMPUTED: dict[str, _Value] = {
     "command": _command,
     "argv_missing": lambda event: event.holes or None,
+    "redacted": lambda event: event.redacted or None,
     "argv_base64": _base64,
     "container_id": _container,
 }

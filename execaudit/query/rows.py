@@ -12,7 +12,7 @@ from execaudit.database.field_columns import column_of, dictionary_of
 from execaudit.database.signed64 import unsigned
 from execaudit.enums import Ended, Gained, Kind
 from execaudit.escaping import exact
-from execaudit.event import End, ExecEvent, Hole
+from execaudit.event import End, ExecEvent, Hole, Redaction
 from execaudit.exec_id import ExecKey, boot_prefix
 from execaudit.fields import (
     LAUNCH_FIELDS,
@@ -101,8 +101,8 @@ class Known:
         self.launches: dict[int | None, Launch] = {None: UNKNOWN_LAUNCH}
         self.origins: dict[int | None, Origin] = {None: UNKNOWN_ORIGIN}
         self.lines: dict[int, bytes] = {}
-        self.cuts: dict[int, tuple[int | None, int | None, str]] = {}
-        """By exec: argc, argv_bytes and holes of those that are not whole."""
+        self.cuts: dict[int, tuple[int | None, int | None, str, str | None]] = {}
+        """By exec: argc, argv_bytes, holes and marks of those that are not whole, or were redacted."""
         self.ends: dict[int, tuple[int, int | None, int | None]] = {}
         """By exec: duration, status and replaced_by of those that ended after they were stored."""
         self.relatives: dict[int, Relative] = {}
@@ -146,10 +146,11 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
     argc: int | None
     argv_bytes: int | None
     if truncated is None:
-        argc, argv_bytes, holes = argv.count(b"\0"), len(argv), _NO_HOLES
+        argc, argv_bytes, holes, redacted = argv.count(b"\0"), len(argv), _NO_HOLES, _NOT_REDACTED
     else:
-        argc, argv_bytes, text = known.cuts[number]
+        argc, argv_bytes, text, marks = known.cuts[number]
         holes, truncated = tuple(Hole(*hole) for hole in json.loads(text)), TRUNCATIONS[truncated]
+        redacted = _NOT_REDACTED if marks is None else tuple(Redaction(*mark) for mark in json.loads(marks))
     if duration_ns is None and number in known.ends:
         duration_ns, status, replaced_by = known.ends[number]
     boot = boot_prefix(boot_id)
@@ -172,6 +173,7 @@ def to_found(row: Sequence[Any], known: Known, recording: Recording) -> Found:
         (
             kind, host, boot_id, ts, ts - offset_ns, pid, pid if tid is None else tid, ppid, argv, argc, argv_bytes, holes,
             truncated, errno, known.launches[launch_id], known.origins[origin_id], parent, replaces, end, None,
+            redacted,
         ),
     )  # fmt: skip
     return _new(Found, (number, event, None if parent is None else parent_id))
@@ -229,7 +231,7 @@ CLOCKS = (
     f" WHERE k.id {_GIVEN}"
 )
 LINES = f"SELECT id, v FROM argv WHERE id {_GIVEN}"  # noqa: S608  # ours
-CUTS = f"SELECT exec_id, argc, argv_bytes, holes FROM argv_cut WHERE exec_id {_GIVEN}"  # noqa: S608  # ours
+CUTS = f"SELECT exec_id, argc, argv_bytes, holes, redacted FROM argv_cut WHERE exec_id {_GIVEN}"  # noqa: S608  # ours
 ENDS = f"SELECT exec_id, duration_ns, status, replaced_by FROM exit WHERE exec_id {_GIVEN}"  # noqa: S608  # ours
 RELATIVES = (
     "SELECT p.id, p.ts - k.offset_ns, p.pid, coalesce(p.replaced_by, x.replaced_by) FROM exec AS p"  # noqa: S608  # ours
@@ -239,6 +241,7 @@ RELATIVES = (
 
 _new = tuple.__new__
 _NO_HOLES: tuple[Hole, ...] = ()
+_NOT_REDACTED: tuple[Redaction, ...] = ()
 _RUNNING, _UNKNOWN = End(Ended.RUNNING), End(Ended.UNKNOWN)
 # Looked up, because an IntFlag is dear to make.
 _GAINED = [Gained(bits) for bits in range(8)]

@@ -7,10 +7,10 @@ from heapq import nsmallest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from execaudit.arguments import command_line, split_argv
 from execaudit.enums import GAINED_WORDS, errno_name
 from execaudit.fields import BY_NAME, Form, Part
 from execaudit.query import find
-from execaudit.query.arguments import command_line, split_argv
 from execaudit.query.container import container_id
 
 if TYPE_CHECKING:

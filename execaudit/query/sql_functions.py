@@ -6,13 +6,13 @@ import json
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
+from execaudit.arguments import command_line, joined, split_argv
 from execaudit.database.enum_codes import KINDS
 from execaudit.database.id_list import json_ids
 from execaudit.enums import Kind
 from execaudit.event import Hole
 from execaudit.exec_id import ExecKey, boot_prefix, encode_id
 from execaudit.query import globs, recorders
-from execaudit.query.arguments import command_line, joined, split_argv
 from execaudit.query.connection import Connection
 from execaudit.query.container import container_id, is_named
 from execaudit.query.expression import Agrees, LineMatches, Matches, Part, Passes, every

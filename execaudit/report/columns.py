@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from execaudit.arguments import marks_at, to_redactions
 from execaudit.escaping import printable
-from execaudit.event import Hole
+from execaudit.event import MARK_BYTES, Hole
 from execaudit.fields import FIELDS, Form
 from execaudit.output.json_lines import json_text
 from execaudit.output.program import what_ran
@@ -143,7 +144,9 @@ def _shortened(event: ExecEvent, longest: int) -> ExecEvent:
         if hole.at >= longest:
             left_out = None if left_out is None or hole.missing is None else left_out + hole.missing
     holes = tuple(hole for hole in event.holes if hole.at < longest)
-    return event._replace(argv=argv[:longest], holes=(*holes, Hole(longest, left_out)))
+    marks = [at for at in marks_at(argv, event.holes, event.redacted) if at + MARK_BYTES <= longest]
+    argv, holes = argv[:longest], (*holes, Hole(longest, left_out))
+    return event._replace(argv=argv, holes=holes, redacted=to_redactions(argv, holes, marks))
 
 
 def gap_rows(gaps: Iterable[Mapping[str, object]], texts: Iterable[str]) -> list[dict[str, object]]:

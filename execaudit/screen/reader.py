@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.arguments import keep_ends
 from execaudit.enums import Ended, Kind
 from execaudit.errors import ExecauditError, StoreError
 from execaudit.escaping import printable
@@ -26,7 +27,6 @@ from execaudit.query.running import is_about_ends
 from execaudit.query.statements import Span, count_statement
 from execaudit.screen.pacing import MINUTE, WINDOW, Pacing
 from execaudit.screen.seen import Ask, Detail, Row, Seen
-from execaudit.shorten import keep_ends
 from execaudit.system import clock
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ after one that was not, call `load`.
 
 from __future__ import annotations
 
+import functools
 import json
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 # So many execs are inserted in one go, and a row of `seg` covers about as many.
 BATCH_EVENTS = 2000
 
+_json = functools.partial(json.dumps, separators=(",", ":"))
 _EXECS = BulkInsert(
     "exec",
     (
@@ -47,7 +49,7 @@ _EXECS = BulkInsert(
     ),
     often_null=("tid", "errno", "truncated", "duration_ns", "status", "replaced_by"),
 )  # fmt: skip
-_INSERT_CUT = "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?, ?, ?, ?)"
+_INSERT_CUT = "INSERT INTO argv_cut (exec_id, argc, argv_bytes, holes, redacted) VALUES (?, ?, ?, ?, ?)"
 # A program ends once; being told twice is no reason to lose a batch.
 _INSERT_EXIT = "INSERT OR IGNORE INTO exit (exec_id, duration_ns, status, replaced_by) VALUES (?, ?, ?, ?)"
 _INSERT_STRAY = "INSERT INTO stray_exit (clock_id, ts, pid, duration_ns, status) VALUES (?, ?, ?, ?, ?)"
@@ -192,7 +194,7 @@ class Inserts:
             return native.fast.rows(
                 batch, first_id, ends, self._boot, _FAILED, _KIND_CODE, _TRUNCATION_CODE, self._clocks,
                 self._execs.known, self._comms.known, self._launches.known, self._origins.known, self._argv,
-                self._clock, self._find, self._comms.learn, self._launch, self._origin, json.dumps,
+                self._clock, self._find, self._comms.learn, self._launch, self._origin, _json,
             )  # fmt: skip
         values: list[object] = []
         cuts: list[_Row] = []
@@ -202,13 +204,13 @@ class Inserts:
         for number, event in enumerate(batch, first_id):
             (
                 kind, _, _, time_ns, boot_ns, pid, tid, ppid, argv, argc, argv_bytes, holes, truncated, errno,
-                launch, origin, parent, _, _, _,
+                launch, origin, parent, _, _, _, redacted,
             ) = event  # fmt: skip
             comm = launch.comm
             cut = NOTHING
-            if truncated is not None or argc != argv.count(0) or argv_bytes != len(argv):
+            if truncated is not None or argc != argv.count(0) or argv_bytes != len(argv) or redacted:
                 cut = _TRUNCATION_CODE[truncated]
-                cuts.append((number, argc, argv_bytes, json.dumps(holes)))
+                cuts.append((number, argc, argv_bytes, _json(holes), _json(redacted) if redacted else None))
             parent_id = None
             if parent is not None:
                 parent_id = execs.get(parent)

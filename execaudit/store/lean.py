@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from execaudit.arguments import keep_ends, marks_at, marks_kept, to_redactions
 from execaudit.database import packed_ids
 from execaudit.database.enum_codes import TRUNCATIONS, WHOLE
 from execaudit.database.packed_ids import CHUNK_EXECS
 from execaudit.database.transaction import transaction
 from execaudit.database.trigram_bitmap import CHUNK_LINES
 from execaudit.enums import Truncated
-from execaudit.event import Hole
-from execaudit.shorten import keep_ends
+from execaudit.event import Hole, Redaction
 
 if TYPE_CHECKING:
     import sqlite3
@@ -62,19 +62,22 @@ def _shorten_some(connection: sqlite3.Connection, some: list[tuple[int, int, int
     chunks: dict[int, set[int]] = {}
     for exec_id, argv_id, most in some:
         row = connection.execute(
-            "SELECT a.v, e.truncated, c.argc, c.argv_bytes, c.holes FROM exec AS e JOIN argv AS a ON a.id = e.argv_id"
+            "SELECT a.v, e.truncated, c.argc, c.argv_bytes, c.holes, c.redacted FROM exec AS e JOIN argv AS a ON a.id = e.argv_id"
             " LEFT JOIN argv_cut AS c ON c.exec_id = e.id WHERE e.id = ? AND e.argv_id = ?",
             (exec_id, argv_id),
         ).fetchone()
         if row is None:
             continue  # another pruning did it
-        argv, truncated, argc, argv_bytes, text = row
+        argv, truncated, argc, argv_bytes, text, places = row
         holes = () if text is None else tuple(Hole(*hole) for hole in json.loads(text))
         if truncated is None:
             argc, argv_bytes, truncated = argv.count(0), len(argv), _LIMIT
         elif truncated == WHOLE:
             truncated = _LIMIT
+        redacted = () if places is None else tuple(Redaction(*place) for place in json.loads(places))
+        marks = marks_kept(marks_at(argv, holes, redacted), len(argv), most)
         kept, holes = keep_ends(argv, holes, most)
+        redacted = to_redactions(kept, holes, marks)
         line = lines.get((argv_id, most, text))
         if line is None:
             line = lines[argv_id, most, text] = _next_line(connection)
@@ -83,8 +86,14 @@ def _shorten_some(connection: sqlite3.Connection, some: list[tuple[int, int, int
             "UPDATE exec SET argv_id = ?, truncated = ? WHERE id = ?", (line, truncated, exec_id)
         )
         connection.execute(
-            "INSERT OR REPLACE INTO argv_cut (exec_id, argc, argv_bytes, holes) VALUES (?, ?, ?, ?)",
-            (exec_id, argc, argv_bytes, json.dumps(holes)),
+            "INSERT OR REPLACE INTO argv_cut (exec_id, argc, argv_bytes, holes, redacted) VALUES (?, ?, ?, ?, ?)",
+            (
+                exec_id,
+                argc,
+                argv_bytes,
+                json.dumps(holes),
+                json.dumps(redacted, separators=(",", ":")) if redacted else None,
+            ),
         )
         chunks.setdefault(exec_id // CHUNK_EXECS, set()).add(line)
     for chunk, added in chunks.items():

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.arguments import keep_ends
 from execaudit.capture.assembler import Assembler
 from execaudit.enums import Gained, Truncated
 from execaudit.event import ExecEvent, ExitEvent, Hole, Nanoseconds
 from execaudit.exec_id import ExecKey, boot_prefix
-from execaudit.shorten import keep_ends
 from tests.capture.sent import BOOT_ID, OFFSET, ORIGIN, ROOT, assemble, refused, successful, words
 from tests.wirebytes import EXEC, FAILED, LAST, LIMIT, UNKNOWN, Facts, Head, ended, first
 

@@ -109,7 +109,7 @@ def _order(event: ExecEvent, name: str) -> Any:  # noqa: ANN401  # of one type f
 
 
 def _raw_arguments(event: ExecEvent) -> tuple[bytes, ...]:
-    from execaudit.query.arguments import split_argv  # noqa: PLC0415  # bytes, which the record shows as text
+    from execaudit.arguments import split_argv  # noqa: PLC0415  # bytes, which the record shows as text
 
     return split_argv(event.argv, event.holes).parts
 

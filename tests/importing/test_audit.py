@@ -55,7 +55,7 @@ def test_what_the_log_has_is_in_the_record(rows: dict[str, dict[str, Any]]) -> N
         "ppid": 1990, "uid": 1000, "euid": 1000, "gid": 1000, "egid": 1000, "auid": 1000, "session": 3,
         "user": "alice", "login_user": "alice", "tty": "pts/1", "comm": "bash", "filename": "/bin/bash",
         "exe": "/usr/bin/bash", "cwd": "/home/alice", "argv": ["-bash"], "argc": 1, "argv_bytes": 6,
-        "command": "-bash", "truncated": None, "argv_missing": None, "errno": None, "inode": "131191",
+        "command": "-bash", "truncated": None, "argv_missing": None, "redacted": None, "errno": None, "inode": "131191",
         "device": "253:1", "interpreter": None, "privileged": None, "parent_id": None, "parent_comm": None,
         "cgroup": None, "container_id": None, "root": None, "mnt_ns": None, "traced": None, "nlink": None,
         "ended": "unknown", "exit_code": None, "exit_signal": None, "duration_ns": None, "replaced_by": None,

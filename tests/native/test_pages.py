@@ -58,7 +58,10 @@ def knowns(draw: st.DrawFn) -> Known:
     )
     known.ends = draw(st.dictionaries(_numbers, _ends, max_size=2))
     known.cuts = draw(
-        st.dictionaries(_numbers, st.tuples(st.none(), st.none() | _numbers, st.just("[[1, 5]]")))
+        st.dictionaries(
+            _numbers,
+            st.tuples(st.none(), st.none() | _numbers, st.just("[[1, 5]]"), st.none() | st.just("[[0,7]]")),
+        )
     )
     return known
 

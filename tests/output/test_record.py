@@ -106,6 +106,7 @@ def test_record_is_as_documented() -> None:
         "command": "ls -l 'my file'",
         "truncated": None,
         "argv_missing": None,
+        "redacted": None,
         "errno": None,
         "cgroup": f"/system.slice/docker-{'ab' * 32}.scope",
         "container_id": "ab" * 32,

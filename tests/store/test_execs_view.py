@@ -78,7 +78,7 @@ def check(path: Path) -> None:
     for row, (_, record) in zip(rows, records, strict=True):
         assert NAMES == list(row)
         shown, command = row.pop("command"), record.pop("command")
-        for name in ("argv", "argv_missing"):
+        for name in ("argv", "argv_missing", "redacted"):
             row[name] = None if row[name] is None else json.loads(row[name])
         record.pop("argv_base64", None)
         assert record == row

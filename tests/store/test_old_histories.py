@@ -282,7 +282,7 @@ def all_rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def test_histories_without_the_view_are_kept_and_shown_in_it(tmp_path: Path) -> None:
-    """Every row stays; the view shows what the records say, and egid, which came later, as unknown."""
+    """Every row stays; the view shows what the records say; egid, which came later, is unknown, and nothing redacted."""
     path = made_by("0007", tmp_path / "seventh.db", _SEVENTH_HISTORY)
     before = all_rows(path)
     Store(path).close()
@@ -290,6 +290,7 @@ def test_histories_without_the_view_are_kept_and_shown_in_it(tmp_path: Path) -> 
 
     assert REVISION == revision_of(path)
     assert [(*launch, None) for launch in before.pop("launch")] == after.pop("launch")
+    assert [(*cut, None) for cut in before.pop("argv_cut")] == after.pop("argv_cut")
     assert ([], []) == (after.pop("hit"), after.pop("rule"))
     assert before == after
     check_view(path)
@@ -327,6 +328,8 @@ def test_histories_without_hits_are_kept(tmp_path: Path) -> None:
     before = all_rows(path)
     Store(path).close()
 
-    assert {**before, "hit": [], "rule": []} == all_rows(path)
+    cuts = [(*cut, None) for cut in before["argv_cut"]]
+    assert cuts
+    assert {**before, "argv_cut": cuts, "hit": [], "rule": []} == all_rows(path)
     assert "hunted" not in [key for key, _ in before["meta"]]
     check_view(path)

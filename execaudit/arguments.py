@@ -1,15 +1,14 @@
-"""The arguments in captured bytes, and the line that a shell would read. Pure."""
+"""The arguments in captured bytes: apart, as the line that a shell would read, and cut. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.escaping import shell_words
+from execaudit.event import MARK_BYTES, Hole, Redaction
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from execaudit.event import Hole
+    from collections.abc import Iterable, Sequence
 
 
 class Missing(NamedTuple):
@@ -81,6 +80,68 @@ def command_line(arguments: Arguments) -> str:
         marked.append(_marker(size))
         done = before
     return " ".join([*marked, *words[done:]])
+
+
+def keep_ends(argv: bytes, holes: tuple[Hole, ...], most: int) -> tuple[bytes, tuple[Hole, ...]]:
+    """Returns a command line cut to `most` bytes, half from its head and half from its tail.
+
+    The same cut as the probe makes for successful execs. Holes inside what is cut become part
+    of the new one.
+    """
+    if len(argv) <= most:
+        return argv, holes
+    head, tail = most - most // 2, most // 2
+    gone_to = len(argv) - tail
+    inside = [hole.missing for hole in holes if head <= hole.at <= gone_to]
+    missing = None if None in inside else gone_to - head + sum(n or 0 for n in inside)
+    return argv[:head] + argv[gone_to:], (
+        *(hole for hole in holes if hole.at < head),
+        Hole(head, missing),
+        *(Hole(hole.at - gone_to + head, hole.missing) for hole in holes if hole.at > gone_to),
+    )
+
+
+def to_redactions(argv: bytes, holes: tuple[Hole, ...], marks: Iterable[int]) -> tuple[Redaction, ...]:
+    """Returns where in the arguments marks are that begin there in the captured bytes, in order."""
+    starts = _starts(argv, holes)
+    found, index = [], 0
+    for at in marks:
+        while index + 1 < len(starts) and starts[index + 1] <= at:
+            index += 1
+        found.append(Redaction(index, at - starts[index]))
+    return tuple(found)
+
+
+def marks_at(argv: bytes, holes: tuple[Hole, ...], redacted: Iterable[Redaction]) -> list[int]:
+    """Returns where each mark begins in the captured bytes."""
+    starts = _starts(argv, holes)
+    return [starts[argument] + offset for argument, offset in redacted]
+
+
+def marks_kept(marks: Sequence[int], size: int, most: int) -> list[int]:
+    """Returns where the marks begin that `keep_ends` leaves whole, of a command line of that size."""
+    if size <= most:
+        return [*marks]
+    head, gone_to = most - most // 2, size - most // 2
+    return [
+        *(at for at in marks if at + MARK_BYTES <= head),
+        *(at - gone_to + head for at in marks if at >= gone_to),
+    ]
+
+
+def _starts(argv: bytes, holes: tuple[Hole, ...]) -> list[int]:
+    """Returns where each part of split_argv begins in the captured bytes."""
+    starts: list[int] = []
+    at = 0
+    bounds: Sequence[int] = [*(hole.at for hole in holes), len(argv)]
+    for number, end in enumerate(bounds):
+        if number and argv[at:end].startswith(b"\0"):
+            at += 1
+        for part in _ended(argv[at:end]):
+            starts.append(at)
+            at += len(part) + 1
+        at = end
+    return starts
 
 
 def _ended(segment: bytes) -> list[bytes]:
