@@ -282,7 +282,7 @@ def all_rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def test_histories_without_the_view_are_kept_and_shown_in_it(tmp_path: Path) -> None:
-    """Every row stays; the view shows what the records say; egid, which came later, is unknown, and nothing redacted."""
+    """Every row stays; the view shows what the records say, and columns that came later as unknown."""
     path = made_by("0007", tmp_path / "seventh.db", _SEVENTH_HISTORY)
     before = all_rows(path)
     Store(path).close()
