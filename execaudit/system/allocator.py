@@ -20,9 +20,9 @@ _FREE_AT_THE_END_BYTES = 128 * 1024
 # assembly; with 5 000 it still looks at each batch, which has 500 execs and five objects for each.
 _LOOK_FOR_CYCLES_AT = 50_000
 
-# Modules that others import if they are there, and work without: of TLS (asyncio and hashlib), and to
-# compress (shutil). They take 5 MB in memory.
-_LEFT_OUT = ("ssl", "_hashlib", "bz2", "lzma")
+# Modules that others import if they are there, and work without: of TLS (asyncio and hashlib), to compress
+# (shutil), and to colour tracebacks (structlog; `top` uses it). They take 9 MB in memory.
+_LEFT_OUT = ("ssl", "_hashlib", "bz2", "lzma", "rich")
 
 
 class _Cancelled(BaseException):

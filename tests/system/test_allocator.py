@@ -23,7 +23,7 @@ def _run(code: str) -> list[str]:
 
 def test_recorder_loads_no_module_that_only_libraries_would_need() -> None:
     """What SQLAlchemy and structlog import without need is not in the recorder's memory."""
-    heavy = "asyncio.events email.message importlib.metadata._meta ssl _lzma _bz2 _hashlib"
+    heavy = "asyncio.events email.message importlib.metadata._meta ssl _lzma _bz2 _hashlib rich.console"
     assert (
         _run(f"print(*[name for name in {heavy.split()!r} if sys.modules.get(name) and name not in before])")
         == []
