@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.enums import Gained, Kind
@@ -27,6 +29,16 @@ _LAST_ERRNO = 4095
 _MINOR_BITS = 20
 _SETUID, _SETGID = 0o4000, 0o2000
 _LOADERS = (b"/ld-", b"/ld.so", b"/ld64.so")
+# How the kernel begins a SYSCALL record (kernel/auditsc.c, audit_log_exit): what differs between execs of one
+# program by one user is here.
+_CALL = re.compile(
+    rb"arch=(?P<arch>[0-9a-f]+) syscall=(?P<syscall>[0-9]+) success=(?P<success>yes|no) exit=(?P<exit>-?[0-9]+)"
+    rb" a0=[0-9a-f]+ a1=[0-9a-f]+ a2=[0-9a-f]+ a3=[0-9a-f]+ items=[0-9]+ ppid=(?P<ppid>[0-9]+) pid=(?P<pid>[0-9]+)"
+    rb" (?=auid=)"
+).match
+_CALL_FIELDS = (b"arch", b"syscall", b"success", b"exit", b"ppid", b"pid")
+# The rest of these records is remembered, if it is not longer. It takes 10 MB at most.
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 4096, 2048
 # A PATH record of this type names a folder, not what is executed.
 _FOLDER = b"PARENT"
 
@@ -50,15 +62,17 @@ def exec_of(
     by_type: dict[bytes, list[bytes]] = {}
     for kind, body, line in records:
         by_type.setdefault(kind, []).append(line[body:])
-    call = _call(by_type)
-    if call is None:
+    found = _call(by_type)
+    if found is None:
         return None
+    call, rest = found
     time_ns = Nanoseconds(time_ms + serial % BELOW_MILLISECOND)
     pid = number_of(call.get(b"pid"), LAST_TASK, least=1)
     if pid is None:
         raise RejectError("no pid, or one out of range")
     failed = _failed(call, has_arguments=b"EXECVE" in by_type)
     arguments = _arguments(by_type, failed=failed)
+    launch, origin = _around(rest, tuple(by_type.get(b"PATH", ())), by_type.get(b"CWD", [None])[0], failed)
     return ExecEvent(
         kind=Kind.FAILED if failed else Kind.EXEC,
         host=span.host,
@@ -74,25 +88,57 @@ def exec_of(
         holes=arguments.holes,
         truncated=arguments.truncated,
         errno=_errno(call) if failed else None,
-        launch=_launch(call, by_type, failed=failed),
-        origin=_origin(call),
+        launch=launch,
+        origin=origin,
     )
 
 
-def _call(by_type: Mapping[bytes, list[bytes]]) -> dict[bytes, bytes] | None:
-    """Returns the fields of an exec's SYSCALL record; None if it is another call."""
+def _call(by_type: Mapping[bytes, list[bytes]]) -> tuple[dict[bytes, bytes], bytes] | None:
+    """Returns fields of an exec's SYSCALL record, and what has the others; None if it is another call."""
     if b"SYSCALL" not in by_type:
         if b"EXECVE" in by_type:
             raise RejectError("EXECVE without SYSCALL")
         return None
-    call = fields_of(by_type[b"SYSCALL"][0])
+    record = by_type[b"SYSCALL"][0]
+    begins = _CALL(record)
+    if begins is None:
+        call, rest = fields_of(record), record
+    else:
+        call, rest = dict(zip(_CALL_FIELDS, begins.groups(), strict=True)), record[begins.end() :]
     if b"EXECVE" in by_type:
-        return call
+        return call, rest
+    if begins is not None:
+        call = fields_of(record)
     number = call.get(b"syscall")
     known = is_exec(call.get(b"arch"), number, call.get(b"SYSCALL"))
     if known is None and not number:
         raise RejectError("SYSCALL without its number")
-    return call if known else None
+    return (call, rest) if known else None
+
+
+def _around(
+    call: bytes,
+    paths: tuple[bytes, ...],
+    cwd: bytes | None,
+    failed: bool,  # noqa: FBT001  # remembered by its value
+) -> tuple[Launch, Origin]:
+    """Returns what records say of the program and of where it came from."""
+    size = len(call) + sum(map(len, paths)) + len(cwd or b"")
+    make = _remembered if size <= _LONGEST_REMEMBERED else _made
+    return make(call, paths, cwd, failed)
+
+
+def _made(
+    call: bytes,
+    paths: tuple[bytes, ...],
+    cwd: bytes | None,
+    failed: bool,  # noqa: FBT001  # remembered by its value
+) -> tuple[Launch, Origin]:
+    fields = fields_of(call)
+    return _launch(fields, paths, cwd, failed=failed), _origin(fields)
+
+
+_remembered = lru_cache(_MOST_REMEMBERED)(_made)
 
 
 def _arguments(by_type: Mapping[bytes, list[bytes]], *, failed: bool) -> Arguments:
@@ -130,9 +176,11 @@ def _name(call: Mapping[bytes, bytes], name: bytes) -> str | None:
     return None if value.isdigit() or b"\0" in value else exact(value)
 
 
-def _launch(call: Mapping[bytes, bytes], by_type: Mapping[bytes, list[bytes]], *, failed: bool) -> Launch:
-    exe, paths = c_string(call.get(b"exe")), _paths(by_type.get(b"PATH", ()))
-    cwd = c_string(fields_of(by_type[b"CWD"][0]).get(b"cwd")) if b"CWD" in by_type else None
+def _launch(
+    call: Mapping[bytes, bytes], files: Sequence[bytes], folder: bytes | None, *, failed: bool
+) -> Launch:
+    exe, paths = c_string(call.get(b"exe")), _paths(files)
+    cwd = None if folder is None else c_string(fields_of(folder).get(b"cwd"))
     filename = paths[0].name if paths and paths[0].item == 0 else None
     uid, euid = _id(call, b"uid"), _id(call, b"euid")
     gid, egid = _id(call, b"gid"), _id(call, b"egid")
