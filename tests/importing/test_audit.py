@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from execaudit.store.writer import Store
-from tests.commands import execaudit, found
+from tests.commands import EXECAUDIT, execaudit, found
 from tests.histories import begin_run
 from tests.importing import audit_logs
 from tests.importing.audit_logs import START, session, stamp, syscall, write
+from tests.truth.processes import await_true
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,3 +214,35 @@ def test_a_reboot_is_between(tmp_path: Path) -> None:
         ("2026-10-05T16:28:18.000000002Z", "2026-10-05T16:29:18.500000000Z"),
         ("2026-10-05T16:29:18.500000090Z", "2026-10-05T16:29:37.000000000Z"),
     ] == [(gap["from"], gap["to"]) for gap in gaps if gap["to"] and gap["from"] > "2026-10-05T16:20"]
+
+
+def test_a_killed_import_goes_on(tmp_path: Path) -> None:
+    """What was written before kill -9 stays, and importing the file again adds the rest."""
+    lines = []
+    for number in range(5000):
+        at = stamp(10 * number, number)
+        lines.append(syscall(at, 500 + number, 499 + number, '"a"', '"/usr/bin/a"'))
+        lines.append(f'type=EXECVE {at}: argc=2 a0="a" a1="{number}"')
+    log = write(tmp_path, "audit.log", "\n".join(lines) + "\n")
+    killed, whole = tmp_path / "killed.db", tmp_path / "whole.db"
+
+    def stored() -> int:
+        if not killed.exists():
+            return 0
+        counted = execaudit("--db", killed, "query", "--count")
+        return int(counted.out) if counted.status == 0 else 0
+
+    command = [*EXECAUDIT, "--db", killed, "import", "--host", "web1", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as importer:
+        assert importer.stdin is not None
+        importer.stdin.write(log.read_bytes())
+        importer.stdin.flush()  # its end does not come: it waits for more
+        await_true(stored)
+        importer.kill()
+    before = stored()
+    again, once = imported(killed, log), imported(whole, log)
+
+    assert 0 < before < 5000
+    assert f"imported {5000 - before}, skipped {before} (already there: {before})\n".encode() == again.err
+    assert b"imported 5000, skipped 0\n" == once.err
+    assert found(whole) == found(killed)
