@@ -20,6 +20,17 @@ _REST_BITS = 50
 _SLOW_SHIFTS = range(5 * ID_LENGTH - _REST_BITS - 10, -1, -10)
 
 
+_VERSION_AT, _MADE = 14, "8"
+
+
+def boot_is_made(boot_id: str) -> bool:
+    """Says whether an import made this boot id, because the log names no boot.
+
+    It is a UUID of version 8 (RFC 9562); the kernel's have version 4.
+    """
+    return boot_id[_VERSION_AT : _VERSION_AT + 1] == _MADE
+
+
 class ExecKey(NamedTuple):
     """The numbers that an exec id stands for. They identify one exec, which a pid does not."""
 

@@ -200,6 +200,13 @@ def test_what_cannot_be_imported_says_why(tmp_path: Path) -> None:
     assert damaged.err.startswith(b"imported ")
 
 
+def test_show_says_that_ancestors_may_be_inferred(database: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """The log has no ids of programs, only pids."""
+    done = execaudit("--db", database, "show", rows["curl"]["id"])
+
+    assert b"\nancestors (imported: may be inferred from pids and times)\n" in done.out
+
+
 def test_a_reboot_is_between(tmp_path: Path) -> None:
     """Auditd says when it starts: before that, nobody recorded. What follows without it goes on."""
     lines = []
@@ -232,7 +239,7 @@ def test_a_killed_import_goes_on(tmp_path: Path) -> None:
         counted = execaudit("--db", killed, "query", "--count")
         return int(counted.out) if counted.status == 0 else 0
 
-    command = [*EXECAUDIT, "--db", killed, "import", "--host", "web1", "-"]
+    command = [*EXECAUDIT, "--db", str(killed), "import", "--host", "web1", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as importer:
         assert importer.stdin is not None
         importer.stdin.write(log.read_bytes())

@@ -13,6 +13,7 @@ from execaudit.enums import Kind
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
+from execaudit.exec_id import boot_is_made
 from execaudit.output import summary_line, tree_layout
 from execaudit.output.cells import LEVEL_WIDTH, level_text
 from execaudit.output.json_lines import json_line, json_text
@@ -133,7 +134,10 @@ def _text(found: _Relatives) -> Iterator[str]:
     )
     places = list(tree_layout.Forest(found.lineage).walk(style.glyphs, most=style.most_columns))
     leads = {place.number: place.lead for place in places}
-    yield from _section("ancestors", leads, found, style, leads=leads, note=_unknown_origin(found.eldest()))
+    inferred = " (imported: may be inferred from pids and times)" if boot_is_made(event.boot_id) else ""
+    yield from _section(
+        f"ancestors{inferred}", leads, found, style, leads=leads, note=_unknown_origin(found.eldest())
+    )
     yield from _section("children", found.children, found, style, note=_more(found))
     yield from _section("siblings near in time", found.siblings, found, style)
 
