@@ -292,7 +292,7 @@ class Making:
             (
                 Kind.FAILED if fails else Kind.EXEC, "big", boot.id, now + self._stepped_ns(number), boot_ns,
                 pid, pid, ppid, argv, argc, size, (), None, 2 if fails else None, launch, origin,
-                parent, replaces, None, None,
+                parent, replaces, None, None, (),
             ),
         )  # fmt: skip
         return event
