@@ -9,7 +9,7 @@ export PYTHONNOUSERSITE = 1
 # Where `make install` puts files; DESTDIR comes before all paths.
 PREFIX = /usr/local
 DESTDIR =
-# Optional parts that `make install` installs too: hunt, top.
+# Optional parts that `make install` installs too: hunt, redact, top.
 EXTRAS =
 
 .PHONY: help setup record install uninstall test test-kernels test-report vendor fuzz bench bench-quick bench-large soak storms faults lint format pages pictures wheel wheels docs clean
@@ -56,7 +56,7 @@ uninstall:
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
 # a time, the slow files first. Then run those that need the kernel for themselves, because they count what happens
 # on it, one after the other; beside them run rooms that start few programs.
-ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system capture daemon screen cli hunt report importing)
+ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system redaction capture daemon screen cli hunt report importing)
 QUIET = $(addprefix tests/, native database store query output)
 BESIDE = $(addprefix tests/live/test_, build.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \

@@ -21,6 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "system": {""},
     "native": {"system"},
     "database": {"", "system", "native"},
+    "redaction": {""},
     "capture": {"", "system", "native"},
     "store": _FLOOR | {"native"},
     "query": _FLOOR | {"native"},
@@ -29,9 +30,10 @@ ROOMS: dict[str, set[str]] = {
     "report": _FLOOR | {"query", "output"},
     "screen": _FLOOR | {"query", "output"},
     "importing": _FLOOR | {"native", "store", "query", "output"},
-    "daemon": _FLOOR | {"native", "capture", "store", "output"},
+    "daemon": _FLOOR | {"native", "capture", "store", "output", "redaction"},
     "cli": _FLOOR
-    | {"native", "capture", "store", "query", "output", "hunt", "report", "screen", "importing", "daemon"},
+    | {"native", "redaction", "capture", "store", "query", "output", "hunt", "report", "screen", "importing"}
+    | {"daemon"},
 }
 MOST_AT_THE_ROOT = 12
 
@@ -45,6 +47,7 @@ OWNERS = {
     "jinja2": {"report"},
     "lark": {"query"},
     "markupsafe": {"report"},
+    "re2": {"redaction"},
     "rich": {"screen"},
     "sigma": {"hunt"},
     "sqlalchemy": {"database", "store"},
@@ -61,6 +64,7 @@ PURE = (
     "database.id_lookup", "database.imports", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
+    "redaction.finder", "redaction.marks", "redaction.redactor", "redaction.rules", "redaction.values", "redaction.words",
     "report.choose", "report.columns", "report.summary",
     "screen.drawing", "screen.model", "screen.pacing", "screen.seen",
     "times",

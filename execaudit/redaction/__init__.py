@@ -1,0 +1,1 @@
+"""Redaction: secrets in command lines are replaced by marks before anything is written."""
