@@ -14,6 +14,7 @@
 #define EXEC_STAGE_CWD  0
 #define EXEC_STAGE_EXE  1
 #define EXEC_STAGE_MORE 2
+#define EXEC_STAGE_RETURNED 3 /* with EA_RETURN_EXECS */
 
 static __always_inline struct ea_state *exec_mine(void)
 {
@@ -81,20 +82,34 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 
 #else
 
-/* At the return of a system call with 0, from on_exit() of calls.h. The new image is complete and has
- * not run yet. The kernel fills its stack from the top down: it writes the filename first, so the
- * filename is right behind the environment (fs/exec.c), and argc last, at the stack pointer
- * (create_elf_tables in fs/binfmt_elf.c). */
+/* At the return of a system call with 0, from on_exit() of calls.h, which has failed execs as well: the
+ * verifier of Linux 5.10 does not follow both in one program. */
 static __always_inline void exec_returned(struct pt_regs *ctx, u32 caller_tid)
+{
+	struct ea_state *s = exec_mine();
+	struct ea_exec *e;
+
+	if (!s)
+		return;
+	e = (void *)s->raw;
+	e->caller_tid = caller_tid;
+	exec_stages.call(ctx, EXEC_STAGE_RETURNED);
+	COUNT_LOSS(execs);
+}
+
+/* The new image is complete and has not run yet. The kernel fills its stack from the top down: it
+ * writes the filename first, so the filename is right behind the environment (fs/exec.c), and argc
+ * last, at the stack pointer (create_elf_tables in fs/binfmt_elf.c). */
+int on_exec_returned(struct pt_regs *ctx)
 {
 	struct ea_state *s = exec_mine();
 	struct ea_exec *e;
 	u64 mm = 0, env_end = 0, stack = 0;
 
 	if (!s)
-		return;
+		return 0;
 	e = (void *)s->raw;
-	fill_exec(s, caller_tid);
+	fill_exec(s, e->caller_tid);
 	KERNEL_READ(mm, bpf_get_current_task(), EA_OFF(task_struct, mm));
 	KERNEL_READ(stack, mm, EA_OFF(mm_struct, start_stack));
 	if (bpf_probe_read_user(&e->head.argc, sizeof(e->head.argc), (void *)stack) < 0)
@@ -104,6 +119,7 @@ static __always_inline void exec_returned(struct pt_regs *ctx, u32 caller_tid)
 	append_origin(s);
 	exec_stages.call(ctx, EXEC_STAGE_CWD);
 	COUNT_LOSS(execs);
+	return 0;
 }
 
 #endif

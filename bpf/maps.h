@@ -129,7 +129,7 @@ BPF_F_TABLE("array", u32, u32, following, 1, BPF_F_MMAPABLE);
  * run one of them on a CPU while the other is half done there. It does not run the same hook twice
  * there; it skips the second run and counts it. */
 BPF_PERCPU_ARRAY(exec_state, struct ea_state, 1);
-BPF_PROG_ARRAY(exec_stages, 3);
+BPF_PROG_ARRAY(exec_stages, 4);
 #ifdef EA_FAILED_EXECS
 BPF_PERCPU_ARRAY(fail_state, struct ea_state, 1);
 BPF_PROG_ARRAY(fail_stages, 4);

@@ -64,6 +64,7 @@ _HOOKS_OF = {
 }  # fmt: skip
 # The stages, in the order of EXEC_STAGE_* in bpf/exec.h and FAIL_STAGE_* in bpf/failed.h.
 _EXEC_STAGES = (b"on_exec_cwd", b"on_exec_exe", b"on_exec_more")
+_RETURN_EXEC_STAGES = (*_EXEC_STAGES, b"on_exec_returned")
 _FAIL_STAGES = (b"on_exit_cwd", b"on_exit_exe", b"on_exit_argv")
 _COMPAT_FAIL_STAGES = (*_FAIL_STAGES, b"on_exit_compat_argv")
 
@@ -259,9 +260,10 @@ class _Loader:
         calls = kinds.KPROBE if options.kprobes else kinds.TRACEPOINT
         # Tail calls must find their targets before the first event comes. The kernel allows a tail call only
         # to a program of the same type.
-        self._set_stages(
-            b"exec_stages", _EXEC_STAGES, kinds.RAW_TRACEPOINT if options.raw_tracepoints else kinds.KPROBE
-        )
+        if options.raw_tracepoints:
+            self._set_stages(b"exec_stages", _EXEC_STAGES, kinds.RAW_TRACEPOINT)
+        else:
+            self._set_stages(b"exec_stages", _RETURN_EXEC_STAGES, kinds.KPROBE)
         if options.failed:
             self._maps.append("fail_stages")
             self._set_stages(b"fail_stages", _COMPAT_FAIL_STAGES if options.kprobes else _FAIL_STAGES, calls)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -103,8 +104,11 @@ class Recorded:
         return [row for row in map(json.loads, answer.stdout.splitlines()) if row["kind"] != "gap"]
 
     def logged(self) -> list[Row]:
-        """Returns the execs and gaps of the JSON log."""
-        return [json.loads(text) for text in self.json_log.read_text().splitlines()]
+        """Returns the execs and gaps of the JSON log, also of parts that were put aside: on a small disk."""
+        log = self.json_log
+        aside = sorted(log.parent.glob(f"{log.name}.*.gz"), key=lambda path: -int(path.suffixes[-2][1:]))
+        texts = [*(gzip.decompress(path.read_bytes()).decode() for path in aside), log.read_text()]
+        return [json.loads(text) for text in "".join(texts).splitlines()]
 
     def gaps(self) -> list[Row]:
         """Returns the gaps of the JSON log."""
