@@ -20,7 +20,7 @@ help:
 	@echo 'sudo make uninstall  remove them; the history stays'
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
-	@echo '     make test-report  open reports in Chromium: zoom, search, fold, print, screen readers, hostile texts'
+	@echo '     make test-report  open reports in Chromium: zoom, search, fold, print, screen readers, hostile texts; and a trace'
 	@echo '     make fuzz     run the property tests with ten times as many examples, new ones each time; EXAMPLES=200 is shorter'
 	@echo 'sudo make bench    measure what recording and queries cost here, and what other programs cost: takes long'
 	@echo 'sudo make bench-quick  the same with one round and a small history'
