@@ -35,6 +35,7 @@ _COMMANDS = {
     "hunt": "Run Sigma rules over the history: print the execs that they hit.",
     "import": "Take logs of others into the database, so that the same commands answer.",
     "top": "Watch execs as they happen, on the full screen.",
+    "redact": "Say which secrets of a command line would not be recorded.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",
     "db": "Look after the database.",
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 from click.core import ParameterSource
 
-from execaudit.config import DEFAULT_CONFIG, Settings, load, load_default, scalars
+from execaudit.config import DEFAULT_CONFIG, TABLES, Settings, load, load_default, scalars
 from execaudit.database.url import DEFAULT_DATABASE, database_path
 from execaudit.errors import StoreError
 from execaudit.escaping import printable
@@ -131,7 +131,8 @@ def _defaults(ctx: click.Context, settings: Settings) -> dict[str, Any]:
     }
     where = f"in [{ctx.command.name}]"
     arguments = {param.name for param in ctx.command.params if isinstance(param, click.Argument)}
-    given_table = settings.tables.get(ctx.command.name or "", {})
+    # [redact] is a table of the recorder's, and the command of its name has no settings.
+    given_table = settings.tables.get(ctx.command.name or "", {}) if ctx.command.name in TABLES else {}
     table = _renamed(given_table, options, settings, where)
     settings.check_keys(where, table, [*options, *_SETTABLE & arguments])
     defaults = {}

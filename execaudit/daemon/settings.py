@@ -1,4 +1,4 @@
-"""The settings of a recorder: durability, retention, rotation, metrics, rules. Pure: reads no file."""
+"""The settings of a recorder: durability, retention, rotation, metrics, rules, redaction. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from execaudit.times import parse_duration
 if TYPE_CHECKING:
     from execaudit.config import Settings
     from execaudit.event import Nanoseconds
+    from execaudit.redaction.rules import RedactSettings
 
 _KEYS = {
     "store": ("synchronous",),
     "retention": ("max_age", "max_size", "min_age"),
     "json_log": ("max_size", "max_age", "max_total", "keep", "compress"),
     "metrics": ("textfile",),
+    "redact": ("presets", "rules"),
 }
 _MOST_KEPT = 1000
 
@@ -53,6 +55,8 @@ class Upkeep:
     """Where node_exporter looks for metrics; its name ends with .prom."""
     hunt: HuntSettings | None = None
     """The detection rules that are run on what is recorded."""
+    redact: RedactSettings | None = None
+    """What is a secret in command lines; None: nothing is redacted."""
 
     @property
     def limits(self) -> Limits:
@@ -79,6 +83,7 @@ def upkeep(settings: Settings) -> Upkeep:
         rotation=_rotation(settings, DEFAULT_MIN_AGE if min_age is None else min_age),
         textfile=None if textfile is None else Path(textfile),
         hunt=_hunt(settings),
+        redact=redact_settings(settings),
     )
 
 
@@ -92,6 +97,24 @@ def _hunt(settings: Settings) -> HuntSettings | None:
     if level not in (None, *LEVELS[1:]):
         settings.refuse(f"level in [hunt] must be one of {', '.join(LEVELS[1:])}")
     return HuntSettings(tuple(paths), level) if paths else None
+
+
+def redact_settings(settings: Settings) -> RedactSettings | None:
+    """Returns what [redact] says; None if it says nothing. Raises ConfigError.
+
+    Presets and regular expressions are looked at by redaction.ruleset.
+    """
+    settings.check_keys("in [redact]", settings.tables.get("redact", {}), _KEYS["redact"])
+    presets, rules = settings.value("redact", "presets"), settings.value("redact", "rules")
+    if presets is None and rules is None:
+        return None
+    from execaudit.redaction.rules import RedactSettings, parse_rules  # noqa: PLC0415  # only with redaction
+
+    names = [] if presets is None else scalars(presets)
+    if names is None:
+        settings.refuse('presets in [redact] must be "all", or a list of presets')
+    parsed = () if rules is None else parse_rules(rules, f"{settings.path}: [redact]")
+    return RedactSettings(tuple(names), parsed) if names or parsed else None
 
 
 def _rotation(settings: Settings, min_age_ns: Nanoseconds) -> Rotation:

@@ -333,8 +333,9 @@ class Finder:
         if header is None or b":" not in word.text:
             return
         match = header.search(word.text)
-        if match is not None:
-            self._add(word.start + match.start(1), word.start + match.end(1), self._rules.header_rule)
+        rule = None if match is None else self._rule_of_name(match.group(1))
+        if match is not None and rule is not None:
+            self._add(word.start + match.start(2), word.start + match.end(2), rule)
 
 
 def _applies(rule: OptionRule, command: Command) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from execaudit.errors import ConfigError
@@ -23,6 +22,11 @@ class RedactSettings(NamedTuple):
     """Names of presets."""
     rules: tuple[Rule, ...]
     """Its own rules."""
+
+
+def _few(texts: Sequence[str], most: int = 3) -> str:
+    """Returns the first of some texts."""
+    return ", ".join(texts[:most]) + (" ..." if len(texts) > most else "")
 
 
 class OptionRule(NamedTuple):
@@ -51,7 +55,7 @@ class OptionRule(NamedTuple):
     @property
     def title(self) -> str:
         """Says in a few words which rule it is."""
-        return f"option {'/'.join(self.options[:2])}"
+        return f"option {_few(self.options)}" + (f" of {_few(self.programs)}" if self.programs else "")
 
 
 class ArgumentsRule(NamedTuple):
@@ -68,7 +72,7 @@ class ArgumentsRule(NamedTuple):
     @property
     def title(self) -> str:
         """Says in a few words which rule it is."""
-        return f"arguments {' '.join(self.words)}"
+        return f"argument {' '.join(self.words)} of {_few(self.programs)}"
 
 
 class NameRule(NamedTuple):
@@ -81,7 +85,7 @@ class NameRule(NamedTuple):
     @property
     def title(self) -> str:
         """Says in a few words which rule it is."""
-        return "name=value"
+        return f"name {_few(self.names)}"
 
 
 class UserinfoRule(NamedTuple):
@@ -101,7 +105,7 @@ class HeaderRule(NamedTuple):
     @property
     def title(self) -> str:
         """Says in a few words which rule it is."""
-        return "header"
+        return "HTTP header"
 
 
 class RegexRule(NamedTuple):
@@ -149,6 +153,8 @@ def _rule(table: Mapping[str, Any], where: str) -> Rule:
     kind = kinds[0]
     for key in table:
         if key not in (kind, *_KEYS[kind]):
+            import difflib  # noqa: PLC0415  # only mistakes need it
+
             near = difflib.get_close_matches(key, _KEYS[kind], n=1)
             known = f"did you mean {near[0]}?" if near else f"there are {', '.join((kind, *_KEYS[kind]))}"
             raise ConfigError(f"{where}: unknown setting {key!r} beside {kind}", fix=known)

@@ -55,8 +55,7 @@ class RuleSet(NamedTuple):
     """Which rule means a name: what it means, and what of that it does not mean."""
     userinfo: UserinfoRule | None
     header: Pattern | None
-    """A text that begins with a header: its value is group 1."""
-    header_rule: HeaderRule
+    """A text that begins with a header: its name is group 1, its value group 2."""
     regexes: Sequence[tuple[Pattern, RegexRule]]
 
 
@@ -91,9 +90,13 @@ def arrange(rules: Iterable[Rule]) -> RuleSet:
         [glob(each) for rule in names for each in rule.names] + [patterns.escaped(each) for each in headers]
     )
     header = union(patterns.escaped(each) for each in headers)
-    header_rule = HeaderRule(tuple(headers))
-    starts = rf"^(?:-[-\w]*=?)?(?:[\w./:-]*extraheader=)?[\"']?{header}\s*:\s*(?:(?:{_SCHEMES})\s+)?"
-    header_names = [(compiled(f"(?i){header}"), compiled(union(())), header_rule)] if headers else []
+    starts = rf"^(?:-[-\w]*=?)?(?:[\w./:-]*extraheader=)?[\"']?({header})\s*:\s*(?:(?:{_SCHEMES})\s+)?"
+    named: list[tuple[Pattern, Pattern, Rule]] = []
+    for rule in rules:
+        if isinstance(rule, NameRule):
+            named.append((_names(rule.names), _names(rule.excepts), rule))
+        elif isinstance(rule, HeaderRule):
+            named.append((_names(rule.headers), _names(()), rule))
     return RuleSet(
         rules=rules,
         trigger=_trigger(rules, all_names, header if headers else None),
@@ -103,10 +106,9 @@ def arrange(rules: Iterable[Rule]) -> RuleSet:
         general_globs=general_globs,
         equals=compiled(f"{_BEFORE_NAME}(-*{all_names}){_EQUALS}", large=True),
         quoted=compiled(f"{_BEFORE_NAME}(-*{all_names}){_QUOTED}", large=True),
-        names=[*header_names, *((_names(rule.names), _names(rule.excepts), rule) for rule in names)],
+        names=named,
         userinfo=userinfo,
         header=compiled(rf"(?is){starts}(\S.*)$") if headers else None,
-        header_rule=header_rule,
         regexes=regexes,
     )
 
