@@ -234,7 +234,7 @@ def test_the_compiled_module_is_loaded_where_it_is_used(
     assert is_used == ("execaudit.native.fast" in imported(f"--db={family.path}", *given, EXECAUDIT_PURE="0"))
 
 
-@pytest.mark.parametrize("command", ["", "record", "top", *READING])
+@pytest.mark.parametrize("command", ["", "record", "top", "redact", *READING])
 def test_help_and_completion_import_no_more_than_the_options(command: str) -> None:
     """Who presses the tabulator does not wait for what would answer the question."""
     words = f"execaudit {command} --" if command else "execaudit --"

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.redaction.marks import PREFIX, is_mark
 from execaudit.redaction.ruleset import URL_SECRET, size_of_scheme
-from execaudit.redaction.values import end_of_value, ends_quoted, first_url, inside, is_no_secret
+from execaudit.redaction.values import (
+    end_of_value,
+    ends_quoted,
+    first_url,
+    inside,
+    is_harmless,
+    is_no_secret,
+    is_port,
+)
 from execaudit.redaction.words import ENDS_COMMAND, TOKEN, Command, Word, has_words
 
 if TYPE_CHECKING:
@@ -99,7 +107,9 @@ class Finder:
         # In `https://REDACTED:...@host` the mark stands where the user and the password do.
         if is_mark(self._argv[max(0, start - len(PREFIX)) : end]):
             return
-        if not is_no_secret(self._argv[start:end], in_script=in_script):
+        # What is in '..' is no variable.
+        can_be_variable = in_script and not (start and self._argv.startswith(b"'", start - 1))
+        if not is_no_secret(self._argv[start:end], in_script=can_be_variable):
             self.found.append(Found(start, end, rule))
 
     def _regexes(self) -> None:
@@ -283,14 +293,16 @@ class Finder:
                 first, last = inside(self._argv, start + match.end(), last)
                 first += size_of_scheme(text, first - start)
                 # PWD is the working directory as well.
-                if not (match.group(1).lower().endswith(b"pwd") and self._argv.startswith(b"/", first)):
+                is_folder = match.group(1).lower().endswith(b"pwd") and self._argv.startswith(b"/", first)
+                if not is_folder and not is_harmless(self._argv[first:last]):
                     self._add(first, last, rule, in_script=in_script)
                 at = max(match.end() - 1, last - start)
         userinfo = self._rules.userinfo
         if userinfo is not None and b"://" in text:
             for match in URL_SECRET.finditer(text):
                 self._step(start + match.start())
-                self._add(start + match.start(1), start + match.end(1), userinfo, in_script=in_script)
+                if not is_port(match.group(1)):
+                    self._add(start + match.start(1), start + match.end(1), userinfo, in_script=in_script)
 
     def _rule_of_name(self, name: bytes) -> Rule | None:
         if name not in self._named:
@@ -325,8 +337,9 @@ class Finder:
             )
             at = text.find(quote, first)
             at = len(text) if at < 0 else at
-            first += size_of_scheme(text, first)
-            self._add(word.start + min(first, at), word.start + at, rule)
+            first = min(first + size_of_scheme(text, first), at)
+            if not is_harmless(text[first:at]):
+                self._add(word.start + first, word.start + at, rule)
 
     def _header(self, word: Word) -> None:
         header = self._rules.header
@@ -334,7 +347,7 @@ class Finder:
             return
         match = header.search(word.text)
         rule = None if match is None else self._rule_of_name(match.group(1))
-        if match is not None and rule is not None:
+        if match is not None and rule is not None and not is_harmless(match.group(2)):
             self._add(word.start + match.start(2), word.start + match.end(2), rule)
 
 

@@ -99,7 +99,7 @@ def arrange(rules: Iterable[Rule]) -> RuleSet:
             named.append((_names(rule.headers), _names(()), rule))
     return RuleSet(
         rules=rules,
-        trigger=_trigger(rules, all_names, header if headers else None),
+        trigger=_trigger(rules, headers),
         programs=exact,
         globs=globs,
         general=general,
@@ -162,21 +162,24 @@ def _add(program: Program, rule: OptionRule | ArgumentsRule) -> None:
             program.options.setdefault(text, rule)
 
 
-def _trigger(rules: Iterable[Rule], names: str, header: str | None) -> Pattern:
-    """Returns what matches where any rule could."""
+def _trigger(rules: Sequence[Rule], headers: Sequence[str]) -> Pattern:
+    """Returns what matches where any rule could: it may match more, and is quick."""
     options = [rule for rule in rules if isinstance(rule, (OptionRule, ArgumentsRule))]
     programs = union(glob(name, r"[^/\s]") for rule in options for name in rule.programs)
-    general = union(
-        glob(each)
+    general = [
+        each
         for rule in options
         if isinstance(rule, OptionRule) and not rule.programs
         for each in rule.options
-    )
+    ]
+    # What a name or an option begins with is left out if it may be anything: fewer states for RE2.
+    names = [each.lstrip("*") for rule in rules if isinstance(rule, NameRule) for each in rule.names]
+    named = union([glob(name) for name in names] + [patterns.escaped(name) for name in headers])
     found = [
         rf"{_BEFORE_WORD}{programs}(?:[\s;|&)`\"']|$)",
-        rf"{_BEFORE_WORD}{general}(?:[\s=\"']|$)",
-        rf"(?i:{names}(?:{_EQUALS}|{_QUOTED}))",
-        *([rf"(?i:{header}\s*:)"] if header else []),
+        rf"{union(glob(each.rpartition('*')[2]) for each in general)}(?:[\s=\"']|$)",
+        rf"(?i:{named}(?:{_EQUALS}|{_QUOTED}))",
+        *([rf"(?i:{union(map(patterns.escaped, headers))}\s*:)"] if headers else []),
         *([_URL_SECRET] if any(isinstance(rule, UserinfoRule) for rule in rules) else []),
         *(rule.regex for rule in rules if isinstance(rule, RegexRule)),
     ]

@@ -11,18 +11,17 @@ _NEXT_PAIR = re.compile(rb"[;&,\s](?=[A-Za-z_][\w.\[\]-]*=)").search
 _OF_URL = re.compile(rb"[&#\s\"']").search
 _IN_URL = re.compile(rb"://|\?").search
 # Of a shell that has not read them yet: what is stored is where the secret is, and not the secret.
-_VARIABLE = re.compile(rb"""["']?\$(?:\w+|\{[^}]*\}|\([^)]*\)?)["']?|["']?`[^`]*`?["']?""").fullmatch
+_VARIABLE = re.compile(rb"""["']?\$(?:\w+|\{[^}]*\}|\([^)]*\)?)?["']?|["']?`[^`]*`?["']?""").fullmatch
 _PORT = re.compile(rb"\d{1,5}[/?#]").match
-_NO_SECRETS = frozenset(
-    (b"", b"true", b"false", b"on", b"off", b"yes", b"no", b"none", b"null", b"0", b"1", b"-", b"*", b"$")
-)
+# Of a switch, and not of a secret.
+_SWITCHES = frozenset((b"true", b"false", b"on", b"off", b"yes", b"no", b"none", b"null", b"0", b"1"))
 # Too short, and no letter and no digit: what an expression has there.
 _SIGNS = re.compile(rb"[\x21-\x2f\x3a-\x40\x5b-\x60\x7b-\x7e]{1,5}").fullmatch
 # A regular expression that finds a value.
 _FINDS = re.compile(rb"\\[KSwd]|\(?\.[*+]|\(?\[\^").match
 # They come before the secret in a header, which the shell may have split from it.
 _SCHEMES = frozenset((b"basic", b"bearer", b"digest", b"negotiate", b"token"))
-_NEVER = _NO_SECRETS | _SCHEMES
+_NEVER = _SWITCHES | _SCHEMES
 
 
 def inside(text: bytes, start: int, end: int) -> tuple[int, int]:
@@ -57,9 +56,17 @@ def end_of_value(word: bytes, start: int, size: int, *, in_url: bool) -> int:
 
 
 def is_no_secret(value: bytes, *, in_script: bool) -> bool:
-    """Says whether a value cannot be a secret: nothing, a mark, a variable, a comparison, a port."""
-    if value.lower() in _NEVER or is_mark(value) or value[:1] == b"=" or _PORT(value):
+    """Says whether a value cannot be a secret, whatever comes before it: nothing, a mark, a variable."""
+    return not value or is_mark(value) or (in_script and _VARIABLE(value) is not None)
+
+
+def is_harmless(value: bytes) -> bool:
+    """Says whether the value of NAME=value is none of a secret: a switch, or a part of an expression."""
+    if value.lower() in _NEVER or value[:1] == b"=":
         return True
-    if _SIGNS(value) or _FINDS(value):
-        return True
-    return in_script and _VARIABLE(value) is not None
+    return _SIGNS(value) is not None or _FINDS(value) is not None
+
+
+def is_port(value: bytes) -> bool:
+    """Says whether what stands between `:` and `@` in a URL begins with a port."""
+    return _PORT(value) is not None

@@ -65,6 +65,7 @@ def test_equal_secrets_have_equal_marks() -> None:
         ("mysql -p'my secret' shop; curl -u a:b h", [b"my secret", b"b"]),
         ("mysql -psecret | cat -p other", [b"secret"]),
         ("cd /x && mysql -p$DB_PW && mysql -p${X} -e 1", []),
+        ("mysql -p'$ecret'; mysql -p\"$PW\"; mysql -p$(cat f)", [b"$ecret"]),
         ("sudo sh -c 'mysql -psecret shop'", [b"secret"]),
         ('ssh h "mysql -p\\"my secret\\" shop"', [b"my secret"]),
         ("PGPASSWORD=x psql -c 'select 1'", [b"x"]),
