@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 MOST_PLACES = 1000
 """More secrets than this are not replaced one by one."""
-MOST_STEPS = 5000
-"""So many words and values are looked at one by one. It bounds the time that one command line takes."""
+MOST_STEPS = 20_000
+"""So many words are looked at one by one. It bounds the time that one command line takes."""
+_MATCH = 8
+"""So many words take as long as one match of an expression."""
 _DEEPEST = 5
 _LONGEST_NAME = 200
 _KEPT_WORDS = 8
@@ -97,8 +99,8 @@ class Finder:
         if start < end:
             self.found.append(Found(start, end, None))
 
-    def _step(self, at: int) -> None:
-        self._steps += 1
+    def _step(self, at: int, cost: int = 1) -> None:
+        self._steps += cost
         if self._steps > MOST_STEPS or len(self.found) - self._places > MOST_PLACES:
             raise _TooMuchError(at)
 
@@ -116,7 +118,7 @@ class Finder:
         for pattern, rule in self._rules.regexes:
             at = 0
             while (match := pattern.search(self._lines, at)) is not None:
-                self._step(match.start())
+                self._step(match.start(), _MATCH)
                 for group in range(1, pattern.groups + 1) if pattern.groups else (0,):
                     if match.start(group) >= 0:
                         self._add(match.start(group), match.end(group), rule)
@@ -284,7 +286,7 @@ class Finder:
             url = first_url(text)
             size = len(text) - (in_script and ends_quoted(text))
             while (match := self._rules.equals.search(text, at)) is not None:
-                self._step(start + match.start())
+                self._step(start + match.start(), _MATCH)
                 rule = self._rule_of_name(match.group(1))
                 if rule is None:
                     at = match.end() - 1
@@ -300,7 +302,7 @@ class Finder:
         userinfo = self._rules.userinfo
         if userinfo is not None and b"://" in text:
             for match in URL_SECRET.finditer(text):
-                self._step(start + match.start())
+                self._step(start + match.start(), _MATCH)
                 if not is_port(match.group(1)):
                     self._add(start + match.start(1), start + match.end(1), userinfo, in_script=in_script)
 
@@ -325,7 +327,7 @@ class Finder:
             return
         at = 0
         while (match := self._rules.quoted.search(text, at)) is not None:
-            self._step(word.start + match.start())
+            self._step(word.start + match.start(), _MATCH)
             rule = self._rule_of_name(match.group(1))
             if rule is None:
                 at = match.end() - 1
