@@ -216,6 +216,8 @@ def ask_all(histories: dict[int, tuple[Path, Known, list[Ingest]]]) -> None:
         f"Questions: the whole command, median of {_ROUNDS} runs, or of those that took {_LONG_SECONDS} s",
         rows,
     )
+    alone = [(code, ask([sys.executable, "-c", code], rounds=5).seconds) for code in ("pass", "import click")]
+    _say("\nPython alone, in all of these: " + ", ".join(f"`{code}` {_ms(taken)}" for code, taken in alone))
 
 
 def sizes(path: Path, execs: int) -> None:
