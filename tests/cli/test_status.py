@@ -16,6 +16,7 @@ import pytest
 
 from execaudit import __version__
 from tests.commands import EXECAUDIT, POWERLESS, as_nobody, execaudit, on_terminal
+from tests.hunt.rules import write_rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -225,6 +226,31 @@ def test_doctor_says_what_runs(public_folder: Path, value: str, said: str) -> No
 
     assert {"name": "native", "ok": True, "detail": said, "fix": None} == check
     assert f"ok    native       {said}\n".encode() in text.out
+
+
+@pytest.mark.parametrize(
+    ("file", "ok", "detail"),
+    [
+        ("good.yml", True, "1 rule can be run"),
+        ("", False, "1 rule; 1 cannot be run, the first in {}/bad.yml: "),
+        ("none.yml", False, "cannot read the rules in {}/none.yml: No such file or directory"),
+    ],
+)
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="pySigma needs Python 3.11")
+def test_doctor_tries_the_rules_of_the_recorder(tmp_path: Path, file: str, ok: bool, detail: str) -> None:  # noqa: FBT001  # drawn
+    """Those of [hunt]: how many can be run, and the first that cannot."""
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    write_rule(rules / "good.yml", "{Image|endswith: /sh}")
+    (rules / "bad.yml").write_text("title: a rule without a condition\n")
+    (tmp_path / "config.toml").write_text(f'[hunt]\nrules = "{rules / file}"\n')
+    done = execaudit(
+        "--config", tmp_path / "config.toml", "--db", tmp_path / "x.db", "doctor", "--format", "json", before=POWERLESS
+    )  # fmt: skip
+    [check] = [check for check in json.loads(done.out)["checks"] if check["name"] == "hunt"]
+
+    assert ok == check["ok"] == (check["fix"] is None)
+    assert check["detail"].startswith(detail.format(rules))
 
 
 def test_doctor_says_what_each_probe_sees(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,7 @@ from execaudit import native
 from execaudit.capture import coverage, doctor, loader, own_tracefs, probe_options
 from execaudit.daemon.settings import upkeep
 from execaudit.database.revision import REVISION
-from execaudit.errors import ConfigError, StoreError
+from execaudit.errors import ConfigError, ExecauditError, StoreError
 from execaudit.output.summary_line import local_text
 from execaudit.query import recorders
 from execaudit.query.connection import open_history, revision_of
@@ -20,7 +21,7 @@ from execaudit.system import clock
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from execaudit.config import Settings
@@ -32,7 +33,7 @@ def examine(path: Path, settings: Settings, *, as_json: bool) -> bool:
     environment = doctor.Environment(has_own_tracefs=own_tracefs.mount_if_missing())
     checks = doctor.run(environment, lambda: _database(path))
     recorder = [_recorder(path, utc_text if as_json else local_text)] if checks[-1].ok else []
-    checks = [*checks, _limits(path, settings), _compiled(), *recorder]
+    checks = [*checks, _limits(path, settings), *_rules(settings), _compiled(), *recorder]
     # Without tracefs, or permission to read it, nothing is known of what the probes would see.
     folder = probe_options.tracefs()
     coverages = [] if folder is None else coverage.look(folder, loader.KALLSYMS)
@@ -87,6 +88,35 @@ def _limits(path: Path, settings: Settings) -> doctor.Check:
     return doctor.Check(
         name, ok=True, detail=f"{limits.wording(configured, kept)}; {size_text(disk.free_bytes)} are free"
     )
+
+
+def _rules(settings: Settings) -> Iterator[doctor.Check]:
+    """Can a recorder run the rules that are configured? Nothing is said where there are none."""
+    try:
+        hunt = upkeep(settings).hunt
+    except ConfigError:
+        return  # see _limits
+    if hunt is None:
+        return
+    name = "hunt"
+    try:
+        importlib.import_module("execaudit.cli.run.hunt")  # raises where packages are missing
+        from execaudit.hunt.rule_files import read_rules  # noqa: PLC0415
+
+        found = read_rules(hunt.rules)
+    except ExecauditError as exc:
+        yield doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix or "correct rules in [hunt]")
+        return
+    rules = "1 rule" if len(found.rules) == 1 else f"{len(found.rules)} rules"
+    if found.refusals:
+        file, why = found.refusals[0]
+        detail = f"{rules}; {len(found.refusals)} cannot be run, the first in {file}: {why}"
+        yield doctor.Check(name, ok=False, detail=detail, fix="correct or remove them")
+    elif not found.rules:
+        detail = f"there are no rules about execs on Linux in {', '.join(hunt.rules)}"
+        yield doctor.Check(name, ok=False, detail=detail, fix="correct rules in [hunt]")
+    else:
+        yield doctor.Check(name, ok=True, detail=f"{rules} can be run")
 
 
 def _compiled() -> doctor.Check:
