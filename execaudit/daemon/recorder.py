@@ -18,6 +18,7 @@ import structlog
 
 from execaudit.capture.probe import Losses
 from execaudit.daemon.backlog import Finished
+from execaudit.daemon.batch import Batch
 from execaudit.daemon.gap_log import GapLog
 from execaudit.daemon.hunting import NO_RULES, Hunting
 from execaudit.daemon.losses import Lost, Shares, gaps_by_account, neighbours_joined
@@ -25,14 +26,15 @@ from execaudit.daemon.metrics import Health
 from execaudit.daemon.source import Captured
 from execaudit.daemon.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
 from execaudit.enums import GapReason, Kind
-from execaudit.event import ExecEvent, ExitEvent, Gap, Nanoseconds
+from execaudit.event import Gap, Nanoseconds
 from execaudit.system import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from execaudit.capture.assembler import Assembler
     from execaudit.capture.start import Begun
+    from execaudit.daemon.batch import Redacted
     from execaudit.daemon.sinks.sink import Sink
     from execaudit.daemon.source import Source
 
@@ -63,31 +65,6 @@ _FIRST_SAY_SECONDS = 1.0
 _IDLE_NS = 60_000_000_000
 
 
-class _Batch:
-    """The events and gaps that go to the sinks next."""
-
-    def __init__(self) -> None:
-        self.events: list[ExecEvent] = []
-        self.exits: list[ExitEvent] = []
-        self.gaps: list[Gap] = []
-        self.size = 0
-        """Bytes of the wire records that it was made from."""
-        self.says_idle = False
-        """Nothing happened, and the sinks are to note until when."""
-
-    def __bool__(self) -> bool:
-        """Says whether there is anything for the sinks."""
-        return bool(self.events or self.exits or self.gaps or self.says_idle)
-
-    def add(self, events: Iterable[ExecEvent | ExitEvent]) -> None:
-        """Takes the events of the assembler."""
-        both = [*events]
-        execs = [event for event in both if type(event) is ExecEvent]  # isinstance would cost a tenth more
-        self.events += execs
-        if len(execs) < len(both):
-            self.exits += [event for event in both if type(event) is ExitEvent]
-
-
 class Totals(NamedTuple):
     """What a recorder has recorded and missed."""
 
@@ -108,12 +85,14 @@ class Recorder:
         host: str,
         begun: Begun,
         hunting: Hunting = NO_RULES,
+        redacted: Redacted | None = None,
     ) -> None:
+        """`redacted` returns execs as they may be written."""
         self._source = source
         self._deadline = Deadline()
         self._roots = begun.roots
         self._assembler = assembler
-        self._sinks, self._hunting = list(sinks), hunting
+        self._sinks, self._hunting, self._redacted = list(sinks), hunting, redacted
         self._host = self._new_host = host
         self._offset = clock.WallOffset()
         self._losses = Losses(0, 0, 0, 0)
@@ -260,7 +239,7 @@ class Recorder:
 
     def _store_until_stopped(self) -> None:
         """From the queue, through the assembler, to the sinks."""
-        batch = _Batch()
+        batch = Batch(self._redacted)
         batch.add(self._roots.events())
         flushed, rests = time.monotonic(), False
         while True:
@@ -284,7 +263,7 @@ class Recorder:
             full = len(batch.events) >= _FLUSH_EVENTS or batch.size >= _FLUSH_BYTES
             if done or full or time.monotonic() - flushed >= _FLUSH_SECONDS:
                 self._flush(batch, ends=done)
-                batch = _Batch()
+                batch = Batch(self._redacted)
                 flushed = time.monotonic()
                 if self._new_host != self._host:
                     self._host = self._new_host
@@ -300,7 +279,7 @@ class Recorder:
     def _hunt_on(self) -> None:
         """Waits a moment for what rules hit in what was stored last."""
         while not self._deadline.is_late() and self._hunting.await_last():
-            self._flush(_Batch(), ends=False)
+            self._flush(Batch(None), ends=False)
 
     def _tidy(self) -> None:
         """Lets the sinks do what can wait, in small steps, until records wait."""
@@ -333,7 +312,7 @@ class Recorder:
             self._changed.notify_all()
             return captured
 
-    def _assemble(self, captured: Captured, batch: _Batch) -> None:
+    def _assemble(self, captured: Captured, batch: Batch) -> None:
         batch.add(
             self._assembler.feed(
                 captured.records(), now_ns=captured.at_ns, wall_offset_ns=captured.wall_offset_ns
@@ -345,12 +324,12 @@ class Recorder:
             between = self._seen_ns, captured.seen_ns
             batch.gaps.append(_gap(self._host, GapReason.UNSTORABLE, between, left_out.execs, left_out.exits))
 
-    def _count(self, batch: _Batch) -> None:
+    def _count(self, batch: Batch) -> None:
         """Counts the events that there is no time left to store."""
         self._unstored.count(batch.events, len(batch.exits))
         batch.events, batch.exits = [], []
 
-    def _flush(self, batch: _Batch, *, ends: bool) -> None:
+    def _flush(self, batch: Batch, *, ends: bool) -> None:
         if not batch and not self._is_busy() and not ends:
             return
         if ends:

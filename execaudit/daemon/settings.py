@@ -113,8 +113,9 @@ def redact_settings(settings: Settings) -> RedactSettings | None:
     names = [] if presets is None else scalars(presets)
     if names is None:
         settings.refuse('presets in [redact] must be "all", or a list of presets')
-    parsed = () if rules is None else parse_rules(rules, f"{settings.path}: [redact]")
-    return RedactSettings(tuple(names), parsed) if names or parsed else None
+    where = f"{settings.path}: [redact]"
+    parsed = () if rules is None else parse_rules(rules, where)
+    return RedactSettings(tuple(names), parsed, where) if names or parsed else None
 
 
 def _rotation(settings: Settings, min_age_ns: Nanoseconds) -> Rotation:

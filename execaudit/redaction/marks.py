@@ -6,10 +6,10 @@ import base64
 import hmac
 import re
 
+from execaudit.event import MARK_BYTES
+
 PREFIX = b"REDACTED:"
-_CHARACTERS = 12
-SIZE = len(PREFIX) + _CHARACTERS
-"""Of a mark."""
+_CHARACTERS = MARK_BYTES - len(PREFIX)
 _IS_MARK = re.compile(rb"REDACTED:[a-z2-7]{12}").fullmatch
 
 

@@ -16,17 +16,8 @@ if TYPE_CHECKING:
 _AS_LINES = bytes.maketrans(b"\0\n", b"\n ")
 
 
-class Redaction(NamedTuple):
-    """A mark in argv."""
-
-    at: int
-    """Where it begins in the bytes of argv that are returned."""
-    size: int
-    """How many bytes it has."""
-
-
 class Move(NamedTuple):
-    """What became of a secret: so many bytes at a place are now so many at another."""
+    """What became of a secret: so many bytes at a place are now a mark at another."""
 
     old_at: int
     old_size: int
@@ -57,8 +48,8 @@ class Redactor:
             places = [*places[:MOST_PLACES], rest]
         return places
 
-    def redact(self, argv: bytes) -> tuple[bytes, tuple[Redaction, ...], tuple[Move, ...]] | None:
-        """Returns argv without its secrets, where the marks are, and what moved; None: there are no secrets.
+    def redact(self, argv: bytes) -> tuple[bytes, tuple[Move, ...]] | None:
+        """Returns argv without its secrets, and what became of each; None: there are no secrets.
 
         `argv` has a NUL at the end of each argument; the last may be cut and lack it. The number of arguments
         stays, unless there are more than MOST_PLACES secrets, or more words than are looked at: then the last
@@ -77,8 +68,7 @@ class Redactor:
             size += len(kept) + len(new)
             at = end
         pieces.append(argv[at:])
-        redactions = tuple(Redaction(move.new_at, move.new_size) for move in moves)
-        return b"".join(pieces), redactions, tuple(moves)
+        return b"".join(pieces), tuple(moves)
 
 
 def shifted(at: int, moves: Iterable[Move]) -> int:

@@ -22,6 +22,8 @@ class RedactSettings(NamedTuple):
     """Names of presets."""
     rules: tuple[Rule, ...]
     """Its own rules."""
+    where: str | None = None
+    """What errors begin with: the file, for example."""
 
 
 def _few(texts: Sequence[str], most: int = 3) -> str:

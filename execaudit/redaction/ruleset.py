@@ -65,7 +65,12 @@ def compile_rules(settings: RedactSettings) -> RuleSet:
     Raises ConfigError for a preset or a regular expression that is wrong.
     """
     # Own rules come first: they decide where a preset has the same option.
-    return arrange(dict.fromkeys((*settings.rules, *presets.rules_of(settings.presets))))
+    try:
+        return arrange(dict.fromkeys((*settings.rules, *presets.rules_of(settings.presets))))
+    except ConfigError as exc:
+        if settings.where is None:
+            raise
+        raise ConfigError(f"{settings.where}: {exc.what}", fix=exc.fix) from exc
 
 
 def arrange(rules: Iterable[Rule]) -> RuleSet:

@@ -253,6 +253,22 @@ def test_doctor_tries_the_rules_of_the_recorder(tmp_path: Path, file: str, ok: b
     assert check["detail"].startswith(detail.format(rules))
 
 
+@pytest.mark.parametrize(
+    ("presets", "ok", "detail"),
+    [("all", True, "secrets are replaced by "), ("alle", False, "there is no preset 'alle'")],
+)
+def test_doctor_tries_the_rules_of_redaction(tmp_path: Path, presets: str, ok: bool, detail: str) -> None:  # noqa: FBT001  # drawn
+    """Those of [redact]: a recorder would not start with wrong ones."""
+    (tmp_path / "config.toml").write_text(f'[redact]\npresets = "{presets}"\n')
+    done = execaudit(
+        "--config", tmp_path / "config.toml", "--db", tmp_path / "x.db", "doctor", "--format", "json", before=POWERLESS
+    )  # fmt: skip
+    [check] = [check for check in json.loads(done.out)["checks"] if check["name"] == "redact"]
+
+    assert ok == check["ok"] == (check["fix"] is None)
+    assert detail in check["detail"]
+
+
 def test_doctor_says_what_each_probe_sees(tmp_path: Path) -> None:
     """A person gets the same as a table."""
     done = execaudit("--db", tmp_path / "none.db", "doctor", before=POWERLESS)

@@ -7,9 +7,10 @@ import re
 
 import pytest
 
+from execaudit.event import MARK_BYTES
 from execaudit.redaction import finder
-from execaudit.redaction.marks import SIZE, mark
-from execaudit.redaction.redactor import Redaction, Redactor, shifted
+from execaudit.redaction.marks import mark
+from execaudit.redaction.redactor import Move, Redactor, shifted
 from execaudit.redaction.rules import RedactSettings
 from execaudit.redaction.ruleset import compile_rules
 from tests.redaction.making import KEY, argv, redactor, secrets, with_rules
@@ -21,12 +22,10 @@ def test_a_secret_becomes_a_mark() -> None:
     done = redactor().redact(line)
 
     assert done is not None
-    redacted, places, moves = done
-    (place,) = places
+    redacted, (move,) = done
     assert re.fullmatch(rb"mysql\0-u\0root\0-p(REDACTED:[a-z2-7]{12})\0shop\0", redacted)
-    assert Redaction(at=16, size=21) == place
-    assert redacted[place.at : place.at + place.size] == mark(b"hunter2", KEY)
-    assert [(16, 7, 16, 21)] == [tuple(each) for each in moves]
+    assert Move(16, 7, 16, MARK_BYTES) == move
+    assert redacted[16 : 16 + MARK_BYTES] == mark(b"hunter2", KEY)
 
 
 def test_nothing_to_redact_is_none() -> None:
@@ -98,11 +97,11 @@ def test_places_move() -> None:
     line = argv("mysql", "-pab", "-pabc", "x")
     done = redactor().redact(line)
     assert done is not None
-    redacted, _, moves = done
+    redacted, moves = done
 
     for at in (0, 7, line.index(b"-pabc"), line.index(b"x\0"), len(line)):
         assert line[at:][-2:] == redacted[shifted(at, moves) :][-2:]
-    assert 8 + SIZE == shifted(9, moves)
+    assert 8 + MARK_BYTES == shifted(9, moves)
 
 
 def test_many_secrets_end_with_one_mark_for_the_rest() -> None:
@@ -111,8 +110,8 @@ def test_many_secrets_end_with_one_mark_for_the_rest() -> None:
     done = redactor().redact(line)
 
     assert done is not None
-    redacted, places, moves = done
-    assert len(places) == finder.MOST_PLACES + 1
+    redacted, moves = done
+    assert len(moves) == finder.MOST_PLACES + 1
     assert b"secret" not in redacted
     assert redacted.endswith(b"\0")
     assert moves[-1].old_at + moves[-1].old_size == len(line) - 1

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.config import Settings
+    from execaudit.daemon.settings import HuntSettings
+    from execaudit.redaction.rules import RedactSettings
 
 
 def examine(path: Path, settings: Settings, *, as_json: bool) -> bool:
@@ -93,11 +95,16 @@ def _limits(path: Path, settings: Settings) -> doctor.Check:
 def _rules(settings: Settings) -> Iterator[doctor.Check]:
     """Can a recorder run the rules that are configured? Nothing is said where there are none."""
     try:
-        hunt = upkeep(settings).hunt
+        wanted = upkeep(settings)
     except ConfigError:
         return  # see _limits
-    if hunt is None:
-        return
+    if wanted.hunt is not None:
+        yield _hunt(wanted.hunt)
+    if wanted.redact is not None:
+        yield _redact(wanted.redact)
+
+
+def _hunt(hunt: HuntSettings) -> doctor.Check:
     name = "hunt"
     try:
         importlib.import_module("execaudit.cli.run.hunt")  # raises where packages are missing
@@ -105,18 +112,27 @@ def _rules(settings: Settings) -> Iterator[doctor.Check]:
 
         found = read_rules(hunt.rules)
     except ExecauditError as exc:
-        yield doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix or "correct rules in [hunt]")
-        return
+        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix or "correct rules in [hunt]")
     rules = "1 rule" if len(found.rules) == 1 else f"{len(found.rules)} rules"
     if found.refusals:
         file, why = found.refusals[0]
         detail = f"{rules}; {len(found.refusals)} cannot be run, the first in {file}: {why}"
-        yield doctor.Check(name, ok=False, detail=detail, fix="correct or remove them")
-    elif not found.rules:
+        return doctor.Check(name, ok=False, detail=detail, fix="correct or remove them")
+    if not found.rules:
         detail = f"there are no rules about execs on Linux in {', '.join(hunt.rules)}"
-        yield doctor.Check(name, ok=False, detail=detail, fix="correct rules in [hunt]")
-    else:
-        yield doctor.Check(name, ok=True, detail=f"{rules} can be run")
+        return doctor.Check(name, ok=False, detail=detail, fix="correct rules in [hunt]")
+    return doctor.Check(name, ok=True, detail=f"{rules} can be run")
+
+
+def _redact(redact: RedactSettings) -> doctor.Check:
+    name = "redact"
+    try:
+        from execaudit.redaction.ruleset import compile_rules  # noqa: PLC0415  # its package may be missing
+
+        rules = compile_rules(redact).rules
+    except ExecauditError as exc:
+        return doctor.Check(name, ok=False, detail=exc.what, fix=exc.fix or "correct [redact]")
+    return doctor.Check(name, ok=True, detail=f"secrets are replaced by {len(rules)} rules")
 
 
 def _compiled() -> doctor.Check:

@@ -61,6 +61,7 @@ def run(state: State, path: Path, options: ProbeOptions, wanted: Wanted) -> int:
             probe=probe,
             failed=options.failed,
             compiled=native.fast is not None,
+            redacts=targets.redacting.is_on,
             db=printable(str(path)),
             json_log=None if wanted.json_log is None else printable(wanted.json_log),
             nobody_recorded_since=None if before_ns is None else utc_text(before_ns),
@@ -118,8 +119,11 @@ def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: Targets
     continued = begun.roots.continue_from(partial(targets.store.earlier, boot_id))
     begun = begun._replace(stopped_ns=targets.store.begin_run(run, continued))
     assembler = Assembler(Machine(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
-    hunting = targets.hunting
-    return Recorder(source, assembler, targets.sinks, host=host, begun=begun, hunting=hunting), source.uses
+    recorder = Recorder(
+        source, assembler, targets.sinks, host=host, begun=begun, hunting=targets.hunting,
+        redacted=targets.redacting.redacted,
+    )  # fmt: skip
+    return recorder, source.uses
 
 
 def _record(
@@ -148,6 +152,7 @@ def _reload(state: State, targets: Targets, monitor: Monitor, recorder: Recorder
     """After SIGHUP: opens the JSON log anew, and reads again settings that may change and the host's name."""
     try:
         wanted = upkeep(reload(state.settings()))
+        targets.redacting.use(wanted.redact)
     except ExecauditError as exc:
         log.error("configuration_refused", reason=str(exc), todo="until then the old settings hold")
     else:

@@ -116,8 +116,8 @@ def _say(redactor: Redactor, program: Sequence[bytes], *, as_json: bool) -> None
     argv = b"".join(each + b"\0" for each in program)
     found = redactor.find(argv)
     done = redactor.redact(argv)
-    redacted, places = (argv, ()) if done is None else (done[0], done[1])
-    rows = [_row(redacted, place.at, place.size, each) for place, each in zip(places, found, strict=True)]
+    redacted, moves = (argv, ()) if done is None else done
+    rows = [_row(redacted, move.new_at, move.new_size, each) for move, each in zip(moves, found, strict=True)]
     words = redacted.removesuffix(b"\0").split(b"\0")
     if as_json:
         line: dict[str, Any] = {

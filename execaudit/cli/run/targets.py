@@ -15,6 +15,7 @@ from execaudit.cli.run.view import table_view
 from execaudit.daemon import log_limit
 from execaudit.daemon.hunting import Hunting
 from execaudit.daemon.log_file import LogFile
+from execaudit.daemon.redacting import Redacting
 from execaudit.daemon.retention import Retention
 from execaudit.daemon.sinks.database import DatabaseSink
 from execaudit.daemon.sinks.json_log import JsonLogSink, JsonStreamSink
@@ -43,6 +44,7 @@ class Targets(NamedTuple):
     host: str
     retention: Retention
     hunting: Hunting
+    redacting: Redacting
 
 
 def open_targets(
@@ -59,6 +61,8 @@ def open_targets(
     hunting = Hunting(functools.partial(hunter_command.command, path))
     # The history cannot be closed as readers need it while the child reads it.
     stack.callback(hunting.close)
+    redacting = Redacting(path)
+    redacting.use(wanted.redact)
     log_file = _log_file(json_log, wanted)
     sinks: list[Sink] = [
         DatabaseSink(store, host=host, ballast=ballast, retention=retention, hunting=hunting),
@@ -66,7 +70,7 @@ def open_targets(
     ]
     for sink in sinks:
         stack.callback(sink.close)
-    return Targets(store, log_file, sinks, host, retention, hunting)
+    return Targets(store, log_file, sinks, host, retention, hunting, redacting)
 
 
 def written(database: Path, log_file: LogFile | None) -> list[Path]:
