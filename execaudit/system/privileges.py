@@ -8,10 +8,12 @@ calls `drop_all`. These functions act on the calling thread, so there may be no 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import grp
 import os
 import pwd
+import resource
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -81,6 +83,9 @@ def become_owner(folder: Path) -> Owner | None:
     if owner is None or owner.uid == 0:
         return None
     kept = sum(1 << bit for bit in _TO_START) & _held("CapPrm")
+    # Before Linux 5.11, BPF's maps count against this limit, and BCC could not raise it any more.
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     try:
         _prctl(_SET_KEEPCAPS, 1)
         os.setgroups([group.gr_gid for group in grp.getgrall() if owner.name in group.gr_mem])
