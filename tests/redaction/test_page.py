@@ -71,6 +71,13 @@ def test_the_numbers_of_the_page_are_true() -> None:
 
     assert f"{total} with secrets, each written for one preset, and {len(without)} without" in _PAGE
     assert f"{good} of {total} lines lose all of their secrets, {exact} of these exactly" in _PAGE
+    unseen = lines("unseen.txt")
+    lost = 0
+    for line in unseen:
+        places = tuple(each[:2] for each in redactor().find(line.argv))
+        lost += all(any(start <= at and end <= last for start, last in places) for at, end in line.places)
+    assert f"the {len(unseen)} lines of `unseen.txt`" in _PAGE
+    assert f"{lost} lose all of their secrets ({round(100 * lost / len(unseen))} %)" in _PAGE
     assert f"in {wrong} of the {len(without)} lines" in _PAGE
 
 
