@@ -20,6 +20,7 @@ _OWN = "execaudit"
 _COMPUTED = frozenset({"command", "container_id"})
 # Of what starts: a fork is no exec.
 _NO_EXEC = frozenset({"fork", "session_id_change", "uid_change", "gid_change"})
+_PTS, _TTY, _SERIAL = 136, 4, 64
 _RUNNING = frozenset({"existing_process", "process_existing", "already_running"})
 
 
@@ -167,11 +168,29 @@ def _launch(document: Object) -> Launch:
     )
 
 
+def _terminal(document: Object) -> str | None:
+    """Returns the terminal that Elastic Endpoint names by its device; None if there is none, or another kind.
+
+    Numbers: Documentation/admin-guide/devices.txt of the kernel.
+    """
+    major, minor = (
+        values.number(at(document, f"process.tty.char_device.{part}"), what="process.tty.char_device")
+        for part in ("major", "minor")
+    )
+    if major is None or minor is None:
+        return None
+    if _PTS <= major < _PTS + 8:
+        return f"pts/{(major - _PTS) * 256 + minor}"
+    if major == _TTY and minor < _SERIAL:
+        return f"tty{minor}"
+    return f"ttyS{minor - _SERIAL}" if major == _TTY else None
+
+
 def _origin(document: Object) -> Origin:
     auid = _id(document, "user.audit.id", "process.login_user.id")
     tty = at(document, "auditd.data.tty")
     if not isinstance(tty, str) or tty in ("(none)", ""):
-        tty = None
+        tty = _terminal(document)
     elif tty.startswith("pts") and tty[3:].isdigit():
         tty = f"pts/{tty[3:]}"
     return Origin(

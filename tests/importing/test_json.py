@@ -114,6 +114,69 @@ def test_documents_of_auditbeat_and_events_of_tetragon(tmp_path: Path) -> None:
     )
 
 
+def endpoint(action: str, second: int, entity: str, parent: str, **process: object) -> dict[str, Any]:
+    """Returns a document as Elastic Endpoint makes them on Linux."""
+    types = {"fork": ["start"], "exec": ["start"], "end": ["end"]}
+    return {
+        "@timestamp": f"2026-10-05T16:20:0{second}.123456789Z", "agent": {"type": "endpoint", "version": "8.15.0"},
+        "event": {
+            "action": action, "category": ["process"], "type": types[action], "kind": "event", "module": "endpoint",
+            "dataset": "endpoint.events.process", "sequence": second, "id": f"N{second}", "outcome": "unknown",
+        },
+        "host": {"name": "web7", "os": {"family": "linux"}}, "user": {"id": 1000, "name": "alice"},
+        "group": {"id": 1000, "name": "alice"},
+        "process": {
+            "entity_id": entity, "pid": 900, "parent": {"entity_id": parent, "pid": 800, "name": "bash"},
+            "tty": {"char_device": {"major": 136, "minor": 1}}, "interactive": True, **process,
+        },
+    }  # fmt: skip
+
+
+def test_documents_of_elastic_endpoint(tmp_path: Path) -> None:
+    """Forks are no execs; the terminal is a device, and numbers are numbers."""
+    sudo = {
+        "user": {"id": 0, "name": "root"},
+        "real_user": {"id": 1000, "name": "alice"},
+        "real_group": {"id": 1000},
+    }
+    log = write(
+        tmp_path / "endpoint",
+        endpoint("exec", 1, "p1", "p0", pid=800, args=["bash"], args_count=1, executable="/usr/bin/bash", name="bash"),
+        endpoint("fork", 2, "f2", "p1"),
+        endpoint(
+            "exec", 3, "p2", "p1", args=["sudo", "id"], args_count=2, executable="/usr/bin/sudo", name="sudo",
+            working_directory="/home/alice", **sudo,
+        ),
+        endpoint("end", 4, "p2", "p1", exit_code=1),
+    )  # fmt: skip
+    done = imported(tmp_path / "x.db", log)
+    bash, sudo_row = found(tmp_path / "x.db")
+
+    assert b"imported 2, skipped 1 (other events: 1)\n" == done.err
+    assert {
+        "time": "2026-10-05T16:20:03.123456789Z", "host": "web7", "pid": 900, "ppid": 800, "uid": 1000, "euid": 0,
+        "gid": 1000, "tty": "pts/1", "argv": ["sudo", "id"], "exe": "/usr/bin/sudo", "cwd": "/home/alice",
+        "parent_id": bash["id"], "ended": "exited", "exit_code": 1, "duration_ns": 1_000_000_000,
+    }.items() <= sudo_row.items()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "tty"),
+    [((136, 0), "pts/0"), ((137, 2), "pts/258"), ((4, 1), "tty1"), ((4, 64), "ttyS0"), ((5, 1), None)],
+)
+def test_a_terminal_is_known_by_its_device(device: tuple[int, int], tty: str | None) -> None:
+    """Virtual and serial ones too."""
+    major, minor = device
+    document = endpoint(
+        "exec", 1, "a", "b", args=["x"], tty={"char_device": {"major": major, "minor": minor}}
+    )
+    read = ecs_documents.Documents("web7").read(document)
+
+    assert read is not None
+    assert read.event is not None
+    assert (None if tty is None else tty.encode()) == read.event.origin.tty
+
+
 def test_a_wrong_record_says_what_is_wrong(tmp_path: Path) -> None:
     """And the others are taken."""
     right = to_record(make_event(b"a"))
