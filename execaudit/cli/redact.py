@@ -34,8 +34,8 @@ def command(
     """Say which secrets of a command line would not be recorded.
 
     With --test, prints each program that the line starts, as it would be recorded, and which rule
-    replaced what. Nothing is run, and nothing is recorded. Secrets that you type here are recorded
-    as arguments of this command, unless [redact] is on: - is better for real ones.
+    replaced what. Nothing is run. But this command is recorded as any other, with the secrets that
+    you type, unless [redact] is on: - is better for real ones.
     """
     if is_list == bool(commands):
         raise click.UsageError("give --test CMD, or --list")
