@@ -74,7 +74,6 @@ def compiled(regex: str, *, large: bool = False, lines: bool = False, groups: bo
     options.never_nl = lines
     try:
         source = (f"(?m:{regex})" if lines else regex).encode("utf-8")
-        # Not through re2.compile, which keeps patterns for ever.
         pattern: Pattern = re2.compile(source, options)
     except re2.error as exc:
         reason = exc.args[0] if exc.args else "too large"
