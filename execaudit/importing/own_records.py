@@ -55,7 +55,10 @@ def event_of(record: Object) -> ExecEvent:
     truncated = record.get("truncated")
     argc = values.number(record.get("argc"), what="argc")
     argv_bytes = values.number(record.get("argv_bytes"), what="argv_bytes")
-    if truncated is None and (holes or (argc, argv_bytes) != (argv.count(0), len(argv))):
+    redacted = _redacted(record, split_argv(argv, holes).parts)
+    # One mark may stand for many arguments.
+    fits = argv_bytes == len(argv) and (argc == argv.count(0) or redacted)
+    if truncated is None and (holes or not fits):
         raise RejectError("argc or argv_bytes does not fit argv")
     return ExecEvent(
         kind=kind,
@@ -76,7 +79,7 @@ def event_of(record: Object) -> ExecEvent:
         origin=Origin(*_fields(record, ORIGIN_FIELDS)),
         parent=parent,
         replaces=kind is Kind.EXEC and parent is not None and parent.task == pid,
-        redacted=_redacted(record, split_argv(argv, holes).parts),
+        redacted=redacted,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.event import Redaction
 from execaudit.importing import ecs_documents, own_records
 from execaudit.importing.importer import Importer
 from execaudit.importing.items import Other, Reject, RejectError, Taken
@@ -186,6 +187,7 @@ def test_a_wrong_record_says_what_is_wrong(tmp_path: Path) -> None:
         "the id does not fit the boot and the pid": json.dumps({**right, "pid": 7}),
         "the time is out of range": json.dumps({**right, "time": "2999-01-01T00:00:00Z"}),
         "argc or argv_bytes does not fit argv": json.dumps({**right, "argc": 9}),
+        "redacted is no number, or out of range": json.dumps({**right, "redacted": [[0, 1]]}),
         "kind is none that is known": json.dumps({**right, "kind": ["exec"]}),
         "neither a record, nor ECS, nor of Tetragon": '{"a": 1}',
     }  # fmt: skip
@@ -194,8 +196,16 @@ def test_a_wrong_record_says_what_is_wrong(tmp_path: Path) -> None:
     done = imported(tmp_path / "x.db", log, "--rejects", tmp_path / "rejects")
     kept = [json.loads(line) for line in (tmp_path / "rejects").read_text().splitlines()]
 
-    assert done.err.startswith(b"imported 1, skipped 8 (")
+    assert done.err.startswith(b"imported 1, skipped 9 (")
     assert [*enumerate(wrongs, 1)] == [(each["line"], each["reason"]) for each in kept]
+
+
+def test_one_mark_may_stand_for_many_arguments() -> None:
+    """Then argc says how many there were."""
+    mark = b"REDACTED:0123456789ab"
+    event = make_event(b"mysql", mark)._replace(argc=5000, redacted=(Redaction(1, 0),))
+
+    assert event == own_records.event_of(to_record(event))
 
 
 @given(events())
