@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from execaudit.event import MARK_BYTES
-from tests.commands import NO_FAILED, execaudit, found, on_terminal
+from tests.commands import NO_FAILED, NOBODY, execaudit, found, on_terminal
 from tests.live.load import await_said
 from tests.live.recording import recording
 from tests.truth.processes import await_true
@@ -187,3 +189,39 @@ def test_wrong_rules_are_refused_before_anything_is_recorded(tmp_path: Path) -> 
     assert done.failed_in_one_line()
     assert done.err.startswith(b"execaudit: %s: [redact]: " % bytes(config))
     assert not (tmp_path / "x.db.redaction-key").exists()
+
+
+# Twenty programs, each with 80 000 arguments that look like passwords.
+_FLOOD = """
+import os
+words = ["mysql", *(f"-pGx{number}kW" for number in range(80_000))]
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        os.execv("/bin/true", words)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_flood_of_secrets_costs_nobody_else_an_exec(tmp_path: Path) -> None:
+    """To look for secrets takes time. What is lost for it is the user's own, and counted as that."""
+    config = tmp_path / "config.toml"
+    config.write_text(_RULES)
+    word = f"honest-{os.getpid()}"
+    honest = []
+    with (
+        recording(tmp_path / "written", config=config) as recorded,
+        subprocess.Popen([sys.executable, "-c", _FLOOD], user=NOBODY, cwd="/") as flood,
+    ):
+        while flood.poll() is None:
+            with subprocess.Popen(["/bin/true", word]) as process:
+                honest.append(process.pid)
+    assert 0 == flood.returncode
+    kept = found(recorded.db, "--args", "mysql -pREDACTED:", "--user", str(NOBODY))
+    lost = recorded.gaps()
+
+    assert honest == [row["pid"] for row in found(recorded.db, "--args", word)]
+    assert {NOBODY} >= {gap["uid"] for gap in lost}
+    assert 20 == len(kept) + sum(gap["count"] for gap in lost)
+    written = b"".join(path.read_bytes() for path in (recorded.db, recorded.json_log))
+    assert re.search(rb"Gx\d+kW", written) is None
