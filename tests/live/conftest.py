@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -15,6 +16,7 @@ import pytest
 from tests.live.load import Load
 from tests.live.recording import Recorded, Row, recording
 from tests.truth import programs, witnessed
+from tests.truth.processes import await_true
 from tests.truth.refusals import (
     REFUSALS,
     check_only,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from tests.truth.programs import Programs
 
 AT_RANDOM, COLD, FILTERED = "at-random", "cold-pages", "filtered-with-success"
+_TAIL_BYTES = 1_000_000
 
 
 class History(NamedTuple):
@@ -112,6 +115,7 @@ def history(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> History:
         refused[COLD] = refuse_with_cold_pages(stage)
         refused[FILTERED] = filter_with_success(stage)
         checks = [check_only(stage, stage.programs.noop), check_only(stage, Path("/nonexistent/program"))]
+        _await_logged(recorded)
     rows = recorded.rows()
     witnesses = witnessed.read(stage.programs.truths)
     ours = _without_strangers(rows, stage.programs.folder, {truth.pid for truth in witnesses})
@@ -119,6 +123,19 @@ def history(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> History:
         recorded, rows, recorded.logged(), (began, _utc_second()), starts, refused, checks, pid, refused_32,
         *_grouped(ours), _witnessed_by_start(witnesses),
     )  # fmt: skip
+
+
+def _await_logged(recorded: Recorded) -> None:
+    """Waits until the JSON log has all: a slow machine writes long lines for longer than a stop waits."""
+    last = f"last-of-{os.getpid()}"
+    subprocess.run(["/bin/true", last], check=True)
+
+    def is_logged() -> bool:
+        with recorded.json_log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            return last.encode() in log.read()
+
+    await_true(is_logged)
 
 
 def _utc_second() -> str:
