@@ -60,7 +60,7 @@ ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system redaction
 QUIET = $(addprefix tests/, native database store query output)
 BESIDE = $(addprefix tests/live/test_, build.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \
-	tests/systemd $(addprefix tests/hostile/test_, records.py sinks.py starts.py)
+	tests/systemd $(addprefix tests/hostile/test_, records.py starts.py)
 TWO = --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test:
 	@tools/setup.sh test

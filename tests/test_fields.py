@@ -15,10 +15,12 @@ import pytest
 from hypothesis import given
 
 from execaudit.enums import GapReason
+from execaudit.event import Redaction
 from execaudit.fields import FIELDS, GAP_FIELDS, GAP_REASONS, Field, Type
 from execaudit.output import record
-from tests.commands import execaudit
+from tests.commands import execaudit, found
 from tests.events import events
+from tests.histories import make_event, make_history
 from tests.incident import recorded
 
 if TYPE_CHECKING:
@@ -64,12 +66,16 @@ def wrong(fields: Sequence[Field], row: dict[str, Any]) -> list[tuple[str, objec
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """The JSON lines of a history that has each kind of exec, and gaps."""
-    path = tmp_path_factory.mktemp("fields") / "history.db"
-    with recorded(path):
+    """The JSON lines of a history that has each kind of exec, and gaps; and of an exec that was redacted."""
+    folder = tmp_path_factory.mktemp("fields")
+    with recorded(folder / "history.db"):
         pass
-    done = execaudit("--db", path, "query", "--format", "jsonl", "--since", "2026-11-22 12:00")
-    return [*map(json.loads, done.out.splitlines())]
+    done = execaudit(
+        "--db", folder / "history.db", "query", "--format", "jsonl", "--since", "2026-11-22 12:00"
+    )
+    event = make_event(b"mysql", b"-pREDACTED:0123456789ab", redacted=(Redaction(1, 2),))
+    rows = found(make_history(folder / "redacted.db", [event]))
+    return [*map(json.loads, done.out.splitlines()), *rows]
 
 
 def test_the_tables_have_what_records_have() -> None:
