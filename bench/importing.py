@@ -57,7 +57,7 @@ def main() -> None:
             "import",
             "--host",
             "web1",
-            log,
+            str(log),
         ]
         subprocess.run(command, check=True)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
