@@ -13,6 +13,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parent.parent
 _SECONDS = 500  # it fetches packages
 _STAGED = CHECKOUT / ".cache/staged"
+STAGED = {"EXTRAS": "redact"}
+"""The settings of make for it."""
 # All of which an installation is made.
 _INPUTS = (
     "LICENSE", "Makefile", "README.md", "bpf", "execaudit", "execaudit.service", "hatch_build.py", "migrations",
@@ -33,7 +35,7 @@ def staged() -> Path:
         if not stamp.exists() or stamp.read_text() != made_of:
             shutil.rmtree(_STAGED, ignore_errors=True)
             _STAGED.mkdir()
-            make("install", folder)
+            make("install", folder, **STAGED)
             stamp.write_text(made_of)
     return folder
 

@@ -13,7 +13,7 @@ import pytest
 
 import execaudit
 from tests.commands import snapshot
-from tests.installing import CHECKOUT, make, try_make
+from tests.installing import CHECKOUT, STAGED, make, try_make
 
 LIBRARY = Path("usr/local/lib/execaudit")
 PROGRAM = Path("usr/local/bin/execaudit")
@@ -93,7 +93,7 @@ def test_once_more_does_nothing(copied: Path) -> None:
     """And says nothing."""
     before = snapshot(copied)
 
-    assert "" == make("install", copied)
+    assert "" == make("install", copied, **STAGED)
     assert before == snapshot(copied)
 
 
@@ -101,7 +101,7 @@ def test_settings_of_the_administrator_stay(copied: Path) -> None:
     """Whatever is installed, changed or taken away."""
     (copied / CONFIG).write_text("[record]\nquiet = true\n")
     (copied / "etc/logrotate.d/execaudit").write_text("# old\n")
-    again = make("install", copied)
+    again = make("install", copied, **STAGED)
     gone = make("uninstall", copied)
 
     assert [f"install: writing {copied}/etc/logrotate.d/execaudit"] == again.splitlines()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.installing import CHECKOUT
+from tests.installing import CHECKOUT, STAGED
 from tests.systemd.machine import Machine, booted
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ def installed(staged: Path) -> Iterator[Machine]:
     """A machine in which the service is installed, but not started."""
     with booted(staged) as machine:
         # The files are there already. This makes the user and the folders.
-        machine.must("make", f"--directory={CHECKOUT}", "install")
+        settings = [f"{name}={value}" for name, value in STAGED.items()]
+        machine.must("make", f"--directory={CHECKOUT}", "install", *settings)
         machine.must("useradd", "--no-create-home", "--groups=execaudit", "member")
         machine.must("useradd", "--no-create-home", "stranger")
         yield machine

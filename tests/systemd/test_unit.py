@@ -178,6 +178,30 @@ def test_hung_it_is_started_anew(machine: Machine) -> None:
     assert any("Watchdog timeout" in line for line in machine.journal())
 
 
+def test_it_redacts_where_it_may_do_nothing(machine: Machine) -> None:
+    """Rules are read and the key is made in the service's sandbox: after a reload, and at the next start."""
+
+    def shown() -> str:
+        word = f"marker-{uuid.uuid4().hex}"
+        machine.must("/bin/true", word, "--password=Gx7-kW2qP")
+        await_stored(machine, word)
+        (row,) = found(machine, word)
+        return str(row["argv"][2])
+
+    key = f"{_DB}.redaction-key"
+    machine.must("sed", "-i", 's/^#presets = .*/presets = "all"/', "/etc/execaudit/config.toml")
+    machine.must("systemctl", "reload", "execaudit")
+    machine.await_(lambda: machine.run("test", "-s", key).returncode == 0)
+    reloaded = shown()
+    machine.must("systemctl", "restart", "execaudit")
+    restarted = shown()
+    machine.must("sed", "-i", "s/^presets = .*/#&/", "/etc/execaudit/config.toml")
+
+    assert reloaded.startswith("--password=REDACTED:")
+    assert reloaded == restarted
+    assert "600 execaudit:execaudit" == machine.must("stat", "--format=%a %U:%G", key).strip()
+
+
 def test_uninstalled_it_records_no_more(machine: Machine) -> None:
     """The service is ended in order and unknown, the program gone; the history stays. The last test."""
     word = ran(machine)
