@@ -17,7 +17,7 @@ from execaudit.importing import json_values as values
 from execaudit.importing.items import LAST_32, LAST_NS, LAST_TASK, RejectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from execaudit.exec_id import ExecKey
     from execaudit.fields import Field
@@ -30,7 +30,7 @@ _ERRNOS = {word: number for number, word in ERRNO_NAMES.items()}
 _GAINED = {word: Gained(bits) for bits, word in enumerate(GAINED_WORDS) if word}
 _LAST_ERRNO, _LAST_CODE, _LAST_SIGNAL = 4095, 255, 127
 _MINOR_BITS = 20
-_MOST_HOLES = 100_000
+_MOST_PAIRS = 100_000
 
 
 def event_of(record: Object) -> ExecEvent:
@@ -214,13 +214,8 @@ def _argv(record: Object) -> tuple[bytes, tuple[Hole, ...]]:
 
 def _redacted(record: Object, parts: Sequence[bytes]) -> tuple[Redaction, ...]:
     """Returns where marks stand. Each must fit into its argument, behind the one before."""
-    pairs = record.get("redacted") or []
-    if not isinstance(pairs, list) or len(pairs) > _MOST_HOLES:
-        raise RejectError("redacted is no list of pairs")
     found: list[Redaction] = []
-    for pair in pairs:
-        if not isinstance(pair, list) or len(pair) != 2:  # noqa: PLR2004  # a pair
-            raise RejectError("redacted is no list of pairs")
+    for pair in _pairs(record.get("redacted") or [], "redacted"):
         index = values.number(pair[0], len(parts) - 1, what="redacted")
         offset = (
             None if index is None else values.number(pair[1], len(parts[index]) - MARK_BYTES, what="redacted")
@@ -244,13 +239,19 @@ def _exact_argv(record: Object, shown: list[str]) -> bytes | None:
     return raw
 
 
+def _pairs(value: object, what: str) -> Iterator[list[object]]:
+    """Yields the pairs of a list. Raises RejectError at what is none."""
+    if not isinstance(value, list) or len(value) > _MOST_PAIRS:
+        raise RejectError(f"{what} is no list of pairs")
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2:  # noqa: PLR2004  # a pair
+            raise RejectError(f"{what} is no list of pairs")
+        yield pair
+
+
 def _missing(missing: object, parts: int) -> Iterable[tuple[int, int | None]]:
     last = -1
-    if not isinstance(missing, list) or len(missing) > _MOST_HOLES:
-        raise RejectError("argv_missing is no list of pairs")
-    for pair in missing:
-        if not isinstance(pair, list) or len(pair) != 2:  # noqa: PLR2004  # a pair
-            raise RejectError("argv_missing is no list of pairs")
+    for pair in _pairs(missing, "argv_missing"):
         before = values.number(pair[0], parts, what="argv_missing")
         if before is None or before <= last:
             raise RejectError("argv_missing is not in order")

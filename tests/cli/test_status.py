@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -228,6 +228,15 @@ def test_doctor_says_what_runs(public_folder: Path, value: str, said: str) -> No
     assert f"ok    native       {said}\n".encode() in text.out
 
 
+def checked(folder: Path, name: str) -> dict[str, Any]:
+    """Returns what doctor says of one thing, with the configuration in a folder."""
+    done = execaudit(
+        "--config", folder / "config.toml", "--db", folder / "x.db", "doctor", "--format", "json", before=POWERLESS
+    )  # fmt: skip
+    [check] = [check for check in json.loads(done.out)["checks"] if check["name"] == name]
+    return dict(check)
+
+
 @pytest.mark.parametrize(
     ("file", "ok", "detail"),
     [
@@ -244,10 +253,7 @@ def test_doctor_tries_the_rules_of_the_recorder(tmp_path: Path, file: str, ok: b
     write_rule(rules / "good.yml", "{Image|endswith: /sh}")
     (rules / "bad.yml").write_text("title: a rule without a condition\n")
     (tmp_path / "config.toml").write_text(f'[hunt]\nrules = "{rules / file}"\n')
-    done = execaudit(
-        "--config", tmp_path / "config.toml", "--db", tmp_path / "x.db", "doctor", "--format", "json", before=POWERLESS
-    )  # fmt: skip
-    [check] = [check for check in json.loads(done.out)["checks"] if check["name"] == "hunt"]
+    check = checked(tmp_path, "hunt")
 
     assert ok == check["ok"] == (check["fix"] is None)
     assert check["detail"].startswith(detail.format(rules))
@@ -260,10 +266,7 @@ def test_doctor_tries_the_rules_of_the_recorder(tmp_path: Path, file: str, ok: b
 def test_doctor_tries_the_rules_of_redaction(tmp_path: Path, presets: str, ok: bool, detail: str) -> None:  # noqa: FBT001  # drawn
     """Those of [redact]: a recorder would not start with wrong ones."""
     (tmp_path / "config.toml").write_text(f'[redact]\npresets = "{presets}"\n')
-    done = execaudit(
-        "--config", tmp_path / "config.toml", "--db", tmp_path / "x.db", "doctor", "--format", "json", before=POWERLESS
-    )  # fmt: skip
-    [check] = [check for check in json.loads(done.out)["checks"] if check["name"] == "redact"]
+    check = checked(tmp_path, "redact")
 
     assert ok == check["ok"] == (check["fix"] is None)
     assert detail in check["detail"]
