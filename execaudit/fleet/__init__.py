@@ -1,0 +1,1 @@
+"""A central database for the histories of many hosts: ship there, and answer from there."""
