@@ -30,10 +30,11 @@ ROOMS: dict[str, set[str]] = {
     "report": _FLOOR | {"query", "output"},
     "screen": _FLOOR | {"query", "output"},
     "importing": _FLOOR | {"native", "store", "query", "output"},
+    "fleet": _FLOOR | {"query", "output"},
     "daemon": _FLOOR | {"native", "capture", "store", "output", "redaction"},
     "cli": _FLOOR
     | {"native", "redaction", "capture", "store", "query", "output", "hunt", "report", "screen", "importing"}
-    | {"daemon"},
+    | {"daemon", "fleet"},
 }
 MOST_AT_THE_ROOT = 12
 
@@ -61,7 +62,7 @@ PURE = (
     "arguments",
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
-    "database.id_lookup", "database.imports", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",
+    "database.id_lookup", "database.imports", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "fleet.flat", "fleet.tables", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
     "redaction.finder", "redaction.marks", "redaction.redactor", "redaction.rules", "redaction.values", "redaction.words",

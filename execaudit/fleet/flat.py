@@ -70,10 +70,8 @@ class FlatRows:
             duration_ns, status, replaced_by,
         ) in page.rows:  # fmt: skip
             clock, argv = known.clocks[clock_id], known.lines[argv_id]
-            if truncated is None:
-                argc, argv_bytes, holes, redacted = argv.count(b"\0"), len(argv), None, None
-            else:
-                argc, argv_bytes, holes, redacted = known.cuts[seq]
+            whole = argv.count(b"\0"), len(argv), None, None
+            argc, argv_bytes, holes, redacted = whole if truncated is None else known.cuts[seq]
             yield (
                 self._stream, seq, ts, ts - clock.offset_ns, clock.run_id, clock.host.encode("utf-8", "surrogateescape"),
                 clock.boot_id.encode(), kind, pid, pid if tid is None else tid, ppid, parent,
@@ -163,7 +161,12 @@ def page_of(
             continued.add(number)
         known.lines[number] = argv
         if truncated is not None:
-            known.cuts[number] = argc, argv_bytes, holes.decode(), None if redacted is None else redacted.decode()
+            known.cuts[number] = (
+                argc,
+                argv_bytes,
+                holes.decode(),
+                None if redacted is None else redacted.decode(),
+            )
         if duration_ns is None and (end := relatives.ends.get((stream, seq))) is not None:
             known.ends[number] = end[0], end[1], None if end[2] is None else base | end[2]
         for other in {parent, replaced_by, known.ends[number][2] if number in known.ends else None} - {None}:
@@ -203,13 +206,16 @@ def _decoded(shared: Shared, fields: Sequence[Field], rows: Iterable[_Row]) -> I
         texts = values.setdefault(dictionary, _Itself())
         del texts
         numbered.append(
-            [v if v is None or field.form is not Form.NAME else v.decode("utf-8", "surrogateescape") for v in column]
+            [
+                v if v is None or field.form is not Form.NAME else v.decode("utf-8", "surrogateescape")
+                for v in column
+            ]
         )
-    return shared.made(numbered, values)  # type: ignore[arg-type]  # texts, in place of numbers
+    return shared.made(numbered, values)
 
 
 class _Itself(dict[int, object]):
     """Every value is its own."""
 
-    def get(self, key: Any, default: Any = None) -> Any:  # type: ignore[override]  # noqa: ANN401, ARG002
+    def get(self, key: Any, default: Any = None) -> Any:  # noqa: ANN401, ARG002
         return key

@@ -1,8 +1,8 @@
 """The tables of a central database, for every engine. Pure.
 
-One flat row an exec: launches, origins and command lines stand in it. A host's history is a stream, and `seq`
-is the row's number there, so (stream, seq) is an exec for good. All texts are bytes, because the kernel's need
-not be UTF-8, and may have what an engine's own text type refuses.
+One flat row an exec: launches, origins and command lines stand in it. A host's history is a stream, and
+`seq` is the row's number there, so (stream, seq) is an exec for good. All texts are bytes, because the
+kernel's need not be UTF-8, and may have what an engine's own text type refuses.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ EXEC = Table(
     day="ts",
 )
 """`parent` and `replaced_by` are seqs of the same stream, `run` an id of RUN. `kind` and `truncated` are
-database.enum_codes; `holes` and `redacted` are JSON, NULL where the command line is whole (local `truncated` NULL);
-argc and argv_bytes are there for every exec. `tid` is the pid where the local column is NULL."""
+database.enum_codes; `holes` and `redacted` are JSON, NULL where the command line is whole (local `truncated`
+NULL); argc and argv_bytes are there for every exec. `tid` is the pid where the local column is NULL."""
 
 EXIT = Table(
     "exit",
@@ -113,7 +113,7 @@ EXIT = Table(
     key=("stream", "seq"),
     day="ts",
 )
-"""An end that came after its exec was stored. `seq` and `ts` are the exec's; `id` the local number of the end."""
+"""An end that came after its exec was stored. `seq` and `ts` are the exec's; `id` is the end's own number."""
 
 HIT = Table(
     "hit",
@@ -179,7 +179,9 @@ STREAM = Table(
     (
         *_not_null(Type.BIG, "stream"),
         *_not_null(Type.BYTES, "stream_id", "host", "version"),
-        *_not_null(Type.BIG, "epoch", "hidden_until", "first_ns", "contact_ns", "last_seq", "exec_seq", "exit_id"),
+        *_not_null(
+            Type.BIG, "epoch", "hidden_until", "first_ns", "contact_ns", "last_seq", "exec_seq", "exit_id"
+        ),
         *_not_null(Type.BIG, "hit_seq"),
         *_null(Type.BIG, "live_run", "lost_ns"),
         *_not_null(Type.BYTES, "continued"),
@@ -190,10 +192,11 @@ STREAM = Table(
 """One history of one host.
 
 `stream_id` is `meta.stream_id` in hex, and `epoch` counts how often the file was put back to an older copy:
-`stream` is made of both, see stream_number(). Of a stream whose successor has the same rows up to some number,
-`hidden_until` is that number; else 0. `first_ns` and `contact_ns` are wall clock of the host: when it first and
-last shipped. `last_seq` is the newest exec of the host then; `exec_seq`, `exit_id` and `hit_seq` say what has
-arrived. `live_run`, `lost_ns` and `continued` (JSON, a list of seqs) are query.rows.Recording as it was then.
+`stream` is made of both, see stream_number(). Of a stream whose successor has the same rows up to some
+number, `hidden_until` is that number; else 0. `first_ns` and `contact_ns` are wall clock of the host: when it
+first and last shipped. `last_seq` is the newest exec of the host then; `exec_seq`, `exit_id` and `hit_seq`
+say what has arrived. `live_run`, `lost_ns` and `continued` (JSON, a list of seqs) are query.rows.Recording as
+it was then.
 """
 
 PROGRAM = Table(
