@@ -170,11 +170,15 @@ argv_cut = Table(
 exit_ = Table(
     "exit",
     metadata,
-    Column("exec_id", Integer, primary_key=True),
+    # In the order of recording, and never twice, so ends can be sent on from a number on.
+    Column("id", Integer, primary_key=True),
+    Column("exec_id", Integer, nullable=False),
     Column("duration_ns", Integer, nullable=False),
     # See exec.
     Column("status", Integer),
     Column("replaced_by", Integer),
+    Index("ix_exit_exec", "exec_id", unique=True),
+    sqlite_autoincrement=True,
     sqlite_strict=True,
 )
 

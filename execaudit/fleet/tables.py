@@ -113,7 +113,8 @@ EXIT = Table(
     key=("stream", "seq"),
     day="ts",
 )
-"""An end that came after its exec was stored. `seq` and `ts` are the exec's; `id` is the end's own number."""
+"""An end that came after its exec was stored. `seq` and `ts` are the exec's; `id` grows in the order of
+recording."""
 
 HIT = Table(
     "hit",
@@ -172,31 +173,34 @@ PRUNED = Table(
     key=("stream", "id"),
     is_append_only=False,
 )
-"""What was deleted on the host. The central database still has what was shipped before."""
+"""What was deleted on the host: all prunings of a kind as one, since the host joins its old ones too. `id` is
+the kind's. The central database still has what was shipped before."""
 
 STREAM = Table(
     "stream",
     (
         *_not_null(Type.BIG, "stream"),
         *_not_null(Type.BYTES, "stream_id", "host", "version"),
-        *_not_null(
-            Type.BIG, "epoch", "hidden_until", "first_ns", "contact_ns", "last_seq", "exec_seq", "exit_id"
-        ),
-        *_not_null(Type.BIG, "hit_seq"),
+        *_not_null(Type.BIG, "epoch", "first_ns", "contact_ns", "last_seq"),
+        *_not_null(Type.BIG, "exec_seq", "exit_id", "hit_seq", "run_id", "gap_id", "rule_id"),
         *_null(Type.BIG, "live_run", "lost_ns"),
-        *_not_null(Type.BYTES, "continued"),
+        *_not_null(Type.BYTES, "continued", "shifts"),
     ),
     key=("stream",),
     is_append_only=False,
 )
 """One history of one host.
 
-`stream_id` is `meta.stream_id` in hex, and `epoch` counts how often the file was put back to an older copy:
-`stream` is made of both, see stream_number(). Of a stream whose successor has the same rows up to some
-number, `hidden_until` is that number; else 0. `first_ns` and `contact_ns` are wall clock of the host: when it
-first and last shipped. `last_seq` is the newest exec of the host then; `exec_seq`, `exit_id` and `hit_seq`
-say what has arrived. `live_run`, `lost_ns` and `continued` (JSON, a list of seqs) are query.rows.Recording as
-it was then.
+`stream_id` is `meta.stream_id` in hex, and `epoch` tells copies of a history on several hosts apart;
+`stream` is made of both, see stream_number(). `host` and `version` are those of the newest run. `first_ns`
+and `contact_ns` are wall clock of the host: when it first and last shipped. `last_seq` is the newest exec of
+the host then; `exec_seq`, `exit_id`, `hit_seq`, `run_id`, `gap_id` and `rule_id` say up to which number of
+this stream what has arrived. `live_run`, `lost_ns` and `continued` (JSON, a list of seqs) are
+query.rows.Recording as it was then.
+
+When the host's file was put back to an older copy, it gives numbers again that were shipped before. What
+comes then gets higher ones here, so nothing that was shipped is replaced or hidden: `shifts` (JSON) says
+which.
 """
 
 PROGRAM = Table(

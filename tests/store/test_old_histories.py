@@ -271,13 +271,13 @@ UPDATE meta SET value = x'34' WHERE key = 'next_id';
 
 
 def all_rows(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Returns the rows of each table but Alembic's own."""
+    """Returns the rows of each table but Alembic's own and SQLite's."""
     with closing(sqlite3.connect(path)) as connection:
         names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         return {
             name: connection.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall()
             for (name,) in names.fetchall()
-            if name != "alembic_version"
+            if name not in {"alembic_version", "sqlite_sequence"}
         }
 
 
@@ -292,6 +292,7 @@ def test_histories_without_the_view_are_kept_and_shown_in_it(tmp_path: Path) -> 
     assert [(*launch, None) for launch in before.pop("launch")] == after.pop("launch")
     assert [(*cut, None) for cut in before.pop("argv_cut")] == after.pop("argv_cut")
     assert ([], []) == (after.pop("hit"), after.pop("rule"))
+    assert [(1, *end) for end in before.pop("exit")] == after.pop("exit")
     assert before == after
     check_view(path)
     with closing(sqlite3.connect(path)) as connection:
@@ -330,6 +331,63 @@ def test_histories_without_hits_are_kept(tmp_path: Path) -> None:
 
     cuts = [(*cut, None) for cut in before["argv_cut"]]
     assert cuts
-    assert {**before, "argv_cut": cuts, "hit": [], "rule": []} == all_rows(path)
+    ends = [(1, *end) for end in before["exit"]]
+    assert {**before, "argv_cut": cuts, "hit": [], "rule": [], "exit": ends} == all_rows(path)
     assert "hunted" not in [key for key, _ in before["meta"]]
     check_view(path)
+
+
+@pytest.fixture
+def eleventh_history(tmp_path: Path) -> Path:
+    """A history as it was before later ends had numbers: half of its execs have such an end."""
+    content = _SEVENTH_HISTORY.replace("4026532301, 99)", "4026532301, 99, 1002)")
+    content = content.replace("'[[3, 497]]')", "'[[3, 497]]', NULL)")
+    ends = (
+        "WITH RECURSIVE n(id) AS (SELECT 4 UNION ALL SELECT id + 1 FROM n WHERE id < 1000)"
+        " INSERT INTO exec SELECT id, 2000 + id, 1, 0, 7, 7, 6, 0, 1, 1, 1, 2, NULL, NULL, NULL, NULL, NULL, NULL FROM n;"
+        "INSERT INTO exit SELECT id, id * 3, id % 7 * 256, NULL FROM exec WHERE id > 3 AND id % 2 ORDER BY id * 17 % 1000;"
+        "UPDATE meta SET value = x'31303031' WHERE key = 'next_id'; UPDATE seg SET id_hi = 1000, ts_max = 3000;"
+    )
+    return made_by("0011", tmp_path / "eleventh.db", content + ends)
+
+
+def test_later_ends_get_numbers(eleventh_history: Path) -> None:
+    """Each end stays its exec's, and has a number that no later one gets, also if it is pruned."""
+    before = all_rows(eleventh_history)
+    Store(eleventh_history).close()
+
+    ends = [(number, *end) for number, end in enumerate(before["exit"], 1)]
+    assert {**before, "exit": ends} == all_rows(eleventh_history)
+    assert len(ends) == 499
+    check_view(eleventh_history)
+    with closing(sqlite3.connect(eleventh_history, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM exit WHERE id > 400")
+        connection.execute("INSERT INTO exit (exec_id, duration_ns) VALUES (4, 1)")
+        assert (500,) == connection.execute("SELECT max(id) FROM exit").fetchone()
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("INSERT INTO exit (exec_id, duration_ns) VALUES (4, 1)")
+
+
+def test_a_killed_numbering_begins_anew(
+    eleventh_history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kill -9 the history is the old one."""
+    before = all_rows(eleventh_history)
+    folder = tmp_path / "migrations"
+    shutil.copytree(shipped.folder("migrations"), folder)
+    (file,) = (folder / "versions").glob("0012_*.py")
+    text = file.read_text().replace("_CHUNK = 100_000", "_CHUNK = 100")
+    point = "        done += copied\n"
+    assert 1 == text.count(point)
+    kill = "        if done == 300:\n            import os\n            os.kill(os.getpid(), 9)\n"
+    file.write_text(text.replace(point, point + kill))
+    with monkeypatch.context() as patched:
+        patched.setattr(shipped, "folder", lambda _name: folder)
+        with pytest.raises(StoreError, match=r"was killed by SIGKILL: start again"):
+            Store(eleventh_history)
+    assert "0011" == revision_of(eleventh_history)
+    assert before == all_rows(eleventh_history)
+
+    Store(eleventh_history).close()
+    assert before.pop("exit") == [end[1:] for end in all_rows(eleventh_history)["exit"]]
+    assert ["ok"] == rows_of(eleventh_history, "PRAGMA integrity_check")
