@@ -12,7 +12,7 @@ DESTDIR =
 # Optional parts that `make install` installs too: hunt, redact, top.
 EXTRAS =
 
-.PHONY: help setup record install uninstall test test-kernels test-report vendor fuzz bench bench-quick bench-large soak storms faults lint format pages pictures wheel wheels docs clean
+.PHONY: help setup record install uninstall test test-kernels test-report test-fleet vendor fuzz bench bench-quick bench-large soak storms faults lint format pages pictures wheel wheels docs clean
 
 help:
 	@echo 'sudo make record   record and print execs until Ctrl-C; ARGS="--db x.db -- make" adds arguments'
@@ -21,6 +21,7 @@ help:
 	@echo 'sudo make test     check everything: style, types, tests, the kernel included'
 	@echo 'sudo make test-kernels  run the live tests on Debian'\''s 5.10, 6.1 and 6.12 as well, emulated: takes long'
 	@echo '     make test-report  open reports in Chromium: zoom, search, fold, print, screen readers, hostile texts; and a trace'
+	@echo '     make test-fleet  central databases with the servers of Debian too: PostgreSQL 15 and ClickHouse, as shards'
 	@echo '     make fuzz     run the property tests with ten times as many examples, new ones each time; EXAMPLES=200 is shorter'
 	@echo 'sudo make bench    measure what recording and queries cost here, and what other programs cost: takes long'
 	@echo 'sudo make bench-quick  the same with one round and a small history'
@@ -89,6 +90,11 @@ test-kernels:
 test-report:
 	@tools/setup.sh test-report
 	@$(PYTEST) tests/browser $(ARGS)
+
+# Nothing listens on other addresses than 127.0.0.1, and nothing stays running.
+test-fleet:
+	@tools/setup.sh test-fleet
+	@$(PYTEST) --all-servers $(TWO) tests/fleet $(ARGS)
 
 # The user installs the programs to compare with; see bench/subjects.py.
 bench:

@@ -50,9 +50,12 @@ with contextlib.suppress(ImportError):  # the guests of tests/kernels run no suc
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds an option for the second half of `make test`."""
+    """Adds an option for the second half of `make test`, and one for `make test-fleet`."""
     parser.addoption(
         "--one-kernel", action="store_true", help="run tests/live and tests/hostile one after the other"
+    )
+    parser.addoption(
+        "--all-servers", action="store_true", help="run the tests with the servers of the distribution, too"
     )
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install what this checkout needs: `tools/setup.sh setup`, `record`, `install`, `docs`,
-# `test`, `test-report` or `test-kernels` (see the Makefile).
+# `test`, `test-report`, `test-kernels` or `test-fleet` (see the Makefile).
 # Says what it installs; says nothing, and is quick, when nothing is missing. Kernel headers are not
 # installed: bpf/include has the few that BCC needs.
 set -eu
@@ -23,7 +23,7 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 packages='python3-bpfcc python3-venv'
 extra='[dev]'
 case $purpose in
-setup | docs | test | test-report | test-kernels)
+setup | docs | test | test-report | test-kernels | test-fleet)
 	[ "$purpose" != docs ] || extra='[dev,docs]'
 	[ "$purpose" != test-report ] || extra='[dev,browser]'
 	# gcc and python3-dev compile execaudit/native. The tests use these: strace shows which programs were
@@ -37,17 +37,19 @@ setup | docs | test | test-report | test-kernels)
 	# These make and run virtual machines, and have the keys of all releases of Debian.
 	[ "$purpose" != test-kernels ] ||
 		packages="$packages qemu-system-x86 seabios mmdebstrap debian-archive-keyring busybox-static cpio kmod e2fsprogs"
+	# Servers, of which the tests start their own.
+	[ "$purpose" != test-fleet ] || packages="$packages clickhouse-server postgresql-15"
 	;;
 record | install)
 	extra=
 	;;
 *)
-	fail 'usage: tools/setup.sh setup|record|install|docs|test|test-report|test-kernels'
+	fail 'usage: tools/setup.sh setup|record|install|docs|test|test-report|test-kernels|test-fleet'
 	;;
 esac
 # Any user may build a package. tools/install.sh checks what needs root.
 case $purpose in
-setup | install | docs | test-report) ;;
+setup | install | docs | test-report | test-fleet) ;;
 *) is_root || fail "the probe needs root: run \`sudo make $purpose\`" ;;
 esac
 
@@ -71,6 +73,11 @@ install_packages() {
 	$apt update || say 'apt-get update failed; using the old package lists'
 	# shellcheck disable=SC2086  # lists of words
 	$apt install --yes --no-install-recommends $missing >/dev/null
+	for service in clickhouse-server postgresql; do
+		case $missing in
+		*" $service"*) systemctl --quiet disable --now "$service" || say "could not disable the service $service" ;;
+		esac
+	done
 }
 
 # Compiles what has changed since the last time. Where Cython is missing, pip has to bring it. tools/install.sh

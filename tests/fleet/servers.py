@@ -94,6 +94,11 @@ class Server(ABC):
         """Asks the server anything. Raises an error while it is not ready."""
 
     @property
+    def place(self) -> Path:
+        """The folder in which it is started."""
+        return self.folder
+
+    @property
     def log(self) -> Path:
         """What the server said."""
         return self.folder / "log"
@@ -102,7 +107,7 @@ class Server(ABC):
         """Starts the server, and returns when it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(), cwd=self.place, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._wait_until(self._answers, "did not answer")
 

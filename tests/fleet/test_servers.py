@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from clickhouse_driver.errors import ServerException
 
-from tests.fleet.proxies import Authority, Proxy
-from tests.fleet.servers import ordinary_user
+from tests.fleet.clickhouse_servers import CLUSTER, ModernClickHouse
+from tests.fleet.proxies import Proxy
+from tests.fleet.servers import ordinary_user, running
 
 if TYPE_CHECKING:
+    from tests.fleet.clickhouse_servers import ClickHouse, Shards
+    from tests.fleet.proxies import Authority
     from tests.fleet.servers import PostgresServer
 
 
@@ -75,3 +79,60 @@ def test_tls_is_verified(postgres: PostgresServer, authority: Authority) -> None
             psycopg.connect(
                 f"postgresql://postgres@localhost:{port}/postgres?sslmode=verify-full&sslrootcert=system"
             )
+
+
+def test_clickhouse_takes_and_gives_any_bytes(clickhouse: ClickHouse, clickhouse_database: str) -> None:
+    """With the types that the tables need."""
+    name = clickhouse_database.rpartition("/")[2]
+    clickhouse.execute(
+        f"CREATE TABLE {name}.x (a Int64, b Nullable(Int16), c String, d Nullable(String)) ENGINE = MergeTree ORDER BY a"
+    )
+    rows = [(-5, None, bytes(range(256)), None), (2**63 - 1, -7, b"", b"\xff\0")]
+    clickhouse.execute(f"INSERT INTO {name}.x (a, b, c, d) VALUES", rows)
+
+    assert rows == clickhouse.execute(f"SELECT * FROM {name}.x ORDER BY a")
+    assert [(2,)] == clickhouse.execute(f"SELECT count() AS c FROM {name}.x")
+
+
+def test_clickhouse_says_what_is_wrong(clickhouse: ClickHouse, clickhouse_database: str) -> None:
+    """With the same numbers, whatever its age; then it goes on."""
+    with pytest.raises(ServerException) as caught:
+        clickhouse.execute("SELECT * FROM nothing", database=clickhouse_database.rpartition("/")[2])
+    assert 60 == caught.value.code
+    assert [(1,)] == clickhouse.execute("SELECT 1")
+
+
+def test_a_killed_modern_clickhouse_has_what_was_inserted() -> None:
+    """Its data are where they were."""
+    server = ModernClickHouse()
+    with running(server):
+        server.execute("CREATE TABLE x (a Int64) ENGINE = MergeTree ORDER BY a")
+        server.execute("INSERT INTO x (a) VALUES", [(1,)])
+        server.kill()
+        server.start()
+        assert [(1,)] == server.execute("SELECT a FROM x")
+
+
+@pytest.mark.debian_servers
+def test_shards_see_each_other_also_after_a_kill(shards: Shards) -> None:
+    """What is written through one is on the other, and stays there."""
+    for server in shards:
+        server.execute("CREATE TABLE here (a Int64) ENGINE = MergeTree ORDER BY a")
+        server.execute(f"CREATE TABLE x AS here ENGINE = Distributed({CLUSTER}, default, here, a)")
+    shards.first.execute(
+        "INSERT INTO x (a) VALUES", [(each,) for each in range(10)], insert_distributed_sync=1
+    )
+    for server in shards:
+        server.kill()
+        server.start()
+
+    assert [(10,)] == shards.servers[1].execute("SELECT count() FROM x")
+    assert [5, 5] == [server.execute("SELECT count() FROM here")[0][0] for server in shards]
+
+
+@pytest.mark.debian_servers
+def test_debians_servers_run_as_an_ordinary_user(shards: Shards) -> None:
+    """Never as root."""
+    for server in shards:
+        assert server.process is not None
+        assert ordinary_user() == Path(f"/proc/{server.process.pid}").stat().st_uid
