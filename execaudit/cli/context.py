@@ -13,15 +13,17 @@ import click
 from click.core import ParameterSource
 
 from execaudit.config import DEFAULT_CONFIG, TABLES, Settings, load, load_default, scalars
-from execaudit.database.url import DEFAULT_DATABASE, database_path
-from execaudit.errors import StoreError
+from execaudit.database.url import DEFAULT_DATABASE, Central, location_of
+from execaudit.errors import ConfigError, StoreError
 from execaudit.escaping import printable
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from click.shell_completion import CompletionItem
+
+    from execaudit.query.history import History
+    from execaudit.query.local_history import LocalHistory
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 # After so many instructions SQLite calls Python, which then handles Ctrl-C.
@@ -73,10 +75,23 @@ class State:
         """Returns the values that the configuration has for an argument of a command."""
         return tuple(scalars(self.settings().tables.get(command, {}).get(name, [])) or ())
 
-    def database(self) -> Path:
-        """Returns the database: command line beats environment beats file."""
+    def location(self) -> Path | Central:
+        """Returns where the history is: command line beats environment beats file."""
         given = self.settings().db if self.db is None else self.db
-        return database_path(DEFAULT_DATABASE if given is None else given)
+        return location_of(DEFAULT_DATABASE if given is None else given)
+
+    def database(self) -> Path:
+        """Returns the file of the history, for what is done with a file alone.
+
+        Raises ConfigError if the history is in a central database.
+        """
+        location = self.location()
+        if isinstance(location, Central):
+            raise ConfigError(
+                f"this is done with a history in a file, and --db is {location.engine.value}://...",
+                fix="give a path, or sqlite:///PATH",
+            )
+        return location
 
     def database_to_write(self) -> Path:
         """Returns the database for a writer, unless it is the database of another program.
@@ -91,8 +106,26 @@ class State:
         return path
 
     @contextlib.contextmanager
-    def history(self, *, follow: bool = False) -> Iterator[sqlite3.Connection]:
-        """Opens the database for reading; `follow`: see open_history()."""
+    def history(self) -> Iterator[History]:
+        """Opens the history for reading, wherever it is."""
+        location = self.location()
+        if not isinstance(location, Central):
+            with self.local() as history:
+                yield history
+            return
+        from execaudit.cli.run.progress import reading  # noqa: PLC0415  # `--help` needs none of it
+        from execaudit.fleet.central import open_central  # noqa: PLC0415  # heavy
+
+        self.look.use_zone()
+        with reading() as far, open_central(location, far) as central:
+            yield central
+
+    @contextlib.contextmanager
+    def local(self, *, follow: bool = False) -> Iterator[LocalHistory]:
+        """Opens the file of the history for reading; `follow`: see open_history().
+
+        Raises ConfigError as database().
+        """
         from execaudit.query.connection import may_lack_its_end, open_history  # noqa: PLC0415  # `--help` needs no SQLite
 
         path = self.database()
@@ -104,11 +137,13 @@ class State:
                     err=True,
                 )
             from execaudit.cli.run.progress import reading  # noqa: PLC0415  # as above
+            from execaudit.query.local_history import LocalHistory  # noqa: PLC0415
 
             self.look.use_zone()
-            with reading(connection) as look:
-                connection.set_progress_handler(look, _STEPS)
-                yield connection
+            with reading() as far:
+                connection.reading = far
+                connection.set_progress_handler(far.look, _STEPS)
+                yield LocalHistory(connection)
 
 
 def _take_config(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:

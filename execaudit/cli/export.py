@@ -73,7 +73,5 @@ def command(  # noqa: PLR0913  # each is an option
         raise click.UsageError("--bom is for csv")
     from execaudit.cli.run import export  # noqa: PLC0415  # `--help` needs only the options
 
-    with state.history() as connection:
-        export.write(
-            connection, state.database(), values, export.Target(chosen, target, columns, raw, bom, force)
-        )
+    with state.history() as history:
+        export.write(history, values, export.Target(chosen, target, columns, raw, bom, force))

@@ -203,8 +203,8 @@ _FILTERS = (
         "hosts",
         multiple=True,
         shell_complete=of_history("host"),
-        metavar="NAME",
-        help="Recorded on this host.",
+        metavar="GLOB",
+        help="Recorded on this host: web1, 'web*'.",
     ),
     click.option(
         "--where",

@@ -53,8 +53,13 @@ def command(  # noqa: PLR0913  # each is an option
     from execaudit.cli.run import hunt  # noqa: PLC0415  # `--help` needs only the options
 
     is_table = sys.stdout.isatty() if fmt is None else fmt == "table"
-    with state.history(follow=follow) as connection:
-        read = hunt.read(paths, level=level)
-        hunt.answer(connection, values, read, is_table=is_table, follow=follow)
+    if follow:
+        with state.local(follow=True) as followed:
+            read = hunt.read(paths, level=level)
+            hunt.follow(followed, values, read, is_table=is_table)
+    else:
+        with state.history() as history:
+            read = hunt.read(paths, level=level)
+            hunt.answer(history, values, read, is_table=is_table)
     if strict:
         hunt.check(read)

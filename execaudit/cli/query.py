@@ -66,8 +66,12 @@ def command(  # noqa: PLR0913  # each is an option
 
     chosen = Format(fmt or ("table" if sys.stdout.isatty() else "jsonl"))
     shape = query.Shape(chosen, columns, sort, raw=raw)
-    with state.history(follow=follow) as connection:
+    if follow:
+        with state.local(follow=True) as followed:
+            query.follow(followed, values, shape, state.look)
+        return
+    with state.history() as history:
         if count:
-            query.count(connection, values)
+            query.count(history, values)
         else:
-            query.answer(connection, values, shape, state.look, follow=follow)
+            query.answer(history, values, shape, state.look)

@@ -66,5 +66,5 @@ def command(context: click.Context, /, output: Path | None, *, force: bool, **va
     said = report.Said(
         **{name: values.pop(name) for name in report.Said._fields if name in values}, configured=configured
     )
-    with state.history() as connection:
-        report.write(connection, values, said, target, force=force)
+    with state.history() as history:
+        report.write(history, values, said, target, force=force)

@@ -28,6 +28,6 @@ def command(state: State, named: str, fmt: str, *, everything: bool) -> None:
     """
     from execaudit.cli.run import show  # noqa: PLC0415  # `--help` needs only the options
 
-    with state.history() as connection:
+    with state.history() as history:
         most = None if everything else _CHILDREN
-        show.show(connection, named, state.look, most=most, as_json=fmt == "json")
+        show.show(history, named, state.look, most=most, as_json=fmt == "json")

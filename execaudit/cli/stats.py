@@ -32,18 +32,27 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="Also list the programs that never ran before that time.",
 )
+@click.option("--by", type=click.Choice(["host"]), help="Also count the execs of each of these.")
 @text_or_json
 @view_options
 @config_option
 @db_option
 @click.pass_obj
-def command(state: State, /, top: int, new_since: Nanoseconds | None, fmt: str, **values: Any) -> None:  # noqa: ANN401  # the filters
+def command(
+    state: State,
+    /,
+    top: int,
+    new_since: Nanoseconds | None,
+    by: str | None,
+    fmt: str,
+    **values: Any,  # noqa: ANN401  # the filters
+) -> None:
     """Count execs: who runs what most, from where, and when; and what failed, or took long.
 
     The filters are those of `query`; with --limit the newest so many are counted.
     """
     from execaudit.cli.run import stats  # noqa: PLC0415  # `--help` needs only the options
 
-    with state.history() as connection:
-        found = stats.count(connection, values, top=top, new_since_ns=new_since)
+    with state.history() as history:
+        found = stats.count(history, values, top=top, new_since_ns=new_since, by_host=by is not None)
     stats.write(found, state, as_json=fmt == "json")

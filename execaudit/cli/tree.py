@@ -49,8 +49,8 @@ def command(context: click.Context, state: State, /, fmt: str, **values: Any) ->
     _refuse_mixtures(context, values)
     from execaudit.cli.run import tree  # noqa: PLC0415  # `--help` needs only the options
 
-    with state.history() as connection:
-        tree.draw_asked(connection, values, state.look, as_json=fmt == "jsonl")
+    with state.history() as history:
+        tree.draw_asked(history, values, state.look, as_json=fmt == "jsonl")
 
 
 def _refuse_mixtures(context: click.Context, values: Mapping[str, Any]) -> None:

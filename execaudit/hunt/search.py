@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from execaudit.fields import UNKNOWN_LAUNCH, UNKNOWN_ORIGIN
 from execaudit.hunt import narrowing
@@ -54,6 +54,30 @@ class Correlations:
             for correlator in self._correlators.get(key, ()):
                 if correlator.is_due(hit.number, hit.event):
                     yield Hit(correlator.rule, hit.number, hit.event)
+
+
+class _Finding(Protocol):
+    def __call__(self, *, backward: bool) -> Iterator[Hit]:
+        """Yields all hits, in the order of recording, or in the opposite one."""
+
+
+def in_order(found: _Finding, wanted: Filter, correlations: Correlations | None) -> Iterator[Hit]:
+    """Yields the hits that are wanted, in the order wanted. The filter's limit is that of hits."""
+    limit, is_reverse = wanted.limit, wanted.reverse
+    if correlations is not None:
+        # They count in the order of recording.
+        hits = correlations.of(found(backward=False))
+        kept = hits if limit is None and not is_reverse else deque(hits, maxlen=limit)
+        yield from reversed(kept) if isinstance(kept, deque) and is_reverse else kept
+        return
+    if limit is None:
+        yield from found(backward=is_reverse)
+        return
+    newest = islice(found(backward=True), limit)
+    if is_reverse:
+        yield from newest
+    else:
+        yield from reversed(deque(newest))
 
 
 # An exec's row, as far as most of the work needs it. As SQLite gives it: to make a NamedTuple of it takes as
@@ -110,26 +134,15 @@ class Hunt:
 
         Calls `advance` with how many execs were looked at. Raises FilterError.
         """
-        wanted = self.wanted
-        limit, is_reverse = wanted.limit, wanted.reverse
-        everything = replace(wanted, limit=None, reverse=False)
+        everything = replace(self.wanted, limit=None, reverse=False)
         spans = [*find.parts(self._connection, everything, after=after)]
         if until is not None:
             spans = [span._replace(high=min(span.high, until)) for span in spans if span.low <= until]
-        if self._correlations is not None:
-            # They count in the order of recording.
-            hits = self._correlations.of(self._found(everything, spans, advance, backward=False))
-            kept = hits if limit is None and not is_reverse else deque(hits, maxlen=limit)
-            yield from reversed(kept) if isinstance(kept, deque) and is_reverse else kept
-            return
-        if limit is None:
-            yield from self._found(everything, spans, advance, backward=is_reverse)
-            return
-        newest = islice(self._found(everything, spans, advance, backward=True), limit)
-        if is_reverse:
-            yield from newest
-        else:
-            yield from reversed(deque(newest))
+
+        def found(*, backward: bool) -> Iterator[Hit]:
+            return self._found(everything, spans, advance, backward=backward)
+
+        yield from in_order(found, self.wanted, self._correlations)
 
     def _found(
         self, wanted: Filter, spans: Sequence[Span], advance: Callable[[int], None], *, backward: bool
@@ -261,18 +274,23 @@ class Hunt:
         parents = {found.number: found.event for found in find.fetch(self._connection, sorted(wanted))}
         for found in every:
             parent = None if found.parent is None else parents.get(found.parent)
-            hits = [*self._rules_of(found, parent, likely[found.number])]
+            hits = [*rules_of(self._sieve, found, parent, likely[found.number])]
             yield from reversed(hits) if backward else hits
 
-    def _rules_of(self, found: Found, parent: ExecEvent | None, bits: int) -> Iterator[Hit]:
-        for index in self._sieve.members(bits):
-            try:
-                is_hit = self._sieve.checks[index](found.event, parent)
-            except TimeoutError:
-                self._sieve.put_aside(index)
-                continue
-            if is_hit:
-                yield Hit(self._sieve.rules[index], found.number, found.event)
+
+def rules_of(sieve: Sieve, found: Found, parent: ExecEvent | None, bits: int) -> Iterator[Hit]:
+    """Yields the hits of an exec by the rules with these bits, each of which is checked as a whole.
+
+    A rule that takes too long is put aside.
+    """
+    for index in sieve.members(bits):
+        try:
+            is_hit = sieve.checks[index](found.event, parent)
+        except TimeoutError:
+            sieve.put_aside(index)
+            continue
+        if is_hit:
+            yield Hit(sieve.rules[index], found.number, found.event)
 
 
 def _strides(spans: Iterable[Span], *, backward: bool) -> Iterator[Span]:

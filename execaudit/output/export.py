@@ -17,16 +17,17 @@ from execaudit.output.pages import Pages
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
+from execaudit.query.local_history import LocalHistory
 from execaudit.query.statements import PAGE_ROWS, Span
 from execaudit.system import parallel
 from execaudit.system.parallel import Block
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from execaudit.query.find import Page
+    from execaudit.query.history import History
 
 # The text of so many execs fits into a child's pipe, so no child waits for another. If there is a filter, few
 # of the execs match, so a part has more.
@@ -103,28 +104,28 @@ def maker(
     return _Lines(fmt, names, raw=raw, encoding=encoding)
 
 
-def blocks(
-    path: Path, connection: sqlite3.Connection, wanted: Filter, maker: Maker
-) -> Generator[Block, None, None]:
+def blocks(history: History, wanted: Filter, maker: Maker) -> Generator[Block, None, None]:
     """Yields the text of all execs that are wanted, with the number of execs.
 
-    `connection` is open to the history at `path`. Raises FilterError, StoreError.
+    Raises FilterError, StoreError.
     """
     if maker.head:
         yield Block(0, maker.head)
     after = None
     # One connection looks up the descendants or the command lines of a filter, so children would not help.
-    if not (wanted.reverse or wanted.under or wanted.not_under or wanted.args):
-        spans = list(find.parts(connection, wanted))
+    if isinstance(history, LocalHistory) and not (
+        wanted.reverse or wanted.under or wanted.not_under or wanted.args
+    ):
+        spans = list(find.parts(history.connection, wanted))
         children = min(len(os.sched_getaffinity(0)), _MOST_CHILDREN)
         if children > 1 and spans and spans[-1].high - spans[0].low >= _LARGE:
             # The children get a copy of what is cached here, and use none of it.
-            connection.execute("PRAGMA shrink_memory")
-            yield from _side_by_side(path, wanted, spans, maker, children)
+            history.connection.execute("PRAGMA shrink_memory")
+            yield from _side_by_side(history.path, wanted, spans, maker, children)
             if wanted.limit is not None:
                 return
             after = spans[-1].high
-    for page in find.pages(connection, wanted, after=after, keys=maker.keys):
+    for page in history.pages(wanted, after=after, keys=maker.keys):
         yield _block(page, maker)
 
 

@@ -21,7 +21,6 @@ from execaudit.query.rows import to_event
 from execaudit.times import utc_day
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
 
     from execaudit.event import ExecEvent
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from execaudit.native.fast import Pages as CompiledPages
     from execaudit.query.filter import Filter
     from execaudit.query.find import Page
+    from execaudit.query.history import History
     from execaudit.query.rows import Clock, Known, Recording
 
     class _Lines(Protocol):
@@ -72,9 +72,7 @@ class Pages:
             return self._compiled.text(*page)
 
 
-def texts(
-    connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool, encoding: str
-) -> Iterator[bytes]:
+def texts(history: History, wanted: Filter, fmt: Format, *, raw: bool, encoding: str) -> Iterator[bytes]:
     """Yields the encoded text of all execs that are wanted, with a header if it is CSV.
 
     Raises FilterError; DamagedStoreError for an exec that makes no sense.
@@ -82,7 +80,7 @@ def texts(
     if fmt is Format.CSV:
         yield f"{HEADER}\n".encode(encoding)
     maker = Pages(fmt, raw=raw, encoding=encoding)
-    yield from map(maker.encoded, find.pages(connection, wanted, keys=maker.keys))
+    yield from map(maker.encoded, history.pages(wanted, keys=maker.keys))
 
 
 def _csv(*, raw: bool) -> Callable[[Page], str]:

@@ -32,9 +32,9 @@ _PRAGMAS = ("PRAGMA query_only = 1", "PRAGMA cache_size = -65536", "PRAGMA temp_
 class Reading:
     """How far the search for an answer is, for who waits for it. By numbers of execs."""
 
-    def __init__(self, on_answer: Callable[[], None]) -> None:
-        """`on_answer` is called once, when the answer begins."""
-        self._on_answer = on_answer
+    def __init__(self, on_answer: Callable[[], None], on_look: Callable[[Reading], None]) -> None:
+        """`on_answer` is called once, when the answer begins; `on_look` again and again before that."""
+        self._on_answer, self._on_look = on_answer, on_look
         self.is_answered = False
         self.low, self.high = 0, -1
         """The search is between these two."""
@@ -46,6 +46,12 @@ class Reading:
         if not self.is_answered:
             self.is_answered = True
             self._on_answer()
+
+    def look(self) -> int:
+        """Is called now and then during a search, by what searches. Returns 0, for SQLite: it goes on."""
+        if not self.is_answered and self.execs() > 0:
+            self._on_look(self)
+        return 0
 
     def execs(self) -> int:
         """Returns how many execs are looked at; more, if some were pruned."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.enums import Kind
+from execaudit.query import globs
 from execaudit.query.expression import (
     And,
     Globs,
@@ -79,6 +80,7 @@ class Filter:
     containers: tuple[str, ...] = ()
     """Ids, the first four digits of one or more, or names of machines."""
     hosts: tuple[str, ...] = ()
+    """Globs; one without wildcards is a name, see globs.literal()."""
     under: tuple[int, ...] = ()
     """Row numbers of execs whose descendants are wanted; they themselves are not."""
     euids: tuple[int, ...] = ()
@@ -126,12 +128,26 @@ class Filter:
         return And(tuple(said))
 
 
+def of_hosts(hosts: tuple[str, ...]) -> Expression:
+    """Returns what `Filter.hosts` says of an exec, which may be said of a gap as well."""
+    wild = tuple(filter(globs.is_wild, hosts))
+    names = tuple(host for host in hosts if host not in wild)
+    said: list[Expression] = [OneOf("host", _encoded(names))] if names else []
+    if wild:
+        said.append(Globs("host", _encoded(wild)))
+    return any_of(tuple(said))
+
+
+def _encoded(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(name.encode("utf-8", "surrogateescape") for name in names)
+
+
 def _one_of(field: str) -> _Meaning:
     return lambda values: OneOf(field, values)
 
 
-def _globs(field: str) -> _Meaning:
-    return lambda globs: Globs(field, globs)
+def _any_glob(field: str) -> _Meaning:
+    return lambda given: Globs(field, given)
 
 
 def _any(make: _Meaning) -> _Meaning:
@@ -149,21 +165,21 @@ _DELETED = And((Not(_FAILED), Or((OneOf("nlink", (0,)), HasText("exe", Part.END,
 _MEANING: dict[str, _Meaning] = {
     "pids": _one_of("pid"),
     "ppids": _one_of("ppid"),
-    "comms": _globs("comm"),
+    "comms": _any_glob("comm"),
     "exes": Image,
-    "filenames": _globs("filename"),
-    "cwds": _globs("cwd"),
+    "filenames": _any_glob("filename"),
+    "cwds": _any_glob("cwd"),
     "args": _any(InLine),
     "args_regex": _any(LineMatches),
     "users": _any(lambda match: IsUser("user", *match)),
     "login_users": _any(lambda match: IsUser("login_user", *match)),
     "ttys": _one_of("tty"),
-    "cgroups": _globs("cgroup"),
+    "cgroups": _any_glob("cgroup"),
     "containers": _any(InContainer),
-    "hosts": lambda hosts: OneOf("host", tuple(host.encode() for host in hosts)),
+    "hosts": of_hosts,
     "under": Under,
     "euids": _one_of("euid"),
-    "interpreters": _globs("interpreter"),
+    "interpreters": _any_glob("interpreter"),
     "kinds": _one_of("kind"),
     "exit_codes": _one_of("exit_code"),
     "errnos": _one_of("errno"),

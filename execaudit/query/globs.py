@@ -12,7 +12,7 @@ from posixpath import normpath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 COMM_BYTES = 15
 """TASK_COMM_LEN, without the NUL at its end."""
@@ -42,6 +42,26 @@ def matching(given: tuple[bytes, ...]) -> Callable[[bytes], bool]:
         return any(pattern.match(decoded) for pattern in wild)
 
     return matches
+
+
+def matching_names(given: Sequence[str]) -> Callable[[str], bool]:
+    """Returns the function that says whether one of the globs matches a name as a whole."""
+    matches = matching(tuple(map(_bytes, given)))
+    return lambda name: matches(_bytes(name))
+
+
+def is_wild(glob: str) -> bool:
+    """Says whether a glob can match other texts than itself."""
+    return _WILD.search(_bytes(glob)) is not None
+
+
+def literal(text: str) -> str:
+    """Returns the glob that matches this text alone."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", text)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def of_comm(glob: bytes) -> tuple[bytes, ...]:

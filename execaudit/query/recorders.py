@@ -12,6 +12,7 @@ from execaudit.database import files, writer_lock
 from execaudit.database.imports import IS_IMPORT
 from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
+from execaudit.query import globs
 from execaudit.query.rows import Recording
 from execaudit.system import clock
 
@@ -61,7 +62,7 @@ def live(connection: sqlite3.Connection) -> Live | None:
     ).fetchone()
     if row is None or row[4] is not None:
         return None
-    recorder, path = Live(*row[:4]), _database(connection)
+    recorder, path = Live(*row[:4]), database_of(connection)
     if not writer_lock.is_held(path) and (writer_lock.is_readable(path) or not _is_fresh(recorder)):
         return None
     return recorder
@@ -96,7 +97,8 @@ def _is_fresh(recorder: Live) -> bool:
     return abs(clock.wall_ns() - seen_ns) < _STALLED_NS
 
 
-def _database(connection: sqlite3.Connection) -> Path:
+def database_of(connection: sqlite3.Connection) -> Path:
+    """Returns the file that a connection has open."""
     # As bytes: a path need not be UTF-8.
     main = "SELECT CAST(file AS BLOB) FROM pragma_database_list WHERE name = 'main'"
     return Path(os.fsdecode(connection.execute(main).fetchone()[0]))
@@ -105,7 +107,7 @@ def _database(connection: sqlite3.Connection) -> Path:
 def complete_until(connection: sqlite3.Connection, hosts: Sequence[str] = ()) -> Nanoseconds | None:
     """Returns until when (wall clock) the history has all execs; None: nobody records, nothing comes."""
     recorder = live(connection)
-    if recorder is None or (hosts and recorder.host not in hosts):
+    if recorder is None or (hosts and not globs.matching_names(hosts)(recorder.host)):
         return None
     if recorder.seen_ns is None:
         return recorder.started_ns
@@ -115,16 +117,23 @@ def complete_until(connection: sqlite3.Connection, hosts: Sequence[str] = ()) ->
 def silences(
     connection: sqlite3.Connection, hosts: Sequence[str], stored: Iterable[Gap], *, now_ns: int
 ) -> list[Silence]:
-    """Returns when nobody recorded these hosts (all, if none is named), without the times of stored gaps."""
+    """Returns when nobody recorded these hosts (all, if none is named), without the times of stored gaps.
+
+    Hosts are globs. One that no host is named by is a host that nobody recorded.
+    """
     rows = connection.execute(
         f"SELECT host, started_ns, coalesce(stopped_ns, seen_ns, started_ns), {IS_IMPORT} FROM run ORDER BY id"  # noqa: S608  # ours
     ).fetchall()
-    runs: dict[str, list[_Times]] = {host: [] for host in hosts}
+    runs: dict[str, list[_Times]] = {host: [] for host in hosts if not globs.is_wild(host)}
     imported: set[str] = set()
+    is_wanted = globs.matching_names(hosts)
     for host, started, until, is_import in rows:
-        if not hosts or host in runs:
+        if not hosts or is_wanted(host):
             runs.setdefault(host, []).append((started, until))
             imported |= {host} if is_import else set()
+    for glob in filter(globs.is_wild, hosts):
+        if not any(map(globs.matching_names([glob]), runs)):
+            runs[glob] = []
     if not runs:
         return [Silence(None, None, None)]
     recorder = live(connection)

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 from execaudit.arguments import command_line, split_argv
 from execaudit.enums import GAINED_WORDS, errno_name
 from execaudit.fields import BY_NAME, Form, Part
-from execaudit.query import find
 from execaudit.query.container import container_id
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
 
     from execaudit.event import ExecEvent
     from execaudit.query.filter import Filter
+    from execaudit.query.history import History
 
 # Command lines can have megabytes: so many execs are in memory at a time.
 _PAGE = 64
 
 
-def sorted_events(connection: sqlite3.Connection, wanted: Filter, name: str) -> Iterator[ExecEvent]:
+def sorted_events(history: History, wanted: Filter, name: str) -> Iterator[ExecEvent]:
     """Yields what is wanted by the values of a field, of equal ones in order of recording; null comes last.
 
     The limit is that of the order: the first so many. With `reverse` from the largest value on.
@@ -34,7 +33,7 @@ def sorted_events(connection: sqlite3.Connection, wanted: Filter, name: str) -> 
     key = _key_of(name)
     known: list[tuple[Any, int]] = []
     unknown: list[int] = []
-    for found in find.find(connection, everything):
+    for found in history.find(everything):
         value = key(found.event)
         if value is None:
             unknown.append(found.number)
@@ -50,7 +49,7 @@ def sorted_events(connection: sqlite3.Connection, wanted: Filter, name: str) -> 
     numbers = [number for _, number in chosen]
     numbers += unknown[: most - len(numbers)]
     for start in range(0, len(numbers), _PAGE):
-        yield from (found.event for found in find.fetch(connection, numbers[start : start + _PAGE]))
+        yield from (found.event for found in history.fetch(numbers[start : start + _PAGE]))
 
 
 _SHOWN: dict[Form, Callable[[Any], object]] = {

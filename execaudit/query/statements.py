@@ -12,7 +12,7 @@ from execaudit.database.id_list import json_ids
 from execaudit.event import Nanoseconds
 from execaudit.query.conditions import Conditions, descendants_table
 from execaudit.query.expression import Under
-from execaudit.query.filter import Filter
+from execaudit.query.filter import Filter, of_hosts
 from execaudit.query.rows import COLUMNS, joins
 
 if TYPE_CHECKING:
@@ -216,6 +216,14 @@ def later_ends_statements(wanted: Filter, span: Span, most: int) -> tuple[Statem
     )
 
 
+def hosts_statement(wanted: Filter, span: Span) -> Statement:
+    """Returns the statement for clocks: how many execs of a span have each, how many failed, and when."""
+    where = _where(wanted, span)
+    columns = "e.clock_id, count(*), count(e.errno), min(e.ts), max(e.ts)"
+    # By clock, because to compare a host's name for each row takes longer.
+    return Statement(f"{_select(columns, wanted, where)} GROUP BY e.clock_id", where.parameters)
+
+
 def hits_statement(wanted: Filter, span: Span) -> Statement:
     """Returns the statement for rules, how many execs of a span that are wanted each hit, and left out."""
     start, where = _led_by("hit AS z", "z.exec_id", wanted, span)
@@ -299,7 +307,7 @@ def gaps_statement(wanted: Filter) -> Statement:
     if wanted.until_ns is not None:
         where.add(f"g.ts_from < {where.bind(wanted.until_ns)}")
     if wanted.hosts:
-        where.add(where.one_of("r.host", wanted.hosts))
+        where.add(where.of(of_hosts(wanted.hosts)))
     columns = "SELECT r.host, g.ts_from, g.ts_to, g.reason, g.count, g.exits, g.uid FROM gap AS g"
     joined = f"{columns} LEFT JOIN run AS r ON r.id = g.run_id"
     return Statement(f"{joined}{where.text()} ORDER BY g.id", where.parameters)

@@ -9,7 +9,7 @@ from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Gained, Kind
 from execaudit.event import Nanoseconds
 from execaudit.query import find
-from execaudit.query.statements import Times, times_statement
+from execaudit.query.statements import Times, hosts_statement, times_statement
 from execaudit.query.tally import Tally
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _WIDTHS = (
 )  # fmt: skip
 _YEAR = 365 * _DAY
 _MOST_PIECES = 24
+_HOSTS = "SELECT k.id, r.host FROM clock AS k JOIN run AS r ON r.id = k.run_id"
 
 
 class Stats(NamedTuple):
@@ -61,6 +62,42 @@ class Stats(NamedTuple):
     """None: the history is empty there."""
     counts: list[int]
     """Of each piece of time."""
+
+
+class HostCount(NamedTuple):
+    """How many execs there are of a host."""
+
+    host: str
+    execs: int
+    """With those that failed, and those that ran when recording began."""
+    failed: int
+    first_ns: Nanoseconds
+    """Wall clock of its first and of its last one."""
+    last_ns: Nanoseconds
+
+
+def by_host(connection: sqlite3.Connection, wanted: Filter) -> list[HostCount]:
+    """Counts what is wanted for each host: the most first, equal ones by name. Raises FilterError."""
+    found: dict[str, HostCount] = {}
+    hosts: dict[int, str] = {}
+    for part in find.parts(connection, wanted):
+        with find.one_moment(connection):
+            rows = connection.execute(*hosts_statement(wanted, part)).fetchall()
+            hosts.update(connection.execute(_HOSTS).fetchall())
+        for clock, *counts in rows:
+            each = HostCount(hosts[clock], *counts)
+            found[each.host] = _both(found[each.host], each) if each.host in found else each
+    return sorted(found.values(), key=lambda each: (-each.execs, each.host))
+
+
+def _both(one: HostCount, other: HostCount) -> HostCount:
+    return HostCount(
+        one.host,
+        one.execs + other.execs,
+        one.failed + other.failed,
+        min(one.first_ns, other.first_ns),
+        max(one.last_ns, other.last_ns),
+    )
 
 
 def gather(

@@ -1,52 +1,26 @@
-"""Which user a filter means: the names of a history, and of this host."""
+"""Who is in a history."""
 
 from __future__ import annotations
 
-import pwd
 from typing import TYPE_CHECKING
 
 from execaudit.database.id_list import json_ids
-from execaudit.errors import FilterError
-from execaudit.query.filter import UserMatch
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
 _NAMED = "SELECT DISTINCT l.uid FROM launch AS l JOIN user AS u ON u.id = l.user_id WHERE u.v = ? AND l.uid NOT NULL"
-_LAST_UID = 2**32 - 1
-_UID_DIGITS = 10
 
 
-def user_match(connection: sqlite3.Connection, text: str, *, option: str = "--user") -> UserMatch:
-    """Returns the user that a name or uid names, in this history or on this host.
-
-    Raises FilterError, which names the option, for a name that is known in neither.
-    """
-    if (number := _number(text, option)) is not None:
-        return UserMatch(None, number)
-    uid = _uid_here(text)
-    if uid is None:
-        name = text.encode("utf-8", "surrogateescape")
-        if connection.execute("SELECT 1 FROM user WHERE v = ?", (name,)).fetchone() is None:
-            raise _unknown(text, option)
-    return UserMatch(text, uid)
+def has_user(connection: sqlite3.Connection, name: bytes) -> bool:
+    """Says whether somebody in the history has this name."""
+    return connection.execute("SELECT 1 FROM user WHERE v = ?", (name,)).fetchone() is not None
 
 
-def uids(connection: sqlite3.Connection, text: str, *, option: str) -> list[int]:
-    """Returns the uids that a name has, in this history and on this host, or the uid itself.
-
-    Raises FilterError, which names the option, for a name that is known in neither.
-    """
-    if (number := _number(text, option)) is not None:
-        return [number]
-    found = {uid for (uid,) in connection.execute(_NAMED, (text.encode("utf-8", "surrogateescape"),))}
-    here = _uid_here(text)
-    if here is not None:
-        found.add(here)
-    if not found:
-        raise _unknown(text, option)
-    return sorted(found)
+def uids_of(connection: sqlite3.Connection, name: bytes) -> set[int]:
+    """Returns the uids that a name has in the history."""
+    return {uid for (uid,) in connection.execute(_NAMED, (name,))}
 
 
 def has_setuid(connection: sqlite3.Connection, uids: Iterable[int]) -> bool:
@@ -56,25 +30,3 @@ def has_setuid(connection: sqlite3.Connection, uids: Iterable[int]) -> bool:
         " AND l.euid IN (SELECT value FROM json_each(?)) LIMIT 1"
     )
     return connection.execute(sql, (json_ids(uids),)).fetchone() is not None
-
-
-def _number(text: str, option: str) -> int | None:
-    if not (text.isascii() and text.isdigit()):
-        return None
-    # int() itself refuses very long ones.
-    if len(text) > _UID_DIGITS or int(text) > _LAST_UID:
-        raise FilterError(f"{option}: {text} is no uid", fix=f"they end at {_LAST_UID}")
-    return int(text)
-
-
-def _uid_here(name: str) -> int | None:
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except (KeyError, ValueError):
-        return None
-
-
-def _unknown(text: str, option: str) -> FilterError:
-    return FilterError(
-        f"{option}: nobody is called {text!r}, in this history or on this host", fix="give a name or a uid"
-    )

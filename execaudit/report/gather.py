@@ -8,18 +8,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.event import Nanoseconds
-from execaudit.query import find, lineage, stats
-from execaudit.query import hits as recorded_hits
-from execaudit.query.new_programs import sightings
+from execaudit.query import stats
 from execaudit.report.choose import Chooser
 from execaudit.report.columns import Columns
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from execaudit.event import ExecEvent
     from execaudit.query.filter import Filter
+    from execaudit.query.history import History
     from execaudit.query.lineage import Kin
     from execaudit.query.new_programs import NewProgram
     from execaudit.query.stats import Stats
@@ -92,19 +90,15 @@ class Gathered(NamedTuple):
     """Command lines that have more bytes are cut."""
 
 
-def gather(
-    connection: sqlite3.Connection, wanted: Filter, asked: Asked, advance: Callable[[int], None]
-) -> Gathered:
+def gather(history: History, wanted: Filter, asked: Asked, advance: Callable[[int], None]) -> Gathered:
     """Reads all of it. Calls `advance` with how many execs were read. Raises FilterError."""
-    counted = stats.gather(connection, wanted, now_ns=asked.now_ns, top=_TOP)
+    counted = history.stats(wanted, now_ns=asked.now_ns, top=_TOP)
     of_time = wanted if counted.times is None else stats.within(wanted, counted.times)
-    new = [] if asked.new_since_ns is None else sightings(connection, asked.new_since_ns)
+    new = [] if asked.new_since_ns is None else history.sightings(asked.new_since_ns)
     if wanted.until_ns is not None:
         new = [each for each in new if each.first_ns < wanted.until_ns]
-    chooser, density, sizes = _look(connection, of_time, advance)
-    every = dict.fromkeys(
-        (*asked.hits, *islice(_recorded(connection, of_time, chooser.numbers), MOST_HITS + 1))
-    )
+    chooser, density, sizes = _look(history, of_time, advance)
+    every = dict.fromkeys((*asked.hits, *islice(_recorded(history, of_time, chooser.numbers), MOST_HITS + 1)))
     hits = [*every][:MOST_HITS]
     named = {*asked.marks, *(hit.number for hit in hits)}
     chosen = chooser.choose(MOST, named)
@@ -114,9 +108,9 @@ def gather(
         sizes = Counter({size: -(-count * MOST // total) for size, count in sizes.items()})
     longest = next((size for size in _SIZES if _sum(sizes, size) <= _MOST_BYTES), _SIZES[-1])
     numbers = sorted({*chosen.numbers, *named})
-    kin = [*lineage.lineage(connection, numbers, most=len(numbers) + _MOST_ANCESTORS)]
+    kin = [*history.lineage(numbers, most=len(numbers) + _MOST_ANCESTORS)]
     found = {*chosen.numbers}
-    columns, places, events = _read(connection, kin, found, {*asked.marks}, longest)
+    columns, places, events = _read(history, kin, found, {*asked.marks}, longest)
     return Gathered(
         counted,
         new,
@@ -134,14 +128,14 @@ def gather(
 
 
 def _read(
-    connection: sqlite3.Connection, kin: Sequence[Kin], chosen: set[int], marks: set[int], longest: int
+    history: History, kin: Sequence[Kin], chosen: set[int], marks: set[int], longest: int
 ) -> tuple[Columns, dict[int, int], list[ExecEvent]]:
     """Returns the records, the place of each exec by its number, and the marked execs."""
     columns = Columns()
     places: dict[int, int] = {}
     events: list[ExecEvent] = []
     for start in range(0, len(kin), _PAGE):
-        for found in find.fetch(connection, [each.number for each in kin[start : start + _PAGE]]):
+        for found in history.fetch([each.number for each in kin[start : start + _PAGE]]):
             places[found.number] = len(places)
             is_marked = found.number in marks
             if is_marked:
@@ -158,28 +152,28 @@ def _sum(sizes: Mapping[int, int], longest: int) -> int:
     return sum(min(size, longest) * count for size, count in sizes.items())
 
 
-def _recorded(connection: sqlite3.Connection, wanted: Filter, numbers: Sequence[int]) -> Iterator[Hit]:
+def _recorded(history: History, wanted: Filter, numbers: Sequence[int]) -> Iterator[Hit]:
     """Yields what rules hit while it was recorded."""
-    if not recorded_hits.count(connection, wanted):
+    if not history.count_hits(wanted):
         return
     for start in range(0, len(numbers), _LOOKED_UP):
-        found = recorded_hits.of_execs(connection, numbers[start : start + _LOOKED_UP])
+        found = history.hits_of(numbers[start : start + _LOOKED_UP])
         for number, hits in sorted(found.items()):
             yield from (Hit(number, each.rule.title, each.rule.level, each.rule.tags) for each in hits)
 
 
 def _look(
-    connection: sqlite3.Connection, wanted: Filter, advance: Callable[[int], None]
+    history: History, wanted: Filter, advance: Callable[[int], None]
 ) -> tuple[Chooser, Density, Counter[int]]:
     """Returns what can be chosen from, how many execs there are over time, and sizes of command lines."""
     chooser = Chooser()
-    times = find.times(connection, wanted)
+    times = history.times(wanted)
     start, last = times or (0, 0)
     width = max(1, -(-(last + 1 - start) // _PIECES))
     density = Density(Nanoseconds(start), width, [0] * _PIECES, [0] * _PIECES)
     sizes: Counter[int] = Counter()
     # As recorded: numbers only grow.
-    for found in find.find(connection, replace(wanted, reverse=False)):
+    for found in history.find(replace(wanted, reverse=False)):
         event = found.event
         chooser.add(found.number, event)
         sizes[len(event.argv)] += 1

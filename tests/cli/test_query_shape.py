@@ -17,6 +17,7 @@ from execaudit.output.record import to_record
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import sorting
 from execaudit.query.filter import Filter
+from execaudit.query.local_history import LocalHistory
 from tests.commands import execaudit
 from tests.examples import examples
 from tests.query.filter_model import histories, similar_events, stored
@@ -87,7 +88,7 @@ def test_the_order_is_that_of_the_field(
     """Ascending, or with --reverse descending; equal ones as recorded, null last, and the first so many."""
     with stored(tmp_path_factory.mktemp("history"), batches) as (connection, everything):
         wanted = Filter(limit=limit, reverse=reverse)
-        found = list(sorting.sorted_events(connection, wanted, name))
+        found = list(sorting.sorted_events(LocalHistory(connection), wanted, name))
 
     known = [event for event in everything if to_record(event)[name] is not None]
     unknown = [event for event in everything if to_record(event)[name] is None]

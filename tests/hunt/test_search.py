@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.hunt import search, sieve
+from execaudit.hunt import paged, search, sieve
+from execaudit.hunt.paged import PagedHunt
 from execaudit.hunt.rule import Rule
 from execaudit.hunt.search import Hunt
 from execaudit.hunt.sieve import Sieve
 from execaudit.query import find
 from execaudit.query.expression import And, Expression, Like, Not, Or, Passes, Text, Wild
+from execaudit.query.local_history import LocalHistory
 from tests.examples import examples
 from tests.query.expression_model import rule_leaves
 from tests.query.filter_model import filter_of, histories, stored
@@ -96,6 +98,12 @@ def test_all_rules_find_what_each_alone_finds(
                 patched.setattr(search, "_MOST_REMEMBERED", 1)
                 patched.setattr(sieve, "_MOST_REMEMBERED", 1)
                 patched.setattr(sieve, "_PIECE", 3)
+                patched.setattr(paged, "_TOGETHER", 2)
                 hits = [*Hunt(connection, Sieve(rules), wanted).hits()]
+                other = PagedHunt(LocalHistory(connection), Sieve(rules), wanted)
+
+                assert hits == [*other.hits()]
 
             assert expected == [(hit.number, hit.rule.file) for hit in hits]
+            if wanted.limit is None:
+                assert len(list(find.find(connection, everything))) == other.looked_at

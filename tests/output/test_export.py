@@ -18,6 +18,7 @@ from execaudit.output.format import Format
 from execaudit.query import find, lookups
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
+from execaudit.query.local_history import LocalHistory
 from execaudit.store import inserts
 from execaudit.store.writer import Store
 from tests.events import Batch, events, lineages
@@ -41,11 +42,11 @@ histories = lineages({host: events(host=host, texts=TEXTS, arguments=TEXTS) for 
 MANY = 300
 
 
-def text_of(
-    path: Path, connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool = False
-) -> str:
+def text_of(connection: sqlite3.Connection, wanted: Filter, fmt: Format, *, raw: bool = False) -> str:
     """Returns what an export writes."""
-    blocks = list(export.blocks(path, connection, wanted, export.maker(fmt, raw=raw, encoding="utf-8")))
+    blocks = list(
+        export.blocks(LocalHistory(connection), wanted, export.maker(fmt, raw=raw, encoding="utf-8"))
+    )
     text = b"".join(block.text for block in blocks).decode()
 
     assert sum(block.items for block in blocks) == find.count(connection, wanted)
@@ -85,7 +86,7 @@ def test_rows_become_what_their_events_become(
         with open_history(path) as connection:
             for wanted in (Filter(), Filter(reverse=True), Filter(failed=True), Filter(limit=5)):
                 assert slowly(connection, wanted, Format.CSV, raw=raw) == text_of(
-                    path, connection, wanted, Format.CSV, raw=raw
+                    connection, wanted, Format.CSV, raw=raw
                 )
 
 
@@ -130,7 +131,7 @@ def test_several_processes_write_what_one_does(
     monkeypatch.setattr(export, "_PART", 7)
     monkeypatch.setattr(export, "_SPARSE_PART", 50)
     with open_history(history) as connection:
-        assert slowly(connection, wanted, fmt) == text_of(history, connection, wanted, fmt)
+        assert slowly(connection, wanted, fmt) == text_of(connection, wanted, fmt)
 
 
 def test_two_processes_share_a_large_answer(history: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,12 +143,12 @@ def test_two_processes_share_a_large_answer(history: Path, monkeypatch: pytest.M
     monkeypatch.setattr(pages.Pages, "encoded", lambda *_args: b"%d\n" % os.getpid())
     with open_history(history) as connection:
         blocks = export.blocks(
-            history, connection, Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
+            LocalHistory(connection), Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
         )
         pids = {block.text for block in blocks if block.items}
         monkeypatch.setattr(export, "_LARGE", MANY)
         alone = export.blocks(
-            history, connection, Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
+            LocalHistory(connection), Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
         )
 
         assert {b"%d\n" % os.getpid()} == {block.text for block in alone if block.items}
@@ -165,7 +166,7 @@ def test_what_comes_meanwhile_is_written_too(tmp_path: Path, monkeypatch: pytest
         opened.append([make_event(b"%d" % number, seconds=number) for number in range(9)])
         with open_history(path) as connection:
             blocks = export.blocks(
-                path, connection, Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
+                LocalHistory(connection), Filter(), export.maker(Format.CSV, raw=False, encoding="utf-8")
             )
             header, first = next(blocks), next(blocks)
             opened.append([make_event(b"late", seconds=10)])
@@ -190,4 +191,6 @@ def test_an_exec_that_makes_no_sense_is_named(
         damaged.execute(f"UPDATE exec SET {damage} WHERE id = 13")
         damaged.commit()
     with open_history(path) as connection, pytest.raises(DamagedStoreError, match="exec number 13"):
-        list(export.blocks(path, connection, Filter(), export.maker(fmt, raw=False, encoding="utf-8")))
+        list(
+            export.blocks(LocalHistory(connection), Filter(), export.maker(fmt, raw=False, encoding="utf-8"))
+        )

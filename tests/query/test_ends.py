@@ -17,6 +17,7 @@ from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.expression import OneOf
 from execaudit.query.filter import Filter
+from execaudit.query.local_history import LocalHistory
 from execaudit.store.writer import Run, Store
 from tests.histories import BOOT_ID, HOST, at, begin_run, make_event, make_exit, make_gap
 from tests.nobody import as_nobody, public_folder
@@ -84,7 +85,9 @@ def test_what_went_on_through_a_restart_is_running(tmp_path: Path) -> None:
         with open_history(path) as connection:
             assert [End(Ended.UNKNOWN), End(Ended.RUNNING)] == ends(connection)
             for fmt in (Format.CSV, Format.JSONL):
-                lines = b"".join(texts(connection, Filter(), fmt, raw=False, encoding="utf-8")).splitlines()
+                lines = b"".join(
+                    texts(LocalHistory(connection), Filter(), fmt, raw=False, encoding="utf-8")
+                ).splitlines()
                 assert [False, True] == [b"running" in line for line in lines[-2:]]
             running = find.find(connection, Filter(where=OneOf("ended", (Ended.RUNNING,))))
             assert [2] == [each.number for each in running]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from execaudit.errors import FilterError
-from execaudit.query import users
+from execaudit.query import user_names
 from execaudit.query.connection import open_history
 from execaudit.query.filter import UserMatch
+from execaudit.query.local_history import LocalHistory
 from tests.histories import make_event, make_history
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def test_a_user_is_a_uid_or_a_name(tmp_path: Path, text: str, expected: UserMatc
     """Digits are a uid; a name is one of this host, or one that only the history knows."""
     make_history(tmp_path / "h.db", [make_event(b"a", user="gone"), make_event(b"a", user="g\udcffne")])
     with open_history(tmp_path / "h.db") as connection:
-        assert expected == users.user_match(connection, text)
+        assert expected == user_names.user_match(LocalHistory(connection), text)
 
 
 @pytest.mark.parametrize(
@@ -41,4 +42,4 @@ def test_a_user_is_a_uid_or_a_name(tmp_path: Path, text: str, expected: UserMatc
 def test_an_unknown_user_is_refused(history: sqlite3.Connection, text: str) -> None:
     """Who is known nowhere, and a number that is no uid, is a mistake rather than an empty answer."""
     with pytest.raises(FilterError, match=r"^--user: [^\n]*$"):
-        users.user_match(history, text)
+        user_names.user_match(LocalHistory(history), text)

@@ -9,6 +9,7 @@ from execaudit.enums import Ended, Gained, Kind
 from execaudit.event import End
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
+from execaudit.query.local_history import LocalHistory
 from execaudit.report import gather
 from execaudit.report.choose import Chooser, Sort
 from execaudit.report.summary import thinned_text
@@ -86,7 +87,9 @@ def test_a_thinned_report_says_what_it_has(tmp_path: Path, monkeypatch: pytest.M
 
     with open_history(path) as connection:
         wanted = Filter(since_ns=at(0), until_ns=at(30))
-        found = gather.gather(connection, wanted, gather.Asked([7], [], at(40)), lambda _execs: None)
+        found = gather.gather(
+            LocalHistory(connection), wanted, gather.Asked([7], [], at(40)), lambda _execs: None
+        )
 
     assert 50 == len(found.columns)
     assert found.density is not None

@@ -12,6 +12,7 @@ from textual.widgets import Input
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.top import command
 from execaudit.output.tree_layout import BOX
+from execaudit.query.local_history import LocalHistory
 from execaudit.screen.app import Top
 from execaudit.screen.model import Model
 from execaudit.screen.reader import Source
@@ -79,7 +80,7 @@ async def screen(path: Path, *options: str, size: tuple[int, int] = (80, 24)) ->
     """Runs `execaudit top` with these options on a history."""
     values = command.make_context("top", [*options]).params
     model = Model(options=" ".join(options), reverse=values["reverse"])
-    source = Source(path, lambda connection: build_filter(values, connection), BOX)
+    source = Source(path, lambda connection: build_filter(values, LocalHistory(connection)), BOX)
     app = Top(model, source)
     async with app.run_test(size=size) as pilot:
         yield Screen(app, pilot)

@@ -14,31 +14,31 @@ from execaudit.enums import Kind
 from execaudit.errors import ExecauditError, FilterError
 from execaudit.escaping import printable
 from execaudit.event import Nanoseconds
-from execaudit.query import find, globs, users
+from execaudit.query import globs, user_names
 from execaudit.query.expression import Within, any_of, conjuncts
 from execaudit.query.filter import Filter
 from execaudit.system import clock
 from execaudit.times import zone_text
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Sequence
 
     from execaudit.query.expression import Expression
     from execaudit.query.filter import UserMatch
+    from execaudit.query.history import History
 
 _MOST = 2**63 - 1  # what SQLite can count
 _WITHIN_NS = 30_000_000_000
 
 
-def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filter:
+def build_filter(values: dict[str, Any], history: History) -> Filter:
     """Returns the filter that the options ask for; users and execs are looked up in the history.
 
     Raises FilterError; ExecauditError for an exec that is not in the history.
     """
     where = any_of(values["where"]) if values["where"] else None
-    since, until = _range(*_asked_range(connection, values), where)
-    given = _Given(values, connection, since, until)
+    since, until = _range(*_asked_range(history, values), where)
+    given = _Given(values, history, since, until)
     wanted = Filter(
         since_ns=since,
         until_ns=until,
@@ -58,7 +58,9 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         containers=given.utf8("containers"),
         under=given.execs("under"),
         hosts=given.utf8("hosts"),
-        euids=tuple(uid for text in values["euids"] for uid in users.uids(connection, text, option="--euid")),
+        euids=tuple(
+            uid for text in values["euids"] for uid in user_names.uids(history, text, option="--euid")
+        ),
         interpreters=given.spread("interpreters", globs.of_filename),
         kinds=tuple(map(Kind, values["kinds"])),
         exit_codes=values["exit_codes"],
@@ -81,7 +83,7 @@ def build_filter(values: dict[str, Any], connection: sqlite3.Connection) -> Filt
         limit=None if values["limit"] is None else min(values["limit"], _MOST),
         reverse=values["reverse"],
     )
-    _say_setuid(connection, wanted, values["users"])
+    _say_setuid(history, wanted, values["users"])
     _say_future(since)
     return wanted
 
@@ -100,12 +102,12 @@ class _Given:
     def __init__(
         self,
         values: dict[str, Any],
-        connection: sqlite3.Connection,
+        history: History,
         since: Nanoseconds | None,
         until: Nanoseconds | None,
     ) -> None:
         """Of execs that are named by a pid, those between `since` and `until` are meant."""
-        self._values, self._connection, self._range = values, connection, (since, until)
+        self._values, self._history, self._range = values, history, (since, until)
 
     def raw(self, name: str) -> tuple[bytes, ...]:
         """Returns the kernel's bytes."""
@@ -134,11 +136,11 @@ class _Given:
 
     def matches(self, name: str, option: str) -> tuple[UserMatch, ...]:
         """Returns who is meant by users' names."""
-        return tuple(users.user_match(self._connection, text, option=option) for text in self._values[name])
+        return tuple(user_names.user_match(self._history, text, option=option) for text in self._values[name])
 
     def execs(self, name: str) -> tuple[int, ...]:
         """Returns the numbers of execs."""
-        return tuple(number_of(self._connection, text, *self._range) for text in self._values[name])
+        return tuple(number_of(self._history, text, *self._range) for text in self._values[name])
 
 
 def _new_since(since: Nanoseconds | None) -> Nanoseconds:
@@ -148,18 +150,18 @@ def _new_since(since: Nanoseconds | None) -> Nanoseconds:
     return since
 
 
-def _say_setuid(connection: sqlite3.Connection, wanted: Filter, names: Sequence[str]) -> None:
+def _say_setuid(history: History, wanted: Filter, names: Sequence[str]) -> None:
     """Says on stderr if setuid programs of others ran as a user: they are not what --user finds."""
     if not names or wanted.euids:
         return
     for name, match in zip(names, wanted.users, strict=True):
-        uids = users.uids(connection, name, option="--user")
-        if not users.has_setuid(connection, uids):
+        uids = user_names.uids(history, name, option="--user")
+        if not history.has_setuid(uids):
             continue
         others = dataclasses.replace(
             wanted, users=(), not_users=(*wanted.not_users, match), euids=tuple(uids)
         )
-        if any(True for _ in find.find(connection, dataclasses.replace(others, limit=1, reverse=True))):
+        if any(True for _ in history.find(dataclasses.replace(others, limit=1, reverse=True))):
             click.echo(
                 f"--user {printable(name)} is who ran it: setuid programs of others ran as {printable(name)} too,"
                 f" and --euid {printable(name)} finds them",
@@ -167,13 +169,11 @@ def _say_setuid(connection: sqlite3.Connection, wanted: Filter, names: Sequence[
             )
 
 
-def _asked_range(
-    connection: sqlite3.Connection, values: dict[str, Any]
-) -> tuple[Nanoseconds | None, Nanoseconds | None]:
+def _asked_range(history: History, values: dict[str, Any]) -> tuple[Nanoseconds | None, Nanoseconds | None]:
     """Returns the range of time that the options ask for."""
     since, until = values["since"], values["until"]
     if values["around"] is not None:
-        return _around(connection, values)
+        return _around(history, values)
     if values["within"] is not None:
         raise FilterError("--within goes with --around", fix="name a time or an exec with it")
     if since is not None and until is not None and since >= until:
@@ -183,13 +183,13 @@ def _asked_range(
     return since, until
 
 
-def _around(connection: sqlite3.Connection, values: dict[str, Any]) -> tuple[Nanoseconds, Nanoseconds]:
+def _around(history: History, values: dict[str, Any]) -> tuple[Nanoseconds, Nanoseconds]:
     """Returns the range around a time or an exec, both ends included."""
     if values["since"] is not None or values["until"] is not None:
         raise FilterError("--around excludes --since and --until", fix="leave one of them out")
     moment = values["around"]
     if isinstance(moment, str):
-        found = find.fetch(connection, [number_of(connection, moment)])
+        found = history.fetch([number_of(history, moment)])
         if not found:
             raise ExecauditError("the exec was pruned just now", fix="take a newer one from `query`")
         moment = found[0].event.time_ns

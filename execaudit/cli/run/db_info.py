@@ -46,7 +46,8 @@ def _facts(state: State, time_text: Callable[[int], str]) -> tuple[dict[str, obj
 
     path = state.database()
     kept = limits.effective(path, upkeep(state.settings()).limits)
-    with state.history() as connection:
+    with state.local() as history:
+        connection = history.connection
         found, gone = summary.summary(connection), summary.pruned(connection)
         silent = recorders.silences(connection, (), find.gaps(connection, Filter()), now_ns=clock.wall_ns())
         facts: dict[str, object] = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from execaudit.output.timecolumn import TimeColumn
     from execaudit.query.hits import OfRule
     from execaudit.query.new_programs import NewProgram
-    from execaudit.query.stats import Stats
+    from execaudit.query.stats import HostCount, Stats
 
 NAME_WIDTH = 24
 # Of the commands that took longest, in 80 columns.
@@ -88,6 +88,32 @@ def hits_lines(hits: Sequence[OfRule]) -> Iterator[str]:
         yield f"{'HITS':>7}  {'LEVEL':<{LEVEL_WIDTH}}  RULE"
     for rule, count, _ in hits:
         yield f"{count:>7}  {level_text(rule.level):<{LEVEL_WIDTH}}  {printable(rule.title)}"
+
+
+def hosts_record(hosts: Sequence[HostCount] | None) -> list[dict[str, object]] | None:
+    """Returns the counts of hosts with the names of the JSON object."""
+    if hosts is None:
+        return None
+    return [
+        {
+            "host": each.host,
+            "count": each.execs,
+            "failed": each.failed,
+            "first": utc_text(each.first_ns),
+            "last": utc_text(each.last_ns),
+        }
+        for each in hosts
+    ]
+
+
+def hosts_lines(hosts: Sequence[HostCount] | None, times: TimeColumn) -> Iterator[str]:
+    """Yields the table of hosts after an empty line; nothing if nobody asked."""
+    if hosts is not None:
+        yield ""
+        yield f"{'HOST':<{NAME_WIDTH}} {'EXECS':>10} {'FAILED':>10}  LAST {times.zone_name}"
+    for each in hosts or ():
+        name = padded(printable(each.host), NAME_WIDTH)
+        yield f"{name} {each.execs:>10} {each.failed:>10}  {times.text(each.last_ns)}"
 
 
 def lines_of(gathered: Stats, new: list[NewProgram] | None, times: TimeColumn) -> Iterator[str]:

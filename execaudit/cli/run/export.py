@@ -22,13 +22,13 @@ from execaudit.output import export
 from execaudit.output.csv_lines import gaps_csv
 from execaudit.output.format import Format
 from execaudit.query import find
+from execaudit.query.filter import Filter
 from execaudit.sizes import size_text
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
-    from execaudit.query.filter import Filter
+    from execaudit.query.history import History
 
 # What spreadsheets keep of a cell: https://support.microsoft.com/office/1672b34d-7043-467e-8e27-269d656771c3
 _LONGEST_CELL = 32_767
@@ -50,15 +50,6 @@ class Target(NamedTuple):
     """Files that are there are replaced."""
 
 
-class _Request(NamedTuple):
-    """What is read."""
-
-    connection: sqlite3.Connection
-    database: Path
-    """The file that the connection has open."""
-    wanted: Filter
-
-
 def _characters(cell: re.Match[bytes]) -> int:
     raw = cell[2] if cell[1] is None else cell[1].replace(b'""', b'"')
     return len(raw.decode("utf-8", "replace"))
@@ -77,25 +68,25 @@ class _Written:
                 self.long_cells += sum(_characters(cell) > _LONGEST_CELL for cell in _CELL.finditer(line))
 
 
-def write(connection: sqlite3.Connection, database: Path, values: dict[str, Any], target: Target) -> None:
+def write(history: History, values: dict[str, Any], target: Target) -> None:
     """Writes what the options ask for, and says on stderr what is missing of it, and how much it is.
 
-    The connection is one to the history in the file `database`. Raises FilterError; ExecauditError.
+    Raises FilterError; ExecauditError.
     """
     output = target.output
     beside = None if output is None or is_standard_output(output) else _gaps_path(target.fmt, output)
     if not target.force and output is not None:
         refuse_existing(output, beside)
-    wanted = build_filter(values, connection)
-    asked = missing.bounded_export(connection, wanted)
-    lacks = missing.Missing(connection, wanted)
+    wanted = build_filter(values, history)
+    asked = missing.bounded_export(history, wanted)
+    lacks = missing.Missing(history, wanted)
     missed = lacks.news()
     missing.say(missed)
-    missing.warn_of_pruning(connection, wanted)
-    answering(connection)  # it has a bar
+    missing.warn_of_pruning(history, wanted)
+    answering(history)  # it has a bar
     gaps = list(lacks.records(missed))
     with opened(output, force=target.force) as out:
-        written = _write(_Request(connection, database, asked.wanted), target, out, gaps)
+        written = _write(history, asked.wanted, target, out, gaps)
     if beside is not None and out.is_new:
         _write_gaps(beside, gaps, target)
     asked.say()
@@ -110,19 +101,20 @@ def write(connection: sqlite3.Connection, database: Path, values: dict[str, Any]
         click.echo(f"wrote {execs} to {printable(str(output))}, {size_text(written.bytes)}", err=True)
 
 
-def _write(asked: _Request, target: Target, out: Out, gaps: Sequence[Mapping[str, Any]]) -> _Written:
-    connection, database, wanted = asked
+def _write(
+    history: History, wanted: Filter, target: Target, out: Out, gaps: Sequence[Mapping[str, Any]]
+) -> _Written:
     label = None if target.output is None else f"Writing {printable(target.output.name)}"
-    with bar(label, lambda: find.count(connection, wanted)) as advance:
+    with bar(label, lambda: history.count(wanted)) as advance:
         if target.fmt is Format.PARQUET:
-            return _write_parquet(connection, wanted, target, out, advance)
+            return _write_parquet(history, wanted, target, out, advance)
         written = _Written()
         maker = export.maker(
             target.fmt,
             target.columns,
             raw=target.raw,
             encoding=out.encoding,
-            epoch_ns=_epoch(connection, wanted),
+            epoch_ns=_epoch(history, wanted),
         )
 
         def put(text: bytes) -> None:
@@ -131,7 +123,7 @@ def _write(asked: _Request, target: Target, out: Out, gaps: Sequence[Mapping[str
 
         if target.bom:
             put(codecs.BOM_UTF8)
-        with contextlib.closing(export.blocks(database, connection, wanted, maker)) as blocks:
+        with contextlib.closing(export.blocks(history, wanted, maker)) as blocks:
             for execs, text in blocks:
                 put(text)
                 if target.fmt is Format.CSV:
@@ -143,7 +135,7 @@ def _write(asked: _Request, target: Target, out: Out, gaps: Sequence[Mapping[str
 
 
 def _write_parquet(
-    connection: sqlite3.Connection, wanted: Filter, target: Target, out: Out, advance: Callable[[int], None]
+    history: History, wanted: Filter, target: Target, out: Out, advance: Callable[[int], None]
 ) -> _Written:
     from execaudit.output.parquet import Parquet  # noqa: PLC0415  # other formats need none of it
 
@@ -151,7 +143,7 @@ def _write_parquet(
         raise ExecauditError("Parquet is no text for a terminal", fix="name a file with -o")
     written = _Written()
     with Parquet(out.file, target.columns) as parquet:
-        for page in find.pages(connection, wanted):
+        for page in history.pages(wanted):
             parquet.add(found.event for found in find.found_of(page))
             written.execs += len(page.rows)
             advance(len(page.rows))
@@ -159,12 +151,12 @@ def _write_parquet(
     return written
 
 
-def _epoch(connection: sqlite3.Connection, wanted: Filter) -> Nanoseconds:
+def _epoch(history: History, wanted: Filter) -> Nanoseconds:
     """Returns from when on a trace counts: the beginning of the range, or of the history."""
-    first = wanted.since_ns
-    if first is None:
-        first = connection.execute("SELECT min(ts_min) FROM seg").fetchone()[0]
-    return Nanoseconds(first or 0)
+    if wanted.since_ns is not None:
+        return wanted.since_ns
+    first, _ = history.times(Filter()) or (0, 0)
+    return Nanoseconds(first)
 
 
 def _gaps_path(fmt: Format, output: Path) -> Path | None:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from execaudit.cli.run.missing import say, say_complete
 from execaudit.output.json_lines import json_text
-from execaudit.query import recorders
 from execaudit.system import clock
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from execaudit.cli.run.missing import Missed, Missing
     from execaudit.query.filter import Filter
+    from execaudit.query.local_history import LocalHistory
 
 _SECONDS = 0.2
 # An exec is in the history within a second of happening: it waits so long after --until.
@@ -24,7 +23,7 @@ _LATE_NS = 1_000_000_000
 
 
 def rounds(
-    connection: sqlite3.Connection, wanted: Filter, missing: Missing, in_json: Sequence[Missed] | None
+    history: LocalHistory, wanted: Filter, missing: Missing, in_json: Sequence[Missed] | None
 ) -> Iterator[None]:
     """Yields when it is time to look at what came; after that, says what is missing when it becomes known.
 
@@ -35,7 +34,7 @@ def rounds(
         sys.stdout.flush()
     over = False
     while not over:
-        over = _is_over(connection, wanted)
+        over = _is_over(history, wanted)
         yield
         news = missing.news()
         say(news)
@@ -51,12 +50,12 @@ def write_missing(records: Iterable[dict[str, object]]) -> None:
         sys.stdout.write(json_text(record) + "\n")
 
 
-def _is_over(connection: sqlite3.Connection, wanted: Filter) -> bool:
+def _is_over(history: LocalHistory, wanted: Filter) -> bool:
     """Says whether nothing more can come that is wanted; on stderr, if it waits for that no longer."""
     now_ns = clock.wall_ns()
     if wanted.until_ns is None or now_ns < wanted.until_ns:
         return False
-    complete_ns = recorders.complete_until(connection, wanted.hosts)
+    complete_ns = history.complete_until(wanted.hosts)
     if complete_ns is None or complete_ns >= wanted.until_ns:
         return True
     if now_ns < wanted.until_ns + _LATE_NS:

@@ -12,7 +12,7 @@ import click
 from execaudit.cli import terminal
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.follow import rounds, write_missing
-from execaudit.cli.run.missing import Bounded, Missing, bounded, say, warn_of_pruning
+from execaudit.cli.run.missing import Missing, bounded, say, warn_of_pruning
 from execaudit.cli.run.progress import Progress, answering
 from execaudit.enums import Kind
 from execaudit.errors import ExecauditError
@@ -26,6 +26,7 @@ from execaudit.system import clock
 try:
     from execaudit.hunt import hits
     from execaudit.hunt.correlator import Correlator
+    from execaudit.hunt.paged import hunt_of
     from execaudit.hunt.rule_files import read_rules
     from execaudit.hunt.search import Correlations, Hunt
     from execaudit.hunt.sieve import Sieve
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from execaudit.cli.run.missing import Missed
     from execaudit.hunt.rule_files import Rules
     from execaudit.hunt.search import Hit
+    from execaudit.query.filter import Filter
+    from execaudit.query.history import History
+    from execaudit.query.local_history import LocalHistory
 
 STARTED = Not(OneOf("kind", (Kind.FAILED,)))
 
@@ -99,46 +103,68 @@ def check(read: Read) -> None:
         )
 
 
-def answer(
-    connection: sqlite3.Connection, values: dict[str, Any], read: Read, *, is_table: bool, follow: bool
-) -> None:
+def answer(history: History, values: dict[str, Any], read: Read, *, is_table: bool) -> None:
     """Writes the hits to standard output, and says on stderr what is missing of them.
 
-    JSON lines have records of what is missing at their end; with `follow`, when it becomes known.
-    Raises FilterError; ExecauditError for an exec that is not in the history.
+    JSON lines have records of what is missing at their end. Raises FilterError; ExecauditError for an exec
+    that is not in the history.
     """
-    wanted = build_filter(values, connection)
-    if not wanted.failed:
-        where = STARTED if wanted.where is None else And((wanted.where, STARTED))
-        wanted = dataclasses.replace(wanted, where=where)
-    missing = Missing(connection, wanted)
-    asked = Bounded(wanted, None) if follow else bounded(connection, wanted)
+    wanted = _of_started(build_filter(values, history))
+    missing = Missing(history, wanted)
+    asked = bounded(history, wanted)
     first = missing.news()
     say(first)
-    warn_of_pruning(connection, wanted)
+    warn_of_pruning(history, wanted)
     aside = _Aside(read.sieve)
-    answering(connection)  # it has a line of its own
+    answering(history)  # it has a line of its own
     with Progress(lines=False) as progress:
-        hunt = Hunt(connection, read.sieve, asked.wanted, read.correlations)
-        if follow:
-            found = _follow(connection, hunt, missing, aside, None if is_table else first)
-        else:
-            found = hunt.hits(advance=lambda _: progress.say(f"{hunt.looked_at} execs looked at"))
-        times = TimeColumn(None, now_ns=clock.wall_ns())
-        texts = hits.table(found, times, width=terminal.width()) if is_table else hits.jsonl(found)
-        for text in texts:
+        hunt = hunt_of(history, read.sieve, asked.wanted, read.correlations)
+        found = hunt.hits(advance=lambda _: progress.say(f"{hunt.looked_at} execs looked at"))
+        for text in _texts(found, is_table=is_table):
             progress.clear()
             sys.stdout.write(text)
-            if follow:
-                sys.stdout.flush()
     aside.say()
-    if not is_table and not follow:
+    if not is_table:
         write_missing(missing.records(first))
     asked.say()
 
 
+def follow(history: LocalHistory, values: dict[str, Any], read: Read, *, is_table: bool) -> None:
+    """Writes hits as they come, and says what is missing when it becomes known.
+
+    JSON lines have records of that. Raises as answer().
+    """
+    wanted = _of_started(build_filter(values, history))
+    missing = Missing(history, wanted)
+    first = missing.news()
+    say(first)
+    warn_of_pruning(history, wanted)
+    aside = _Aside(read.sieve)
+    answering(history)  # nothing is waited for
+    hunt = Hunt(history.connection, read.sieve, wanted, read.correlations)
+    found = _follow(history, hunt, missing, aside, None if is_table else first)
+    for text in _texts(found, is_table=is_table):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    aside.say()
+
+
+def _of_started(wanted: Filter) -> Filter:
+    """Returns the filter for what is hunted: of failed execs nothing, unless they are asked for."""
+    if wanted.failed:
+        return wanted
+    where = STARTED if wanted.where is None else And((wanted.where, STARTED))
+    return dataclasses.replace(wanted, where=where)
+
+
+def _texts(found: Iterator[Hit], *, is_table: bool) -> Iterator[str]:
+    if is_table:
+        return hits.table(found, TimeColumn(None, now_ns=clock.wall_ns()), width=terminal.width())
+    return hits.jsonl(found)
+
+
 def _follow(
-    connection: sqlite3.Connection,
+    history: LocalHistory,
     hunt: Hunt,
     missing: Missing,
     aside: _Aside,
@@ -149,10 +175,10 @@ def _follow(
     Says what is missing when it becomes known. `in_json` is what is missing of what is there, if records are
     to be written of what is missing.
     """
-    wanted = hunt.wanted
+    wanted, connection = hunt.wanted, history.connection
     again = _Again(connection, hunt)
     last = 0 if wanted.since_ns is not None else find.last_number(connection)
-    for _ in rounds(connection, wanted, missing, in_json):
+    for _ in rounds(history, wanted, missing, in_json):
         end = find.last_number(connection)
         if end > last:
             # What arrives meanwhile is looked at in the next round.

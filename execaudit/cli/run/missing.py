@@ -12,16 +12,16 @@ from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
 from execaudit.output import notices
 from execaudit.output.record import gap_record
-from execaudit.query import find, recorders, summary
+from execaudit.query import recorders
+from execaudit.query.filter import Filter
 from execaudit.query.recorders import Silence
 from execaudit.system import clock
 from execaudit.times import zone_text
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from execaudit.query.filter import Filter
+    from execaudit.query.history import History
 
 Missed = Gap | Silence
 
@@ -36,8 +36,8 @@ _LAST_NS = 2**63 - 1
 class Missing:
     """Finds what is missing in the range of a filter, now and again as the history changes."""
 
-    def __init__(self, connection: sqlite3.Connection, wanted: Filter) -> None:
-        self._connection, self._wanted = connection, wanted
+    def __init__(self, history: History, wanted: Filter) -> None:
+        self._history, self._wanted = history, wanted
         self._known: set[Missed] = set()
 
     def news(self) -> list[Missed]:
@@ -46,11 +46,11 @@ class Missing:
         Raises DamagedStoreError for a gap that makes no sense.
         """
         wanted = self._wanted
-        gaps = find.gaps(self._connection, wanted)
+        gaps = self._history.gaps(wanted)
         found: list[Missed] = [*gaps]
         found += (
             silence
-            for silence in recorders.silences(self._connection, wanted.hosts, gaps, now_ns=clock.wall_ns())
+            for silence in self._history.silences(wanted.hosts, gaps, now_ns=clock.wall_ns())
             if recorders.overlaps(silence, wanted.since_ns, wanted.until_ns)
         )
         new = [missed for missed in found if missed not in self._known]
@@ -62,12 +62,12 @@ class Missing:
         return (missing_record(each, self._wanted.since_ns) for each in missed)
 
 
-def warn(connection: sqlite3.Connection, wanted: Filter) -> list[dict[str, object]]:
+def warn(history: History, wanted: Filter) -> list[dict[str, object]]:
     """Says on stderr what is missing in the range of a filter. Returns records of it."""
-    missing = Missing(connection, wanted)
+    missing = Missing(history, wanted)
     missed = missing.news()
     say(missed)
-    warn_of_pruning(connection, wanted)
+    warn_of_pruning(history, wanted)
     return [*missing.records(missed)]
 
 
@@ -103,9 +103,9 @@ def missing_record(missed: Missed, since_ns: int | None) -> dict[str, object]:
     return {**record, **{name: None for name, value in known.items() if value is None}}
 
 
-def warn_of_pruning(connection: sqlite3.Connection, wanted: Filter) -> None:
+def warn_of_pruning(history: History, wanted: Filter) -> None:
     """Says on stderr that a part of the range was pruned; not where only the newest execs are asked for."""
-    gone = summary.pruned(connection)
+    gone = history.pruned()
     if gone is None or (wanted.since_ns is None and wanted.limit is not None):
         return
     if wanted.since_ns is None or wanted.since_ns < gone.until_ns:
@@ -125,27 +125,27 @@ class Bounded(NamedTuple):
             say_complete(self.complete_ns)
 
 
-def bounded(connection: sqlite3.Connection, wanted: Filter) -> Bounded:
+def bounded(history: History, wanted: Filter) -> Bounded:
     """Returns the filter, with an end up to which the history is complete, if it asks for an end.
 
     Waits a second at most until the history has what is asked for.
     """
     if wanted.until_ns is None:
         return Bounded(wanted, None)
-    complete_ns = _completed(connection, wanted)
+    complete_ns = _completed(history, wanted)
     if complete_ns is None or complete_ns >= wanted.until_ns:
         return Bounded(wanted, None)
     return _cut(wanted, complete_ns)
 
 
-def bounded_export(connection: sqlite3.Connection, wanted: Filter) -> Bounded:
+def bounded_export(history: History, wanted: Filter) -> Bounded:
     """Returns the filter with an end up to which the history is complete.
 
     So exports of which each begins where the one before says lose nothing and have nothing twice.
     """
-    complete_ns = _completed(connection, wanted)
+    complete_ns = _completed(history, wanted)
     if complete_ns is None:
-        complete_ns = _end(connection)
+        complete_ns = _end(history)
     ends = [at for at in (complete_ns, wanted.until_ns) if at is not None]
     return _cut(wanted, min(ends)) if ends else Bounded(wanted, None)
 
@@ -155,19 +155,19 @@ def _cut(wanted: Filter, end_ns: Nanoseconds) -> Bounded:
     return Bounded(dataclasses.replace(wanted, until_ns=until_ns), until_ns)
 
 
-def _end(connection: sqlite3.Connection) -> Nanoseconds | None:
+def _end(history: History) -> Nanoseconds | None:
     """Returns the time after all execs of a history; None: it has none, or there is no later time."""
-    last = connection.execute("SELECT max(ts_max) FROM seg").fetchone()[0]
-    return None if last is None or last >= _LAST_NS else Nanoseconds(last + 1)
+    times = history.times(Filter())
+    return None if times is None or times[1] >= _LAST_NS else Nanoseconds(times[1] + 1)
 
 
-def _completed(connection: sqlite3.Connection, wanted: Filter) -> Nanoseconds | None:
+def _completed(history: History, wanted: Filter) -> Nanoseconds | None:
     """Returns until when the history is complete, after a second at most; None: it is, nobody records."""
     now_ns = clock.wall_ns()
     target_ns = now_ns if wanted.until_ns is None else min(wanted.until_ns, now_ns)
     deadline = time.monotonic() + _LATE_SECONDS
     while True:
-        complete_ns = recorders.complete_until(connection, wanted.hosts)
+        complete_ns = history.complete_until(wanted.hosts)
         if complete_ns is None or complete_ns >= target_ns or time.monotonic() >= deadline:
             return complete_ns
         time.sleep(_LOOK_SECONDS)

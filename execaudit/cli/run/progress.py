@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from execaudit.query.connection import Connection, Reading
+from execaudit.query.connection import Reading
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator
     from types import TracebackType
+
+    from execaudit.query.history import History
 
 _Found = TypeVar("_Found")
 
@@ -74,34 +75,29 @@ class Progress:
 
 
 @contextlib.contextmanager
-def reading(connection: sqlite3.Connection) -> Iterator[Callable[[], int]]:
+def reading() -> Iterator[Reading]:
     """Shows on a terminal how many execs are read, after a second, until the answer begins or the body ends.
 
-    Yields what SQLite is to call now and then.
+    Yields what is to be told how far a search is.
     """
     with Progress(lines=False) as progress:
-        far = Reading(on_answer=progress.clear)
-        if isinstance(connection, Connection):
-            connection.reading = far
 
-        def say() -> int:
-            if not far.is_answered and far.execs() > 0:
-                progress.say(f"reading {far.execs():,} execs: {100 * far.done() // far.execs()} %")
-            return 0
+        def say(far: Reading) -> None:
+            progress.say(f"reading {far.execs():,} execs: {100 * far.done() // far.execs()} %")
 
-        yield say
+        yield Reading(on_answer=progress.clear, on_look=say)
 
 
-def answering(connection: sqlite3.Connection) -> None:
+def answering(history: History) -> None:
     """Takes what is shown of a search from the terminal: the answer begins."""
-    if isinstance(connection, Connection) and connection.reading is not None:
-        connection.reading.answer()
+    if history.reading is not None:
+        history.reading.answer()
 
 
-def answered(connection: sqlite3.Connection, found: Iterator[_Found]) -> Iterator[_Found]:
+def answered(history: History, found: Iterator[_Found]) -> Iterator[_Found]:
     """Waits for the first of what is found, and takes what is shown of the search from the terminal."""
     first = [*islice(found, 1)]
-    answering(connection)
+    answering(history)
     return chain(first, found)
 
 

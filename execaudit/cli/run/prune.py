@@ -46,7 +46,7 @@ def run(
     wanted = Limits(older_than, max_size, floor)
     now = prune_plan.Now(clock.boot_id(), clock.wall_ns(), clock.boot_ns(), procfs.start_lookup())
     # Whoever may read the history may ask what would be deleted.
-    with state.history() if dry_run else _writable(state, path) as connection:
+    with _readable(state) if dry_run else _writable(state, path) as connection:
         before = files.size_of(path)
         plan = prune_plan.plan(connection, wanted, now)
         if plan is None:
@@ -100,9 +100,15 @@ def _would_delete(preview: Preview, size: int) -> str:
 
 
 @contextlib.contextmanager
+def _readable(state: State) -> Iterator[sqlite3.Connection]:
+    with state.local() as history:
+        yield history.connection
+
+
+@contextlib.contextmanager
 def _writable(state: State, path: Path) -> Iterator[sqlite3.Connection]:
     """Opens a history of this schema for writing, beside a recorder if there is one."""
-    with state.history():
+    with state.local():
         pass  # raises what is wrong with the history
     with files.opened_beside_recorder(path) as connection:
         yield connection

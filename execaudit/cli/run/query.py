@@ -13,7 +13,6 @@ from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.follow import rounds, write_missing
 from execaudit.cli.run.missing import (
-    Bounded,
     Missing,
     bounded,
     say,
@@ -38,6 +37,8 @@ if TYPE_CHECKING:
     from execaudit.cli.run.missing import Missed
     from execaudit.event import ExecEvent
     from execaudit.query.filter import Filter
+    from execaudit.query.history import History
+    from execaudit.query.local_history import LocalHistory
     from execaudit.query.rows import Found
 
 # As `tail -f` and `journalctl -f` begin.
@@ -57,45 +58,57 @@ class Shape(NamedTuple):
     raw: bool
 
 
-def answer(
-    connection: sqlite3.Connection, values: dict[str, Any], shape: Shape, look: Look, *, follow: bool
-) -> None:
+def answer(history: History, values: dict[str, Any], shape: Shape, look: Look) -> None:
     """Writes what the options ask for to standard output, and says on stderr what is missing of it.
 
-    JSON lines have records of what is missing at their end; with `follow`, when it becomes known.
-    Raises FilterError; ExecauditError for an exec that is not in the history.
+    JSON lines have records of what is missing at their end. Raises FilterError; ExecauditError for an exec
+    that is not in the history.
     """
-    wanted = build_filter(values, connection)
-    missing = Missing(connection, wanted)
-    asked = Bounded(wanted, None) if follow else bounded(connection, wanted)
+    wanted = build_filter(values, history)
+    missing = Missing(history, wanted)
+    asked = bounded(history, wanted)
     first = missing.news()
     say(first)
-    warn_of_pruning(connection, wanted)
-    # Of chosen fields a record is no record of a gap.
-    in_json = shape.fmt is Format.JSONL and shape.columns is None
-    if follow:
-        answering(connection)  # the first exec may come at any time
-        events = _follow(connection, wanted, missing, first if in_json else None)
-        span = find.times(connection, wanted)
-        for piece in _write(shape, events, look, newest_ns=span and span[1]):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    elif shape.fmt is Format.TABLE:
-        _show_table(connection, asked.wanted, shape, look)
+    warn_of_pruning(history, wanted)
+    if shape.fmt is Format.TABLE:
+        _show_table(history, asked.wanted, shape, look)
     elif shape.columns or shape.sort:
-        found = answered(connection, _events(connection, asked.wanted, shape.sort))
+        found = answered(history, _events(history, asked.wanted, shape.sort))
         sys.stdout.writelines(_write(shape, found, look))
     else:
         sys.stdout.flush()
         encoding = sys.stdout.encoding
-        texts = pages.texts(connection, asked.wanted, shape.fmt, raw=shape.raw, encoding=encoding)
-        sys.stdout.buffer.writelines(answered(connection, texts))
-    if in_json and not follow:
+        texts = pages.texts(history, asked.wanted, shape.fmt, raw=shape.raw, encoding=encoding)
+        sys.stdout.buffer.writelines(answered(history, texts))
+    if _has_gaps(shape):
         write_missing(missing.records(first))
     asked.say()
 
 
-def _show_table(connection: sqlite3.Connection, wanted: Filter, shape: Shape, look: Look) -> None:
+def follow(history: LocalHistory, values: dict[str, Any], shape: Shape, look: Look) -> None:
+    """Writes what there is and what comes, and says what is missing when it becomes known.
+
+    JSON lines have records of that. Raises as answer().
+    """
+    wanted = build_filter(values, history)
+    missing = Missing(history, wanted)
+    first = missing.news()
+    say(first)
+    warn_of_pruning(history, wanted)
+    answering(history)  # the first exec may come at any time
+    events = _follow(history, wanted, missing, first if _has_gaps(shape) else None)
+    span = history.times(wanted)
+    for piece in _write(shape, events, look, newest_ns=span and span[1]):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+
+def _has_gaps(shape: Shape) -> bool:
+    # Of chosen fields a record is no record of a gap.
+    return shape.fmt is Format.JSONL and shape.columns is None
+
+
+def _show_table(history: History, wanted: Filter, shape: Shape, look: Look) -> None:
     """Writes the table, and says on stderr how many execs it has."""
     found = 0
 
@@ -105,14 +118,14 @@ def _show_table(connection: sqlite3.Connection, wanted: Filter, shape: Shape, lo
             found += len(batch)
             yield from batch
 
-    batches = _batches(connection, wanted, shape.sort)
+    batches = _batches(history, wanted, shape.sort)
     begin = next(batches, [])
-    answering(connection)
+    answering(history)
     events = counted(itertools.chain([begin], batches))
     if shape.columns is not None:
         pieces = _write(shape, events, look)
     else:
-        first, last = _span(connection, wanted, shape, begin)
+        first, last = _span(history, wanted, shape, begin)
         made = table.Table(_times(), table_view(look))
         made.fit(begin, first, last)
         pieces = table.table(events, made)
@@ -120,9 +133,9 @@ def _show_table(connection: sqlite3.Connection, wanted: Filter, shape: Shape, lo
         click.echo(f"{found} {'exec' if found == 1 else 'execs'}", err=True)
 
 
-def _batches(connection: sqlite3.Connection, wanted: Filter, sort: str | None) -> Iterator[list[ExecEvent]]:
+def _batches(history: History, wanted: Filter, sort: str | None) -> Iterator[list[ExecEvent]]:
     """Yields some execs at a time: no more than are found without a wait."""
-    found = [_events(connection, wanted, sort)] if sort else map(_events_of, find.pages(connection, wanted))
+    found = [_events(history, wanted, sort)] if sort else map(_events_of, history.pages(wanted))
     for events in found:
         while batch := list(itertools.islice(events, _BATCH)):
             yield batch
@@ -132,11 +145,9 @@ def _events_of(page: find.Page) -> Iterator[ExecEvent]:
     return (found.event for found in find.found_of(page))
 
 
-def _span(
-    connection: sqlite3.Connection, wanted: Filter, shape: Shape, begin: Sequence[ExecEvent]
-) -> tuple[int, int]:
+def _span(history: History, wanted: Filter, shape: Shape, begin: Sequence[ExecEvent]) -> tuple[int, int]:
     """Returns the times between which all execs of an answer probably are, of which these are the first."""
-    first, last = find.times(connection, wanted) or (clock.wall_ns(),) * 2
+    first, last = history.times(wanted) or (clock.wall_ns(),) * 2
     if begin and not shape.sort:
         if wanted.reverse:
             last = min(last, begin[0].time_ns)
@@ -145,21 +156,21 @@ def _span(
     return first, max(first, last)
 
 
-def count(connection: sqlite3.Connection, values: dict[str, Any]) -> None:
+def count(history: History, values: dict[str, Any]) -> None:
     """Writes how many execs the options ask for, and says on stderr what is missing of them."""
-    wanted = build_filter(values, connection)
-    asked = bounded(connection, wanted)
-    warn(connection, wanted)
-    found = find.count(connection, asked.wanted)
-    answering(connection)
+    wanted = build_filter(values, history)
+    asked = bounded(history, wanted)
+    warn(history, wanted)
+    found = history.count(asked.wanted)
+    answering(history)
     sys.stdout.write(f"{found}\n")
     asked.say()
 
 
-def _events(connection: sqlite3.Connection, wanted: Filter, sort: str | None) -> Iterator[ExecEvent]:
+def _events(history: History, wanted: Filter, sort: str | None) -> Iterator[ExecEvent]:
     if sort is not None:
-        return sorting.sorted_events(connection, wanted, sort)
-    return (found.event for found in find.find(connection, wanted))
+        return sorting.sorted_events(history, wanted, sort)
+    return (found.event for found in history.find(wanted))
 
 
 def _write(
@@ -191,12 +202,13 @@ def _times() -> TimeColumn:
 
 
 def _follow(
-    connection: sqlite3.Connection, wanted: Filter, missing: Missing, in_json: Sequence[Missed] | None
+    history: LocalHistory, wanted: Filter, missing: Missing, in_json: Sequence[Missed] | None
 ) -> Iterator[ExecEvent]:
     """Yields what is there, then what comes; says what is missing when it becomes known.
 
     `in_json` is what is missing of what is there, if records are to be written of what is missing.
     """
+    connection = history.connection
     last = find.last_number(connection)
     running = Running(connection, is_needed=is_about_ends(wanted.expression()))
     running.note(1, last)
@@ -208,7 +220,7 @@ def _follow(
         running.forget(found.number)
         yield found.event
     wanted = dataclasses.replace(wanted, limit=None)
-    for _ in rounds(connection, wanted, missing, in_json):
+    for _ in rounds(history, wanted, missing, in_json):
         high = find.last_number(connection)
         running.note(last + 1, high)
         spans = [*running.ended(), Span(last + 1, high)] if high > last else running.ended()

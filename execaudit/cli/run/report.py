@@ -18,7 +18,6 @@ from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.new_file import opened, refuse_existing
 from execaudit.cli.run.progress import answering, bar
 from execaudit.cli.run.references import number_of
-from execaudit.database.revision import schema_revision
 from execaudit.enums import Kind
 from execaudit.escaping import printable, shell_words
 from execaudit.fields import FIELDS
@@ -26,7 +25,6 @@ from execaudit.output import notices
 from execaudit.output.cells import user_text
 from execaudit.output.program import what_ran
 from execaudit.output.summary_line import status_text, went_wrong
-from execaudit.query import find, summary
 from execaudit.query.expression import And, Not, OneOf
 from execaudit.query.filter import Filter
 from execaudit.report import columns, gather, page
@@ -37,11 +35,11 @@ from execaudit.system import clock
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from execaudit.cli.run.missing import Bounded
+    from execaudit.query.history import History
     from execaudit.report.gather import Gathered, Hit
 
 _LONGEST_COMMAND, _MOST_GAPS = 2_000, 500
@@ -61,35 +59,33 @@ class Said(NamedTuple):
     """Options that the configuration set."""
 
 
-def write(
-    connection: sqlite3.Connection, values: dict[str, Any], said: Said, output: Path | None, *, force: bool
-) -> None:
+def write(history: History, values: dict[str, Any], said: Said, output: Path | None, *, force: bool) -> None:
     """Writes the report, and says on stderr what is missing in its range, and how large it is.
 
     Raises FilterError; ExecauditError for an exec that is not in the history, or a file that is there.
     """
     if not force and output is not None:
         refuse_existing(output)
-    wanted = build_filter(values, connection)
-    marks = [number_of(connection, text, wanted.since_ns, wanted.until_ns) for text in said.marks]
-    asked = missing.bounded(connection, wanted)
-    lacks = missing.Missing(connection, wanted)
+    wanted = build_filter(values, history)
+    marks = [number_of(history, text, wanted.since_ns, wanted.until_ns) for text in said.marks]
+    asked = missing.bounded(history, wanted)
+    lacks = missing.Missing(history, wanted)
     missed = lacks.news()
     missing.say(missed)
-    missing.warn_of_pruning(connection, wanted)
-    hits = [*_hits(connection, asked.wanted, said.rules)]
-    answering(connection)  # it has a bar
+    missing.warn_of_pruning(history, wanted)
+    hits = [*_hits(history, asked.wanted, said.rules)]
+    answering(history)  # it has a bar
     label = None if output is None else f"Reading for {printable(output.name)}"
     beside = gather.Asked(marks, hits, clock.wall_ns(), wanted.since_ns if _is_of_all(wanted) else None)
-    with bar(label, lambda: find.count(connection, asked.wanted)) as advance:
-        gathered = gather.gather(connection, asked.wanted, beside, advance)
+    with bar(label, lambda: history.count(asked.wanted)) as advance:
+        gathered = gather.gather(history, asked.wanted, beside, advance)
     lines = [notices.missing_line(each, timezone.utc).removeprefix(_GAP) for each in missed]
-    gone = summary.pruned(connection)
+    gone = history.pruned()
     is_pruned = gone is not None and (wanted.since_ns is None or wanted.since_ns < gone.until_ns)
     if gone is not None and is_pruned:
         lines.append(notices.pruned_line(*gone, timezone.utc))
     data = columns.inert_json(_data(gathered, asked, [*lacks.records(missed)], lines, reverse=wanted.reverse))
-    text = page.render(_page(connection, gathered, asked, said, _Texts(lines, len(missed), data)))
+    text = page.render(_page(history, gathered, asked, said, _Texts(lines, len(missed), data)))
     with opened(output, force=force) as out:
         out.file.write(text)
     asked.say()
@@ -107,18 +103,18 @@ def _is_of_all(wanted: Filter) -> bool:
     return replace(wanted, since_ns=None, until_ns=None, reverse=False) == Filter()
 
 
-def _hits(connection: sqlite3.Connection, wanted: Filter, rules: Sequence[str]) -> Iterator[Hit]:
+def _hits(history: History, wanted: Filter, rules: Sequence[str]) -> Iterator[Hit]:
     """Yields what rules hit in the range, one more than are shown at most."""
     if not rules:
         return
     # Most reports hunt nothing, and what hunts is an extra.
     from execaudit.cli.run import hunt  # noqa: PLC0415
-    from execaudit.hunt.search import Hunt  # noqa: PLC0415
+    from execaudit.hunt.paged import hunt_of  # noqa: PLC0415
 
     read = hunt.read(rules, level=None)
     where = _STARTED if wanted.where is None else And((wanted.where, _STARTED))
     of_rules = replace(wanted, where=where, limit=None, reverse=False)
-    found = Hunt(connection, read.sieve, of_rules, read.correlations).hits()
+    found = hunt_of(history, read.sieve, of_rules, read.correlations).hits()
     for hit in islice(found, gather.MOST_HITS + 1):
         yield gather.Hit(hit.number, hit.rule.title, hit.rule.level, tuple(hit.rule.tags))
 
@@ -168,9 +164,7 @@ def _hash(data: str) -> str:
     return hashlib.sha256(data.encode("ascii")).hexdigest()
 
 
-def _page(
-    connection: sqlite3.Connection, gathered: Gathered, asked: Bounded, said: Said, texts: _Texts
-) -> page.Page:
+def _page(history: History, gathered: Gathered, asked: Bounded, said: Said, texts: _Texts) -> page.Page:
     hosts = gathered.columns.hosts()
     span = _span(gathered, asked)
     scope = Scope(span, hosts, not _is_of_all(asked.wanted), texts.gaps, len(texts.missing) > texts.gaps)
@@ -185,7 +179,7 @@ def _page(
         notes=["\n".join(map(_shown, note.split("\n"))) for note in said.notes],
         marked=[*_marked(gathered)],
         missing=[*_missing(texts.missing)],
-        about=[*_about(connection, gathered, asked, said, texts)],
+        about=[*_about(history, gathered, asked, said, texts)],
         data=texts.data,
     )
 
@@ -242,7 +236,7 @@ def _marked(gathered: Gathered) -> Iterator[page.Marked]:
 
 
 def _about(
-    connection: sqlite3.Connection, gathered: Gathered, asked: Bounded, said: Said, texts: _Texts
+    history: History, gathered: Gathered, asked: Bounded, said: Said, texts: _Texts
 ) -> Iterator[tuple[str, str]]:
     wanted = asked.wanted
     words = shell_words([b"execaudit", *map(os.fsencode, sys.argv[1:])])
@@ -257,8 +251,7 @@ def _about(
     context = len(gathered.context)
     found = len(gathered.columns) - context
     yield "Execs", f"{found:,} that the query found, and {context:,} that led to them or were marked"
-    recorders = connection.execute("SELECT DISTINCT version FROM run ORDER BY id").fetchall()
-    versions = ", ".join(printable(str(version)) for (version,) in recorders) or "none"
-    yield "Made by", f"execaudit {__version__}, schema {schema_revision(connection)}"
+    versions = ", ".join(map(printable, history.versions())) or "none"
+    yield "Made by", f"execaudit {__version__}, schema {history.schema()}"
     yield "Recorded by", f"execaudit {versions}"
     yield "SHA-256 of the data", _hash(texts.data)

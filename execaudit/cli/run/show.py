@@ -19,15 +19,15 @@ from execaudit.output.cells import LEVEL_WIDTH, level_text
 from execaudit.output.json_lines import json_line, json_text
 from execaudit.output.record import rule_record
 from execaudit.output.shown_record import shown_record
-from execaudit.query import find, hits, lineage
+from execaudit.query import globs
 from execaudit.query.filter import Filter
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
     from execaudit.cli.context import Look
     from execaudit.event import ExecEvent
+    from execaudit.query.history import History
     from execaudit.query.hits import OfRule
     from execaudit.query.rows import Found
 
@@ -40,14 +40,14 @@ _PAGE = 64
 _INDENT = "  "
 
 
-def show(connection: sqlite3.Connection, named: str, look: Look, *, most: int | None, as_json: bool) -> None:
+def show(history: History, named: str, look: Look, *, most: int | None, as_json: bool) -> None:
     """Writes an exec and so many of its children, None for all, to standard output.
 
     Raises ExecauditError if it is not in the history.
     """
-    number = number_of(connection, named)
-    found = _Relatives(connection, number, most=most)
-    _warn(connection, found.event)
+    number = number_of(history, named)
+    found = _Relatives(history, number, most=most)
+    _warn(history, found.event)
     if as_json:
         sys.stdout.writelines(_json(found))
     else:
@@ -57,29 +57,29 @@ def show(connection: sqlite3.Connection, named: str, look: Look, *, most: int | 
 class _Relatives:
     """An exec and the row numbers of its relatives."""
 
-    def __init__(self, connection: sqlite3.Connection, number: int, *, most: int | None) -> None:
+    def __init__(self, history: History, number: int, *, most: int | None) -> None:
         """Takes the exec's row number, and how many children are wanted, None for all."""
-        self._connection = connection
-        found = find.fetch(connection, [number])
+        self._history = history
+        found = history.fetch([number])
         if not found:
             raise ExecauditError("the exec was pruned just now", fix="take a newer one from `query`")
         self.event = found[0].event
-        self.hits = hits.of_execs(connection, [number]).get(number, [])
+        self.hits = history.hits_of([number]).get(number, [])
         """What detection rules hit while it was recorded."""
-        self.lineage = [kin for kin in lineage.lineage(connection, [number]) if kin.number != number]
+        self.lineage = [kin for kin in history.lineage([number]) if kin.number != number]
         """The first is the root."""
-        self.children = lineage.children(connection, number, most=most)
+        self.children = history.children(number, most=most)
         self.more_children: int | None = 0
         """How many more there are; None: too many to count."""
         if len(self.children) == most:
-            count = lineage.count_children(connection, number, most=_COUNTED)
+            count = history.count_children(number, most=_COUNTED)
             self.more_children = None if count == _COUNTED else count - most
-        self.siblings = lineage.siblings(connection, number, most=_SIBLINGS)
+        self.siblings = history.siblings(number, most=_SIBLINGS)
 
     def read(self, numbers: Sequence[int]) -> Iterator[Found]:
         """Yields the execs of these numbers, a few in memory at a time."""
         for start in range(0, len(numbers), _PAGE):
-            yield from find.fetch(self._connection, numbers[start : start + _PAGE])
+            yield from self._history.fetch(numbers[start : start + _PAGE])
 
     def eldest(self) -> ExecEvent:
         """Returns the root of its ancestors, or the exec itself if it has none."""
@@ -92,18 +92,18 @@ class _Relatives:
         end = self.event.end
         if end is None or end.replaced_by is None:
             return None
-        number = find.locate(self._connection, end.replaced_by)
-        found = [] if number is None else find.fetch(self._connection, [number])
+        number = self._history.locate(end.replaced_by)
+        found = [] if number is None else self._history.fetch([number])
         return found[0].event.launch.comm if found else None
 
 
-def _warn(connection: sqlite3.Connection, event: ExecEvent) -> None:
+def _warn(history: History, event: ExecEvent) -> None:
     """Says on stderr where execs are missing while it ran: they may be its children."""
     if event.kind is Kind.FAILED:
         return
     duration = None if event.end is None else event.end.duration_ns
     until = None if duration is None else Nanoseconds(event.time_ns + duration)
-    warn(connection, Filter(since_ns=event.time_ns, until_ns=until, hosts=(event.host,)))
+    warn(history, Filter(since_ns=event.time_ns, until_ns=until, hosts=(globs.literal(event.host),)))
 
 
 def _json(found: _Relatives) -> Iterator[str]:

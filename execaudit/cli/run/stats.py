@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.cli.run import pager
 from execaudit.cli.run.build_filter import build_filter
-from execaudit.cli.run.details import Size, forecast, hits_lines, hits_record, lines_of, record_of, table_of
+from execaudit.cli.run.details import (
+    Size,
+    forecast,
+    hits_lines,
+    hits_record,
+    hosts_lines,
+    hosts_record,
+    lines_of,
+    record_of,
+    table_of,
+)
 from execaudit.cli.run.missing import Bounded, Missed, Missing, bounded, say
-from execaudit.database import files
+from execaudit.database.url import Central
 from execaudit.enums import GAINED_WORDS
 from execaudit.escaping import exact, printable
 from execaudit.event import Gap
@@ -20,24 +30,22 @@ from execaudit.output.cells import UNKNOWN, user_text
 from execaudit.output.json_lines import json_text
 from execaudit.output.record import decoded
 from execaudit.output.timecolumn import TimeColumn
-from execaudit.query import hits, stats, summary
+from execaudit.query import stats
 from execaudit.query.filter import Filter
-from execaudit.query.new_programs import sightings
 from execaudit.sizes import parse_size
 from execaudit.store import limits
 from execaudit.system import clock
 from execaudit.times import utc_text, zone_text
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
-    from pathlib import Path
 
     from execaudit.cli.context import State
     from execaudit.event import Nanoseconds
+    from execaudit.query.history import History
     from execaudit.query.hits import OfRule
     from execaudit.query.new_programs import NewProgram
-    from execaudit.query.stats import Stats
+    from execaudit.query.stats import HostCount, Stats
     from execaudit.query.summary import Pruned
     from execaudit.store.limits import Limits
 
@@ -62,6 +70,10 @@ class Answer(NamedTuple):
     """None: nobody asked since when."""
     hits: list[OfRule]
     """What detection rules hit while it was recorded."""
+    hosts: list[HostCount] | None
+    """None: nobody asked."""
+    size: int
+    """What the whole history takes on the disk, in bytes."""
     stored: int
     """About how many execs the whole history has."""
     is_of_all: bool
@@ -69,35 +81,36 @@ class Answer(NamedTuple):
 
 
 def count(
-    connection: sqlite3.Connection, values: dict[str, Any], *, top: int, new_since_ns: Nanoseconds | None
+    history: History, values: dict[str, Any], *, top: int, new_since_ns: Nanoseconds | None, by_host: bool
 ) -> Answer:
     """Counts what the options ask for. Raises FilterError."""
-    wanted = build_filter(values, connection)
-    asked = bounded(connection, wanted)
+    wanted = build_filter(values, history)
+    asked = bounded(history, wanted)
     now_ns = clock.wall_ns()
-    gathered = stats.gather(connection, asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
+    gathered = history.stats(asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
     counted = asked.wanted if gathered.times is None else stats.within(asked.wanted, gathered.times)
-    new = None if new_since_ns is None else sightings(connection, new_since_ns)
-    missing = Missing(connection, wanted)
+    new = None if new_since_ns is None else history.sightings(new_since_ns)
+    missing = Missing(history, wanted)
     missed = missing.news()
     return Answer(
         gathered,
         missed,
         [*missing.records(missed)],
-        summary.pruned(connection),
+        history.pruned(),
         asked,
         new,
-        hits.count(connection, counted),
-        summary.about_how_many(connection),
+        history.count_hits(counted),
+        history.by_host(counted)[:top] if by_host else None,
+        history.size(),
+        history.about_how_many(),
         is_of_all=replace(wanted, since_ns=None, until_ns=None, reverse=False) == Filter(),
     )
 
 
 def write(answer: Answer, state: State, *, as_json: bool) -> None:
-    """Writes them to standard output, with the database's size, and how it will grow."""
-    database, look = state.database(), state.look
-    configured = limits.Limits(max_bytes=state.settings().parsed("retention", "max_size", parse_size))
-    size = _size(answer, database, limits.effective(database, configured))
+    """Writes them to standard output, with the history's size, and how it will grow."""
+    look = state.look
+    size = _size(answer, _limits(state))
     say([missed for missed in answer.missed if not isinstance(missed, Gap)])
     if as_json:
         sys.stdout.write(json_text(_record(answer, size)) + "\n")
@@ -112,9 +125,18 @@ def _offset_ns() -> int:
     return 0 if offset is None else int(offset.total_seconds()) * _SECOND
 
 
-def _size(answer: Answer, database: Path, kept: Limits) -> Size:
+def _limits(state: State) -> Limits:
+    """Returns how large the history may be. Of a central database nothing is known."""
+    location = state.location()
+    if isinstance(location, Central):
+        return limits.Limits()
+    configured = limits.Limits(max_bytes=state.settings().parsed("retention", "max_size", parse_size))
+    return limits.effective(location, configured)
+
+
+def _size(answer: Answer, kept: Limits) -> Size:
     """Returns what the history takes, and will take at the rate of the range."""
-    size, times = files.size_of(database), answer.gathered.times
+    size, times = answer.size, answer.gathered.times
     # A part of the execs says nothing about the rate of all.
     if times is None or not answer.stored or not answer.is_of_all:
         return Size(size, kept.max_bytes, None)
@@ -149,6 +171,7 @@ def _record(answer: Answer, size: Size) -> dict[str, object]:
         "bytes_a_day": size.a_day,
         **record_of(gathered, answer.new),
         "hits": hits_record(answer.hits),
+        "hosts": hosts_record(answer.hosts),
     }
 
 
@@ -171,6 +194,8 @@ def _lines(answer: Answer, size: Size) -> Iterator[str]:
     )
     yield f"The history takes {size.now} bytes on the disk."
     yield from forecast(size)
+    times = TimeColumn(None, now_ns=clock.wall_ns())
+    yield from hosts_lines(answer.hosts, times)
     for title, counted in (
         ("COMMAND", [(_shown(comm), count) for comm, count in gathered.commands]),
         ("USER", [(user_text(user.name, user.uid), count) for user, count in gathered.users]),
@@ -178,7 +203,7 @@ def _lines(answer: Answer, size: Size) -> Iterator[str]:
     ):
         yield ""
         yield from table_of(title, counted, gathered.execs)
-    yield from lines_of(gathered, answer.new, TimeColumn(None, now_ns=clock.wall_ns()))
+    yield from lines_of(gathered, answer.new, times)
     yield from hits_lines(answer.hits)
     if gathered.times is not None:
         yield ""

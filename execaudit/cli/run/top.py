@@ -12,6 +12,7 @@ from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
 from execaudit.output.tree_layout import glyphs_for
 from execaudit.query.connection import open_history
+from execaudit.query.local_history import LocalHistory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ def watch(path: Path, values: dict[str, Any]) -> int:
     """
     # As long as the terminal is an ordinary one, what is wrong with the options is said there.
     with open_history(path, follow=True) as connection:
-        build_filter(values, connection)
+        build_filter(values, LocalHistory(connection))
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise ExecauditError("top needs a terminal", fix="use `execaudit query --follow`")
     try:
@@ -50,7 +51,9 @@ def watch(path: Path, values: dict[str, Any]) -> int:
             "this terminal can show lines only (TERM=dumb)", fix="use `execaudit query --follow`"
         )
     model = Model(options=_options(sys.argv), reverse=values["reverse"])
-    source = Source(path, lambda connection: build_filter(values, connection), glyphs_for(encoding))
+    source = Source(
+        path, lambda connection: build_filter(values, LocalHistory(connection)), glyphs_for(encoding)
+    )
     return app.run(model, source, encoding=encoding)
 
 

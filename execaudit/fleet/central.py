@@ -1,0 +1,29 @@
+"""Open a central database."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from execaudit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from execaudit.database.url import Central
+    from execaudit.query.connection import Reading
+    from execaudit.query.history import History
+
+
+@contextlib.contextmanager
+def open_central(location: Central, reading: Reading) -> Iterator[History]:
+    """Opens a central database for reading; `reading` is told how far a search is.
+
+    Raises StoreError, also for what goes wrong while it is open.
+    """
+    del reading
+    raise ConfigError(
+        f"cannot use the database {location.engine.value}://...",
+        fix="this version keeps its history in SQLite; give a path, or sqlite:///PATH",
+    )
+    yield
