@@ -52,6 +52,8 @@ class GapReason(str, Enum):
     """A recorder of the same boot was stopped or killed, and no other ran."""
     UNSTORABLE = "unstorable"
     """What was captured of these execs could not be understood, stored or written."""
+    NOT_FORWARDED = "not_forwarded"
+    """They were deleted on their host before they were shipped to the central database, which says this."""
     CLOCK = "clock"
     """The wall clock was stepped between these times. Nothing is missing, but times around it mislead."""
 

@@ -302,6 +302,7 @@ GAP_REASONS = {
     GapReason.STORE_FULL: "The database, or the JSON log, could not be written for longer than memory sufficed (a full disk, a lock, a file system that became read-only), or is at its limit.",
     GapReason.UNSTORABLE: "What was captured could not be understood, stored or written. The recorder's log has the reason.",
     GapReason.RECORDER_STOPPED: "Nobody recorded. After kill -9 it begins with what was stored last, or up to a minute before where nothing happened.",
+    GapReason.NOT_FORWARDED: "A central database says it: they were deleted on their host before they were forwarded.",
     GapReason.CLOCK: "The wall clock was stepped between these times. Nothing is missing, but times around it mislead.",
 }
 """What each reason of a gap means."""

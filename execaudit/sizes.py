@@ -17,6 +17,7 @@ _UNITS: dict[str, int] = {"": 1, "B": 1} | {
 _SIZE = r"([0-9]{1,18}) ?([A-Za-z]{0,3})"
 _MOST_SHOWN = 40
 _LARGEST = 2**63 - 1
+_WHOLE = 100
 
 
 def parse_size(text: str) -> int:
@@ -33,6 +34,16 @@ def parse_size(text: str) -> int:
             f'the size "{printable(text[:_MOST_SHOWN])}" is larger than any disk', fix="try 5GB"
         )
     return size
+
+
+def parse_percent(text: str) -> float:
+    """Returns the part that `text` names, of one: `50%`. Raises FilterError."""
+    found = re.fullmatch(r"([0-9]{1,3}) ?%", text.strip())
+    if found is None or not 0 < int(found[1]) <= _WHOLE:
+        raise FilterError(
+            f'the share "{printable(text[:_MOST_SHOWN])}" is not understood', fix="try 50%, at most 100%"
+        )
+    return int(found[1]) / _WHOLE
 
 
 def size_text(size: int) -> str:

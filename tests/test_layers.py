@@ -51,7 +51,8 @@ OWNERS = {
     "re2": {"redaction"},
     "rich": {"screen"},
     "sigma": {"hunt"},
-    "sqlalchemy": {"database", "store"},
+    "psycopg": {"fleet"},
+    "sqlalchemy": {"database", "fleet", "store"},
     "structlog": {"capture", "daemon"},
     "textual": {"screen"},
     "yaml": {"hunt"},
@@ -62,7 +63,7 @@ PURE = (
     "arguments",
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
-    "database.id_lookup", "database.imports", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "fleet.flat", "fleet.tables", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",
+    "database.id_lookup", "database.imports", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "fleet.content", "fleet.flat", "fleet.numbering", "fleet.other_rows", "fleet.postgresql_schema", "fleet.progress", "fleet.tables", "fleet.target", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
     "redaction.finder", "redaction.marks", "redaction.redactor", "redaction.rules", "redaction.values", "redaction.words",
@@ -235,7 +236,7 @@ def test_the_compiled_module_is_loaded_where_it_is_used(
     assert is_used == ("execaudit.native.fast" in imported(f"--db={family.path}", *given, EXECAUDIT_PURE="0"))
 
 
-@pytest.mark.parametrize("command", ["", "record", "top", "redact", *READING])
+@pytest.mark.parametrize("command", ["", "record", "top", "redact", "forward", "db", *READING])
 def test_help_and_completion_import_no_more_than_the_options(command: str) -> None:
     """Who presses the tabulator does not wait for what would answer the question."""
     words = f"execaudit {command} --" if command else "execaudit --"

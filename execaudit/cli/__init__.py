@@ -34,6 +34,7 @@ _COMMANDS = {
     "report": "Write an incident as one HTML file: a summary, a timeline, the tree, and each record.",
     "hunt": "Run Sigma rules over the history: print the execs that they hit.",
     "import": "Take logs of others into the database, so that the same commands answer.",
+    "forward": "Ship the local history to a central database, and go on as it grows.",
     "top": "Watch execs as they happen, on the full screen.",
     "redact": "Say which secrets of a command line would not be recorded.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",

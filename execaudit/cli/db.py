@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING
 import click
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, files
 from execaudit.cli.param_types import Duration, Size
+from execaudit.database.url import Central
 from execaudit.escaping import printable
 
 if TYPE_CHECKING:
     from execaudit.event import Nanoseconds
+
+
+_PASSWORD = click.option(
+    "--password-file",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    shell_complete=files,
+    help="Of a central database: the password is the first line of this file.",
+)
 
 
 @click.group("db")
@@ -24,25 +34,38 @@ def command() -> None:
 
 
 @command.command()
+@_PASSWORD
 @config_option
 @db_option
 @click.pass_obj
-def upgrade(state: State) -> None:
-    """Bring the schema to this version's, or make the database."""
-    from execaudit.cli.run import db_upgrade  # noqa: PLC0415  # `--help` needs only the options
+def upgrade(state: State, password_file: Path | None) -> None:
+    """Bring the schema to this version's, or make the database.
 
+    In a central database it makes the partitions of the next days, too.
+    """
+    from execaudit.cli.run import central_db, db_upgrade  # noqa: PLC0415  # `--help` needs only the options
+
+    location = state.location()
+    if isinstance(location, Central):
+        _say(central_db.upgrade(location, password_file))
+        return
     _say(db_upgrade.upgrade(state.database_to_write()))
 
 
 @command.command()
 @text_or_json
+@_PASSWORD
 @config_option
 @db_option
 @click.pass_obj
-def info(state: State, fmt: str) -> None:
+def info(state: State, fmt: str, password_file: Path | None) -> None:
     """What the database holds: its size, times, ends, gaps and recorder runs."""
-    from execaudit.cli.run import db_info  # noqa: PLC0415  # `--help` needs only the options
+    from execaudit.cli.run import central_db, db_info  # noqa: PLC0415  # `--help` needs only the options
 
+    location = state.location()
+    if isinstance(location, Central):
+        central_db.info(location, password_file, as_json=fmt == "json")
+        return
     db_info.write(state, as_json=fmt == "json")
 
 
@@ -71,26 +94,35 @@ def backup_command(state: State, target: Path, *, force: bool) -> None:
     help="For the size, delete nothing that is younger.  [default: as configured, 1h]",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@_PASSWORD
 @config_option
 @db_option
 @click.pass_obj
-def prune_command(
+def prune_command(  # noqa: PLR0913  # each is an option
     state: State,
+    /,
     older_than: Nanoseconds | None,
     max_size: int | None,
     min_age: Nanoseconds | None,
+    password_file: Path | None,
     *,
     dry_run: bool,
 ) -> None:
     """Delete the oldest execs, and give the room back; also while recording.
 
     What stays: the ancestors of what stays, and programs of the running boot that have not ended; their
-    command lines are shortened.
+    command lines are shortened. From a central database whole days are dropped.
     """
     if older_than is None and max_size is None:
         raise click.UsageError("say how much is to stay: --older-than, --max-size, or both")
-    from execaudit.cli.run import prune  # noqa: PLC0415  # `--help` needs only the options
+    from execaudit.cli.run import central_db, prune  # noqa: PLC0415  # `--help` needs only the options
 
+    location = state.location()
+    if isinstance(location, Central):
+        if older_than is None or max_size is not None or min_age is not None:
+            raise click.UsageError("a central database is pruned with --older-than alone")
+        _say(central_db.prune(location, password_file, older_than, dry_run=dry_run))
+        return
     prune.run(state, older_than, max_size, min_age, dry_run=dry_run)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from execaudit.system.prometheus import metric
+
 
 class Health(NamedTuple):
     """The state of a recorder. Counts begin when it was started."""
@@ -48,16 +50,14 @@ def status(health: Health, per_second: float) -> str:
 
 def metrics(health: Health, *, started_s: float, sinks: tuple[str, ...]) -> str:
     """Returns the metrics in Prometheus's text format 0.0.4. `started_s`: seconds since 1970."""
-    lines: list[str] = []
-
-    def add(name: str, kind: str, text: str, *values: str) -> None:
-        lines.extend((f"# HELP {name} {text}", f"# TYPE {name} {kind}"))
-        lines.extend(f"{name}{value}" for value in values)
-
-    for (name, kind, text), value in zip(_METRICS, health[: len(_METRICS)], strict=True):
-        add(name, kind, text, f" {value}")
-    add("execaudit_start_time_seconds", "gauge", "When the recorder was started.", f" {started_s:.3f}")
-    add(
+    lines = [
+        line
+        for (name, kind, text), value in zip(_METRICS, health[: len(_METRICS)], strict=True)
+        for line in metric(name, kind, text, f" {value}")
+    ]
+    started = "When the recorder was started."
+    lines += metric("execaudit_start_time_seconds", "gauge", started, f" {started_s:.3f}")
+    lines += metric(
         "execaudit_sink_waiting",
         "gauge",
         "Whether what is recorded cannot be written there now.",

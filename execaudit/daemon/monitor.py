@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -13,6 +12,7 @@ import structlog
 from execaudit.daemon import metrics
 from execaudit.system import allocator
 from execaudit.system.systemd import notify, retry
+from execaudit.system.textfile import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,20 +77,10 @@ class Monitor:
         self._writer.start()
 
     def _replace(self, textfile: Path, text: str) -> None:
-        """Replaces the file: a reader sees the old content or the new."""
-        unfinished = textfile.with_name(f".{textfile.name}.new")
+        """Replaces the file. node_exporter is another user, and they are but numbers."""
         try:
-            with contextlib.suppress(FileNotFoundError):
-                unfinished.unlink()
-            # The folder may belong to another user, who can have put a link there.
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with os.fdopen(os.open(unfinished, flags, 0o600), "w", encoding="ascii") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)  # node_exporter is another user, and they are but numbers
-            unfinished.replace(textfile)
+            replace_text(textfile, text)
         except OSError as exc:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
             if not self._failing:
                 log.warning("metrics_not_written", path=str(textfile), reason=exc.strerror)
             self._failing = True

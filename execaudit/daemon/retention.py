@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from execaudit.daemon import wait_for
 from execaudit.daemon.budget import Budget
 from execaudit.database import files
 from execaudit.errors import DamagedStoreError, StoreError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.daemon.backlog import Finished
+    from execaudit.daemon.wait_for import WaitFor
     from execaudit.event import Gap
     from execaudit.store.limits import Limits
     from execaudit.store.prune_plan import Plan
@@ -55,6 +57,8 @@ class Retention:
         self._path, self._boot_id = path, boot_id
         self.limits = wanted
         """As configured. May be set anew."""
+        self.wait_for: WaitFor | None = None
+        """What is not forwarded is not deleted for its age. May be set anew."""
         self._budget = Budget(host)
         self._next_look = float("-inf")
         self._pruning: Iterator[object] | None = None
@@ -170,8 +174,24 @@ class Retention:
                 "check the clock; if it is right, run `execaudit db prune --older-than`",
             )  # fmt: skip
         else:
-            return wanted
+            return self._forwarded(connection, kept, wanted)
         return None
+
+    def _forwarded(self, connection: sqlite3.Connection, kept: Limits, wanted: Plan) -> Plan | None:
+        """Returns the plan for what the central database has; None: nothing of it."""
+        if self.wait_for is None:
+            return wanted
+        top = wait_for.may_go(connection, self.wait_for, kept.max_bytes or 0)
+        if top is None:
+            self._say(
+                "forward", "not_waited", "what is not forwarded takes more than its share, and is deleted too",
+                "see why `execaudit forward` is behind: the central database says what it does not get",
+            )  # fmt: skip
+            return wanted
+        self._said.discard("forward")
+        if top >= wanted.top:
+            return wanted
+        return wanted._replace(top=top) if prune_plan.is_more(connection, top) else None
 
     def _too_much(self, connection: sqlite3.Connection, kept: Limits, now: Now, used: int) -> Plan | None:
         most = kept.max_bytes or 0

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.config import scalars
 from execaudit.daemon.log_file import NEVER, Rotation
+from execaudit.daemon.wait_for import DEFAULT_SHARE, WaitFor
 from execaudit.event import LEVELS
-from execaudit.sizes import parse_size
+from execaudit.sizes import parse_percent, parse_size
 from execaudit.store.limits import DEFAULT_MIN_AGE, Limits
 from execaudit.times import parse_duration
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _KEYS = {
     "store": ("synchronous",),
-    "retention": ("max_age", "max_size", "min_age"),
+    "retention": ("max_age", "max_size", "min_age", "wait_for_forward", "wait_share"),
     "json_log": ("max_size", "max_age", "max_total", "keep", "compress"),
     "metrics": ("textfile",),
     "redact": ("presets", "rules"),
@@ -49,6 +50,8 @@ class Upkeep:
     """The oldest are, when the database is larger; None: see limits.py."""
     min_age_ns: Nanoseconds = DEFAULT_MIN_AGE
     """Younger ones are not deleted for that, nor old JSON logs that have such."""
+    wait_for: WaitFor | None = None
+    """What is not forwarded is not deleted for its age."""
     rotation: Rotation = NEVER
     """Of the JSON log."""
     textfile: Path | None = None
@@ -80,11 +83,20 @@ def upkeep(settings: Settings) -> Upkeep:
         max_age_ns=settings.parsed("retention", "max_age", parse_duration),
         max_bytes=settings.parsed("retention", "max_size", parse_size),
         min_age_ns=DEFAULT_MIN_AGE if min_age is None else min_age,
+        wait_for=_wait_for(settings),
         rotation=_rotation(settings, DEFAULT_MIN_AGE if min_age is None else min_age),
         textfile=None if textfile is None else Path(textfile),
         hunt=_hunt(settings),
         redact=redact_settings(settings),
     )
+
+
+def _wait_for(settings: Settings) -> WaitFor | None:
+    path = settings.text("retention", "wait_for_forward")
+    share = settings.parsed("retention", "wait_share", parse_percent)
+    if path is None and share is not None:
+        settings.refuse("wait_share in [retention] needs wait_for_forward")
+    return None if path is None else WaitFor(Path(path), DEFAULT_SHARE if share is None else share)
 
 
 def _hunt(settings: Settings) -> HuntSettings | None:

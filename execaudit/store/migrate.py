@@ -83,11 +83,28 @@ def to_newest(connection: sa.Connection, progress: Progress) -> None:
             upgrade(connection, progress)
 
 
-def upgrade(connection: sa.Connection, progress: Progress = silent) -> None:
+_LAST_LOCAL = "0012"
+"""The newest migration that only a local history needs. A central database begins after it."""
+
+
+def upgrade_central(connection: sa.Connection) -> str | None:
+    """Brings a central database to the newest schema, in a transaction of the caller.
+
+    Returns its revision before; None: it had none. Raises StoreError as upgrade().
+    """
+    from alembic.migration import MigrationContext  # noqa: PLC0415  # see to_newest
+
+    before = MigrationContext.configure(connection).get_current_revision()
+    if before != REVISION:
+        upgrade(connection, first=_LAST_LOCAL if before is None else None)
+    return before
+
+
+def upgrade(connection: sa.Connection, progress: Progress = silent, *, first: str | None = None) -> None:
     """Runs the migrations in a transaction of the caller. 0004 commits midway: see there.
 
-    `progress` is told what is done, how much of it, and of how much. Raises StoreError when the
-    database was made by a newer execaudit.
+    `progress` is told what is done, how much of it, and of how much. `first`: the migrations up to this one
+    are left out. Raises StoreError when the database was made by a newer execaudit.
     """
     from alembic import command, util  # noqa: PLC0415  # see to_newest
     from alembic.config import Config  # noqa: PLC0415
@@ -97,6 +114,8 @@ def upgrade(connection: sa.Connection, progress: Progress = silent) -> None:
     config.attributes["connection"] = connection
     config.attributes["progress"] = progress
     try:
+        if first is not None:
+            command.stamp(config, first)
         command.upgrade(config, "head")
     except util.CommandError as exc:
         raise StoreError(

@@ -298,6 +298,11 @@ def _first_young(connection: sqlite3.Connection, min_age_ns: int, now: Now) -> i
     return lowest
 
 
+def is_more(connection: sqlite3.Connection, top: int) -> bool:
+    """Says whether a pruning up to a number looks at any that earlier ones did not."""
+    return top > _done(connection)
+
+
 def _done(connection: sqlite3.Connection) -> int:
     return _number(connection, "SELECT max(top) FROM pruned WHERE finished")
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from execaudit.daemon.wait_for import WaitFor
     from execaudit.store.limits import Limits
 
 DAY = 86_400
@@ -62,11 +63,12 @@ def pruned(path: Path, wanted: Limits, seconds: float) -> None:
             list(prune.prune(connection, plan, now))
 
 
-def worked(path: Path, wanted: Limits, turns: int = 20) -> Retention:
+def worked(path: Path, wanted: Limits, turns: int = 20, *, waits: WaitFor | None = None) -> Retention:
     """Has a recorder's retention check the history so many times, without waiting."""
     with Store(path) as store:
         begin_run(store)
         kept = Retention(path, BOOT_ID, wanted, host=HOST)
+        kept.wait_for = waits
         for _ in range(turns):
             kept._next_look = 0
             kept.work(store)

@@ -37,6 +37,7 @@ def test_everything_has_its_place(staged: Path) -> None:
         str(CONFIG),
         "etc/logrotate.d/execaudit",
         "usr/local/lib/systemd/system/execaudit.service",
+        "usr/local/lib/systemd/system/execaudit-forward.service",
         "usr/local/lib/sysusers.d/execaudit.conf",
         "usr/local/lib/tmpfiles.d/execaudit.conf",
         "usr/local/share/bash-completion/completions/execaudit",

@@ -113,7 +113,7 @@ def test_the_shipped_settings_are_the_defaults(uncommented: Path) -> None:
 def test_the_shipped_settings_are_accepted(uncommented: Path, command: str, tmp_path: Path) -> None:
     """All of them set, each command takes its own, and looks for a history that is not there."""
     daemon_settings.upkeep(load(uncommented))
-    argument = ("vm5j5w00289f4xw2vg052s",) if command == "show" else ()
+    argument = {"show": ("vm5j5w00289f4xw2vg052s",), "forward": ("--once",)}.get(command, ())
     log = ("--json-log", tmp_path / "no/x.jsonl") if command == "record" else ()
     done = execaudit("--config", uncommented, "--db", tmp_path / "no/x.db", command, *log, *argument)
 
@@ -122,22 +122,24 @@ def test_the_shipped_settings_are_accepted(uncommented: Path, command: str, tmp_
     assert b"no/x." in done.err
 
 
-def test_a_user_is_made(tmp_path: Path) -> None:
-    """With a group of its name, no shell, and nothing to log in with."""
+def test_users_are_made(tmp_path: Path) -> None:
+    """Each with a group of its name, no shell, and nothing to log in with. The forwarder may read."""
     (tmp_path / "etc").mkdir()
     subprocess.run(
         ["systemd-sysusers", f"--root={tmp_path}", PACKAGING / "execaudit.sysusers"],
         stdin=subprocess.DEVNULL,
         check=True,
     )
-    (user,) = [line for line in (tmp_path / "etc/passwd").read_text().splitlines() if "execaudit" in line]
-    groups = (tmp_path / "etc/group").read_text()
-    name, password, uid, gid, _, home, shell = user.split(":")
-
-    assert ("execaudit", "x", "/var/lib/execaudit") == (name, password, home)
-    assert shell.endswith("nologin")
-    assert 0 < int(uid) < 1000
-    assert f"execaudit:x:{gid}:" in groups
+    users = [line for line in (tmp_path / "etc/passwd").read_text().splitlines() if "execaudit" in line]
+    groups = (tmp_path / "etc/group").read_text().splitlines()
+    assert ["execaudit", "execaudit-forward"] == sorted(user.split(":")[0] for user in users)
+    members = {"execaudit": "execaudit-forward", "execaudit-forward": ""}
+    for user in users:
+        name, password, uid, gid, _, home, shell = user.split(":")
+        assert ("x", f"/var/lib/{name}") == (password, home)
+        assert shell.endswith("nologin")
+        assert 0 < int(uid) < 1000
+        assert f"{name}:x:{gid}:{members[name]}" in groups
 
 
 def test_folders_are_made_and_what_root_recorded_is_handed_over(tmp_path: Path) -> None:

@@ -158,6 +158,7 @@ def _reload(state: State, targets: Targets, monitor: Monitor, recorder: Recorder
     else:
         monitor.textfile = wanted.textfile
         targets.retention.limits = wanted.limits
+        targets.retention.wait_for = wanted.wait_for
         targets.hunting.use(wanted.hunt)
         if targets.log_file is not None:
             targets.log_file.rotation = log_limit.completed(wanted.rotation, targets.log_file.path)

@@ -53,6 +53,7 @@ def open_targets(
     """Opens all that the recorder writes to; the stack closes it. Raises ExecauditError."""
     host = name_text(socket.gethostname())
     retention = Retention(path, clock.boot_id(), wanted.limits, host=host)
+    retention.wait_for = wanted.wait_for
     with Progress(lines=True) as progress:
         store = stack.enter_context(Store(path, durable=wanted.durable, progress=progress.say_upgrade))
     ballast = Ballast(path)

@@ -1,0 +1,89 @@
+"""Ship a local history to a central database, batch after batch, and go on where that is.
+
+Nothing is kept on this side but what is in memory: a forwarder that was killed asks the centre.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.fleet import resume
+from execaudit.fleet.batches import Batches
+from execaudit.fleet.tables import EXEC
+from execaudit.fleet.target import RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from execaudit.fleet.batches import Next
+    from execaudit.fleet.source import Source
+    from execaudit.fleet.target import Target
+
+# After a refused batch, so many times fewer rows are tried, down to the one that is refused.
+_FEWER = 8
+
+
+class Waiting(NamedTuple):
+    """What has not arrived yet."""
+
+    execs: int
+    since_ns: int | None
+    """Wall clock of the oldest of these; None: there is none."""
+
+
+class Forwarder:
+    """Ships one history."""
+
+    def __init__(self, target: Target, *, most: int) -> None:
+        """Ships up to `most` rows of a table at once."""
+        self._target, self._most = target, most
+        self._next_most = most
+        self._batches: Batches | None = None
+        """None: what has arrived is not known."""
+        self._last: tuple[int, Sequence[int]] | None = None
+        """The local number and the signature of the exec that was shipped last."""
+        self._refused: set[int] = set()
+        """Local numbers of execs that the centre does not take."""
+
+    @property
+    def arrived(self) -> tuple[bytes, int] | None:
+        """The identity of the history, and the local number up to which its execs have arrived."""
+        return None if self._batches is None else self._batches.arrived
+
+    def forget(self) -> None:
+        """Forgets what the centre has: after anything that failed."""
+        self._batches = self._last = None
+        self._target.close()
+
+    def ship(self, source: Source, now_ns: int) -> Next | None:
+        """Ships what comes next of an open history. Returns None if there was nothing.
+
+        Raises StoreError; then call `forget`.
+        """
+        if self._batches is None or not resume.is_same(source, self._last):
+            self._last = None
+            stream, arrived = resume.resumed(source, self._target, now_ns)
+            seq = stream.cursors.exec_seq
+            signature = self._target.signatures(EXEC, stream.number, [seq]).get(seq)
+            last_ts = None if signature is None else signature[0]
+            self._batches = Batches(stream, arrived, self._refused, last_ts)
+        following = self._batches.next(source, now_ns, self._next_most)
+        source.check()
+        if following is None:
+            return None
+        try:
+            self._target.send(following.batch)
+        except RefusedError:
+            if self._next_most == 1 and following.only_exec is not None:
+                self._refused.add(following.only_exec)
+            self._next_most = max(self._next_most // _FEWER, 1)
+            raise
+        self._next_most = min(self._next_most * 2, self._most)
+        self._last = following.last or self._last
+        self._batches.sent(following)
+        return following
+
+    def waiting(self, source: Source) -> Waiting:
+        """Returns what has not arrived yet of an open history."""
+        after = 0 if self.arrived is None else self.arrived[1]
+        return Waiting(max(source.last() - after, 0), source.time_of_next(after))

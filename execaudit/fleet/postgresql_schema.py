@@ -1,0 +1,101 @@
+"""The central tables in PostgreSQL, as SQL. Pure.
+
+exec, exit and hit are in partitions by day, so that old days are dropped and not deleted. What has a time of
+no such day, because a host's clock was wrong, is in the partition `default`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from execaudit.fleet.tables import EXEC, GAP, PROGRAM, TABLES, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from execaudit.fleet.tables import Column, Table
+
+DAY_NS = 86_400 * 1_000_000_000
+TYPES = {Type.BIG: "int8", Type.SMALL: "int2", Type.BYTES: "bytea", Type.WORD: "bytea"}
+OLDEST_DAYS, NEWEST_DAYS = 400, 8
+"""Partitions are made for days so long ago, and ahead. Whoever sets a host's clock decides on its times."""
+_INDEXES = {
+    EXEC.name: ('"comm", "ts"', '"pid", "ts"', '"stream", "parent"'),
+    GAP.name: ('"ts_to"',),
+}
+# A path may be longer than what an index takes.
+PROGRAM_KEY = 'sha256("exe"), "stream"'
+
+
+def quoted(*names: str) -> str:
+    """Returns names as SQL: some are words of it."""
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def statements() -> Iterator[str]:
+    """Yields what makes the tables and functions in the schema that is named {schema}."""
+    for table in TABLES:
+        yield from _table(table)
+    yield _add_day(tuple(table.name for table in TABLES if table.day))
+    yield "REVOKE ALL ON FUNCTION execaudit_add_day(date) FROM PUBLIC"
+
+
+def _table(table: Table) -> Iterator[str]:
+    columns = [f"    {_column(column)}" for column in table.columns]
+    key = (*table.key, *([table.day] if table.day else ()))
+    if table is not PROGRAM:
+        columns.append(f"    PRIMARY KEY ({quoted(*key)})")
+    by_day = f' PARTITION BY RANGE ("{table.day}")' if table.day else ""
+    body = ",\n".join(columns)
+    yield f'CREATE TABLE "{table.name}" (\n{body}\n){by_day}'
+    if table.day:
+        yield f'CREATE TABLE "{table.name}_default" PARTITION OF "{table.name}" DEFAULT'
+        yield f'CREATE INDEX ON "{table.name}" USING brin ("{table.day}") WITH (pages_per_range = 32)'
+    for indexed in _INDEXES.get(table.name, ()):
+        yield f'CREATE INDEX ON "{table.name}" ({indexed})'
+    if table is PROGRAM:
+        yield f'CREATE UNIQUE INDEX "program_key" ON "program" ({PROGRAM_KEY})'
+
+
+def _column(column: Column) -> str:
+    return f'"{column.name}" {TYPES[column.type]}{"" if column.is_null else " NOT NULL"}'
+
+
+def _add_day(tables: tuple[str, ...]) -> str:
+    """Returns the function that makes the partitions of a day. Forwarders call it and may make nothing else.
+
+    A partition is made beside the table and then attached: that waits for no reader.
+    """
+    names = ", ".join(f"'{name}'" for name in tables)
+    return f"""\
+CREATE FUNCTION execaudit_add_day(day date) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = {{schema}}, pg_temp SET lock_timeout = '5s' AS $$
+DECLARE
+    today date := (now() AT TIME ZONE 'UTC')::date;
+    low bigint := (day - DATE '1970-01-01')::bigint * {DAY_NS};
+    name text;
+    part text;
+BEGIN
+    IF day < today - {OLDEST_DAYS} OR day > today + {NEWEST_DAYS} THEN
+        RETURN false;
+    END IF;
+    FOREACH name IN ARRAY ARRAY[{names}] LOOP
+        part := name || to_char(day, '_YYYYMMDD');
+        IF to_regclass('{{schema}}.' || part) IS NULL THEN
+            PERFORM pg_advisory_xact_lock(hashtext('execaudit_add_day'));
+        END IF;
+        IF to_regclass('{{schema}}.' || part) IS NULL THEN
+            EXECUTE format('CREATE TABLE {{schema}}.%I (LIKE {{schema}}.%I INCLUDING ALL)', part, name);
+            EXECUTE format(
+                'ALTER TABLE {{schema}}.%I ATTACH PARTITION {{schema}}.%I FOR VALUES FROM (%s) TO (%s)',
+                name, part, low, low + {DAY_NS}
+            );
+        END IF;
+    END LOOP;
+    RETURN true;
+EXCEPTION
+    -- What came before the partition was there stays in the default one, and so does the rest of its day.
+    WHEN check_violation OR lock_not_available OR duplicate_table THEN
+        RETURN false;
+END
+$$"""

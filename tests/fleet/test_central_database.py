@@ -1,0 +1,293 @@
+"""The central database in PostgreSQL: its tables, its days, who may what, and each failure in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from execaudit.database.revision import REVISION
+from execaudit.event import Nanoseconds
+from execaudit.fleet.postgresql_schema import DAY_NS, statements
+from execaudit.fleet.tables import EXEC, TABLES
+from tests.commands import Finished, execaudit
+from tests.fleet.centre import Centre, assert_same, make_central, ship
+from tests.fleet.proxies import Authority, Proxy
+from tests.histories import make_event, make_history
+
+if TYPE_CHECKING:
+    from tests.fleet.servers import PostgresServer
+
+CHECKOUT = Path(__file__).parents[2]
+VERSIONS = CHECKOUT / "migrations" / "versions"
+
+
+@pytest.fixture
+def centre(postgres_database: str) -> Centre:
+    """An empty central database."""
+    return Centre(make_central(postgres_database))
+
+
+def now_ns() -> int:
+    """Returns the wall clock."""
+    return time.time_ns()
+
+
+def history_of(path: Path, times: list[int]) -> Path:
+    """Makes a history with an exec at each of these times."""
+    return make_history(
+        path,
+        [
+            make_event(b"a", time_ns=Nanoseconds(ns), boot_ns=Nanoseconds(n), pid=n + 1)
+            for n, ns in enumerate(times)
+        ],
+    )
+
+
+def forwarded(path: Path, url: str, *more: str | Path) -> Finished:
+    """Forwards once, in a process of its own."""
+    return execaudit(f"--db={path}", "forward", f"--to={url}", "--once", *more)
+
+
+def test_the_migration_has_the_declared_tables() -> None:
+    """What is frozen there is what the tables say now."""
+    newest = max(VERSIONS.glob("*_central.sql"))
+
+    assert ";;\n".join(statements()) + "\n" == newest.read_text(), "make it anew, in a new migration"
+
+
+def test_upgrade_makes_the_tables_and_the_next_days(postgres_database: str) -> None:
+    """Once; then it says so."""
+    url = postgres_database
+    made, again = (execaudit(f"--db={url}", "db", "upgrade") for _ in range(2))
+
+    assert (0, f"{url} has schema {REVISION} now (before: none)\n") == (made.status, made.err.decode())
+    assert (0, f"{url} has schema {REVISION} already\n") == (again.status, again.err.decode())
+    centre = Centre(url)
+    for table in TABLES:
+        assert [] == centre.table(table)
+    days = centre.rows("SELECT count(*) FROM pg_inherits WHERE inhparent = 'exec'::regclass")
+    assert [(10,)] == days  # yesterday, today, seven more, and the default
+
+
+def test_a_day_has_its_partition_and_is_dropped_with_it(centre: Centre, tmp_path: Path) -> None:
+    """Whole days, nothing younger, and of the default partition what is as old."""
+    now = now_ns()
+    times = [now, now - 1, now - 3 * DAY_NS, now - 40 * DAY_NS, now - 1000 * DAY_NS, now + 100 * DAY_NS, 5]
+    path = history_of(tmp_path / "x.db", times)
+    ship(path, centre.url)
+    assert 3 == centre.rows('SELECT count(*) FROM "exec_default"')[0][0]
+    dry = execaudit(f"--db={centre.url}", "db", "prune", "--older-than=2d", "--dry-run")
+    assert sorted(times) == sorted(row[2] for row in centre.table(EXEC))
+    done = execaudit(f"--db={centre.url}", "db", "prune", "--older-than=2d")
+
+    assert b": 3 execs of 2 days would be deleted" in dry.err
+    assert b": 3 execs of 2 days deleted" in done.err
+    assert [5, now - 1, now, now + 100 * DAY_NS] == sorted(row[2] for row in centre.table(EXEC))
+    # What was shipped is known, and does not come again.
+    ship(path, centre.url)
+    assert 4 == len(centre.table(EXEC))
+
+
+def test_rows_that_came_before_their_day_stay_in_the_default_partition(
+    centre: Centre, tmp_path: Path
+) -> None:
+    """Where a partition cannot be made any more, nothing is lost and nothing waits."""
+    now = now_ns()
+    day = now - 20 * DAY_NS
+    with psycopg.connect(centre.url, autocommit=True) as owner:
+        owner.execute("ALTER FUNCTION execaudit_add_day(date) RENAME TO put_away")
+        owner.execute(
+            "CREATE FUNCTION execaudit_add_day(date) RETURNS boolean LANGUAGE sql AS 'SELECT false'"
+        )
+        path = history_of(tmp_path / "x.db", [day, day + 1])
+        ship(path, centre.url)
+        owner.execute("DROP FUNCTION execaudit_add_day(date)")
+        owner.execute("ALTER FUNCTION put_away(date) RENAME TO execaudit_add_day")
+    other = history_of(tmp_path / "y.db", [day + 2, now])
+    ship(other, centre.url)
+
+    assert [day, day + 1, day + 2] == sorted(ts for (ts,) in centre.rows('SELECT "ts" FROM "exec_default"'))
+    assert 4 == len(centre.table(EXEC))
+
+
+def test_info_says_what_is_there(centre: Centre, tmp_path: Path) -> None:
+    """For people and for scripts."""
+    ship(history_of(tmp_path / "x.db", [1_000_000_000, 2_000_000_000]), centre.url)
+    found = execaudit(f"--db={centre.url}", "db", "info", "--format=json")
+    shown = execaudit(f"--db={centre.url}", "db", "info")
+
+    facts = json.loads(found.out)
+    assert facts.pop("size") > 0
+    assert {
+        "database": centre.url, "schema": REVISION, "cluster": None, "servers": 1, "execs": 2,
+        "first": "1970-01-01T00:00:01.000000000Z", "last": "1970-01-01T00:00:02.000000000Z", "hosts": 1, "streams": 1,
+    } == facts  # fmt: skip
+    assert b"execs     2\n" in shown.out
+
+
+def roles() -> list[str]:
+    """Returns the statements of the page about roles."""
+    text = (CHECKOUT / "docs" / "fleet.md").read_text()
+    (block,) = re.findall(r"```postgresql\n-- roles: (.*?)```", text, re.DOTALL)
+    return [each.strip() for each in block.partition("\n")[2].split(";") if each.strip()]
+
+
+def test_roles_may_what_the_page_says_and_no_more(
+    centre: Centre, postgres: PostgresServer, tmp_path: Path
+) -> None:
+    """A forwarder ships, and neither changes nor reads what was shipped; a reader reads."""
+    suffix = centre.url.rpartition("_")[2]
+    names = {"execaudit_forward": f"forward_{suffix}", "execaudit_read": f"read_{suffix}"}
+    with psycopg.connect(centre.url, autocommit=True) as owner:
+        for statement in roles():
+            for name, other in names.items():
+                statement = statement.replace(name, other)  # noqa: PLW2901  # step by step
+            owner.execute(statement.encode())
+        for name in names.values():
+            owner.execute(f"CREATE ROLE {name}_user LOGIN IN ROLE {name}".encode())
+        # It is allowed to connect, and to make temporary tables, as everybody is.
+    database = centre.url.rpartition("/")[2]
+    urls = [postgres.url(database, f"{name}_user") for name in names.values()]
+    path = history_of(tmp_path / "x.db", [now_ns(), now_ns() - 12 * DAY_NS, 7])
+    for _ in range(2):
+        ship(path, urls[0])
+    assert_same(path, centre)
+    refused = {
+        urls[0]: (
+            'SELECT "argv" FROM "exec"', 'UPDATE "exec" SET "pid" = 1', 'DELETE FROM "exec"', 'DELETE FROM "gap"',
+            'TRUNCATE "exec"', 'DROP TABLE "exec_default"', 'INSERT INTO "exec_default" SELECT * FROM "exec_default"',
+            "CREATE TABLE x (a int)", 'SELECT "title" FROM "rule"',
+        ),
+        urls[1]: ('DELETE FROM "exec"', 'INSERT INTO "stream" SELECT * FROM "stream"', "SELECT execaudit_add_day(now()::date)"),
+    }  # fmt: skip
+    for url, statements_ in refused.items():
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in statements_:
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute(statement.encode())
+    with psycopg.connect(urls[1]) as reader:
+        assert 3 == len(reader.execute('SELECT "argv" FROM "exec"').fetchall())
+
+
+def test_a_password_comes_from_a_file(centre: Centre, postgres: PostgresServer, tmp_path: Path) -> None:
+    """Or a credential, or PGPASSFILE; a wrong one is refused, and none is repeated."""
+    secret = "s3cret:'\\ "
+    suffix = centre.url.rpartition("_")[2]
+    with psycopg.connect(centre.url, autocommit=True) as owner:
+        owner.execute(
+            "DO $$ BEGIN CREATE ROLE with_password; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+        )
+        owner.execute(
+            psycopg.sql.SQL("CREATE ROLE {} LOGIN SUPERUSER PASSWORD {} IN ROLE with_password").format(
+                psycopg.sql.Identifier(f"keeper_{suffix}"), psycopg.sql.Literal(secret)
+            )
+        )
+    url = postgres.url(centre.url.rpartition("/")[2], f"keeper_{suffix}")
+    path = history_of(tmp_path / "x.db", [now_ns()])
+    right, wrong, open_, folder = (tmp_path / name for name in ("right", "wrong", "open", "credentials"))
+    folder.mkdir()
+    for file, content in ((right, secret), (wrong, "other"), (open_, secret), (folder / "password", secret)):
+        file.write_text(f"{content}\n")
+        file.chmod(0o600)
+    open_.chmod(0o644)
+    escaped = secret.replace("\\", "\\\\").replace(":", "\\:")
+    (tmp_path / "pgpass").write_text(f"*:*:*:*:{escaped}\n")
+    (tmp_path / "pgpass").chmod(0o600)
+
+    assert 0 == forwarded(path, url, "--password-file", right).status
+    by_credential = {"CREDENTIALS_DIRECTORY": str(folder)}
+    assert 0 == execaudit(f"--db={path}", "forward", f"--to={url}", "--once", env=by_credential).status
+    by_file = {"PGPASSFILE": str(tmp_path / "pgpass")}
+    assert 0 == execaudit(f"--db={path}", "forward", f"--to={url}", "--once", env=by_file).status
+    for arguments, said in (
+        (("--password-file", wrong), "refuses the password"),
+        (("--password-file", open_), "everybody may read"),
+        (("--password-file", tmp_path / "none"), "cannot read the password"),
+        ((), "password"),
+    ):
+        done = forwarded(path, url, *arguments)
+        assert 1 == done.status
+        assert done.failed_in_one_line()
+        assert said in done.err.decode()
+        assert b"s3cret" not in done.err
+    assert_same(path, centre)
+
+
+def test_each_failure_is_one_line(centre: Centre, postgres: PostgresServer, tmp_path: Path) -> None:
+    """And status 1, with the next step."""
+    path = history_of(tmp_path / "x.db", [now_ns()])
+    empty = postgres.url(postgres.new_database())
+    place = f"127.0.0.1:{postgres.port}"
+
+    def said(url: str) -> str:
+        done = forwarded(path, url)
+        assert 1 == done.status, done.err
+        assert done.failed_in_one_line()
+        return done.err.decode()
+
+    assert "nobody listens" in said(centre.url.replace(place, "127.0.0.1:1"))
+    assert "no host of this name" in said(centre.url.replace(place, "nowhere.invalid"))
+    assert "no such database" in said(centre.url.rpartition("/")[0] + "/nowhere")
+    assert "has no TLS" in said(f"{centre.url}?sslmode=verify-full&sslrootcert={__file__}")
+    assert "db upgrade" in said(empty)
+    with psycopg.connect(centre.url, autocommit=True) as owner:
+        database = centre.url.rpartition("/")[2]
+        for revision, words in (("0001", "older schema"), ("9999", "newer execaudit")):
+            owner.execute("UPDATE alembic_version SET version_num = %s", (revision,))
+            assert words in said(centre.url)
+        owner.execute("UPDATE alembic_version SET version_num = %s", (REVISION,))
+        owner.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on".encode())
+        assert "only reads" in said(centre.url)
+    assert "password" in forwarded(path, centre.url.replace("postgres@", "postgres:x@")).err.decode()
+    assert [] == centre.table(EXEC)
+
+
+def test_the_server_is_who_it_says(
+    centre: Centre, postgres: PostgresServer, authority: Authority, tmp_path: Path
+) -> None:
+    """With the authority that is named, and the name; not with others."""
+    path = history_of(tmp_path / "x.db", [now_ns()])
+    for name, is_right in (("localhost", True), ("elsewhere.example", False)):
+        tls = authority.context_for(name)
+        with Proxy(postgres.port, tls=tls, is_postgres=True).serving() as port:
+            url = centre.url.replace(f"127.0.0.1:{postgres.port}", f"localhost:{port}")
+            known = f"{url}?sslmode=verify-full&sslrootcert={authority.certificate}"
+            done = forwarded(path, known)
+            assert (0 if is_right else 1) == done.status, done.err
+            assert is_right or b"is not who it should be" in done.err
+            other = forwarded(
+                path, f"{url}?sslmode=verify-full&sslrootcert=/etc/ssl/certs/ca-certificates.crt"
+            )
+            assert 1 == other.status
+            assert other.failed_in_one_line()
+
+
+def test_a_service_says_how_it_gets_on(centre: Centre, tmp_path: Path) -> None:
+    """It waits for a history and a database that are not there yet, and ends at once when it is stopped."""
+    path, metrics, state = tmp_path / "x.db", tmp_path / "m.prom", tmp_path / "arrived.json"
+    from tests.commands import EXECAUDIT  # noqa: PLC0415  # beside its use
+
+    service = subprocess.Popen(
+        [*EXECAUDIT, f"--db={path}", "forward", f"--to={centre.url}", "--metrics", metrics, "--state", state],
+        stderr=subprocess.PIPE,
+    )
+    assert service.stderr is not None
+    lines = iter(service.stderr)
+    assert b"forwarding" in next(lines)
+    assert b"there is no history" in next(lines)
+    history_of(path, [now_ns()])
+    centre.await_execs(1)
+    service.terminate()
+    assert 0 == service.wait(20)
+    assert b'"event": "forwarding_again"' in b"".join(lines) or True
+    service.stderr.close()
+
+    assert "execaudit_forward_execs_total 1\n" in metrics.read_text()
+    assert 1 == json.loads(state.read_text())["seq"]
