@@ -128,8 +128,7 @@ class Filter:
         return And(tuple(said))
 
 
-def of_hosts(hosts: tuple[str, ...]) -> Expression:
-    """Returns what `Filter.hosts` says of an exec, which may be said of a gap as well."""
+def _of_hosts(hosts: tuple[str, ...]) -> Expression:
     wild = tuple(filter(globs.is_wild, hosts))
     names = tuple(host for host in hosts if host not in wild)
     said: list[Expression] = [OneOf("host", _encoded(names))] if names else []
@@ -176,7 +175,7 @@ _MEANING: dict[str, _Meaning] = {
     "ttys": _one_of("tty"),
     "cgroups": _any_glob("cgroup"),
     "containers": _any(InContainer),
-    "hosts": of_hosts,
+    "hosts": _of_hosts,
     "under": Under,
     "euids": _one_of("euid"),
     "interpreters": _any_glob("interpreter"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from execaudit.database import files, id_lookup
 from execaudit.enums import GapReason
 from execaudit.event import Gap
-from execaudit.query import lookups, new_programs, recorders
+from execaudit.query import globs, lookups, new_programs, recorders
 from execaudit.query.argv_search import Search
 from execaudit.query.conditions import descendants_table
 from execaudit.query.connection import Connection
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Iterator, Sequence
 
-    from execaudit.errors import DamagedStoreError
     from execaudit.exec_id import ExecKey
     from execaudit.query.filter import Filter
     from execaudit.query.rows import Found, Known, Recording
@@ -301,7 +300,7 @@ def found_of(page: Page) -> Iterator[Found]:
     try:
         yield from lookups.found(*page)
     except ValueError as exc:
-        raise _damaged(str(exc)) from exc
+        raise files.damaged(f"the history is damaged: {exc}") from exc
 
 
 @contextlib.contextmanager
@@ -313,10 +312,6 @@ def making_sense(page: Page) -> Iterator[None]:
         for _ in found_of(page):
             pass
         raise
-
-
-def _damaged(what: str) -> DamagedStoreError:
-    return files.damaged(f"the history is damaged: {what}")
 
 
 @contextlib.contextmanager
@@ -347,13 +342,15 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
 
     Raises DamagedStoreError for a gap that makes no sense.
     """
+    is_wanted = globs.matching_names(wanted.hosts or ("*",))
     try:
         return [
             Gap(host, start, end, GapReason(reason), count, exits, uid)
             for host, start, end, reason, count, exits, uid in connection.execute(*gaps_statement(wanted))
+            if is_wanted(host or "")
         ]
     except ValueError as exc:
-        raise _damaged(f"a gap makes no sense ({exc})") from exc
+        raise files.damaged(f"the history is damaged: a gap makes no sense ({exc})") from exc
 
 
 def times(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int] | None:

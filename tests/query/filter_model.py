@@ -100,7 +100,7 @@ FIELDS: dict[str, st.SearchStrategy[object]] = {
     "ttys": some(st.sampled_from(_NAMES)),
     "cgroups": some(st.sampled_from((b"*", b"/", b"/*.scope", b"/?", b"/[!a-z]", b"*\xff", b"nowhere"))),
     "containers": some(st.sampled_from((_ID, _OTHER_ID, "abab", "aba", "abac", "a", "abab" * 17, ""))),
-    "hosts": some(st.sampled_from((*HOSTS, "nowhere"))),
+    "hosts": some(st.sampled_from((*HOSTS, "nowhere", "*", "w*", "?b1", "[dx]b1", "[[]web1", "web[*]", ""))),
     "under": some(st.integers(1, 9)),
     "failed": st.just(True),  # noqa: FBT003  # its value
     "truncated": st.just(True),  # noqa: FBT003
@@ -176,7 +176,8 @@ def is_wanted(event: ExecEvent, wanted: Filter) -> bool:
             not wanted.ttys or event.origin.tty in wanted.ttys,
             not wanted.cgroups or any(glob_matches(glob, event.origin.cgroup) for glob in wanted.cgroups),
             not wanted.containers or any(is_in(event.origin.cgroup, text) for text in wanted.containers),
-            not wanted.hosts or event.host in wanted.hosts,
+            not wanted.hosts
+            or any(glob_matches(glob.encode(), event.host.encode()) for glob in wanted.hosts),
             not wanted.failed or event.kind is Kind.FAILED,
             not wanted.euids or event.launch.euid in wanted.euids,
             not wanted.interpreters

@@ -49,7 +49,7 @@ FIELDS: dict[str, list[Any]] = {
     "ttys": [(b"pts/3",)],
     "cgroups": [(b"/user.slice",), (b"/docker/*",)],
     "containers": [(CONTAINER[:12],)],
-    "hosts": [("db1",)],
+    "hosts": [("db1",), ("db*",)],
     "under": [(2,), (2, 70)],
     "failed": [True],
     "truncated": [True],

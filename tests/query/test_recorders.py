@@ -117,6 +117,9 @@ def test_hosts_are_apart(path: Path) -> None:
     assert {HOST, "db1"} == {silence.host for silence in silent(path)}
     assert [Silence("db1", None, at(5)), Silence("db1", at(50), None)] == silent(path, "db1")
     assert [Silence("nowhere", None, None)] == silent(path, "nowhere")
+    assert silent(path) == silent(path, "w*", "d*") == silent(path, "*")
+    assert silent(path, "db1") == silent(path, "d?1", "d*", "db1")
+    assert [Silence("x*", None, None)] == silent(path, "x*")
 
 
 def test_a_history_that_nobody_wrote(path: Path) -> None:
@@ -140,7 +143,8 @@ def test_who_records_now(path: Path) -> None:
             assert recorder is not None
             assert (HOST, now + 10**9) == (recorder.host, recorder.seen_ns)
             assert now + 10**9 > (complete_until(connection) or 0) > now
-            assert complete_until(connection, ["db1"]) is None
+            assert complete_until(connection, ["db1", "d*"]) is None
+            assert complete_until(connection) == complete_until(connection, ["d*", "w*"])
             assert [Silence(HOST, None, now)] == silences(connection, (), (), now_ns=now + 10**9)
             # It writes once a minute, whatever happens.
             late = silences(connection, (), (), now_ns=now + 200 * 10**9)

@@ -90,6 +90,7 @@ def answers(connection: sqlite3.Connection, wanted: Filter) -> list[object]:
         find.count(connection, wanted),
         find.gaps(connection, wanted),
         stats.gather(connection, wanted, now_ns=100, top=3),
+        stats.by_host(connection, wanted),
         find.fetch(connection, numbers),
         list(lineage.lineage(connection, numbers)),
         lineage.descendants(connection, numbers),

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 
 from execaudit.enums import Kind
 from execaudit.query import find, stats, tally
+from execaudit.store.writer import Store
 from tests.commands import execaudit, on_terminal
 from tests.examples import examples
-from tests.histories import at, make_event, make_gap, make_history
+from tests.histories import at, begin_run, make_event, make_gap, make_history
 from tests.query.filter_model import alone, filter_of, histories, reference, stored
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from execaudit.event import ExecEvent
     from execaudit.query.filter import Filter
     from tests.events import Batch
 
@@ -65,6 +67,7 @@ def test_it_counts_what_a_query_finds(
             ):
                 assert [count for _, count in counted] == [count for _, count in values.most_common(top)]
                 assert all(values[value] == count for value, count in counted)  # type: ignore[index]  # each its own
+            assert stats.by_host(connection, wanted) == by_host_of(expected)
             assert sum(found.counts) == len(expected)
             if found.times is not None:
                 start, width, pieces = found.times
@@ -73,6 +76,24 @@ def test_it_counts_what_a_query_finds(
                     sum(start + n * width <= event.time_ns < start + (n + 1) * width for event in expected)
                     for n in range(pieces)
                 ]
+
+
+def by_host_of(events: list[ExecEvent]) -> list[stats.HostCount]:
+    """Returns the counts of hosts."""
+    by_host: dict[str, list[ExecEvent]] = {}
+    for event in events:
+        by_host.setdefault(event.host, []).append(event)
+    counts = [
+        stats.HostCount(
+            host,
+            len(its),
+            sum(event.kind is Kind.FAILED for event in its),
+            min(event.time_ns for event in its),
+            max(event.time_ns for event in its),
+        )
+        for host, its in by_host.items()
+    ]
+    return sorted(counts, key=lambda each: (-each.execs, each.host))
 
 
 @given(st.integers(0, 2**62), st.integers(1, 2**61), st.integers(-12, 14))
@@ -124,6 +145,8 @@ def test_a_script_reads_it(path: Path) -> None:
     ]
     assert whole["pruned"] is None
     assert whole["bytes"] == path.stat().st_size
+
+    assert whole["hosts"] is None
 
     nothing = json.loads(execaudit("--db", path, "stats", "--format", "json", "--comm", "nowhere").out)
     assert nothing.keys() == whole.keys()
@@ -191,3 +214,31 @@ def test_an_empty_history(tmp_path: Path) -> None:
     shown = execaudit("--db", empty, "stats")
     assert shown.status == 0
     assert shown.out.decode().startswith("0 execs of 0 programs")
+
+
+def test_hosts_are_counted(tmp_path: Path) -> None:
+    """With --by host: each with its last exec; whatever is in a name moves no terminal's cursor."""
+    path = tmp_path / "fleet.db"
+    with Store(path) as opened:
+        for host, count in (("web1", 3), ("web2", 1), ("db\x1b[2J[1", 2)):
+            begin_run(opened, host)
+            opened.append([make_event(b"ls", host=host, seconds=number) for number in range(count)])
+
+    def asked(*options: str) -> list[tuple[str, int, int, str]]:
+        found = json.loads(execaudit("--db", path, "stats", "--by=host", "--format=json", *options).out)
+        return [(each["host"], each["count"], each["failed"], each["last"][17:20]) for each in found["hosts"]]
+
+    assert [("web1", 3, 0, "41."), ("db\x1b[2J[1", 2, 0, "40."), ("web2", 1, 0, "39.")] == asked()
+    assert [("web1", 3, 0, "41."), ("web2", 1, 0, "39.")] == asked("--host=web*")
+    assert [("web1", 3, 0, "41.")] == asked("--top=1")
+    assert [("db\x1b[2J[1", 2, 0, "40.")] == asked("--host=db\x1b[[]2J[[]1")
+    assert [] == asked("--host=nowhere*")
+
+    shown = execaudit("--db", path, "stats", "--by=host", "--utc").out.decode()
+    at = shown.splitlines().index(f"{'HOST':<24} {'EXECS':>10} {'FAILED':>10}  LAST UTC")
+    assert [
+        ["web1", "3", "0", "18:08:41.000"],
+        ["db\\x1b[2J[1", "2", "0", "18:08:40.000"],
+        ["web2", "1", "0", "18:08:39.000"],
+    ] == [[*line.split()[:3], line.split()[-1]] for line in shown.splitlines()[at + 1 : at + 4]]
+    assert "\x1b" not in shown
