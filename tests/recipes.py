@@ -78,12 +78,12 @@ def examples(text: str) -> list[Step]:
 class Asker:
     """Runs commands with the page's history as the default one."""
 
-    def __init__(self, store: Store | None, history: Path, folder: Path) -> None:
+    def __init__(self, store: Store | None, history: Path | str, folder: Path) -> None:
         """Writes a script named execaudit into `folder`, which must be empty.
 
-        Without a store, nobody records the history.
+        The history is a file, or a central database's URL. Without a store, nobody records it.
         """
-        self._store, self._history = store, history
+        self._store, self.history = store, str(history)
         command = folder / "execaudit"
         # Settings of this machine must not affect the page.
         command.write_text(
@@ -91,7 +91,7 @@ class Asker:
         )
         command.chmod(0o755)
         self._environment = {
-            "EXECAUDIT_DB": str(history),
+            "EXECAUDIT_DB": self.history,
             "LC_ALL": "C.UTF-8",
             # The terminal has this width too, but a COLUMNS of the caller (xdist sets one) would win.
             "COLUMNS": str(_COLUMNS),
@@ -127,7 +127,7 @@ class Asker:
         first = [line for line in lines if line not in last]
         text = _COLOUR.sub("", "".join([*first, shown.decode(), *last]))
         text = _GROWTH.sub(_GROWS, text)
-        return _SIZE.sub(r"\1 225280 bytes", text.replace(str(self._history), DEFAULT_DATABASE))
+        return _SIZE.sub(r"\1 225280 bytes", text.replace(self.history, DEFAULT_DATABASE))
 
 
 @contextlib.contextmanager

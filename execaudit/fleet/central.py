@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from execaudit.database.url import Engine
 from execaudit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,9 +22,14 @@ def open_central(location: Central, reading: Reading) -> Iterator[History]:
 
     Raises StoreError, also for what goes wrong while it is open.
     """
-    del reading
-    raise ConfigError(
-        f"cannot use the database {location.engine.value}://...",
-        fix="this version keeps its history in SQLite; give a path, or sqlite:///PATH",
-    )
-    yield
+    from execaudit.fleet.central_history import CentralHistory  # noqa: PLC0415  # heavy
+
+    if location.engine is not Engine.POSTGRESQL:
+        raise ConfigError(
+            f"cannot use the database {location.engine.value}://...",
+            fix="this version asks PostgreSQL; give postgresql://..., or a path",
+        )
+    from execaudit.fleet import postgresql  # noqa: PLC0415  # heavy
+
+    with postgresql.connected(location, reads=True) as connection:
+        yield CentralHistory(postgresql.PostgresReader(connection, location), reading)

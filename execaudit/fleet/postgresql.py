@@ -11,6 +11,7 @@ from execaudit.database.revision import REVISION
 from execaudit.errors import ConfigError, StoreError
 from execaudit.escaping import printable
 from execaudit.fleet.dialects import PostgreSQL
+from execaudit.fleet.revision import check_revision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ class PostgresReader:
     def __init__(self, connection: sqlalchemy.Connection, location: Central) -> None:
         """Raises StoreError if it is no central database of this version."""
         self._connection, self._location = connection, location
-        self._check()
+        check_revision(location, lambda sql: self.rows(sql, {}))
 
     def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
         """Returns the rows of a statement, which psycopg cancels on the server when Ctrl-C interrupts it."""
@@ -131,23 +132,6 @@ class PostgresReader:
         if least is not None and least >= 0:
             return int(every)
         return int(self.rows('SELECT count(*) FROM "exec"', {})[0][0])
-
-    def _check(self) -> None:
-        shown = str(self._location)
-        if self.rows("SELECT to_regclass('alembic_version')", {})[0][0] is None:
-            raise StoreError(
-                f"{shown} is no central database", fix=f"make one with `execaudit --db {shown} db upgrade`"
-            )
-        found = self.rows("SELECT version_num FROM alembic_version", {})
-        revision = str(found[0][0]) if found else ""
-        if revision < REVISION:
-            raise StoreError(
-                f"{shown} has an older schema ({revision})", fix=f"run `execaudit --db {shown} db upgrade`"
-            )
-        if revision > REVISION:
-            raise StoreError(
-                f"{shown} was made by a newer execaudit (schema {revision})", fix="install that version"
-            )
 
 
 @contextlib.contextmanager

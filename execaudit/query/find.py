@@ -354,12 +354,9 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
 
 
 def times(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int] | None:
-    """Returns two times between which everything is that can be wanted; None: that is nothing."""
+    """Returns the times of the first and the last exec in the range asked for; None: there is none."""
     first, last = connection.execute(*times_statement(wanted)).fetchone()
-    if first is None:
-        return None
-    until_ns = last if wanted.until_ns is None else wanted.until_ns - 1
-    return max(first, wanted.since_ns or first), min(last, until_ns)
+    return None if first is None else (first, last)
 
 
 def last_number(connection: sqlite3.Connection) -> int:

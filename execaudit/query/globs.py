@@ -64,6 +64,16 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def tokens(glob: bytes) -> list[bytes]:
+    """Returns what a glob is made of: wildcards, sets of characters, and single bytes."""
+    return _TOKEN.findall(glob)
+
+
+def is_wildcard(token: bytes) -> bool:
+    """Says whether a token of a glob stands for more than itself."""
+    return token in (b"*", b"?") or len(token) > 1
+
+
 def of_comm(glob: bytes) -> tuple[bytes, ...]:
     """Returns the globs for a command's name; none if no name can match. Of a path, its last part counts."""
     names = [glob]
@@ -75,12 +85,12 @@ def of_comm(glob: bytes) -> tuple[bytes, ...]:
 
 def _cut(glob: bytes) -> bytes:
     """Returns what is left of a glob for a name that the kernel has cut; nothing if nothing can match it."""
-    tokens = _TOKEN.findall(glob)
-    stars = [place for place, token in enumerate(tokens) if token == b"*"]
-    before = stars[0] if stars else len(tokens)
+    parts = tokens(glob)
+    stars = [place for place, token in enumerate(parts) if token == b"*"]
+    before = stars[0] if stars else len(parts)
     if before >= COMM_BYTES:
-        return b"".join(tokens[:COMM_BYTES])
-    return glob if len(tokens) - len(stars) <= COMM_BYTES else b""
+        return b"".join(parts[:COMM_BYTES])
+    return glob if len(parts) - len(stars) <= COMM_BYTES else b""
 
 
 def of_image(glob: bytes, *, here: bytes, real: Callable[[bytes], bytes]) -> tuple[bytes, ...]:

@@ -39,7 +39,7 @@ def of_execs(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int
     rules = _rules(connection, {rule for _, rule, _ in rows})
     for number, rule, left_out in rows:
         found[number].append(OfRule(rules[rule], 1 + left_out, left_out))
-    return {number: sorted(hits, key=_order) for number, hits in found.items()}
+    return {number: sorted(hits, key=order) for number, hits in found.items()}
 
 
 def count(connection: sqlite3.Connection, wanted: Filter) -> list[OfRule]:
@@ -55,16 +55,20 @@ def count(connection: sqlite3.Connection, wanted: Filter) -> list[OfRule]:
             hits[rule] += some + others
             left_out[rule] += others
     rules = _rules(connection, hits)
-    # A rule that was stored twice is one.
+    return by_rule(OfRule(rules[number], some, left_out[number]) for number, some in hits.items())
+
+
+def by_rule(counts: Iterable[OfRule]) -> list[OfRule]:
+    """Returns the counts of each rule in order: a rule that was stored twice is one."""
     every: dict[HuntRule, OfRule] = {}
-    for number, some in hits.items():
-        rule = rules[number]
+    for rule, some, left_out in counts:
         before = every.get(rule, OfRule(rule, 0, 0))
-        every[rule] = OfRule(rule, before.hits + some, before.left_out + left_out[number])
-    return sorted(every.values(), key=_order)
+        every[rule] = OfRule(rule, before.hits + some, before.left_out + left_out)
+    return sorted(every.values(), key=order)
 
 
-def _order(each: OfRule) -> tuple[int, int, str, str]:
+def order(each: OfRule) -> tuple[int, int, str, str]:
+    """Returns what puts rules in order: the highest level first, then the most hits."""
     level = -1 if each.rule.level is None else LEVELS.index(each.rule.level)
     return -level, -each.hits, each.rule.title, each.rule.file
 
@@ -74,24 +78,26 @@ def _rules(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, 
     rules = {}
     if wanted:
         rows = connection.execute("SELECT id, uuid, title, level, tags, file FROM rule").fetchall()
-        rules = {row[0]: _rule(row) for row in rows if row[0] in wanted}
+        rules = {row[0]: rule_of(row) for row in rows if row[0] in wanted}
     for number in wanted - rules.keys():
-        raise _nonsense(number)
+        raise nonsense(number)
     return rules
 
 
-def _rule(row: tuple[int, str | None, str, str | None, str, str]) -> HuntRule:
+def rule_of(row: tuple[int, str | None, str, str | None, str, str]) -> HuntRule:
+    """Returns the rule of a row of `rule`. Raises DamagedStoreError."""
     number, uuid, title, level, tags, file = row
     try:
         words = json.loads(tags)
     except (ValueError, RecursionError) as exc:
-        raise _nonsense(number) from exc
+        raise nonsense(number) from exc
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise _nonsense(number)
+        raise nonsense(number)
     if level is not None and level not in LEVELS:
-        raise _nonsense(number)
+        raise nonsense(number)
     return HuntRule(uuid, title, level, tuple(words), file)
 
 
-def _nonsense(number: int) -> DamagedStoreError:
+def nonsense(number: int) -> DamagedStoreError:
+    """Returns the error for a rule that makes no sense, or is missing."""
     return files.damaged(f"the history is damaged: rule number {number} makes no sense")

@@ -18,7 +18,7 @@ from execaudit.system import clock
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
 _Times = tuple[Nanoseconds, Nanoseconds]
 # A recorder at rest notes once a minute that nothing happened (see daemon/recorder.py).
@@ -109,9 +109,12 @@ def complete_until(connection: sqlite3.Connection, hosts: Sequence[str] = ()) ->
     recorder = live(connection)
     if recorder is None or (hosts and not globs.matching_names(hosts)(recorder.host)):
         return None
-    if recorder.seen_ns is None:
-        return recorder.started_ns
-    return Nanoseconds(recorder.seen_ns - _IN_FLIGHT_NS)
+    return complete_of(recorder.started_ns, recorder.seen_ns)
+
+
+def complete_of(started_ns: int, seen_ns: int | None) -> Nanoseconds:
+    """Returns until when all that a recorder captured is stored, from what it noted of itself."""
+    return Nanoseconds(started_ns if seen_ns is None else seen_ns - _IN_FLIGHT_NS)
 
 
 def silences(
@@ -124,6 +127,24 @@ def silences(
     rows = connection.execute(
         f"SELECT host, started_ns, coalesce(stopped_ns, seen_ns, started_ns), {IS_IMPORT} FROM run ORDER BY id"  # noqa: S608  # ours
     ).fetchall()
+    recorder = live(connection)
+    return silences_of(
+        rows, hosts, stored, recorded=() if recorder is None else (recorder.host,), now_ns=now_ns
+    )
+
+
+def silences_of(
+    rows: Iterable[tuple[str, Nanoseconds, Nanoseconds, object]],
+    hosts: Sequence[str],
+    stored: Iterable[Gap],
+    *,
+    recorded: Container[str],
+    now_ns: int,
+) -> list[Silence]:
+    """Returns the same from rows of runs: host, beginning, end, and whether it was an import.
+
+    Those of a host are in the order in which they were begun. `recorded`: hosts that are recorded now.
+    """
     runs: dict[str, list[_Times]] = {host: [] for host in hosts if not globs.is_wild(host)}
     imported: set[str] = set()
     is_wanted = globs.matching_names(hosts)
@@ -136,7 +157,6 @@ def silences(
             runs[glob] = []
     if not runs:
         return [Silence(None, None, None)]
-    recorder = live(connection)
     stops = [gap for gap in stored if gap.reason is GapReason.RECORDER_STOPPED]
     found: list[Silence] = []
     for host, times in runs.items():
@@ -145,9 +165,7 @@ def silences(
             # ran: where the clock was set back, nothing is silent.
             times.sort()
         said = sorted((gap.from_ns, gap.to_ns) for gap in stops if gap.host == host)
-        found += _of_host(
-            host, times, said, is_recorded=recorder is not None and host == recorder.host, now_ns=now_ns
-        )
+        found += _of_host(host, times, said, is_recorded=host in recorded, now_ns=now_ns)
     return found
 
 

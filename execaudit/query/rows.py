@@ -202,6 +202,7 @@ class Shared:
         """The dictionary of each column, without that of the id."""
         self._kind = kind
         self._decoders = [_DECODED.get(field.form) for field in fields]
+        self._decoders_of_values = [_DECODED_VALUES.get(field.form) for field in fields]
 
     def made(
         self, columns: Iterable[Sequence[Any]], values: Mapping[str, Mapping[int, object]]
@@ -216,6 +217,16 @@ class Shared:
             else:
                 shown.append(column)
         return map(_new, repeat(self._kind), zip(*shown, strict=True))
+
+    def of_values(self, row: Sequence[Any]) -> Any:  # noqa: ANN401  # a Launch or an Origin
+        """Returns what is in a row that has the values of dictionaries themselves."""
+        return _new(
+            self._kind,
+            [
+                value if value is None or decode is None else decode(value)
+                for value, decode in zip(row, self._decoders_of_values, strict=True)
+            ],
+        )
 
 
 def to_name(raw: bytes) -> str:
@@ -250,6 +261,7 @@ _DECODED: dict[Form, Callable[[Any], object]] = {
     Form.GAINED: _GAINED.__getitem__,
 }
 """Turns the value in the database into the value in the event, where the two differ."""
+_DECODED_VALUES = {**_DECODED, Form.NAME: to_name}
 LAUNCHES, ORIGINS = Shared("launch", Launch, LAUNCH_FIELDS), Shared("origin", Origin, ORIGIN_FIELDS)
 # wait(2): the signal, with 0x80 for a core dump, below the exit status.
 _SIGNAL, _STATUS_SHIFT = 0x7F, 8

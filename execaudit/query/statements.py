@@ -110,12 +110,28 @@ def bounds_statement(wanted: Filter) -> Statement:
 
 
 def times_statement(wanted: Filter) -> Statement:
-    """Returns the statement for the times of the segments that the time asked for leaves."""
-    return _of_segments("min(ts_min), max(ts_max)", wanted)
-
-
-def _of_segments(columns: str, wanted: Filter) -> Statement:
+    """Returns the statement for the times of the first and the last exec in the time asked for."""
     where = _Where()
+    columns = []
+    since = None if wanted.since_ns is None else where.bind(wanted.since_ns)
+    until = None if wanted.until_ns is None else where.bind(wanted.until_ns)
+    within = "e.id BETWEEN id_lo AND id_hi"
+    within += "" if since is None else f" AND e.ts >= {since}"
+    within += "" if until is None else f" AND e.ts < {until}"
+    for function, column, is_inside in (
+        ("min", "ts_min", since and f"ts_min >= {since}"),
+        ("max", "ts_max", until and f"ts_max < {until}"),
+    ):
+        # Of segments that begin before the range, or end after it, the execs are looked at: those are few.
+        looked = f"(SELECT {function}(e.ts) FROM exec AS e WHERE {within})"  # noqa: S608  # values are bound
+        columns.append(
+            f"{function}({f'CASE WHEN {is_inside} THEN {column} ELSE {looked} END' if is_inside else column})"
+        )
+    return _of_segments(", ".join(columns), wanted, where)
+
+
+def _of_segments(columns: str, wanted: Filter, where: _Where | None = None) -> Statement:
+    where = _Where() if where is None else where
     if wanted.since_ns is not None:
         where.add(f"ts_max >= {where.bind(wanted.since_ns)}")
     if wanted.until_ns is not None:
@@ -263,7 +279,9 @@ def sightings_statement(launches: Iterable[int]) -> Statement:
     where = _Where()
     given = where.bind(json_ids(sorted(launches)))
     of_launches = f"SELECT value FROM json_each({given})"  # noqa: S608  # a parameter
-    where.add(f"e.comm_id IN (SELECT comm_id FROM launch WHERE id IN ({of_launches}))")  # noqa: S608  # a parameter
+    comms = f"SELECT comm_id FROM launch WHERE id IN ({of_launches})"  # noqa: S608  # a parameter
+    # Of a few the name is not known.
+    where.add(f"(e.comm_id IN ({comms}) OR e.comm_id IS NULL)")
     where.add(f"e.launch_id IN ({of_launches})")
     where.add("e.errno IS NULL")
     return Statement(f"SELECT count(*), min(e.ts) FROM exec AS e{where.text()}", where.parameters)  # noqa: S608  # ours

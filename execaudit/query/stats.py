@@ -9,7 +9,7 @@ from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Gained, Kind
 from execaudit.event import Nanoseconds
 from execaudit.query import find
-from execaudit.query.statements import Times, hosts_statement, times_statement
+from execaudit.query.statements import Times, hosts_statement
 from execaudit.query.tally import Tally
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from execaudit.event import End, ExecEvent
     from execaudit.query.filter import Filter
-    from execaudit.query.tally import User
+    from execaudit.query.tally import Counts, User
 
     _Thing = TypeVar("_Thing", bound=Hashable)
 
@@ -86,11 +86,12 @@ def by_host(connection: sqlite3.Connection, wanted: Filter) -> list[HostCount]:
             hosts.update(connection.execute(_HOSTS).fetchall())
         for clock, *counts in rows:
             each = HostCount(hosts[clock], *counts)
-            found[each.host] = _both(found[each.host], each) if each.host in found else each
+            found[each.host] = both(found[each.host], each) if each.host in found else each
     return sorted(found.values(), key=lambda each: (-each.execs, each.host))
 
 
-def _both(one: HostCount, other: HostCount) -> HostCount:
+def both(one: HostCount, other: HostCount) -> HostCount:
+    """Returns two counts of a host as one."""
     return HostCount(
         one.host,
         one.execs + other.execs,
@@ -107,7 +108,7 @@ def gather(
 
     What was asked for from some time on goes until `now_ns`. `offset_ns`: see divide().
     """
-    times = _times(connection, wanted, now_ns, offset_ns)
+    times = pieces_of(wanted, find.times(connection, wanted), now_ns=now_ns, offset_ns=offset_ns)
     tally = Tally(top)
     if times is None:
         find.prepare(connection, wanted)
@@ -118,21 +119,26 @@ def gather(
             with find.one_moment(connection):
                 tally.add(connection, wanted, part, times)
     found = {each.number: each.event for each in find.fetch(connection, tally.longest())}
+    return to_stats(tally, times, [found[number] for number in tally.longest() if number in found], top)
+
+
+def to_stats(counts: Counts, times: Times | None, longest: list[ExecEvent], top: int) -> Stats:
+    """Returns the `top` most frequent of each kind."""
     return Stats(
-        execs=tally.kinds.total(),
-        failed=tally.kinds[KINDS.index(Kind.FAILED)],
-        already=tally.kinds[KINDS.index(Kind.SNAPSHOT)],
-        programs=len(tally.programs),
-        commands=_most(tally.commands, top),
-        users=_most(tally.users, top),
-        parents=_most(tally.parents, top),
-        privileged=_most(tally.privileged, top),
-        errors=_most(tally.errors, top),
-        ends=_most(tally.ends, top),
-        containers=_most(tally.containers, top),
-        longest=[found[number] for number in tally.longest() if number in found],
+        execs=counts.kinds.total(),
+        failed=counts.kinds[KINDS.index(Kind.FAILED)],
+        already=counts.kinds[KINDS.index(Kind.SNAPSHOT)],
+        programs=len(counts.programs),
+        commands=_most(counts.commands, top),
+        users=_most(counts.users, top),
+        parents=_most(counts.parents, top),
+        privileged=_most(counts.privileged, top),
+        errors=_most(counts.errors, top),
+        ends=_most(counts.ends, top),
+        containers=_most(counts.containers, top),
+        longest=longest,
         times=times,
-        counts=[] if times is None else [tally.pieces[piece] for piece in range(times.pieces)],
+        counts=[] if times is None else [counts.pieces[piece] for piece in range(times.pieces)],
     )
 
 
@@ -145,16 +151,18 @@ def within(wanted: Filter, times: Times) -> Filter:
     )
 
 
-def _times(connection: sqlite3.Connection, wanted: Filter, now_ns: int, offset_ns: int) -> Times | None:
-    first, last = connection.execute(*times_statement(wanted)).fetchone()
-    if first is None:
+def pieces_of(wanted: Filter, ends: tuple[int, int] | None, *, now_ns: int, offset_ns: int) -> Times | None:
+    """Returns the pieces of time of a filter's range; None: nothing is in it.
+
+    `ends`: the times of the first and the last exec in it; None: there is none.
+    """
+    if ends is None:
         return None
+    first, last = ends
     if wanted.since_ns is None:
-        start_ns, end_ns = first, last + 1 if wanted.until_ns is None else min(wanted.until_ns, last + 1)
-    else:
-        start_ns = wanted.since_ns
-        end_ns = max(last + 1, now_ns) if wanted.until_ns is None else wanted.until_ns
-    return divide(start_ns, end_ns, offset_ns)
+        return divide(first, last + 1, offset_ns)
+    end_ns = max(last + 1, now_ns) if wanted.until_ns is None else wanted.until_ns
+    return divide(wanted.since_ns, end_ns, offset_ns)
 
 
 def divide(start_ns: int, end_ns: int, offset_ns: int = 0) -> Times:

@@ -22,7 +22,7 @@ from execaudit.query.statements import (
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from execaudit.event import End
     from execaudit.query.filter import Filter
@@ -40,16 +40,18 @@ class User(NamedTuple):
     uid: int | None
 
 
-class Tally:
-    """The counts so far. By value, because a dictionary may have a value twice.
+class Counts:
+    """Counts by value, because a dictionary may have a value twice.
 
-    It grows with the number of values, not with the number of launches.
+    They grow with the number of values, not with the number of execs.
     """
 
     def __init__(self, top: int) -> None:
         """Knows the `top` that took longest."""
         self.kinds: Counter[int] = Counter()
+        """By database.enum_codes."""
         self.pieces: Counter[int] = Counter()
+        """By piece of time."""
         self.programs: set[bytes] = set()
         self.commands: Counter[bytes | None] = Counter()
         self.users: Counter[User] = Counter()
@@ -57,10 +59,37 @@ class Tally:
         self.privileged: Counter[tuple[bytes | None, Gained]] = Counter()
         self.errors: Counter[int] = Counter()
         self.ends: Counter[End] = Counter()
+        """Without durations."""
         self.containers: Counter[str] = Counter()
         self._top = top
         # Durations and numbers.
         self._longest: list[tuple[int, int]] = []
+
+    def longest(self) -> list[int]:
+        """Returns the numbers of those that took longest, these first."""
+        return [number for _, number in self._longest]
+
+    def add_longest(self, took: Iterable[tuple[int, int]]) -> None:
+        """Adds durations and numbers of execs."""
+        self._longest = nlargest(self._top, [*self._longest, *took])
+
+    def add_problems(self, problems: Mapping[int, int]) -> None:
+        """Adds counts of errors (-errno) and of ends (as wait(2) says, not 0)."""
+        for code, count in problems.items():
+            if code < 0:
+                self.errors[-code] += count
+            else:
+                self.ends[to_end(code, 0, None)] += count
+
+    def add_cgroup(self, cgroup: bytes, count: int) -> None:
+        """Adds execs of a cgroup."""
+        container = container_id(cgroup)
+        if container is not None:
+            self.containers[container] += count
+
+
+class Tally(Counts):
+    """Counts a local history."""
 
     def add(self, connection: sqlite3.Connection, wanted: Filter, part: Span, times: Times) -> None:
         """Adds what is wanted of a part of the history."""
@@ -77,14 +106,10 @@ class Tally:
         late, late_longest = later_ends_statements(wanted, part, self._top)
         ((late_problems,),) = connection.execute(*late)
         for text in filter(None, (problems, late_problems)):
-            self._add_problems(counted(text))
+            self.add_problems(counted(text))
         longest = [_pair(each) for each in took.split(",")] if took else []
         longest += (each for each in connection.execute(*late_longest) if each[0] is not None)
-        self._longest = nlargest(self._top, self._longest + longest)
-
-    def longest(self) -> list[int]:
-        """Returns the numbers of those that took longest, these first."""
-        return [number for _, number in self._longest]
+        self.add_longest(longest)
 
     def _least(self, connection: sqlite3.Connection, wanted: Filter, part: Span) -> int:
         """Returns a duration that the longest of the part are not below, so that few are looked at."""
@@ -94,18 +119,9 @@ class Tally:
         took = connection.execute(*longest_statement(wanted, few, self._top)).fetchall()
         return 0 if len(took) < self._top else took[-1][0] or 0
 
-    def _add_problems(self, problems: dict[int, int]) -> None:
-        for code, count in problems.items():
-            if code < 0:
-                self.errors[-code] += count
-            else:
-                self.ends[to_end(code, 0, None)] += count
-
     def _add_origins(self, connection: sqlite3.Connection, origins: dict[int, int]) -> None:
         for origin, cgroup in connection.execute(*cgroups_statement(origins)):
-            container = container_id(cgroup)
-            if container is not None:
-                self.containers[container] += origins[origin]
+            self.add_cgroup(cgroup, origins[origin])
 
     def _add_launches(self, connection: sqlite3.Connection, launches: dict[int, int]) -> None:
         exes: set[int | None] = set()

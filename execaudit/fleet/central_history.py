@@ -1,0 +1,268 @@
+"""A history in a central database: of all hosts that ship to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from execaudit.database.files import damaged
+from execaudit.database.imports import VERSION_BEGINNING
+from execaudit.enums import GapReason
+from execaudit.event import Gap, Nanoseconds
+from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.ids import Ids
+from execaudit.fleet.reading import Reader
+from execaudit.fleet.streams import Streams
+from execaudit.fleet.totals import Totals
+from execaudit.query import globs, recorders
+from execaudit.query.history import History
+from execaudit.query.new_programs import NewProgram
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from execaudit.exec_id import ExecKey
+    from execaudit.fleet.engine import Engine, Row
+    from execaudit.query.connection import Reading
+    from execaudit.query.filter import Filter
+    from execaudit.query.find import Page
+    from execaudit.query.hits import OfRule
+    from execaudit.query.lineage import Kin
+    from execaudit.query.recorders import Silence
+    from execaudit.query.rows import Found
+    from execaudit.query.stats import HostCount, Stats
+    from execaudit.query.summary import Pruned
+
+# A host whose forwarder was not heard of for longer does not hold up the answers about others.
+_HEARD_NS = 120_000_000_000
+_MOST_PROGRAMS = 1000
+
+
+class CentralHistory(History):
+    """Answers from a central database."""
+
+    def __init__(self, engine: Engine, reading: Reading | None = None) -> None:
+        """Raises StoreError."""
+        self._engine, self._reading = engine, reading
+        self._streams = Streams(engine)
+        self._reader = Reader(engine, self._streams, reading)
+        self._kinship = self._reader.kinship
+        self._ids = Ids(engine, self._streams, self._kinship)
+        self._totals = Totals(self._reader)
+
+    @property
+    def reading(self) -> Reading | None:
+        """Is told how far a search is, if somebody wants to know."""
+        return self._reading
+
+    def schema(self) -> str:
+        """Returns the revision of its schema."""
+        return self._engine.schema()
+
+    # Execs.
+
+    def pages(self, wanted: Filter, *, after: int | None = None, keys: bool = False) -> Iterator[Page]:
+        """Yields the rows of what is wanted; see Reader.pages()."""
+        del keys  # all is known anyway
+        return self._reader.pages(wanted, after=after)
+
+    def fetch(self, numbers: Sequence[int]) -> list[Found]:
+        """Returns the execs of these numbers, in their order, but for those that are not there."""
+        return self._reader.fetch(numbers)
+
+    def count(self, wanted: Filter) -> int:
+        """Returns how many execs there are of what is wanted."""
+        return self._reader.count(wanted)
+
+    def times(self, wanted: Filter) -> tuple[int, int] | None:
+        """Returns the times of the first and the last exec in the range of a filter; None: there is none."""
+        return self._totals.times(wanted)
+
+    def about_how_many(self) -> int:
+        """Returns about how many execs there are."""
+        return self._engine.about_how_many()
+
+    def size(self) -> int:
+        """Returns how many bytes the tables have on the server's disks."""
+        return self._engine.size()
+
+    def locate(self, key: ExecKey) -> int | None:
+        """Returns the number of the exec with this id, or None if it is not there."""
+        return self._ids.locate(key)
+
+    def beginning(self, text: str, first: ExecKey, last: ExecKey) -> Iterator[int]:
+        """Yields numbers of execs whose ids begin with a text, and are between two."""
+        return self._ids.beginning(text, first, last)
+
+    # Users.
+
+    def has_user(self, name: bytes) -> bool:
+        """Says whether somebody has this name."""
+        return any(self._some_exec(f'e."{column}" = ', name) for column in ("user", "login_user"))
+
+    def uids_of(self, name: bytes) -> set[int]:
+        """Returns the uids that a name has."""
+        conditions = Conditions(self._engine.dialect)
+        exec_, its = self._engine.dialect.table("exec", "e"), conditions.bind(name)
+        sql = f'SELECT DISTINCT e."uid" FROM {exec_} WHERE e."user" = {its} AND e."uid" IS NOT NULL'  # noqa: S608  # bound
+        return {row[0] for row in self._engine.rows(sql, conditions.parameters)}
+
+    def has_setuid(self, uids: Iterable[int]) -> bool:
+        """Returns True: to know it would take a look at all execs. Who asks looks for one himself."""
+        del uids
+        return True
+
+    def _some_exec(self, condition: str, value: object) -> bool:
+        conditions = Conditions(self._engine.dialect)
+        exec_ = self._engine.dialect.table("exec", "e")
+        sql = f"SELECT 1 FROM {exec_} WHERE {condition}{conditions.bind(value)} LIMIT 1"  # noqa: S608  # bound
+        return bool(self._engine.rows(sql, conditions.parameters))
+
+    # What is missing.
+
+    def gaps(self, wanted: Filter) -> list[Gap]:
+        """Returns when execs were missed, in the filter's range or overlapping it, on its hosts."""
+        conditions = Conditions(self._engine.dialect)
+        said = ["1 = 1"]
+        if wanted.since_ns is not None:
+            said.append(f'g."ts_to" >= {conditions.bind(wanted.since_ns)}')
+        if wanted.until_ns is not None:
+            said.append(f'g."ts_from" < {conditions.bind(wanted.until_ns)}')
+        sql = (
+            'SELECT g."stream", g."id", g."host", g."ts_from", g."ts_to", g."reason", g."count", g."exits", g."uid"'  # noqa: S608  # bound
+            f" FROM {self._engine.dialect.table('gap', 'g')} WHERE {' AND '.join(said)}"
+        )
+        rows = [
+            row for row in self._engine.rows(sql, conditions.parameters) if row[0] in self._streams.places
+        ]
+        rows.sort(key=lambda row: (self._streams.places[row[0]], row[1]))
+        is_wanted = globs.matching_names(wanted.hosts)
+        found = []
+        for _, _, host, start, end, reason, count, exits, uid in rows:
+            name = host.decode("utf-8", "surrogateescape")
+            if wanted.hosts and not is_wanted(name):
+                continue
+            try:
+                found.append(Gap(name, start, end, GapReason(reason.decode()), count, exits, uid))
+            except ValueError as exc:
+                raise damaged(f"the central database is damaged: a gap makes no sense ({exc})") from exc
+        return found
+
+    def silences(self, hosts: Sequence[str], stored: Iterable[Gap], *, now_ns: int) -> list[Silence]:
+        """Returns when nobody recorded these hosts (all, if none is named), without stored gaps."""
+        runs: list[tuple[str, Nanoseconds, Nanoseconds, object]] = []
+        recorded = set()
+        for stream, number, host, version, started, stopped, seen in self._runs():
+            until = next(each for each in (stopped, seen, started) if each is not None)
+            name = host.decode("utf-8", "surrogateescape")
+            runs.append(
+                (
+                    name,
+                    Nanoseconds(started),
+                    Nanoseconds(until),
+                    version.startswith(VERSION_BEGINNING.encode()),
+                )
+            )
+            if self._streams.live[stream].run == number:
+                recorded.add(name)
+        return recorders.silences_of(runs, hosts, stored, recorded=recorded, now_ns=now_ns)
+
+    def complete_until(self, hosts: Sequence[str]) -> Nanoseconds | None:
+        """Returns until when (wall clock) everything of hosts that are recorded is here; None: nothing comes.
+
+        Of hosts whose forwarders were heard of lately: what is late of others does not hold up an answer.
+        """
+        found = []
+        streams = Streams(self._engine)
+        last = max((each.contact_ns for each in streams.all), default=0)
+        is_wanted = globs.matching_names(hosts)
+        recording = {(each.number, each.live.run): each for each in streams.all if each.live.run is not None}
+        for stream, number, host, _, started, _, seen in self._runs():
+            its = recording.get((stream, number))
+            if its is None or its.contact_ns < last - _HEARD_NS:
+                continue
+            if not hosts or is_wanted(host.decode("utf-8", "surrogateescape")):
+                found.append(recorders.complete_of(started, seen))
+        return min(found, default=None)
+
+    def _runs(self) -> list[Row]:
+        """Returns all runs of recorders and imports, in the order of streams, and as they began."""
+        names = ("stream", "id", "host", "version", "started_ns", "stopped_ns", "seen_ns")
+        columns = ", ".join(f'"{name}"' for name in names)
+        rows = self._engine.rows(f"SELECT {columns} FROM {self._engine.dialect.table('run')}", {})  # noqa: S608  # ours
+        places = self._streams.places
+        return sorted((row for row in rows if row[0] in places), key=lambda row: (places[row[0]], row[1]))
+
+    def pruned(self) -> Pruned | None:
+        """Returns None: what hosts deleted is still here, and what was not shipped is a gap."""
+        return None
+
+    def versions(self) -> list[str]:
+        """Returns which versions recorded, in the order in which they first did."""
+        return [*dict.fromkeys(row[3].decode("utf-8", "backslashreplace") for row in self._runs())]
+
+    # Relatives.
+
+    def lineage(self, numbers: Sequence[int], *, most: int | None = None) -> Iterator[Kin]:
+        """Yields the execs of these numbers and all of their ancestors, each once, by number."""
+        return self._kinship.lineage(numbers, most)
+
+    def descendants(self, numbers: Sequence[int], *, newest: int | None = None) -> array[int]:
+        """Returns the numbers of these execs and all of their descendants, each once, in order."""
+        return self._kinship.descendants(numbers, newest)
+
+    def below(
+        self, tops: Sequence[int], *, drawn: Sequence[int], until_ns: int | None, most: int
+    ) -> dict[int, int]:
+        """Returns descendants of `tops` before a time, and of which of these; at most so many."""
+        return self._kinship.below(tops, drawn, until_ns, most)
+
+    def users_of(self, numbers: Sequence[int]) -> dict[int, tuple[str | None, int | None]]:
+        """Returns the name and the uid of who ran each of these execs."""
+        return self._kinship.users_of(numbers)
+
+    def children(self, number: int, *, most: int | None) -> list[int]:
+        """Returns the numbers of an exec's first `most` children; None: of all of them."""
+        return self._kinship.children(number, most)
+
+    def count_children(self, number: int, *, most: int) -> int:
+        """Returns how many children an exec has, or `most` if it has more."""
+        return self._kinship.count_children(number, most)
+
+    def siblings(self, number: int, *, most: int) -> list[int]:
+        """Returns the numbers of the last `most` siblings before an exec, then of the first after it."""
+        return self._kinship.siblings(number, most)
+
+    # Counts.
+
+    def stats(self, wanted: Filter, *, now_ns: int, top: int, offset_ns: int = 0) -> Stats:
+        """Counts what is wanted, and returns the `top` most frequent of each kind."""
+        return self._totals.stats(wanted, now_ns=now_ns, top=top, offset_ns=offset_ns)
+
+    def by_host(self, wanted: Filter) -> list[HostCount]:
+        """Counts what is wanted for each host that has some of it: the most first, equal ones by name."""
+        return self._totals.by_host(wanted)
+
+    def hits_of(self, numbers: Iterable[int]) -> dict[int, list[OfRule]]:
+        """Returns what rules hit each of some execs while they were recorded; of one without hits nothing."""
+        return self._totals.hits_of(numbers)
+
+    def count_hits(self, wanted: Filter) -> list[OfRule]:
+        """Returns the rules that hit what is wanted: those of the highest level first, then by their hits."""
+        return self._totals.count_hits(wanted)
+
+    def sightings(self, since_ns: int) -> list[NewProgram]:
+        """Returns the programs that ran since this time, and not before on any host. The first first."""
+        new = sorted(self._reader.new_since(since_ns))
+        found = []
+        for start in range(0, len(new), _MOST_PROGRAMS):
+            conditions = Conditions(self._engine.dialect)
+            among = conditions.one_of('e."exe"', new[start : start + _MOST_PROGRAMS])
+            said = f'{among} AND e."errno" IS NULL AND e."ts" >= {conditions.bind(since_ns)}'
+            sql = (
+                'SELECT e."exe", min(e."ts"), count(*)'  # noqa: S608  # bound
+                f' FROM {self._engine.dialect.table("exec", "e")} WHERE {said} GROUP BY e."exe"'
+            )
+            rows = self._engine.rows(sql, conditions.parameters)
+            found += [NewProgram(exe, Nanoseconds(first), execs) for exe, first, execs in rows]
+        return sorted(found, key=lambda each: (each.first_ns, each.exe))

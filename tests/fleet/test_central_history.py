@@ -1,0 +1,131 @@
+"""A history in a central database answers as the file of its host does."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execaudit.database.url import Central, location_of
+from execaudit.fleet import postgresql
+from execaudit.fleet.central_history import CentralHistory
+from execaudit.fleet.tables import TABLES
+from execaudit.query.expression import And, Not, Or
+from execaudit.query.filter import Filter
+from execaudit.query.local_history import LocalHistory
+from tests.examples import examples
+from tests.fleet.centre import make_central, ship
+from tests.query.expression_model import expressions, leaves
+from tests.query.filter_model import histories, stored, wanted_filters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from execaudit.query.expression import Expression
+    from tests.events import Batch
+    from tests.fleet.servers import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def central_url(postgres: PostgresServer) -> Iterator[str]:
+    """Returns the URL of a central database that the module's tests fill anew."""
+    name = postgres.new_database()
+    make_central(postgres.url(name))
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[CentralHistory]:
+    """Opens the central database."""
+    location = location_of(url)
+    assert isinstance(location, Central)
+    with postgresql.connected(location, reads=True) as connection:
+        yield CentralHistory(postgresql.PostgresReader(connection, location))
+
+
+@contextlib.contextmanager
+def both(folder: Path, url: str, batches: list[Batch]) -> Iterator[tuple[LocalHistory, CentralHistory]]:
+    """Stores batches in a file, and ships it."""
+    with stored(folder, batches) as (connection, _):
+        with psycopg.connect(url, autocommit=True) as connection_:
+            connection_.execute(f"TRUNCATE {', '.join(table.name for table in TABLES)}".encode())
+        ship(folder / "history.db", url)
+        with opened(url) as central:
+            yield LocalHistory(connection), central
+
+
+class Asked(NamedTuple):
+    """What is asked of a history."""
+
+    wanted: list[Filter]
+    said: list[Expression]
+    numbers: list[int]
+    most: int
+
+
+questions = st.builds(
+    Asked,
+    st.lists(wanted_filters, min_size=1, max_size=8),
+    st.lists(leaves | expressions, min_size=1, max_size=8),
+    st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    st.integers(1, 5),
+)
+
+
+# To store a history takes longer than to ask it, so each is asked all.
+@examples(40)
+@given(histories, questions)
+def test_the_answers_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, central_url: str, batches: list[Batch], asked: Asked
+) -> None:
+    """To filters and expressions of each kind, of counts and of relatives."""
+    with both(tmp_path_factory.mktemp("history"), central_url, batches) as (local, central):
+        for wanted in asked.wanted:
+            _same_execs(local, central, wanted)
+            _same_counts(local, central, wanted)
+        for said in asked.said:
+            for expression in (said, Not(said), Or((said, Not(said))), And((said, Not(said)))):
+                _same_execs(local, central, Filter(where=expression))
+        for since in (0, 5, 10, 15):
+            assert local.sightings(since) == central.sightings(since)
+        _same_relatives(local, central, asked.numbers, asked.most)
+
+
+def _same_execs(local: LocalHistory, central: CentralHistory, wanted: Filter) -> None:
+    """The execs with their numbers and parents, in the same order; and as many are counted."""
+    found = [*local.find(wanted)]
+    assert found == [*central.find(wanted)], wanted
+    assert len(found) == central.count(wanted), wanted
+
+
+def _same_counts(local: LocalHistory, central: CentralHistory, wanted: Filter) -> None:
+    """What is counted by the engine, or one by one."""
+    assert local.times(wanted) == central.times(wanted), wanted
+    assert local.stats(wanted, now_ns=50, top=5) == central.stats(wanted, now_ns=50, top=5), wanted
+    assert local.by_host(wanted) == central.by_host(wanted), wanted
+
+
+def _same_relatives(local: LocalHistory, central: CentralHistory, numbers: list[int], most: int) -> None:
+    """Up and down, with and without bounds; and by their ids."""
+    assert [*local.lineage(numbers)] == [*central.lineage(numbers)]
+    assert local.descendants(numbers) == central.descendants(numbers)
+    assert local.descendants(numbers, newest=most) == central.descendants(numbers, newest=most)
+    assert local.users_of(numbers) == central.users_of(numbers)
+    for drawn in ((), numbers[1:]):
+        below = [
+            history.below(numbers[:1], drawn=drawn, until_ns=20, most=100) for history in (local, central)
+        ]
+        assert below[0] == below[1]
+    for number in numbers:
+        assert local.children(number, most=most) == central.children(number, most=most)
+        assert local.count_children(number, most=most) == central.count_children(number, most=most)
+        assert local.siblings(number, most=most) == central.siblings(number, most=most)
+    for found in local.find(Filter()):
+        located = local.locate(found.event.key)
+        assert located == central.locate(found.event.key)
