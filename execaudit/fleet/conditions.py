@@ -3,7 +3,7 @@
 Two conditions stand for an expression: one of them is true of all execs that it is true of, and maybe of
 more; the other is true of no other execs, and maybe of fewer. Where the two are the same, the engine decides
 alone. For all else the execs between the two are looked at in Python. `query.matcher` says what each node
-means.
+means. This has more than 400 lines, because all kinds of nodes share how values are found.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ TYPES = {Type.BIG: "int8", Type.SMALL: "int2", Type.BYTES: "bytea", Type.WORD: "
 OLDEST_DAYS, NEWEST_DAYS = 400, 8
 """Partitions are made for days so long ago, and ahead. Whoever sets a host's clock decides on its times."""
 _INDEXES = {
-    EXEC.name: ('"comm", "ts"', '"pid", "ts"', '"stream", "parent"'),
+    # By time, because answers of several hosts are in its order, and begin and end somewhere.
+    EXEC.name: ('"ts"', '"comm", "ts"', '"pid", "ts"', '"stream", "parent"'),
     GAP.name: ('"ts_to"',),
 }
 # A path may be longer than what an index takes.
@@ -50,7 +51,8 @@ def _table(table: Table) -> Iterator[str]:
     yield f'CREATE TABLE "{table.name}" (\n{body}\n){by_day}'
     if table.day:
         yield f'CREATE TABLE "{table.name}_default" PARTITION OF "{table.name}" DEFAULT'
-        yield f'CREATE INDEX ON "{table.name}" USING brin ("{table.day}") WITH (pages_per_range = 32)'
+        if table is not EXEC:
+            yield f'CREATE INDEX ON "{table.name}" USING brin ("{table.day}") WITH (pages_per_range = 32)'
     for indexed in _INDEXES.get(table.name, ()):
         yield f'CREATE INDEX ON "{table.name}" ({indexed})'
     if table is PROGRAM:

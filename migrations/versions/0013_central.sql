@@ -47,7 +47,7 @@ CREATE TABLE "exec" (
     PRIMARY KEY ("stream", "seq", "ts")
 ) PARTITION BY RANGE ("ts");;
 CREATE TABLE "exec_default" PARTITION OF "exec" DEFAULT;;
-CREATE INDEX ON "exec" USING brin ("ts") WITH (pages_per_range = 32);;
+CREATE INDEX ON "exec" ("ts");;
 CREATE INDEX ON "exec" ("comm", "ts");;
 CREATE INDEX ON "exec" ("pid", "ts");;
 CREATE INDEX ON "exec" ("stream", "parent");;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -14,11 +15,13 @@ from execaudit.database.url import Central, location_of
 from execaudit.fleet import postgresql
 from execaudit.fleet.central_history import CentralHistory
 from execaudit.fleet.tables import TABLES
+from execaudit.query.connection import open_history
 from execaudit.query.expression import And, Not, Or
 from execaudit.query.filter import Filter
 from execaudit.query.local_history import LocalHistory
 from tests.examples import examples
 from tests.fleet.centre import make_central, ship
+from tests.histories import at, make_history, make_ran
 from tests.query.expression_model import expressions, leaves
 from tests.query.filter_model import histories, stored, wanted_filters
 
@@ -129,3 +132,84 @@ def _same_relatives(local: LocalHistory, central: CentralHistory, numbers: list[
     for found in local.find(Filter()):
         located = local.locate(found.event.key)
         assert located == central.locate(found.event.key)
+
+
+@pytest.fixture
+def two_hosts(tmp_path: Path, postgres_database: str) -> tuple[str, list[Path]]:
+    """Returns the URL of a central database, and the two histories that were shipped to it."""
+    make_central(postgres_database)
+    paths = []
+    for host, late, first in (("web1", 0.0, 100), ("db1", 0.5, 200)):
+        shell = make_ran(b"sh", host=host, seconds=late, pid=first)
+        events = [shell]
+        for number in range(40):
+            # Some at the same moment on both, and some that the clock puts before others.
+            moment = late * (number % 3) + (30 - number if number % 7 == 0 else number)
+            name = b"only-" + host.encode() if number == 20 else (b"ls", b"cat", b"id")[number % 3]
+            events.append(make_ran(name, host=host, seconds=moment, pid=first + 1 + number, parent=shell.key))
+        paths.append(make_history(tmp_path / f"{host}.db", events))
+        ship(paths[-1], postgres_database)
+    return postgres_database, paths
+
+
+_WANTED = [
+    Filter(),
+    Filter(limit=7),
+    Filter(reverse=True),
+    Filter(reverse=True, limit=9),
+    Filter(comms=(b"true",), args=(b"ls",)),
+    Filter(args_regex=(b"ls|id",), limit=11),
+    Filter(hosts=("w*",), args_regex=(b"ls|id",)),
+    Filter(hosts=("db1",)),
+    Filter(since_ns=at(5), until_ns=at(20)),
+]
+
+
+@pytest.mark.parametrize("wanted", _WANTED, ids=range(len(_WANTED)))
+def test_several_hosts_are_asked_as_one(two_hosts: tuple[str, list[Path]], wanted: Filter) -> None:
+    """In the order of time; of one host in that of its file."""
+    url, paths = two_hosts
+    with psycopg.connect(url) as connection:
+        streams: dict[bytes, int] = dict(connection.execute("SELECT host, stream FROM stream").fetchall())
+    every = []
+    for path in paths:
+        with open_history(path) as connection_:
+            local = LocalHistory(connection_)
+            of_host = local.find(replace(wanted, limit=None, reverse=False))
+            every += [
+                (each.event.time_ns, streams[each.event.host.encode()], each.number, each.event)
+                for each in of_host
+            ]
+    if not wanted.hosts:
+        every.sort(key=lambda each: each[:3])
+    expected = [each[3] for each in every]
+    if wanted.limit is not None:
+        expected = expected[-wanted.limit :]
+    if wanted.reverse:
+        expected.reverse()
+    with opened(url) as central:
+        found = [*central.find(wanted)]
+        assert expected == [each.event for each in found]
+        assert len(expected) == central.count(wanted)
+        assert len(expected) == central.stats(wanted, now_ns=at(100), top=5).execs
+        assert found == central.fetch([each.number for each in found])
+        for each in found[:5]:
+            after = [*central.find(wanted, after=each.number)] if wanted.limit is None else []
+            assert wanted.limit is not None or found[found.index(each) + 1 :] == after
+            assert each.number == central.locate(each.event.key)
+
+
+def test_a_fleet_is_counted_by_host_and_knows_what_is_new_anywhere(two_hosts: tuple[str, list[Path]]) -> None:
+    """What one host ran before is new on none."""
+    url, _ = two_hosts
+    with opened(url) as central:
+        assert [("db1", 41), ("web1", 41)] == [each[:2] for each in central.by_host(Filter())]
+        new = [each.exe for each in central.sightings(at(15))]
+        assert {b"/usr/bin/only-web1", b"/usr/bin/only-db1"} == {*new}
+        found = [*central.find(Filter(new=at(15)))]
+        assert {"web1", "db1"} == {each.event.host for each in found}
+        for shell in [*central.find(Filter(args=(b"sh",)))]:
+            below = [*central.find(Filter(under=(shell.number,)))]
+            assert {shell.event.host} == {each.event.host for each in below}
+            assert 40 == len(below) == central.count(Filter(under=(shell.number,)))
+            assert 41 == len(central.descendants([shell.number]))

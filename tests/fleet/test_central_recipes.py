@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _RECIPES = recipes(PAGE.read_text(encoding="utf-8"))
 # What is done with the file of a host alone.
-_OF_A_FILE = (" db ", " top", " --follow", " doctor", " record", " verify", " seal")
+_OF_A_FILE = (" db ", " top", " --follow", " doctor", " record", " verify", " seal", "sqlite")
 
 
 def _asks_a_file(recipe: Recipe) -> bool:
