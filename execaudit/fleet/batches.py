@@ -52,6 +52,8 @@ class _Execs(NamedTuple):
     upto: int
     argv_bytes: int
     last: tuple[int, tuple[int, int]] | None
+    lost_ns: int
+    """Wall clock until which ends may be missing, because they were pruned too; 0: none is."""
 
 
 class Batches:
@@ -110,7 +112,7 @@ class Batches:
             prunings = [*other_rows.prunings(stream.number, shifts, source.pruned())]
             if prunings != self._pruned:
                 rows[PRUNED] = prunings
-        now = self._now(source, cursors, last, now_ns)
+        now = self._now(source, cursors, last, now_ns, execs.lost_ns)
         is_rest = self._before is not None and abs(now_ns - stream.contact_ns) < _REST_NS
         if (
             is_rest
@@ -152,9 +154,13 @@ class Batches:
             upto = numbers[-1]
             if made:
                 latest = upto, (made[-1][_TS], made[-1][_PID])
+        lost_ns = 0
         if missing:
-            gaps.append(self._not_forwarded(source, missing, last_missing))
-        return _Execs(found, gaps, upto, size, latest if latest is not None and latest[0] == upto else None)
+            gap = self._not_forwarded(source, missing, last_missing)
+            gaps.append(gap)
+            lost_ns = gap[GAP.names.index("ts_to")]
+        last_exec = latest if latest is not None and latest[0] == upto else None
+        return _Execs(found, gaps, upto, size, last_exec, lost_ns)
 
     def _unstorable(self, source: Source, numbers: Sequence[int]) -> list[Row]:
         """Returns gaps for execs that make no sense, or that the centre refuses."""
@@ -218,17 +224,21 @@ class Batches:
                 return changed[:most], None
         return changed, now_ns
 
-    def _now(self, source: Source, cursors: Cursors, last: int, now_ns: int) -> Stream:
+    def _now(self, source: Source, cursors: Cursors, last: int, now_ns: int, lost_ns: int) -> Stream:
         """Returns the stream as it is then."""
         shifts, recording, run = self._stream.shifts, source.recording(), source.newest_run()
         host, version = run or (self._stream.host, self._stream.version)
+        live_run = None if recording.run_id is None else shifts.run.at_centre(recording.run_id)
+        if live_run == self._stream.live_run:
+            lost_ns = max(lost_ns, self._stream.lost_ns or 0)
+        lost_ns = 0 if live_run is None else max(lost_ns, recording.lost_ns)
         return self._stream._replace(
             host=host,
             version=version,
             contact_ns=now_ns,
             last_seq=shifts.exec.at_centre(last),
             cursors=cursors,
-            live_run=None if recording.run_id is None else shifts.run.at_centre(recording.run_id),
-            lost_ns=recording.lost_ns,
-            continued=other_rows.continued(shifts, recording.continued),
+            live_run=live_run,
+            lost_ns=lost_ns,
+            continued=other_rows.continued(shifts, () if lost_ns else recording.continued),
         )

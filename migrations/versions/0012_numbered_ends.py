@@ -26,7 +26,7 @@ _COPY = (
 
 
 def upgrade() -> None:
-    """Copies the ends, in one transaction: who is killed begins anew. A million take about two seconds."""
+    """Copies the ends, in one transaction: who is killed begins anew. A million take some seconds."""
     # SQLite does not rename a table to a name that a view speaks of.
     op.execute("DROP VIEW execs")
     op.create_table(

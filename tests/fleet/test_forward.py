@@ -18,15 +18,20 @@ from hypothesis import given
 from execaudit.database import files
 from execaudit.errors import StoreError
 from execaudit.event import ExecEvent, Nanoseconds
+from execaudit.fleet.forwarder import Forwarder
+from execaudit.fleet.postgresql_target import PostgresTarget
+from execaudit.fleet.source import Source
 from execaudit.fleet.tables import EXEC, GAP, PRUNED, STREAM
+from execaudit.query.connection import open_history
 from execaudit.store import prune, prune_plan
 from execaudit.store.limits import Limits
-from execaudit.store.writer import Store
+from execaudit.store.writer import Run, Store
 from tests.events import Batch, events, lineages
 from tests.examples import examples
-from tests.fleet.centre import Centre, assert_same, flat, forwarding, make_central, ship
+from tests.fleet.centre import Centre, assert_same, central, flat, forwarding, make_central, ship
 from tests.fleet.proxies import Proxy
 from tests.histories import (
+    BOOT_ID,
     HOST,
     at,
     begin_run,
@@ -362,3 +367,56 @@ def test_times_of_any_day_arrive(centre: Centre, tmp_path: Path) -> None:
     assert sorted(times) == sorted(row[2] for row in centre.table(EXEC))
     assert 3 == centre.rows('SELECT count(*) FROM "exec_default"')[0][0]
     assert flat(path)["exec"] == centre.table(EXEC)
+
+
+def test_a_copy_of_a_crashed_history_is_shipped(centre: Centre, tmp_path: Path) -> None:
+    """With its WAL, and without a recorder: no file is made beside it, nor kept."""
+    path, copy = tmp_path / "x.db", tmp_path / "copy.db"
+    with Store(path) as store:
+        begin_run(store)
+        store.append(execs(1, 20))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
+    before = sorted(each.name for each in tmp_path.iterdir())
+    ship(copy, centre.url)
+
+    assert [*range(1, 21)] == centre.pids()
+    assert before == sorted(each.name for each in tmp_path.iterdir())
+
+
+def test_what_is_read_while_a_recorder_begins_is_not_shipped(centre: Centre, tmp_path: Path) -> None:
+    """Such a history is read without locks, so what was read may be half of something."""
+    path = tmp_path / "x.db"
+    make_history(path, execs(1, 20))
+    target = PostgresTarget(central(centre.url), lambda: None)
+    forwarder = Forwarder(target, most=100)
+    with open_history(path) as connection, pytest.raises(StoreError, match="somebody began to write"):
+        forwarder.ship(Source(connection, lambda: False), time.time_ns())
+    target.close()
+
+    assert [] == centre.pids()
+
+
+def test_programs_run_as_long_as_their_ends_can_arrive(centre: Centre, tmp_path: Path) -> None:
+    """What was recorded before something was pruned unshipped may have ended, and nobody knows."""
+    path = tmp_path / "x.db"
+    columns = [STREAM.names.index(name) for name in ("live_run", "lost_ns", "continued")]
+
+    def live() -> list[object]:
+        (stream,) = centre.table(STREAM)
+        return [stream[at] for at in columns]
+
+    with Store(path) as store:
+        store.begin_run(Run(boot_id=BOOT_ID, host=HOST, version="0", started_ns=at(0)), (1,))
+        store.append(execs(1, 10), (), (), seen_ns=at(10))
+        ship(path, centre.url)
+        assert [1, 0, b"[1]"] == live()
+        store.append(execs(11, 20), (), (), seen_ns=at(20))
+        pruned(path, 5, 2000)
+        for _ in range(2):
+            ship(path, centre.url)
+            run, lost_ns, continued = live()
+            assert (1, b"[]", True) == (run, continued, at(20) <= lost_ns)  # type: ignore[operator]  # a number
+    ship(path, centre.url)
+
+    assert [None, 0, b"[]"] == live()

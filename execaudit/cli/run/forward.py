@@ -150,7 +150,7 @@ class _Shipping:
     def _ship_open(self) -> None:
         # A history that nobody writes is read without locks: see query/connection.py.
         is_unshared = files.is_unshared(self._path)
-        with open_history(self._path, follow=True) as connection:
+        with open_history(self._path) as connection:
             source = Source(connection, lambda: not is_unshared or files.is_unshared(self._path))
             while True:
                 try:
