@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fleet.centre import Centre, make_central
 from tests.fleet.clickhouse_servers import ClickHouse, ModernClickHouse, OldClickHouse, Shards
 from tests.fleet.proxies import Authority
 from tests.fleet.servers import PostgresServer, debian_postgres, running
@@ -37,6 +38,21 @@ def postgres_database(postgres: PostgresServer) -> Iterator[str]:
     """Returns the URL of an empty database of PostgreSQL, its owner's."""
     name = postgres.new_database()
     yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def _made_centre(postgres: PostgresServer) -> str:
+    name = postgres.new_database()
+    make_central(postgres.url(name))
+    return name
+
+
+@pytest.fixture
+def centre(postgres: PostgresServer, _made_centre: str) -> Iterator[Centre]:
+    """Returns a central database in PostgreSQL to which nothing was forwarded."""
+    name = postgres.new_database(like=_made_centre)
+    yield Centre(postgres.url(name))
     postgres.drop_database(name)
 
 

@@ -17,7 +17,7 @@ from execaudit.event import Nanoseconds
 from execaudit.fleet.postgresql_schema import DAY_NS, statements
 from execaudit.fleet.tables import EXEC, TABLES
 from tests.commands import Finished, execaudit
-from tests.fleet.centre import Centre, assert_same, make_central, ship
+from tests.fleet.centre import Centre, assert_same, ship
 from tests.fleet.proxies import Authority, Proxy
 from tests.histories import make_event, make_history
 
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).parents[2]
 VERSIONS = CHECKOUT / "migrations" / "versions"
-
-
-@pytest.fixture
-def centre(postgres_database: str) -> Centre:
-    """An empty central database."""
-    return Centre(make_central(postgres_database))
 
 
 def now_ns() -> int:

@@ -49,12 +49,6 @@ if TYPE_CHECKING:
 _KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "6"))
 
 
-@pytest.fixture
-def centre(postgres_database: str) -> Centre:
-    """An empty central database."""
-    return Centre(make_central(postgres_database))
-
-
 def execs(first: int, last: int) -> list[ExecEvent]:
     """Returns execs of which each has its number as pid, and happens that many seconds after the start."""
     return [make_event(b"a", b"%d" % n, seconds=n, pid=n, tid=n) for n in range(first, last + 1)]
