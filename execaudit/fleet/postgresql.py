@@ -27,7 +27,20 @@ _READ_ONLY = "-c default_transaction_read_only=on"
 _SIZE = "SELECT pg_database_size(current_database())"
 # Of each partition the planner knows about how many rows it has; -1: it was never looked at.
 _ABOUT = "SELECT sum(c.reltuples), min(c.reltuples) FROM pg_partition_tree('exec') AS t JOIN pg_class AS c ON c.oid = t.relid WHERE t.isleaf"  # fmt: skip
-_SYSTEM_ROOTS = "system"
+# What the host trusts. The OpenSSL of psycopg's wheel looks for `system` in a folder that is not there.
+_ROOTS = tuple(
+    map(
+        Path,
+        ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"),
+    )
+)
+# A connection that is gone is noticed after a minute or two, and not after the kernel's two hours.
+_ALIVE = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "tcp_user_timeout": "60000",
+}
 _TAKE_BACK = "ask again"
 
 
@@ -67,7 +80,7 @@ def _arguments(location: Central, password: str | None, *, reads: bool) -> dict[
     if options.get("sslmode") in {"verify-full", "verify-ca"}:
         roots = "sslrootcert" in options or "PGSSLROOTCERT" in os.environ
         if not roots and not Path("~/.postgresql/root.crt").expanduser().exists():
-            options["sslrootcert"] = _SYSTEM_ROOTS
+            options["sslrootcert"] = _roots()
     placed = {
         "host": location.host,
         "port": location.port,
@@ -79,11 +92,19 @@ def _arguments(location: Central, password: str | None, *, reads: bool) -> dict[
     return {
         "application_name": "execaudit",
         "connect_timeout": _CONNECT_SECONDS,
+        **_ALIVE,
         **options,
         **{name: value for name, value in placed.items() if value is not None},
         # Statements differ, and a pooler between here and the server may have none of them.
         "prepare_threshold": None,
     }
+
+
+def _roots() -> str:
+    """Returns the file of the authorities that the host trusts, unless the environment names one."""
+    named = any(name in os.environ for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    found = None if named else next((file for file in _ROOTS if file.exists()), None)
+    return "system" if found is None else str(found)
 
 
 class PostgresReader:
