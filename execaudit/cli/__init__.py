@@ -39,6 +39,7 @@ _COMMANDS = {
     "redact": "Say which secrets of a command line would not be recorded.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",
     "db": "Look after the database.",
+    "fleet": "Look after the hosts that ship to a central database.",
 }
 # Where a command has a name that no module can have.
 _MODULES = {"import": "import_"}

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from execaudit import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from execaudit.report.summary import Summary
 
@@ -65,24 +65,32 @@ class Page(NamedTuple):
 
 def render(page: Page) -> bytes:
     """Returns the file."""
-    chart_script = f"/*\n{_asset('vendor/uPlot.LICENSE')}*/\n{_asset('vendor/uPlot.iife.min.js')}"
-    chart_style = _asset("vendor/uPlot.min.css")
-    script = "".join(_asset(f"assets/{name}") for name in _SCRIPTS)
-    style = _asset("assets/report.css")
-    for text in (chart_script, chart_style, script, style):
+    chart_script = f"/*\n{asset('vendor/uPlot.LICENSE')}*/\n{asset('vendor/uPlot.iife.min.js')}"
+    chart_style = asset("vendor/uPlot.min.css")
+    script = "".join(asset(f"assets/{name}") for name in _SCRIPTS)
+    style = asset("assets/report.css")
+    ours = {"chart_script": chart_script, "chart_style": chart_style, "script": script, "style": style}
+    for text in ours.values():
         # The hash would be that of another text than the browser sees.
         assert not any(word in text.lower() for word in _FORBIDDEN)  # noqa: S101  # they are our own files
+    # The data has none of `<`, `>` and `&`.
+    return rendered(
+        "page.html",
+        page._asdict(),
+        policy([chart_script, script], [chart_style, style]),
+        {**ours, "data": page.data},
+    )
+
+
+def rendered(template: str, values: Mapping[str, object], policy: str, inert: Mapping[str, str]) -> bytes:
+    """Returns the file that a template makes. Texts of `inert` stand there as they are, others escaped."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FileSystemLoader(_FOLDER / "assets")
     )
-    text = environment.get_template("page.html").render(
-        **{**page._asdict(), "data": Markup(page.data)},  # noqa: S704  # it has none of `<`, `>` and `&`
-        policy=policy([chart_script, script], [chart_style, style]),
+    text = environment.get_template(template).render(
+        **{**values, **{name: Markup(each) for name, each in inert.items()}},  # noqa: S704  # ours, or without `<`
+        policy=policy,
         version=__version__,
-        chart_script=Markup(chart_script),  # noqa: S704  # as above
-        chart_style=Markup(chart_style),  # noqa: S704
-        script=Markup(script),  # noqa: S704
-        style=Markup(style),  # noqa: S704
     )
     return text.encode("utf-8", "backslashreplace")
 
@@ -92,8 +100,8 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     return "; ".join(
         (
             "default-src 'none'",
-            f"script-src {' '.join(map(_source, scripts))}",
-            f"style-src {' '.join(map(_source, styles))}",
+            f"script-src {_sources(scripts)}",
+            f"style-src {_sources(styles)}",
             "base-uri 'none'",
             "form-action 'none'",
             "require-trusted-types-for 'script'",
@@ -102,9 +110,14 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
     )
 
 
+def asset(name: str) -> str:
+    """Returns the text of a file of ours."""
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _sources(texts: Sequence[str]) -> str:
+    return " ".join(map(_source, texts)) or "'none'"
+
+
 def _source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _asset(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")

@@ -1,0 +1,165 @@
+"""What `execaudit fleet status` writes: a table or JSON, a page, metrics, and a line a kind of trouble."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from execaudit.cli.run import new_file
+from execaudit.errors import ExecauditError
+from execaudit.escaping import printable
+from execaudit.fleet.status import MEANINGS, Limits, Trouble, by_trouble, hosts_of
+from execaudit.output import widths
+from execaudit.output.json_lines import json_text
+from execaudit.output.prometheus import Metric, metrics_text, single
+from execaudit.output.summary_line import local_text
+from execaudit.store.limits import time_text
+from execaudit.system import clock, metrics_file
+from execaudit.times import utc_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from execaudit.cli.context import State
+    from execaudit.fleet.status import Host
+
+_SECOND = 1_000_000_000
+_HEADER = ("HOST", "LAST HEARD OF", "BEHIND", "MISSED", "VERSION", "STATUS")
+# More names would hide the other lines.
+_MOST_NAMED = 5
+
+
+class Files(NamedTuple):
+    """Where it is written to beside standard output."""
+
+    page: Path | None
+    metrics: Path | None
+    force: bool
+
+
+def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
+    """Writes how each host does to standard output. Returns whether there is trouble.
+
+    Raises ExecauditError, also if --db is no central database.
+    """
+    if files.page is not None and not files.force:
+        new_file.refuse_existing(files.page)
+    now_ns = clock.wall_ns()
+    with state.central() as central:
+        hosts = hosts_of(central.heard(now_ns - limits.lately_ns), now_ns=now_ns, limits=limits)
+    troubles = by_trouble(hosts)
+    said = [_line(trouble, names, limits) for trouble, names in troubles.items()]
+    if as_json:
+        sys.stdout.write(json_text(_record(hosts, troubles)) + "\n")
+    else:
+        sys.stdout.writelines(_table(hosts))
+    if files.metrics is not None:
+        _write_metrics(files.metrics, metrics_text(_metrics(hosts, troubles, now_ns)))
+    if files.page is not None:
+        _write_page(files.page, hosts, said, now_ns, force=files.force)
+    for line in said:
+        click.echo(line, err=True)
+    if not hosts:
+        click.echo("no host has shipped anything yet: see `execaudit forward`", err=True)
+    return bool(troubles)
+
+
+def _line(trouble: Trouble, names: Sequence[str], limits: Limits) -> str:
+    """Returns what is said of the hosts with one kind of trouble."""
+    meaning = MEANINGS[trouble].format(
+        silent=time_text(limits.silent_ns), behind=limits.behind, lately=time_text(limits.lately_ns)
+    )
+    shown = ", ".join(map(printable, names[:_MOST_NAMED]))
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{trouble.value}: {shown}{more} {meaning}"
+
+
+def _table(hosts: Sequence[Host]) -> Iterator[str]:
+    rows = [_HEADER, *(tuple(map(printable, _cells(host, local_text(host.seen_ns)))) for host in hosts)]
+    sizes = [max(widths.columns(row[place]) for row in rows) for place in range(len(_HEADER))]
+    for row in rows:
+        cells = (widths.padded(cell, size) for cell, size in zip(row, sizes, strict=True))
+        yield "  ".join(cells).rstrip() + "\n"
+
+
+def _cells(host: Host, seen: str) -> tuple[str, ...]:
+    return (host.host, seen, str(host.behind), str(host.missed), host.version, _status(host))
+
+
+def _status(host: Host) -> str:
+    return ", ".join(trouble.value for trouble in host.troubles) or "ok"
+
+
+def _record(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]]) -> dict[str, object]:
+    return {
+        "hosts": [
+            {
+                "host": host.host,
+                "last_heard_of": utc_text(host.seen_ns),
+                "behind": host.behind,
+                "missed": host.missed,
+                "gaps": host.gaps,
+                "version": host.version,
+                "histories": host.streams,
+                "troubles": [trouble.value for trouble in host.troubles],
+            }
+            for host in hosts
+        ],
+        "troubles": [{"kind": trouble.value, "hosts": list(names)} for trouble, names in troubles.items()],
+    }
+
+
+def _metrics(
+    hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]], now_ns: int
+) -> Iterator[Metric]:
+    def each(name: str, text: str, value: Sequence[float]) -> Metric:
+        samples = tuple(({"host": host.host}, number) for host, number in zip(hosts, value, strict=True))
+        return Metric(name, "gauge", text, samples)
+
+    yield single("execaudit_fleet_hosts", "gauge", "Hosts that have shipped.", len(hosts))
+    yield each(
+        "execaudit_fleet_heard_seconds",
+        "Seconds since the host was heard of.",
+        [(now_ns - host.seen_ns) / _SECOND for host in hosts],
+    )
+    yield each(
+        "execaudit_fleet_behind_execs", "Execs that had not arrived then.", [host.behind for host in hosts]
+    )
+    yield each(
+        "execaudit_fleet_missed_execs", "Execs that were missed lately.", [host.missed for host in hosts]
+    )
+    yield Metric(
+        "execaudit_fleet_trouble_hosts",
+        "gauge",
+        "Hosts with this kind of trouble.",
+        tuple(({"kind": trouble.value}, len(troubles.get(trouble, ()))) for trouble in Trouble),
+    )
+
+
+def _write_metrics(path: Path, text: str) -> None:
+    try:
+        metrics_file.replace(path, text)
+    except OSError as exc:
+        raise ExecauditError(
+            f"cannot write {path}: {exc.strerror}", fix="name another file with --metrics"
+        ) from exc
+
+
+def _write_page(path: Path, hosts: Sequence[Host], said: Sequence[str], now_ns: int, *, force: bool) -> None:
+    from execaudit.report import fleet_page  # noqa: PLC0415  # loads the library jinja2
+
+    counts = {trouble: sum(trouble in host.troubles for host in hosts) for trouble in Trouble}
+    tiles = [("hosts", len(hosts), False)]
+    tiles += [(trouble.value.replace("_", " "), count, True) for trouble, count in counts.items() if count]
+    rows = []
+    for host in hosts:
+        name, seen, _, _, version, status = map(printable, _cells(host, utc_text(host.seen_ns)))
+        rows.append(
+            fleet_page.Row(name, seen, host.behind, host.missed, version, status, bool(host.troubles))
+        )
+    page = fleet_page.FleetPage(utc_text(now_ns), tiles, said, rows)
+    with new_file.opened(path, force=force) as out:
+        out.file.write(fleet_page.render(page))

@@ -1,0 +1,135 @@
+"""What is wrong with which host of a fleet, from what its forwarder said last. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.event import Nanoseconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_SECOND = 1_000_000_000
+
+
+class Trouble(str, Enum):
+    """What is wrong with a host. The value is its name in JSON and in metrics."""
+
+    SILENT = "silent"
+    """Its forwarder was not heard of for too long."""
+    BEHIND = "behind"
+    """Too many of its execs had not arrived when it was heard of."""
+    NOT_RECORDED = "not_recorded"
+    """Nobody recorded there when it was heard of."""
+    MISSED = "missed"
+    """Execs were missed lately: it has gaps."""
+    REPLACED = "replaced"
+    """Its history was made anew lately: it has another stream than before."""
+    PUT_BACK = "put_back"
+    """Its history was put back to an older copy."""
+    CLOCK = "clock"
+    """Its clock is ahead."""
+
+
+MEANINGS = {
+    Trouble.SILENT: "were not heard of for {silent}",
+    Trouble.BEHIND: "have more than {behind} execs that have not arrived",
+    Trouble.NOT_RECORDED: "are not recorded",
+    Trouble.MISSED: "missed execs in the last {lately}",
+    Trouble.REPLACED: "have a new history in place of an old one since the last {lately}",
+    Trouble.PUT_BACK: "had their history put back to an older copy",
+    Trouble.CLOCK: "have a clock that is ahead",
+}
+"""What is said of hosts, after their names."""
+
+
+class Limits(NamedTuple):
+    """When something is wrong."""
+
+    silent_ns: int = 15 * 60 * _SECOND
+    behind: int = 100_000
+    """Execs."""
+    lately_ns: int = 24 * 3600 * _SECOND
+    """How far back gaps and new histories count."""
+    ahead_ns: int = 60 * _SECOND
+    """Of a clock. Less is not told from the time that a message takes."""
+
+
+class Heard(NamedTuple):
+    """One history of one host, as its forwarder said last. Numbers and times as of tables.STREAM."""
+
+    stream: int
+    host: str
+    version: str
+    first_ns: int
+    contact_ns: int
+    last_seq: int
+    exec_seq: int
+    is_recorded: bool
+    put_back: int
+    """How often it was put back to an older copy."""
+    missed: int
+    """Execs that are only counted, in gaps that ended lately."""
+    gaps: int
+    """Of these, and of those whose number nobody knows."""
+
+
+class Host(NamedTuple):
+    """A host of the fleet."""
+
+    host: str
+    version: str
+    seen_ns: Nanoseconds
+    """When it was last heard of, by its own clock."""
+    behind: int
+    """Execs that had not arrived then."""
+    missed: int
+    gaps: int
+    streams: int
+    """How many histories it has had."""
+    troubles: tuple[Trouble, ...]
+
+
+def hosts_of(heard: Iterable[Heard], *, now_ns: int, limits: Limits) -> list[Host]:
+    """Returns the hosts by name. Of a host with several histories, the one that was heard of last counts."""
+    by_host: dict[str, list[Heard]] = defaultdict(list)
+    for each in heard:
+        by_host[each.host].append(each)
+    return [_host(by_host[name], now_ns, limits) for name in sorted(by_host)]
+
+
+def _host(its: Sequence[Heard], now_ns: int, limits: Limits) -> Host:
+    latest = max(its, key=lambda each: (each.contact_ns, each.first_ns, each.stream))
+    behind = max(0, latest.last_seq - latest.exec_seq)
+    gaps, missed = sum(each.gaps for each in its), sum(each.missed for each in its)
+    wrong = {
+        Trouble.SILENT: latest.contact_ns < now_ns - limits.silent_ns,
+        Trouble.BEHIND: behind > limits.behind,
+        Trouble.NOT_RECORDED: not latest.is_recorded,
+        Trouble.MISSED: gaps > 0,
+        Trouble.REPLACED: len(its) > 1 and latest.first_ns > now_ns - limits.lately_ns,
+        Trouble.PUT_BACK: latest.put_back > 0,
+        Trouble.CLOCK: latest.contact_ns > now_ns + limits.ahead_ns,
+    }
+    return Host(
+        latest.host,
+        latest.version,
+        Nanoseconds(latest.contact_ns),
+        behind,
+        missed,
+        gaps,
+        len(its),
+        tuple(trouble for trouble in Trouble if wrong[trouble]),
+    )
+
+
+def by_trouble(hosts: Sequence[Host]) -> dict[Trouble, list[str]]:
+    """Returns the names of the hosts with each kind of trouble that there is."""
+    found: dict[Trouble, list[str]] = {}
+    for trouble in Trouble:
+        names = [host.host for host in hosts if trouble in host.troubles]
+        if names:
+            found[trouble] = names
+    return found
