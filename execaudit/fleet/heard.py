@@ -1,0 +1,64 @@
+"""Read what forwarders said last of their hosts, for status."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from execaudit.database.files import damaged
+from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.numbering import Shifts
+from execaudit.fleet.status import Heard
+
+if TYPE_CHECKING:
+    from execaudit.fleet.engine import Engine
+
+_COLUMNS = (
+    "stream", "host", "version", "first_ns", "contact_ns", "last_seq", "exec_seq", "live_run", "shifts",
+)  # fmt: skip
+
+
+def heard(engine: Engine, since_ns: int) -> list[Heard]:
+    """Returns what is known of each stream; of gaps, those that ended since a time.
+
+    Raises StoreError; DamagedStoreError for a stream that makes no sense.
+    """
+    gaps = _gaps(engine, since_ns)
+    columns = ", ".join(f'"{name}"' for name in _COLUMNS)
+    rows = engine.rows(f"SELECT {columns} FROM {engine.dialect.table('stream')}", {})  # noqa: S608  # ours
+    found = []
+    for stream, host, version, first_ns, contact_ns, last_seq, exec_seq, live_run, shifts in rows:
+        try:
+            moved = Shifts.from_json(shifts).exec
+        except ValueError as exc:
+            raise damaged(f"the central database is damaged: a stream makes no sense ({exc})") from exc
+        its_gaps, missed = gaps.get(stream, (0, 0))
+        found.append(
+            Heard(
+                stream=stream,
+                host=host.decode("utf-8", "surrogateescape"),
+                version=version.decode("utf-8", "backslashreplace"),
+                first_ns=first_ns,
+                contact_ns=contact_ns,
+                last_seq=moved.at_centre(last_seq),
+                exec_seq=exec_seq,
+                is_recorded=live_run is not None,
+                put_back=len(moved.shifts),
+                missed=missed,
+                gaps=its_gaps,
+            )
+        )
+    return found
+
+
+def _gaps(engine: Engine, since_ns: int) -> dict[int, tuple[int, int]]:
+    """Returns for each stream how many gaps miss execs, and how many execs they count."""
+    conditions = Conditions(engine.dialect)
+    since = conditions.bind(since_ns)
+    sql = f'SELECT g."stream", g."count" FROM {engine.dialect.table("gap")} AS g WHERE g."ts_to" >= {since}'  # noqa: S608  # bound
+    found: dict[int, list[int]] = defaultdict(list)
+    for stream, count in engine.rows(sql, conditions.parameters):
+        # A gap of 0 is one of ends alone, or of the clock.
+        if count != 0:
+            found[stream].append(count or 0)
+    return {stream: (len(counts), sum(counts)) for stream, counts in found.items()}
