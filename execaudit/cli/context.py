@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
+    from execaudit.fleet.engine import Engine
     from execaudit.query.history import History
     from execaudit.query.local_history import LocalHistory
 
@@ -119,6 +120,24 @@ class State:
         self.look.use_zone()
         with reading() as far, open_central(location, far) as central:
             yield central
+
+    @contextlib.contextmanager
+    def central(self) -> Iterator[Engine]:
+        """Opens a central database, for what is asked of the whole fleet.
+
+        Raises ConfigError if the history is in a file.
+        """
+        location = self.location()
+        if not isinstance(location, Central):
+            raise ConfigError(
+                "this is asked of a central database, and --db is a file",
+                fix="give postgresql://... or clickhouse://...",
+            )
+        from execaudit.fleet.central import open_engine  # noqa: PLC0415  # heavy
+
+        self.look.use_zone()
+        with open_engine(location) as engine:
+            yield engine
 
     @contextlib.contextmanager
     def local(self, *, follow: bool = False) -> Iterator[LocalHistory]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from execaudit.database.url import Central
+    from execaudit.fleet.engine import Engine as Reader
     from execaudit.query.connection import Reading
     from execaudit.query.history import History
 
@@ -24,6 +25,13 @@ def open_central(location: Central, reading: Reading) -> Iterator[History]:
     """
     from execaudit.fleet.central_history import CentralHistory  # noqa: PLC0415  # heavy
 
+    with open_engine(location) as engine:
+        yield CentralHistory(engine, reading)
+
+
+@contextlib.contextmanager
+def open_engine(location: Central) -> Iterator[Reader]:
+    """Opens a central database for statements that read. Raises StoreError as open_central()."""
     if location.engine is not Engine.POSTGRESQL:
         raise ConfigError(
             f"cannot use the database {location.engine.value}://...",
@@ -32,4 +40,4 @@ def open_central(location: Central, reading: Reading) -> Iterator[History]:
     from execaudit.fleet import postgresql  # noqa: PLC0415  # heavy
 
     with postgresql.connected(location, reads=True) as connection:
-        yield CentralHistory(postgresql.PostgresReader(connection, location), reading)
+        yield postgresql.PostgresReader(connection, location)

@@ -18,7 +18,7 @@ def replace_text(path: Path, text: str) -> None:
             unfinished.unlink()
         # The folder may belong to another user, who can have put a link there.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(unfinished, flags, 0o600), "w", encoding="ascii") as file:
+        with os.fdopen(os.open(unfinished, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             os.fchmod(file.fileno(), 0o644)
         unfinished.replace(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from execaudit.fleet.status import Heard, Limits, Trouble, by_trouble, hosts_of
@@ -48,7 +50,7 @@ def test_a_host_that_does_well_has_no_trouble() -> None:
     ],
     ids=lambda each: each.value if isinstance(each, Trouble) else "",
 )
-def test_each_trouble_is_found(change: dict[str, int], trouble: Trouble) -> None:
+def test_each_trouble_is_found(change: dict[str, Any], trouble: Trouble) -> None:
     """Of one kind each; a nanosecond less is none."""
     assert _troubles(_WELL._replace(**change)) == (trouble,)
     for name, value in change.items():

@@ -10,21 +10,23 @@ import click
 from execaudit.cli.run import new_file
 from execaudit.errors import ExecauditError
 from execaudit.escaping import printable
+from execaudit.fleet.heard import heard
 from execaudit.fleet.status import MEANINGS, Limits, Trouble, by_trouble, hosts_of
 from execaudit.output import widths
 from execaudit.output.json_lines import json_text
-from execaudit.output.prometheus import Metric, metrics_text, single
 from execaudit.output.summary_line import local_text
 from execaudit.store.limits import time_text
-from execaudit.system import clock, metrics_file
+from execaudit.system import clock
+from execaudit.system.prometheus import labelled, metric
+from execaudit.system.textfile import replace_text
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from execaudit.cli.context import State
-    from execaudit.fleet.status import Host
+from execaudit.fleet.status import Host
 
 _SECOND = 1_000_000_000
 _HEADER = ("HOST", "LAST HEARD OF", "BEHIND", "MISSED", "VERSION", "STATUS")
@@ -48,8 +50,8 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
     if files.page is not None and not files.force:
         new_file.refuse_existing(files.page)
     now_ns = clock.wall_ns()
-    with state.central() as central:
-        hosts = hosts_of(central.heard(now_ns - limits.lately_ns), now_ns=now_ns, limits=limits)
+    with state.central() as engine:
+        hosts = hosts_of(heard(engine, now_ns - limits.lately_ns), now_ns=now_ns, limits=limits)
     troubles = by_trouble(hosts)
     said = [_line(trouble, names, limits) for trouble, names in troubles.items()]
     if as_json:
@@ -57,7 +59,7 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
     else:
         sys.stdout.writelines(_table(hosts))
     if files.metrics is not None:
-        _write_metrics(files.metrics, metrics_text(_metrics(hosts, troubles, now_ns)))
+        _write_metrics(files.metrics, "\n".join((*_metrics(hosts, troubles, now_ns), "")))
     if files.page is not None:
         _write_page(files.page, hosts, said, now_ns, force=files.force)
     for line in said:
@@ -112,36 +114,35 @@ def _record(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]]) ->
     }
 
 
-def _metrics(
-    hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]], now_ns: int
-) -> Iterator[Metric]:
-    def each(name: str, text: str, value: Sequence[float]) -> Metric:
-        samples = tuple(({"host": host.host}, number) for host, number in zip(hosts, value, strict=True))
-        return Metric(name, "gauge", text, samples)
+def _metrics(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]], now_ns: int) -> Iterator[str]:
+    """Yields the lines of the metrics."""
 
-    yield single("execaudit_fleet_hosts", "gauge", "Hosts that have shipped.", len(hosts))
-    yield each(
+    def of_hosts(name: str, text: str, value: Callable[[Host], float]) -> list[str]:
+        return metric(name, "gauge", text, *(labelled(value(host), host=host.host) for host in hosts))
+
+    yield from metric("execaudit_fleet_hosts", "gauge", "Hosts that have shipped.", f" {len(hosts)}")
+    yield from of_hosts(
         "execaudit_fleet_heard_seconds",
         "Seconds since the host was heard of.",
-        [(now_ns - host.seen_ns) / _SECOND for host in hosts],
+        lambda host: round((now_ns - host.seen_ns) / _SECOND, 3),
     )
-    yield each(
-        "execaudit_fleet_behind_execs", "Execs that had not arrived then.", [host.behind for host in hosts]
+    yield from of_hosts(
+        "execaudit_fleet_behind_execs", "Execs that had not arrived then.", lambda host: host.behind
     )
-    yield each(
-        "execaudit_fleet_missed_execs", "Execs that were missed lately.", [host.missed for host in hosts]
+    yield from of_hosts(
+        "execaudit_fleet_missed_execs", "Execs that were missed lately.", lambda host: host.missed
     )
-    yield Metric(
+    yield from metric(
         "execaudit_fleet_trouble_hosts",
         "gauge",
         "Hosts with this kind of trouble.",
-        tuple(({"kind": trouble.value}, len(troubles.get(trouble, ()))) for trouble in Trouble),
+        *(labelled(len(troubles.get(trouble, ())), kind=trouble.value) for trouble in Trouble),
     )
 
 
 def _write_metrics(path: Path, text: str) -> None:
     try:
-        metrics_file.replace(path, text)
+        replace_text(path, text)
     except OSError as exc:
         raise ExecauditError(
             f"cannot write {path}: {exc.strerror}", fix="name another file with --metrics"

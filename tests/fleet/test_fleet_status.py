@@ -1,0 +1,136 @@
+"""`execaudit fleet status` over a real central database."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from execaudit.enums import GapReason
+from execaudit.event import Gap, Nanoseconds
+from execaudit.store.writer import Store
+from tests.commands import execaudit
+from tests.fleet.centre import Centre, make_central, ship
+from tests.histories import begin_run, make_event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HOUR = 3600 * 1_000_000_000
+
+
+@pytest.fixture
+def centre(postgres_database: str) -> Centre:
+    """An empty central database."""
+    return Centre(make_central(postgres_database))
+
+
+def _shipped(tmp_path: Path, centre: Centre, host: str, *, lost: int = 0) -> Path:
+    """Ships the history of a host on which nobody records any more."""
+    path = tmp_path / f"{host.encode().hex()}.db"
+    with Store(path) as store:
+        begin_run(store, host=host)
+        now = Nanoseconds(time.time_ns())
+        store.append(
+            [make_event(b"a", b"1", host=host)],
+            [Gap(host, Nanoseconds(now - _HOUR), now, GapReason.RING_FULL, lost, 0)] if lost else (),
+        )
+    ship(path, centre.url)
+    return path
+
+
+def _status(centre: Centre, *words: str) -> tuple[int, str, list[str]]:
+    done = execaudit("--db", centre.url, "fleet", "status", *words)
+    return done.status, done.out.decode(), done.err.decode().splitlines()
+
+
+def test_nobody_has_shipped(centre: Centre) -> None:
+    """That is no trouble of a host."""
+    status, out, err = _status(centre)
+
+    assert (status, out.split()) == (
+        0,
+        ["HOST", "LAST", "HEARD", "OF", "BEHIND", "MISSED", "VERSION", "STATUS"],
+    )
+    assert err == ["no host has shipped anything yet: see `execaudit forward`"]
+
+
+def test_each_kind_of_trouble_is_a_line(centre: Centre, tmp_path: Path) -> None:
+    """It names the hosts, the status is 1, and all outputs say the same."""
+    _shipped(tmp_path, centre, "web1")
+    _shipped(tmp_path, centre, "web2", lost=7)
+    centre.rows("UPDATE stream SET contact_ns = contact_ns - %s WHERE host = 'web1' RETURNING 1", _HOUR)
+    page, metrics = tmp_path / "fleet.html", tmp_path / "fleet.prom"
+
+    status, out, err = _status(centre, "-o", str(page), "--metrics", str(metrics))
+
+    assert status == 1
+    assert err == [
+        "silent: web1 were not heard of for 15min",
+        "not_recorded: web1, web2 are not recorded",
+        "missed: web2 missed execs in the last 1d",
+    ]
+    assert [line.split()[-2:] for line in out.splitlines()[1:]] == [
+        ["silent,", "not_recorded"],
+        ["not_recorded,", "missed"],
+    ]
+    for line in err:
+        assert line in page.read_text()
+    samples = [
+        sample for each in text_string_to_metric_families(metrics.read_text()) for sample in each.samples
+    ]
+    assert 7 in [
+        each.value
+        for each in samples
+        if (each.name, each.labels) == ("execaudit_fleet_missed_execs", {"host": "web2"})
+    ]
+    found = json.loads(_status(centre, "--format", "json")[1])
+    assert found["troubles"] == [
+        {"kind": "silent", "hosts": ["web1"]},
+        {"kind": "not_recorded", "hosts": ["web1", "web2"]},
+        {"kind": "missed", "hosts": ["web2"]},
+    ]
+    assert [(host["host"], host["missed"]) for host in found["hosts"]] == [("web1", 0), ("web2", 7)]
+
+
+def test_what_is_no_trouble_any_more(centre: Centre, tmp_path: Path) -> None:
+    """Limits are the caller's, and who is recorded is no trouble."""
+    _shipped(tmp_path, centre, "web1")
+    centre.rows("UPDATE stream SET contact_ns = contact_ns - %s, live_run = 1 RETURNING 1", _HOUR)
+
+    assert _status(centre)[0] == 1
+    assert _status(centre, "--silent-after", "2h")[::2] == (0, [])
+
+
+def test_a_name_cannot_write_on_the_terminal_or_the_page(centre: Centre, tmp_path: Path) -> None:
+    """Whoever ships chooses the name of the host."""
+    page = tmp_path / "fleet.html"
+    _shipped(tmp_path, centre, "\x1b[2Jevil<script>alert(1)</script>")
+
+    _, out, err = _status(centre, "-o", str(page))
+
+    assert "\x1b" not in out + "".join(err) + page.read_text()
+    assert "<script" not in page.read_text()
+    assert "evil" in out
+
+
+def test_a_page_is_not_replaced_unasked(centre: Centre, tmp_path: Path) -> None:
+    """As with export and report."""
+    page = tmp_path / "fleet.html"
+    page.write_text("mine")
+
+    status, _, err = _status(centre, "-o", str(page))
+    assert (status, len(err), page.read_text()) == (1, 1, "mine")
+    _status(centre, "-o", str(page), "--force")
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_file_has_no_fleet(tmp_path: Path) -> None:
+    """In one line, with the next step."""
+    done = execaudit("--db", str(tmp_path / "history.db"), "fleet", "status")
+
+    assert done.failed_in_one_line()
+    assert "postgresql://" in done.err.decode()
