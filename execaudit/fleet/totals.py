@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.enum_codes import KINDS
-from execaudit.enums import Gained
+from execaudit.enums import Gained, Kind
 from execaudit.escaping import exact
 from execaudit.event import End, Nanoseconds
 from execaudit.fleet.checks import check_of
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from execaudit.query.rows import Found
     from execaudit.query.statements import Times
     from execaudit.query.stats import Stats
+
+_FAILED = KINDS.index(Kind.FAILED)
 
 
 class _Certain(NamedTuple):
@@ -173,14 +175,14 @@ class Totals:
         certain, others = self._divided(wanted)
         if certain is not None:
             what = (
-                'count(*), sum(CASE WHEN e."errno" IS NOT NULL THEN 1 ELSE 0 END), min(e."ts"), max(e."ts")'
+                f'count(*), sum(CASE WHEN e."kind" = {_FAILED} THEN 1 ELSE 0 END), min(e."ts"), max(e."ts")'
             )
             for host, execs, failed, first, last in self._grouped(certain, 'e."host"', counted=what):
                 name = host.decode("utf-8", "surrogateescape")
                 counted[name] = HostCount(name, execs, int(failed), Nanoseconds(first), Nanoseconds(last))
         for found in others:
             event = found.event
-            one = HostCount(event.host, 1, int(event.errno is not None), event.time_ns, event.time_ns)
+            one = HostCount(event.host, 1, int(event.kind is Kind.FAILED), event.time_ns, event.time_ns)
             before = counted.get(event.host)
             counted[event.host] = one if before is None else stats.both(before, one)
         return sorted(counted.values(), key=lambda each: (-each.execs, each.host))
