@@ -172,13 +172,13 @@ class Making:
             else b"/system.slice/unit-%d.service" % n
             for n in range(_CGROUPS)
         ]
-        self._origins = []
+        self.origins = []
         for n in range(_ORIGINS):
             name, uid = rnd.choice(_USERS)
             login = Origin(uid, n + 1, name, b"pts/%d" % (n % 30)) if n % 3 else Origin()
-            self._origins.append(login._replace(cgroup=cgroups[n % _CGROUPS]))
+            self.origins.append(login._replace(cgroup=cgroups[n % _CGROUPS]))
         users = list(accumulate((45, 12, 5, *(38 / 20,) * 20)))
-        self._lines = []
+        self.lines = []
         for n in range(_LINES):
             exe = exes[int(_EXES * rnd.random() ** 3)]
             argv = self._argv(exe, n)
@@ -188,9 +188,9 @@ class Making:
                 self._launch(exe, user, self._cwds[int(_CWDS * rnd.random() ** 2)], starter)
                 for _ in range(1 + n % 2)
             ]
-            origins = [rnd.choice(self._origins) for _ in range(2)]
-            self._lines.append((argv, argv.count(b"\0"), len(argv), launches, origins))
-        self._weights = list(accumulate(1 / (n + 1) ** 1.1 for n in range(_LINES)))
+            origins = [rnd.choice(self.origins) for _ in range(2)]
+            self.lines.append((argv, argv.count(b"\0"), len(argv), launches, origins))
+        self.weights = list(accumulate(1 / (n + 1) ** 1.1 for n in range(_LINES)))
 
     def _argv(self, exe: bytes, number: int) -> bytes:
         rnd = self._random
@@ -264,13 +264,13 @@ class Making:
         chance = self._random.random()
         if number in self._rare:
             argv = b"tool\0--key=%s-%d\0" % (RARE, number)
-            argc, size, launch, origin = 2, len(argv), self._lines[7][3][0], self._origins[7]
+            argc, size, launch, origin = 2, len(argv), self.lines[7][3][0], self.origins[7]
         elif chance < _COMMON and number % _LONG_EVERY != _LONG_AT:
-            at = bisect(self._weights, self._random.random() * self._weights[-1])
-            argv, argc, size, launches, origins = self._lines[at]
+            at = bisect(self.weights, self._random.random() * self.weights[-1])
+            argv, argc, size, launches, origins = self.lines[at]
             launch, origin = launches[number % len(launches)], origins[number % 7 == 0]
         else:
-            argv, launch, origin = self._unique(number, chance)
+            argv, launch, origin = self.unique(number, chance)
             argc, size = argv.count(b"\0"), len(argv)
         in_family = self._family_at <= number < self._family_at + self.family
         fails = chance > _FAILS and not in_family
@@ -301,13 +301,14 @@ class Making:
         """Returns how far ahead the clock is: an hour for a sixth of the time, half a second for another."""
         return _STEPS_NS.get(number * 6 // self.execs, 0)
 
-    def _unique(self, number: int, chance: float) -> tuple[bytes, Launch, Origin]:
+    def unique(self, number: int, chance: float) -> tuple[bytes, Launch, Origin]:
+        """Returns a command line that comes once, its launch and its origin."""
         rnd = self._random
         name, cwd = b"%08x" % rnd.getrandbits(32), self._cwds[number % 300]
         if chance < _OWN_FOLDER:
             cwd = b"/build/%s/debian/tmp" % name
         user = _USERS[3 + number % 4]
-        origin = self._origins[number % 20]
+        origin = self.origins[number % 20]
         if number % _LONG_EVERY == _LONG_AT:
             count = 46_000 if number % _LONGEST_EVERY == _LONGEST_AT else 4000
             argv = b"xargs\0" + b"".join(b"/srv/files/%s-%d\0" % (name, n) for n in range(count))

@@ -34,11 +34,25 @@ def command() -> None:
 
 
 @command.command()
+@click.option(
+    "--cluster",
+    metavar="NAME",
+    help="Of ClickHouse: make the tables on all servers of this cluster.",
+)
+@click.option(
+    "--keep",
+    "keep_ns",
+    type=Duration(),
+    metavar="TIME",
+    help="Of ClickHouse: its servers delete what is older by themselves: 90d. Old ones cannot.",
+)
 @_PASSWORD
 @config_option
 @db_option
 @click.pass_obj
-def upgrade(state: State, password_file: Path | None) -> None:
+def upgrade(
+    state: State, cluster: str | None, keep_ns: Nanoseconds | None, password_file: Path | None
+) -> None:
     """Bring the schema to this version's, or make the database.
 
     In a central database it makes the partitions of the next days, too.
@@ -47,8 +61,10 @@ def upgrade(state: State, password_file: Path | None) -> None:
 
     location = state.location()
     if isinstance(location, Central):
-        _say(central_db.upgrade(location, password_file))
+        _say(central_db.upgrade(location, password_file, cluster, keep_ns))
         return
+    if cluster is not None or keep_ns is not None:
+        raise click.UsageError("--cluster and --keep are of a central database in ClickHouse")
     _say(db_upgrade.upgrade(state.database_to_write()))
 
 

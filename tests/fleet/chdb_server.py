@@ -108,7 +108,8 @@ class Engine:
                 self._end(settings)
 
     def _begin(self, database: str, settings: dict[str, str]) -> None:
-        self._session.query(f"USE `{database}`")
+        name = database.replace("`", "\\`")
+        self._session.query(f"USE `{name}`")
         for name, value in settings.items():
             self._session.query(f"SET {name} = '{value}'")
 

@@ -51,7 +51,7 @@ def ordinary_user() -> int:
 
 
 def as_ordinary_user(*command: str | Path, death: str) -> list[str]:
-    """Returns the command as the user of servers; the signal comes when the process that starts it ends."""
+    """Returns the command as the user of servers; the signal comes when the thread that starts it ends."""
     become = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
     return ["setpriv", *become, f"--pdeathsig={death}", *map(str, command)]
 

@@ -106,7 +106,7 @@ def test_the_mix_is_what_is_said(made: Made) -> None:
 
 def test_a_few_lines_are_huge() -> None:
     """Of more than a megabyte, in the second half of each half million."""
-    argv, _, _ = Making(1000)._unique(400_005, 0.9)
+    argv, _, _ = Making(1000).unique(400_005, 0.9)
 
     assert 1_100_000 < len(argv) < 1_300_000
 

@@ -24,12 +24,28 @@ if TYPE_CHECKING:
 
     from execaudit.database.url import Central
 
+_DAY_NS = 86_400_000_000_000
 
-def upgrade(location: Central, password_file: Path | None) -> str:
-    """Makes the tables, or brings them to this version's. Returns what it did. Raises StoreError."""
+
+def upgrade(
+    location: Central,
+    password_file: Path | None,
+    cluster: str | None = None,
+    keep_ns: int | None = None,
+) -> str:
+    """Makes the tables, or brings them to this version's. Returns what it did.
+
+    `cluster` and `keep_ns` are ClickHouse's: on which servers, and how long rows stay. Raises StoreError, and
+    ConfigError for what the engine does not have.
+    """
     secret = password(password_file, os.environ)
-    if location.engine is not Engine.POSTGRESQL:
-        raise _unknown(location)
+    if location.engine is Engine.CLICKHOUSE:
+        from execaudit.fleet import clickhouse_admin  # noqa: PLC0415  # of its engine alone
+
+        keep_days = None if keep_ns is None else max(-(-keep_ns // _DAY_NS), 1)
+        return clickhouse_admin.upgrade(location, secret, cluster, keep_days)
+    if cluster is not None or keep_ns is not None:
+        raise ConfigError("--cluster and --keep are of ClickHouse", fix="leave them out, and use `db prune`")
     from execaudit.fleet import postgresql_admin  # noqa: PLC0415  # of its engine alone
     from execaudit.fleet.postgresql import connected  # noqa: PLC0415
     from execaudit.store import migrate  # noqa: PLC0415  # imports SQLAlchemy
@@ -49,14 +65,14 @@ def upgrade(location: Central, password_file: Path | None) -> str:
 def prune(location: Central, password_file: Path | None, older_than_ns: int, *, dry_run: bool) -> str:
     """Drops whole days that are older. Returns what it did. Raises StoreError."""
     before_ns = clock.wall_ns() - older_than_ns
-    gone = _admin(location).prune(location, password(password_file, os.environ), before_ns, dry_run=dry_run)
+    gone = admin_of(location).prune(location, password(password_file, os.environ), before_ns, dry_run=dry_run)
     what = "would be deleted" if dry_run else "deleted"
     return f"{location}: {gone.execs} execs of {gone.days} days {what}, {size_text(gone.size)}"
 
 
 def info(location: Central, password_file: Path | None, *, as_json: bool) -> None:
     """Writes what the database has to standard output. Raises StoreError."""
-    found = _admin(location).content(location, password(password_file, os.environ))
+    found = admin_of(location).content(location, password(password_file, os.environ))
     text = utc_text if as_json else local_text
     facts: dict[str, object] = {
         "database": str(location),
@@ -78,16 +94,12 @@ def info(location: Central, password_file: Path | None, *, as_json: bool) -> Non
         click.echo(f"{name:<{width}}  {'-' if value is None else printable(str(value))}")
 
 
-def _admin(location: Central) -> ModuleType:
+def admin_of(location: Central) -> ModuleType:
     """Returns what looks after databases of the engine."""
     if location.engine is Engine.POSTGRESQL:
         from execaudit.fleet import postgresql_admin  # noqa: PLC0415  # of its engine alone
 
         return postgresql_admin
-    raise _unknown(location)
+    from execaudit.fleet import clickhouse_admin  # noqa: PLC0415  # as above
 
-
-def _unknown(location: Central) -> ConfigError:
-    return ConfigError(
-        f"cannot look after {location.engine.value}://...", fix="this version knows postgresql://..."
-    )
+    return clickhouse_admin

@@ -1,0 +1,313 @@
+"""Ship batches into ClickHouse, which has no transactions: exactly once all the same.
+
+An insert of one block, of one day and one stream, is there as a whole or not at all. So a batch is some of
+these, execs in the order of their numbers, and the stream's row comes last. When it begins, it asks:
+
+- Inserts of a connection that was lost may still run: wait for them.
+- Execs are there up to the greatest number, because the next block is only sent when this one is there.
+- Of later ends and hits those that are there are left out.
+- A server that lost its last seconds in a power cut lacks any of the last blocks: see recent_blocks.
+
+What still came twice (an insert that the server had received, and not begun, when it was asked) has the same
+key, and modern servers know the block again by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from array import array
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.errors import StoreError
+from execaudit.fleet import recent_blocks
+from execaudit.fleet.clickhouse import Session, check_revision
+from execaudit.fleet.clickhouse_schema import (
+    DAY_NS,
+    Layout,
+    columns_of,
+    day_of,
+    insert_statement,
+    quoted,
+)
+from execaudit.fleet.tables import EXEC, EXIT, GAP, HIT, PROGRAM, RULE, STREAM
+from execaudit.fleet.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from execaudit.database.url import Central
+    from execaudit.fleet.recent_blocks import Range
+    from execaudit.fleet.tables import Table
+    from execaudit.fleet.target import Batch, Row
+
+_QUERY_ID = "execaudit-{stream}-"
+_RUNNING_SECONDS = 60.0
+_PAUSE_SECONDS = 0.05
+_MOST_PROGRAMS = 50_000
+_OF_EXECS = frozenset({EXEC, EXIT, HIT})
+_SEQ, _TS, _EXE = (EXEC.names.index(name) for name in ("seq", "ts", "exe"))
+
+# The number of a row, and the cursor up to which all are there.
+_NUMBERED = {
+    EXEC.name: ("seq", "exec_seq"),
+    EXIT.name: ("id", "exit_id"),
+    HIT.name: ("seq", "hit_seq"),
+    GAP.name: ("id", "gap_id"),
+    RULE.name: ("id", "rule_id"),
+}
+
+
+class _Known(NamedTuple):
+    """What is at the centre of a stream."""
+
+    stored: Cursors
+    """As its row says it."""
+    said: Cursors
+    """What whoever ships was told."""
+    recent: Mapping[str, Sequence[Range]]
+
+
+class ClickHouseTarget:
+    """A central database in ClickHouse. See target.Target."""
+
+    def __init__(self, location: Central, password: Callable[[], str | None]) -> None:
+        """Takes where it is, and what returns the password, which may change."""
+        self._location, self._password = location, password
+        self._session: Session | None = None
+        self._layout = Layout((0, 0), "")
+        self._known: dict[int, _Known] = {}
+        self._programs: dict[tuple[int, bytes], int] = {}
+
+    def close(self) -> None:
+        """Closes the connection, and forgets what was there."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+        self._known.clear()
+        self._programs.clear()
+
+    def streams(self, stream_id: bytes) -> Sequence[Stream]:
+        """Returns the streams with this id, and how far each has arrived. Raises StoreError."""
+        found = []
+        for row in self._rows("`stream_id` = {id}", {"id": stream_id}):
+            stream, recent = Stream.from_row(row[:-1]), recent_blocks.from_json(row[-1])
+            self._wait_for_inserts(stream.number)
+            arrived = self._arrived(stream, recent)
+            self._known[stream.number] = _Known(stream.cursors, arrived, recent)
+            found.append(stream._replace(cursors=arrived))
+        return found
+
+    def signatures(self, table: Table, stream: int, numbers: Sequence[int]) -> Mapping[int, tuple[int, ...]]:
+        """Returns what tells rows apart, of those with these numbers that are there. Raises StoreError."""
+        if not numbers:
+            return {}
+        names = SIGNATURES[table.name]
+        rows = self._ask(
+            f"SELECT {', '.join(map(quoted, names))} FROM {quoted(table.name)}"  # noqa: S608  # ours
+            f" WHERE `stream` = {{stream}} AND {quoted(names[0])} IN {{numbers}}",
+            {"stream": stream, "numbers": list(numbers)},
+        )
+        return {row[0]: tuple(row[1:]) for row in rows}
+
+    def send(self, batch: Batch) -> None:
+        """Ships a batch. Raises StoreError: MovedError, RefusedError, or what keeps it from the server."""
+        number = batch.stream.number
+        known = self._expected(batch)
+        if batch.before is None:
+            # Whoever reads finds no exec of a stream that it does not know.
+            self._insert(STREAM, [(*batch.stream._replace(cursors=Cursors()).row(), b"{}")], number)
+        self._insert_programs(batch, number)
+        now_s = int(time.time())
+        recent = {name: list(ranges) for name, ranges in known.recent.items()}
+        # First what execs refer to.
+        for table in sorted(batch.rows, key=lambda table: table in _OF_EXECS):
+            rows = self._missing(table, number, batch.rows[table])
+            for block in _blocks(table, rows):
+                self._insert(table, block, number)
+            if table.name in _NUMBERED:
+                sent = _numbers_and_days(table, rows, now_s)
+                recent[table.name] = recent_blocks.with_block(recent.get(table.name, ()), sent, now_s)
+        self._insert(STREAM, [(*batch.stream.row(), recent_blocks.to_json(recent))], number)
+        self._known[number] = _Known(batch.stream.cursors, batch.stream.cursors, recent)
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            opened = Session(self._location, self._password())
+            try:
+                cluster = check_revision(opened)
+            except StoreError:
+                opened.close()
+                raise
+            self._layout = Layout(opened.version, opened.location.database or "default", cluster)
+            self._session = opened
+        return self._session
+
+    def _ask(self, statement: str, parameters: Mapping[str, object], **settings: object) -> list[Row]:
+        # Of replicas always the same is asked: another one may not have the last block yet.
+        return self._opened().execute(statement, parameters, load_balancing="in_order", **settings)
+
+    def _rows(self, condition: str, parameters: Mapping[str, object]) -> list[Row]:
+        columns = ", ".join(map(quoted, columns_of(STREAM)))
+        return self._ask(f"SELECT {columns} FROM `stream` FINAL WHERE {condition}", parameters)  # noqa: S608  # ours
+
+    def _expected(self, batch: Batch) -> _Known:
+        """Returns what is known of the batch's stream. Raises MovedError if that is not what is there."""
+        number = batch.stream.number
+        rows = self._rows("`stream` = {stream}", {"stream": number})
+        if batch.before is None:
+            if rows:
+                raise MovedError("the stream is at the centre already: somebody else shipped it")
+            return _Known(Cursors(), Cursors(), {})
+        known = self._known.get(number)
+        if known is None or known.said != batch.before or not rows:
+            raise MovedError("the centre has other rows than was said: it was put back")
+        if Stream.from_row(rows[0][:-1]).cursors != known.stored:
+            raise MovedError("the centre has other rows than was said: somebody else ships this history too")
+        return known
+
+    def _wait_for_inserts(self, stream: int) -> None:
+        """Returns when no insert of an earlier connection runs any more. Raises StoreError if one goes on."""
+        cluster = self._cluster()
+        source = "system.processes" if cluster is None else "cluster({cluster}, system, processes)"
+        statement = f"SELECT count() AS `n` FROM {source} WHERE startsWith(`initial_query_id`, {{begin}})"  # noqa: S608  # ours
+        parameters: dict[str, object] = {"begin": _QUERY_ID.format(stream=stream).encode()}
+        if cluster is not None:
+            statement = statement.replace("{cluster}", quoted(cluster))
+        last = time.monotonic() + _RUNNING_SECONDS
+        # Nothing runs on a shard that is not there.
+        while self._ask(statement, parameters, skip_unavailable_shards=1)[0][0]:
+            if time.monotonic() > last:
+                raise StoreError(
+                    "an earlier insert still runs at the centre", fix="look at system.processes there"
+                )
+            time.sleep(_PAUSE_SECONDS)
+
+    def _cluster(self) -> str | None:
+        self._opened()
+        return self._layout.cluster
+
+    def _arrived(self, stream: Stream, recent: Mapping[str, Sequence[Range]]) -> Cursors:
+        """Returns up to which numbers all rows of a stream are there."""
+        cursors = stream.cursors
+        top = self._ask(
+            "SELECT max(`seq`) AS `n` FROM `exec` WHERE `stream` = {stream}", {"stream": stream.number}
+        )
+        # Days that were dropped at the centre had arrived.
+        cursors = cursors._replace(exec_seq=max(cursors.exec_seq, top[0][0]))
+        for name, ranges in recent.items():
+            if name not in _NUMBERED:
+                continue
+            column, cursor = _NUMBERED[name]
+            now_s = int(time.time())
+            for each in recent_blocks.to_count(ranges, now_s):
+                if self._count(name, column, stream.number, each) < each.rows:
+                    if recent_blocks.may_be_dropped(each, now_s) and not self._has_day(name, each.day):
+                        continue
+                    lower = min(getattr(cursors, cursor), each.first - 1)
+                    cursors = cursors._replace(**{cursor: lower})
+                    break
+        return cursors
+
+    def _count(self, name: str, column: str, stream: int, each: Range) -> int:
+        rows = self._ask(
+            f"SELECT uniqExact({quoted(column)}) AS `n` FROM {quoted(name)}"  # noqa: S608  # ours
+            f" WHERE `stream` = {{stream}} AND {quoted(column)} BETWEEN {{first}} AND {{last}}",
+            {"stream": stream, "first": each.first, "last": each.last},
+        )
+        return int(rows[0][0])
+
+    def _has_day(self, name: str, day: int) -> bool:
+        """Says whether any stream has rows of a day."""
+        rows = self._ask(
+            f"SELECT `ts` FROM {quoted(name)} WHERE `ts` >= {{first}} AND `ts` < {{end}} LIMIT 1",  # noqa: S608  # ours
+            {"first": day * DAY_NS, "end": (day + 1) * DAY_NS},
+        )
+        return bool(rows)
+
+    def _missing(self, table: Table, stream: int, rows: Sequence[Row]) -> Sequence[Row]:
+        """Returns the rows that are not there yet. Those of tables that change are all sent."""
+        if table not in _OF_EXECS or not rows:
+            return rows
+        key = [table.names.index(name) for name in table.key[1:]]
+        columns = ", ".join(map(quoted, table.key[1:]))
+        numbers = [row[_SEQ] for row in rows]
+        found = (
+            self._ask(
+                f"SELECT {columns} FROM {quoted(table.name)} WHERE `stream` = {{stream}}"  # noqa: S608  # ours
+                " AND `seq` BETWEEN {first} AND {last}",
+                {"stream": stream, "first": min(numbers), "last": max(numbers)},
+            )
+            if table is not EXIT
+            else self._ask(
+                f"SELECT {columns} FROM {quoted(table.name)} WHERE `stream` = {{stream}} AND `seq` IN {{numbers}}",  # noqa: S608  # ours
+                {"stream": stream, "numbers": numbers},
+            )
+        )
+        there = {tuple(each) for each in found}
+        return [row for row in rows if tuple(row[each] for each in key) not in there] if there else rows
+
+    def _insert_programs(self, batch: Batch, stream: int) -> None:
+        """Says which programs the execs are. Before them, so none is unknown that is there."""
+        first: dict[bytes, int] = {}
+        for row in batch.rows.get(EXEC, ()):
+            if row[_EXE] is not None:
+                first[row[_EXE]] = min(row[_TS], first.get(row[_EXE], row[_TS]))
+        fresh = [
+            (exe, stream, ts) for exe, ts in first.items() if ts < self._programs.get((stream, exe), ts + 1)
+        ]
+        if not fresh:
+            return
+        self._insert(PROGRAM, fresh, stream)
+        if len(self._programs) > _MOST_PROGRAMS:
+            self._programs.clear()
+        self._programs.update(((stream, exe), ts) for exe, _, ts in fresh)
+
+    def _insert(self, table: Table, rows: Sequence[Row], stream: int) -> None:
+        session = self._opened()
+        query_id = _QUERY_ID.format(stream=stream) + secrets.token_hex(8)
+        settings: dict[str, object] = {}
+        if self._layout.is_modern and table in _OF_EXECS:
+            settings["insert_deduplication_token"] = _name_of(table, rows)
+        try:
+            session.insert(insert_statement(table, columns_of(table)), rows, query_id, **settings)
+        except ValueError as exc:
+            raise RefusedError(
+                f"the table {table.name} has no room for a value", fix="report this as a bug"
+            ) from exc
+
+
+def _blocks(table: Table, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Yields rows in blocks of one day each. Execs stay in order; the order of other rows does not matter."""
+    if table.day is None:
+        if rows:
+            yield rows
+        return
+    column = table.names.index(table.day)
+
+    def day(row: Row) -> int:
+        return day_of(row[column])
+
+    in_order: Iterable[Row] = rows if table is EXEC else sorted(rows, key=day)
+    for _, block in groupby(in_order, key=day):
+        yield list(block)
+
+
+def _numbers_and_days(table: Table, rows: Sequence[Row], now_s: int) -> Iterator[tuple[int, int]]:
+    """Yields the numbers of a host's own rows, and their days; of what is never dropped, today."""
+    column = table.names.index(_NUMBERED[table.name][0])
+    time_column = None if table.day is None else table.names.index(table.day)
+    for row in rows:
+        if row[column] > 0:
+            at_ns = now_s * 1_000_000_000 if time_column is None else row[time_column]
+            yield row[column], at_ns // DAY_NS
+
+
+def _name_of(table: Table, rows: Sequence[Row]) -> str:
+    """Returns the name of a block: of its rows' keys, which stand for all that is in them."""
+    key = [table.names.index(name) for name in table.key]
+    numbers = array("q", (row[each] for row in rows for each in key))
+    digest = hashlib.blake2b(numbers.tobytes(), digest_size=16).hexdigest()
+    return f"{table.name}:{rows[0][0]}:{rows[0][_SEQ]}-{rows[-1][_SEQ]}:{digest}"
