@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from execaudit.database.url import Engine
-from execaudit.errors import ConfigError
+from execaudit.fleet.password import password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +33,16 @@ def open_central(location: Central, reading: Reading) -> Iterator[History]:
 @contextlib.contextmanager
 def open_engine(location: Central) -> Iterator[Reader]:
     """Opens a central database for statements that read. Raises StoreError as open_central()."""
-    if location.engine is not Engine.POSTGRESQL:
-        raise ConfigError(
-            f"cannot use the database {location.engine.value}://...",
-            fix="this version asks PostgreSQL; give postgresql://..., or a path",
-        )
+    secret = password(None, os.environ)
+    if location.engine is Engine.CLICKHOUSE:
+        from execaudit.fleet import clickhouse  # noqa: PLC0415  # heavy
+        from execaudit.fleet.clickhouse_reader import ClickHouseReader  # noqa: PLC0415
+
+        with clickhouse.session(location, secret) as session:
+            clickhouse.check_revision(session)
+            yield ClickHouseReader(session)
+        return
     from execaudit.fleet import postgresql  # noqa: PLC0415  # heavy
 
-    with postgresql.connected(location, reads=True) as connection:
+    with postgresql.connected(location, password=secret, reads=True) as connection:
         yield postgresql.PostgresReader(connection, location)

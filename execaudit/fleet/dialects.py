@@ -185,3 +185,91 @@ class PostgreSQL:
     def table(self, name: str, alias: str = "") -> str:
         """Returns what a statement reads a table from: a key is unique."""
         return f'"{name}" AS {alias}' if alias else f'"{name}"'
+
+
+class ClickHouse:
+    """ClickHouse's SQL, also of the servers of 2018. `{name}` stands for a parameter."""
+
+    # A statement of old servers joins two tables at most, and not by times.
+    joins_ends = False
+    # LIKE reads its texts as UTF-8.
+    in_order = False
+    # The tables may be on several servers, each of which gets what the other SELECT finds.
+    among = "GLOBAL IN"
+
+    def parameter(self, name: str, value: object) -> str:
+        """Returns how a statement names a bound value."""
+        del value
+        return f"{{{name}}}"
+
+    def bound(self, value: object) -> object:
+        """Returns what is bound for a value: itself."""
+        return value
+
+    def negated(self, condition: str) -> str:
+        """Returns what is true where a condition is false or NULL."""
+        return f"NOT ifNull({condition}, 0)"
+
+    def size(self, value: str) -> str:
+        """Returns the number of bytes."""
+        return f"toInt64(length({value}))"
+
+    def after(self, value: str, size: str) -> str:
+        """Returns what follows so many bytes."""
+        return f"substring({value}, {size} + 1)"
+
+    def contains(self, value: str, text: str) -> str:
+        """Returns that a text is in a value."""
+        return f"position({value}, {text}) > 0"
+
+    def starts(self, value: str, text: str, size: int) -> str:
+        """Returns that a value starts with a text of so many bytes."""
+        return f"substring({value}, 1, {size}) = {text}"
+
+    def starts_with(self, value: str, other: str) -> str:
+        """Returns that a value starts with another one."""
+        return f"substring({value}, 1, length({other})) = {other}"
+
+    def ends(self, value: str, text: str, size: int) -> str:
+        """Returns that a value ends with a text of so many bytes."""
+        return f"(length({value}) >= {size} AND endsWith({value}, {text}))"
+
+    def bits(self, value: str, mask: int) -> str:
+        """Returns the bits of a number that are in a mask."""
+        return f"bitAnd({value}, {mask})"
+
+    def shifted(self, value: str, bits: int) -> str:
+        """Returns a number without its lowest bits."""
+        return f"bitShiftRight({value}, {bits})"
+
+    def divided(self, number: str, by: str) -> str:
+        """Returns a number, divided by another."""
+        return f"intDiv({number}, {by})"
+
+    def wild(self, value: str, pieces: Sequence[bytes], bind: Binding) -> str:
+        """Returns that a value has these texts: of three the second one between the others."""
+        first, *inner, last = pieces
+        said = [f"length({value}) >= {sum(map(len, pieces))}"]
+        if first:
+            said.append(self.starts(value, bind(first), len(first)))
+        if last:
+            said.append(f"endsWith({value}, {bind(last)})")
+        between = value
+        if inner and (first or last):
+            left = len(first) + len(last)
+            size = f"if({self.size(value)} > {left}, {self.size(value)} - {left}, 0)"
+            between = f"substring({value}, {len(first) + 1}, {size})"
+        said += [self.contains(between, bind(piece)) for piece in inner]
+        return f"({' AND '.join(said)})"
+
+    def keys(self, columns: Sequence[str], keys: Iterable[tuple[int, int]], bind: Binding) -> str:
+        """Returns that two columns are one of the pairs."""
+        return f"({', '.join(columns)}) IN {bind([*keys])}"
+
+    def extreme(self, function: str, value: str) -> str:
+        """Returns the min or the max of values: without any it would be 0."""
+        return f"if(count() = 0, NULL, {function}({value}))"
+
+    def table(self, name: str, alias: str = "") -> str:
+        """Returns what a statement reads a table from; a row that arrived twice counts once."""
+        return f'"{name}"{f" AS {alias}" if alias else ""} FINAL'

@@ -11,6 +11,7 @@ from execaudit.fleet.checks import check_of
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.engine import Select
 from execaudit.fleet.kinship import Kinship
+from execaudit.fleet.level_kinship import LevelKinship
 from execaudit.fleet.question import AS_RECORDED, question
 from execaudit.fleet.relatives import Looker
 from execaudit.fleet.tables import EXEC
@@ -38,7 +39,9 @@ class Reader:
 
     def __init__(self, engine: Engine, streams: Streams, reading: Reading | None = None) -> None:
         self.engine, self.streams, self.reading = engine, streams, reading
-        self.kinship = Kinship(engine, streams)
+        # Without joins there is no recursion either.
+        kinship = Kinship if engine.dialect.joins_ends else LevelKinship
+        self.kinship = kinship(engine, streams)
         self._looker = Looker(engine)
         self._under: dict[tuple[int, ...], array[int]] = {}
         self._new: dict[int, frozenset[bytes]] = {}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.query.expression import Expression
+    from execaudit.query.history import History
     from tests.events import Batch
     from tests.fleet.servers import PostgresServer
 
@@ -90,31 +91,31 @@ def test_the_answers_are_the_same(
     """To filters and expressions of each kind, of counts and of relatives."""
     with both(tmp_path_factory.mktemp("history"), central_url, batches) as (local, central):
         for wanted in asked.wanted:
-            _same_execs(local, central, wanted)
-            _same_counts(local, central, wanted)
+            same_execs(local, central, wanted)
+            same_counts(local, central, wanted)
         for said in asked.said:
             for expression in (said, Not(said), Or((said, Not(said))), And((said, Not(said)))):
-                _same_execs(local, central, Filter(where=expression))
+                same_execs(local, central, Filter(where=expression))
         for since in (0, 5, 10, 15):
             assert local.sightings(since) == central.sightings(since)
-        _same_relatives(local, central, asked.numbers, asked.most)
+        same_relatives(local, central, asked.numbers, asked.most)
 
 
-def _same_execs(local: LocalHistory, central: CentralHistory, wanted: Filter) -> None:
+def same_execs(local: LocalHistory, central: History, wanted: Filter) -> None:
     """The execs with their numbers and parents, in the same order; and as many are counted."""
     found = [*local.find(wanted)]
     assert found == [*central.find(wanted)], wanted
     assert len(found) == central.count(wanted), wanted
 
 
-def _same_counts(local: LocalHistory, central: CentralHistory, wanted: Filter) -> None:
+def same_counts(local: LocalHistory, central: History, wanted: Filter) -> None:
     """What is counted by the engine, or one by one."""
     assert local.times(wanted) == central.times(wanted), wanted
     assert local.stats(wanted, now_ns=50, top=5) == central.stats(wanted, now_ns=50, top=5), wanted
     assert local.by_host(wanted) == central.by_host(wanted), wanted
 
 
-def _same_relatives(local: LocalHistory, central: CentralHistory, numbers: list[int], most: int) -> None:
+def same_relatives(local: LocalHistory, central: History, numbers: list[int], most: int) -> None:
     """Up and down, with and without bounds; and by their ids."""
     assert [*local.lineage(numbers)] == [*central.lineage(numbers)]
     assert local.descendants(numbers) == central.descendants(numbers)

@@ -1,0 +1,91 @@
+"""A history in ClickHouse answers as the file of its host does; in the engine of 2018 and in a modern one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+
+from execaudit.database.url import Central, location_of
+from execaudit.fleet.central import open_central
+from execaudit.query.connection import Reading
+from execaudit.query.expression import And, Not, Or
+from execaudit.query.filter import Filter
+from execaudit.query.local_history import LocalHistory
+from tests.commands import execaudit
+from tests.examples import examples
+from tests.families import make_family
+from tests.fleet.centre import make_central, ship
+from tests.fleet.test_central_history import (
+    Asked,
+    questions,
+    same_counts,
+    same_execs,
+    same_relatives,
+)
+from tests.query.filter_model import histories, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from execaudit.query.history import History
+    from tests.events import Batch
+    from tests.fleet.clickhouse_servers import ClickHouse
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[History]:
+    """Opens the central database."""
+    location = location_of(url)
+    assert isinstance(location, Central)
+    with open_central(location, Reading(lambda: None, lambda _reading: None)) as central:
+        yield central
+
+
+@examples(20)
+@given(histories, questions)
+def test_the_answers_are_the_same(
+    tmp_path_factory: pytest.TempPathFactory, clickhouse: ClickHouse, batches: list[Batch], asked: Asked
+) -> None:
+    """To filters and expressions of each kind, of counts and of relatives."""
+    folder = tmp_path_factory.mktemp("history")
+    database = clickhouse.new_database()
+    url = make_central(clickhouse.url(database))
+    with stored(folder, batches) as (connection, _):
+        ship(folder / "history.db", url)
+        local = LocalHistory(connection)
+        with opened(url) as central:
+            for wanted in asked.wanted:
+                same_execs(local, central, wanted)
+                same_counts(local, central, wanted)
+            for said in asked.said:
+                for expression in (said, Not(said), Or((said, Not(said))), And((said, Not(said)))):
+                    same_execs(local, central, Filter(where=expression))
+            for since in (0, 5, 10, 15):
+                assert local.sightings(since) == central.sightings(since)
+            same_relatives(local, central, asked.numbers, asked.most)
+    clickhouse.drop_database(database)
+
+
+_COMMANDS = (
+    ("query", "--format", "table"),
+    ("query", "--format", "csv", "--limit", "4"),
+    ("query", "--args-regex", "gcc|ls", "--user", "alice"),
+    ("query", "--where", "duration > 10s or exit_code != 0"),
+    ("query", "--not-under", "pid:910"),
+    ("show", "pid:910"),
+    ("tree",),
+)
+
+
+@pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)
+def test_the_same_is_written(tmp_path: Path, clickhouse_database: str, words: tuple[str, ...]) -> None:
+    """Each command, from the file and from the central database."""
+    family = make_family(tmp_path / "db")
+    make_central(clickhouse_database)
+    ship(family.path, clickhouse_database)
+
+    assert execaudit("--db", family.path, *words) == execaudit("--db", clickhouse_database, *words)
