@@ -45,13 +45,7 @@ def opened(url: str) -> Iterator[History]:
         yield central
 
 
-@examples(20)
-@given(histories, questions)
-def test_the_answers_are_the_same(
-    tmp_path_factory: pytest.TempPathFactory, clickhouse: ClickHouse, batches: list[Batch], asked: Asked
-) -> None:
-    """To filters and expressions of each kind, of counts and of relatives."""
-    folder = tmp_path_factory.mktemp("history")
+def _compare(folder: Path, clickhouse: ClickHouse, batches: list[Batch], asked: Asked) -> None:
     database = clickhouse.new_database()
     url = make_central(clickhouse.url(database))
     with stored(folder, batches) as (connection, _):
@@ -68,6 +62,28 @@ def test_the_answers_are_the_same(
                 assert local.sightings(since) == central.sightings(since)
             same_relatives(local, central, asked.numbers, asked.most)
     clickhouse.drop_database(database)
+
+
+@examples(20)
+@given(histories, questions)
+def test_a_modern_engine_gives_the_same_answers(
+    tmp_path_factory: pytest.TempPathFactory,
+    modern_clickhouse: ClickHouse,
+    batches: list[Batch],
+    asked: Asked,
+) -> None:
+    """To filters and expressions of each kind, of counts and of relatives."""
+    _compare(tmp_path_factory.mktemp("history"), modern_clickhouse, batches, asked)
+
+
+@pytest.mark.debian_servers
+@examples(20)
+@given(histories, questions)
+def test_the_server_of_2018_gives_the_same_answers(
+    tmp_path_factory: pytest.TempPathFactory, old_clickhouse: ClickHouse, batches: list[Batch], asked: Asked
+) -> None:
+    """Without joins, recursion and window functions."""
+    _compare(tmp_path_factory.mktemp("history"), old_clickhouse, batches, asked)
 
 
 _COMMANDS = (
