@@ -282,5 +282,6 @@ def db_option(function: _Function) -> _Function:
         envvar="EXECAUDIT_DB",
         metavar="PATH|URL",
         shell_complete=files,
-        help=f"The history, an SQLite file.  [env: EXECAUDIT_DB; default: {DEFAULT_DATABASE}]",
+        help="The history: an SQLite file, or a central database, postgresql://USER@HOST/DATABASE.  "
+        f"[env: EXECAUDIT_DB; default: {DEFAULT_DATABASE}]",
     )(function)

@@ -42,6 +42,8 @@ class Forwarder:
         """None: what has arrived is not known."""
         self._last: tuple[int, Sequence[int]] | None = None
         """The local number and the signature of the exec that was shipped last."""
+        self._reached: tuple[bytes, int] | None = None
+        """As `arrived`, when that was known last."""
         self._refused: set[int] = set()
         """Local numbers of execs that the centre does not take."""
 
@@ -52,6 +54,7 @@ class Forwarder:
 
     def forget(self) -> None:
         """Forgets what the centre has: after anything that failed."""
+        self._reached = self.arrived or self._reached
         self._batches = self._last = None
         self._target.close()
 
@@ -84,6 +87,8 @@ class Forwarder:
         return following
 
     def waiting(self, source: Source) -> Waiting:
-        """Returns what has not arrived yet of an open history."""
-        after = 0 if self.arrived is None else self.arrived[1]
+        """Returns what has not arrived yet of an open history, as far as the centre was ever asked."""
+        reached = self.arrived or self._reached
+        is_its = reached is not None and reached[0] == source.stream_id().hex().encode()
+        after = reached[1] if reached is not None and is_its else 0
         return Waiting(max(source.last() - after, 0), source.time_of_next(after))

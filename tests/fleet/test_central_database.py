@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -288,3 +289,33 @@ def test_a_service_says_how_it_gets_on(centre: Centre, tmp_path: Path) -> None:
 
     assert "execaudit_forward_execs_total 1\n" in metrics.read_text()
     assert 1 == json.loads(state.read_text())["seq"]
+
+
+def test_what_waits_is_counted_while_nothing_arrives(tmp_path: Path) -> None:
+    """So that an alert on the lag comes during an outage, and not after it."""
+    from tests.commands import EXECAUDIT  # noqa: PLC0415  # beside its use
+
+    path, metrics = history_of(tmp_path / "x.db", [now_ns() - 10**9] * 3), tmp_path / "m.prom"
+    # A port that is bound, and where nobody listens.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        to = f"postgresql://web1@127.0.0.1:{bound.getsockname()[1]}/execaudit"
+        service = subprocess.Popen(
+            [*EXECAUDIT, f"--db={path}", "forward", f"--to={to}", "--metrics", metrics],
+            stderr=subprocess.PIPE,
+        )
+        assert service.stderr is not None
+        assert b"forwarding" in next(service.stderr)
+        assert b"nobody listens" in next(service.stderr)
+        deadline = time.monotonic() + 60
+        while not metrics.exists() or "waiting_execs 3\n" not in metrics.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        service.terminate()
+        assert 0 == service.wait(20)
+        service.stderr.close()
+    values = dict(line.rsplit(" ", 1) for line in metrics.read_text().splitlines() if line[0] != "#")
+
+    assert "3" == values["execaudit_forward_waiting_execs"]
+    assert "0" == values["execaudit_forward_connected"]
+    assert 1 <= float(values["execaudit_forward_lag_seconds"])

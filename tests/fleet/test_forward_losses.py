@@ -152,6 +152,30 @@ def test_what_is_read_while_a_recorder_begins_is_not_shipped(centre: Centre, tmp
     assert [] == centre.pids()
 
 
+def test_what_arrived_is_remembered_for_what_waits(centre: Centre, tmp_path: Path) -> None:
+    """After a failure the centre is asked again; until it answers, what arrived does not count as waiting."""
+    path = tmp_path / "x.db"
+    make_history(path, execs(1, 20))
+    target = PostgresTarget(central(centre.url), lambda: None)
+    forwarder = Forwarder(target, most=100)
+    with open_history(path) as connection:
+        while forwarder.ship(source := Source(connection), time.time_ns()) is not None:
+            pass
+        forwarder.forget()
+
+        assert (0, None) == forwarder.waiting(source)
+    appended(path, 21, 23)
+    with open_history(path) as connection:
+        forwarder.forget()
+
+        assert (3, at(21)) == forwarder.waiting(Source(connection))
+    other = tmp_path / "other.db"
+    make_history(other, execs(1, 5))
+    with open_history(other) as connection:
+        assert 5 == forwarder.waiting(Source(connection)).execs
+    target.close()
+
+
 def test_programs_run_as_long_as_their_ends_can_arrive(centre: Centre, tmp_path: Path) -> None:
     """What was recorded before something was pruned unshipped may have ended, and nobody knows."""
     path = tmp_path / "x.db"

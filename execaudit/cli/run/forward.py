@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -28,6 +29,7 @@ from execaudit.system import clock, systemd
 from execaudit.system.textfile import replace_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -126,6 +128,7 @@ class _Shipping:
                 waiting = _LOOK_SECONDS
             except ExecauditError as exc:
                 self._failed(exc)
+                self._count_waiting()
                 # The next try is not the same: it is asked anew, or of fewer rows.
                 waiting = _FIRST_PAUSE if isinstance(exc, RefusedError) else pause
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -147,11 +150,15 @@ class _Shipping:
             self._forwarder.forget()
             raise
 
-    def _ship_open(self) -> None:
+    @contextmanager
+    def _open(self) -> Iterator[Source]:
         # A history that nobody writes is read without locks: see query/connection.py.
         is_unshared = files.is_unshared(self._path)
         with open_history(self._path) as connection:
-            source = Source(connection, lambda: not is_unshared or files.is_unshared(self._path))
+            yield Source(connection, lambda: not is_unshared or files.is_unshared(self._path))
+
+    def _ship_open(self) -> None:
+        with self._open() as source:
             while True:
                 try:
                     shipped = self._forwarder.ship(source, clock.wall_ns())
@@ -164,6 +171,13 @@ class _Shipping:
                 self._note(shipped, waiting.execs, waiting.since_ns)
                 if shipped is None or (self._wanted.once and not shipped.execs and not waiting.execs):
                     break
+
+    def _count_waiting(self) -> None:
+        """Says what waits while nothing arrives. A history that cannot be read is the failure itself."""
+        with suppress(ExecauditError), self._open() as source:
+            waiting = self._forwarder.waiting(source)
+            self._note(None, waiting.execs, waiting.since_ns)
+        self._tell(now=True)
 
     def _has_changed(self) -> bool:
         """Says whether the history was written to since it was shipped, or was not looked at for long."""
