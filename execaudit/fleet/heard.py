@@ -55,7 +55,7 @@ def _gaps(engine: Engine, since_ns: int) -> dict[int, tuple[int, int]]:
     """Returns for each stream how many gaps miss execs, and how many execs they count."""
     conditions = Conditions(engine.dialect)
     since = conditions.bind(since_ns)
-    sql = f'SELECT g."stream", g."count" FROM {engine.dialect.table("gap")} AS g WHERE g."ts_to" >= {since}'  # noqa: S608  # bound
+    sql = f'SELECT g."stream", g."count" FROM {engine.dialect.table("gap", "g")} WHERE g."ts_to" >= {since}'  # noqa: S608  # bound
     found: dict[int, list[int]] = defaultdict(list)
     for stream, count in engine.rows(sql, conditions.parameters):
         # A gap of 0 is one of ends alone, or of the clock.

@@ -128,6 +128,31 @@ def test_a_page_is_not_replaced_unasked(centre: Centre, tmp_path: Path) -> None:
     assert page.read_text().startswith("<!doctype html>")
 
 
+def test_clickhouse_is_asked_in_the_same_way(clickhouse_database: str, tmp_path: Path) -> None:
+    """Made, shipped to and asked with the commands alone."""
+    path = tmp_path / "history.db"
+    with Store(path) as store:
+        begin_run(store, host="web1")
+        now = Nanoseconds(time.time_ns())
+        gap = Gap("web1", Nanoseconds(now - _HOUR), now, GapReason.RING_FULL, 7, 0)
+        store.append([make_event(b"a", b"1", host="web1")], [gap])
+    for words in (
+        ("--db", clickhouse_database, "db", "upgrade"),
+        ("--db", str(path), "forward", "--once", "--to", clickhouse_database),
+        ("--db", str(path), "forward", "--once", "--to", clickhouse_database),
+    ):
+        assert execaudit(*words).status == 0
+
+    done = execaudit("--db", clickhouse_database, "fleet", "status", "--format", "json")
+
+    assert done.status == 1
+    (host,) = json.loads(done.out)["hosts"]
+    assert (host["host"], host["behind"], host["missed"]) == ("web1", 0, 7)
+    assert host["troubles"] == ["not_recorded", "missed"]
+    asked = execaudit("--db", clickhouse_database, "query", "--format", "jsonl").out
+    assert asked == execaudit("--db", str(path), "query", "--format", "jsonl").out
+
+
 def test_a_file_has_no_fleet(tmp_path: Path) -> None:
     """In one line, with the next step."""
     done = execaudit("--db", str(tmp_path / "history.db"), "fleet", "status")
