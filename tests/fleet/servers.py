@@ -252,6 +252,19 @@ class PostgresServer(Server):
 
         return psycopg.connect(self.url(database, user), autocommit=True, connect_timeout=5)
 
+    def add_user(self, name: str, password: str, *, options: str = "") -> None:
+        """Makes a user who needs a password on TCP; one of this name is replaced."""
+        from psycopg import sql  # noqa: PLC0415  # of an extra
+
+        with self.connect() as connection:
+            connection.execute(
+                "DO $$ BEGIN CREATE ROLE with_password; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+            )
+            its = sql.Identifier(name)
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(its))
+            made = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {} IN ROLE with_password")
+            connection.execute(made.format(its, sql.SQL(options), sql.Literal(password)))
+
     def new_database(self, like: str = "template1") -> str:
         """Makes a database as another one is, and returns its name. Nobody may be connected to that."""
         name = f"test_{next(self._databases)}"

@@ -175,15 +175,7 @@ def test_a_password_comes_from_a_file(centre: Centre, postgres: PostgresServer, 
     """Or a credential, or PGPASSFILE; a wrong one is refused, and none is repeated."""
     secret = "s3cret:'\\ "
     suffix = centre.url.rpartition("_")[2]
-    with psycopg.connect(centre.url, autocommit=True) as owner:
-        owner.execute(
-            "DO $$ BEGIN CREATE ROLE with_password; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
-        )
-        owner.execute(
-            psycopg.sql.SQL("CREATE ROLE {} LOGIN SUPERUSER PASSWORD {} IN ROLE with_password").format(
-                psycopg.sql.Identifier(f"keeper_{suffix}"), psycopg.sql.Literal(secret)
-            )
-        )
+    postgres.add_user(f"keeper_{suffix}", secret, options="SUPERUSER")
     url = postgres.url(centre.url.rpartition("/")[2], f"keeper_{suffix}")
     path = history_of(tmp_path / "x.db", [now_ns()])
     right, wrong, open_, folder = (tmp_path / name for name in ("right", "wrong", "open", "credentials"))

@@ -35,11 +35,7 @@ def test_nobody_listens() -> None:
 
 def test_the_password_is_wrong_or_missing(postgres: PostgresServer, tmp_path: Path) -> None:
     """It is taken from libpq's file of passwords."""
-    with postgres.connect() as connection:
-        connection.execute("DROP ROLE IF EXISTS guarded")
-        connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'right one'")
-        connection.execute("DO $$ BEGIN CREATE ROLE with_password; EXCEPTION WHEN OTHERS THEN END $$")
-        connection.execute("GRANT with_password TO guarded")
+    postgres.add_user("guarded", "right one")
     url = postgres.url(user="guarded")
     file = tmp_path / "passwords"
     for line, said in (("", "wants a password"), ("wrong one", "refuses the password")):

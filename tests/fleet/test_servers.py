@@ -60,9 +60,7 @@ def test_a_killed_postgres_has_what_was_committed_and_can_be_put_back(
 
 def test_some_users_need_a_password(postgres: PostgresServer) -> None:
     """Those of one role."""
-    with postgres.connect() as connection:
-        connection.execute("CREATE ROLE with_password")
-        connection.execute("CREATE ROLE shy LOGIN PASSWORD 'x' IN ROLE with_password")
+    postgres.add_user("shy", "x")
     with pytest.raises(psycopg.OperationalError, match="no password"):
         postgres.connect(user="shy")
     psycopg.connect(postgres.url(user="shy"), password="x").close()
