@@ -75,11 +75,12 @@ else
 endif
 
 # Hypothesis sets the marker; see tests/conftest.py. A failing test prints the line that makes it fail again. Then
-# the compiled module is tested with sanitizers.
+# the compiled module sees a million records, and is tested with sanitizers.
 EXAMPLES = 1000
 fuzz: setup
 	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) --numprocesses 2 --hypothesis-profile=fuzz -m hypothesis $(ROOMS) $(QUIET) $(ARGS)
-	@EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m tools.sanitized $(PYTEST) --hypothesis-profile=fuzz tests/native
+	@EXECAUDIT_TEST_RECORDS=1000000 $(PYTEST) tests/native/test_many.py
+	@EXECAUDIT_TEST_RECORDS=100000 EXECAUDIT_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/python -m tools.sanitized $(PYTEST) --hypothesis-profile=fuzz tests/native
 
 # Each kernel runs in a virtual machine. EXECAUDIT_TEST_KERNELS="6.1 6.12" chooses some.
 test-kernels:

@@ -206,7 +206,8 @@ def test_the_index_of_lines_is_the_same(blocks: list[tuple[int, list[bytes]]], a
     assert rows[0] == rows[1]
 
 
-def _dump(batches_: list[tuple[list[ExecEvent], list[ExitEvent]]]) -> list[str]:
+def dumped(batches_: list[tuple[list[ExecEvent], list[ExitEvent]]]) -> list[str]:
+    """Returns the database of what was stored, as SQL."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.db"
         with Store(path) as store:
@@ -252,9 +253,9 @@ def test_rows_are_the_same(data: st.DataObject) -> None:
             else []
         )
         stored.append((execs, ends))
-    compiled = _dump(stored)
+    compiled = dumped(stored)
     with in_python():
-        assert _dump(stored) == compiled
+        assert dumped(stored) == compiled
 
 
 @given(
