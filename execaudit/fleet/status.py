@@ -34,15 +34,21 @@ class Trouble(str, Enum):
 
 
 MEANINGS = {
-    Trouble.SILENT: "were not heard of for {silent}",
-    Trouble.BEHIND: "have more than {behind} execs that have not arrived",
-    Trouble.NOT_RECORDED: "are not recorded",
-    Trouble.MISSED: "missed execs in the last {lately}",
-    Trouble.REPLACED: "have a new history in place of an old one since the last {lately}",
-    Trouble.PUT_BACK: "had their history put back to an older copy",
-    Trouble.CLOCK: "have a clock that is ahead",
+    Trouble.SILENT: ("not heard of for {silent}", "look there at `systemctl status execaudit-forward`"),
+    Trouble.BEHIND: (
+        "more than {behind} execs have not arrived",
+        "look there at `systemctl status execaudit-forward`",
+    ),
+    Trouble.NOT_RECORDED: ("nobody records", "look there with `execaudit doctor`"),
+    Trouble.MISSED: ("gaps in the last {lately}", "`execaudit stats --host NAME` lists them"),
+    Trouble.REPLACED: (
+        "a new history in place of an old one in the last {lately}",
+        "find out who made it anew",
+    ),
+    Trouble.PUT_BACK: ("the history was put back to an older copy", "find out who did that"),
+    Trouble.CLOCK: ("the clock is ahead", "look there at `timedatectl`"),
 }
-"""What is said of hosts, after their names."""
+"""What is said of hosts, and what to do about it."""
 
 
 class Limits(NamedTuple):

@@ -69,9 +69,9 @@ def test_each_kind_of_trouble_is_a_line(centre: Centre, tmp_path: Path) -> None:
 
     assert status == 1
     assert err == [
-        "silent: web1 were not heard of for 15min",
-        "not_recorded: web1, web2 are not recorded",
-        "missed: web2 missed execs in the last 1d",
+        "silent: web1: not heard of for 15min: look there at `systemctl status execaudit-forward`",
+        "not_recorded: web1, web2: nobody records: look there with `execaudit doctor`",
+        "missed: web2: gaps in the last 1d: `execaudit stats --host NAME` lists them",
     ]
     assert [line.split()[-2:] for line in out.splitlines()[1:]] == [
         ["silent,", "not_recorded"],

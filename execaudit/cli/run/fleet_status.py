@@ -71,12 +71,13 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
 
 def _line(trouble: Trouble, names: Sequence[str], limits: Limits) -> str:
     """Returns what is said of the hosts with one kind of trouble."""
-    meaning = MEANINGS[trouble].format(
+    meaning, fix = MEANINGS[trouble]
+    meaning = meaning.format(
         silent=time_text(limits.silent_ns), behind=limits.behind, lately=time_text(limits.lately_ns)
     )
     shown = ", ".join(map(printable, names[:_MOST_NAMED]))
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{trouble.value}: {shown}{more} {meaning}"
+    return f"{trouble.value}: {shown}{more}: {meaning}: {fix}"
 
 
 def _table(hosts: Sequence[Host]) -> Iterator[str]:
