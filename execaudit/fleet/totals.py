@@ -85,7 +85,7 @@ class Totals:
     def _divided(self, wanted: Filter) -> tuple[_Certain | None, Iterable[Found]]:
         """Returns what the engine counts, and what is counted one by one."""
         asked = self._reader.question(wanted)
-        if not asked.chosen:
+        if not asked.chosen or wanted.limit == 0:
             return None, ()
         if wanted.under or (wanted.limit is not None and not asked.is_exact):
             return None, self._reader.find(wanted)

@@ -40,6 +40,7 @@ _SIZES = re.compile(r'"(max_)?bytes(_a_day)?":(null|[0-9]+)')
         ("tree",),
         ("tree", "--pid", "910"),
         ("stats", "--format", "json"),
+        ("stats", "--limit", "0", "--format", "json"),
         ("query", "--under", "pid:910"),
         ("query", "--not-under", "pid:910"),
         ("query", "--new", "--since", "@1795370923"),
