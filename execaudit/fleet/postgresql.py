@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,10 @@ def connected(
             "to use postgresql:// needs the package psycopg, which is not installed",
             fix='install execaudit with its extra: pip install "execaudit[postgresql]"',
         ) from exc
+    # What they cannot clean up when a statement is given up, they tell with a traceback.
+    for name in ("psycopg", "sqlalchemy"):
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).handlers = [logging.NullHandler()]
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://",
         connect_args=_arguments(location, password, reads=reads),
@@ -92,6 +97,8 @@ def _arguments(location: Central, password: str | None, *, reads: bool) -> dict[
     return {
         "application_name": "execaudit",
         "connect_timeout": _CONNECT_SECONDS,
+        # Of a database without an encoding, texts would be bytes otherwise.
+        "client_encoding": "utf8",
         **_ALIVE,
         **options,
         **{name: value for name, value in placed.items() if value is not None},

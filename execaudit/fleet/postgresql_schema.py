@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from execaudit.fleet.tables import EXEC, GAP, PROGRAM, TABLES, Type
+from execaudit.fleet.tables import EXEC, GAP, PROGRAM, STREAM, TABLES, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,11 @@ _INDEXES = {
 }
 # A path may be longer than what an index takes.
 PROGRAM_KEY = 'sha256("exe"), "stream"'
+# Who ships a stream first is its owner: a column that only PostgreSQL has.
+_OWNER = '"owner" name NOT NULL DEFAULT current_user'
+_OWNS = '"owner" = current_user'
+# Looked up once in a statement, not for each row.
+_OF_OWN = f'"stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s.{_OWNS})'  # noqa: S608  # ours
 
 
 def quoted(*names: str) -> str:
@@ -37,6 +42,8 @@ def statements() -> Iterator[str]:
     """Yields what makes the tables and functions in the schema that is named {schema}."""
     for table in TABLES:
         yield from _table(table)
+    for table in TABLES:
+        yield from _policies(table)
     yield _add_day(tuple(table.name for table in TABLES if table.day))
     yield "REVOKE ALL ON FUNCTION execaudit_add_day(date) FROM PUBLIC"
 
@@ -44,6 +51,8 @@ def statements() -> Iterator[str]:
 def _table(table: Table) -> Iterator[str]:
     columns = [f"    {_column(column)}" for column in table.columns]
     key = (*table.key, *([table.day] if table.day else ()))
+    if table is STREAM:
+        columns.append(f"    {_OWNER}")
     if table is not PROGRAM:
         columns.append(f"    PRIMARY KEY ({quoted(*key)})")
     by_day = f' PARTITION BY RANGE ("{table.day}")' if table.day else ""
@@ -57,6 +66,16 @@ def _table(table: Table) -> Iterator[str]:
         yield f'CREATE INDEX ON "{table.name}" ({indexed})'
     if table is PROGRAM:
         yield f'CREATE UNIQUE INDEX "program_key" ON "program" ({PROGRAM_KEY})'
+
+
+def _policies(table: Table) -> Iterator[str]:
+    """Yields what keeps a forwarder from writing into the streams of others. The owner of the tables may."""
+    own = _OWNS if table is STREAM else _OF_OWN
+    yield f'ALTER TABLE "{table.name}" ENABLE ROW LEVEL SECURITY'
+    yield f'CREATE POLICY "all" ON "{table.name}" FOR SELECT USING (true)'
+    yield f'CREATE POLICY "own" ON "{table.name}" FOR INSERT WITH CHECK ({own})'
+    if not table.is_append_only:
+        yield f'CREATE POLICY "change" ON "{table.name}" FOR UPDATE USING ({own})'
 
 
 def _column(column: Column) -> str:

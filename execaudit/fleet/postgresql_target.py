@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 _DATA_ERRORS = ("22", "54")
 """SQLSTATEs of a value that the server does not take, or that is too large for an index."""
-_AWAY_DAYS_MS = "600000"
+# The longest that a statement takes, and that the server waits for the next one in a transaction: a host that
+# went without a word holds up who comes after it, for its row of `stream` is locked.
+_STATEMENT_MS, _SILENT_MS = 600_000, 60_000
 # Times of other days stay in the default partition. A host's clock may have any number of them.
 _MOST_DAYS = 1000
+# The server looks as well whether the host is there; 0 on a Unix socket, which has no such thing.
+_ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
 _SELECT_STREAMS = f'SELECT {quoted(*STREAM.names)} FROM "stream" WHERE "stream_id" = %s'  # noqa: S608  # ours
 
 
@@ -128,7 +132,10 @@ class PostgresTarget:
             )
             driver: Any = connection.connection.driver_connection
             check_revision(self._location, lambda sql: driver.execute(sql).fetchall())
-            driver.execute(f"SET statement_timeout = {_AWAY_DAYS_MS}")
+            driver.execute(
+                f"SET statement_timeout = {_STATEMENT_MS};"
+                f" SET idle_in_transaction_session_timeout = {_SILENT_MS}; {_ALIVE}"
+            )
             self._driver, self._open = driver, opened.pop_all()
 
     def _add_days(self, cursor: _Cursor, batch: Batch) -> None:
@@ -159,7 +166,8 @@ def _move(cursor: _Cursor, batch: Batch) -> None:
     if cursor.rowcount != 1:
         raise MovedError(
             "the central database has other rows of this host than it had",
-            fix="it is asked again; if this comes again and again, two hosts forward copies of one history",
+            fix="it is asked again; if this comes again and again, two hosts forward copies of one history,"
+            " or another user of the database shipped it before: see docs/fleet.md",
         )
 
 

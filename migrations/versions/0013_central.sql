@@ -138,6 +138,7 @@ CREATE TABLE "stream" (
     "lost_ns" int8,
     "continued" bytea NOT NULL,
     "shifts" bytea NOT NULL,
+    "owner" name NOT NULL DEFAULT current_user,
     PRIMARY KEY ("stream")
 );;
 CREATE TABLE "program" (
@@ -146,6 +147,37 @@ CREATE TABLE "program" (
     "first_ts" int8 NOT NULL
 );;
 CREATE UNIQUE INDEX "program_key" ON "program" (sha256("exe"), "stream");;
+ALTER TABLE "exec" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "exec" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "exec" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+ALTER TABLE "exit" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "exit" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "exit" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+ALTER TABLE "hit" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "hit" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "hit" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+ALTER TABLE "rule" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "rule" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "rule" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+ALTER TABLE "run" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "run" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "run" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+CREATE POLICY "change" ON "run" FOR UPDATE USING ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+ALTER TABLE "gap" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "gap" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "gap" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+ALTER TABLE "pruned" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "pruned" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "pruned" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+CREATE POLICY "change" ON "pruned" FOR UPDATE USING ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+ALTER TABLE "stream" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "stream" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "stream" FOR INSERT WITH CHECK ("owner" = current_user);;
+CREATE POLICY "change" ON "stream" FOR UPDATE USING ("owner" = current_user);;
+ALTER TABLE "program" ENABLE ROW LEVEL SECURITY;;
+CREATE POLICY "all" ON "program" FOR SELECT USING (true);;
+CREATE POLICY "own" ON "program" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
+CREATE POLICY "change" ON "program" FOR UPDATE USING ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
 CREATE FUNCTION execaudit_add_day(day date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '5s' AS $$
 DECLARE
