@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from execaudit.database.enum_codes import KINDS, TRUNCATIONS
+from execaudit.enums import GapReason
 from execaudit.fleet.tables import EXEC, GAP, PROGRAM, STREAM, TABLES, Type
 
 if TYPE_CHECKING:
@@ -33,6 +35,21 @@ _OWNS = '"owner" = current_user'
 _OF_OWN = f'"stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s.{_OWNS})'  # noqa: S608  # ours
 
 
+_REASONS = ", ".join(f"'{reason.value}'" for reason in GapReason)
+# What a reader could make nothing of: else one row of one forwarder would end the questions about all hosts.
+_CHECKS = {
+    EXEC.name: (
+        '"seq" BETWEEN 1 AND 1099511627775 AND "ts" >= 0',
+        '"pid" BETWEEN 0 AND 4194304 AND "tid" BETWEEN 0 AND 4194304',
+        f'"kind" BETWEEN 0 AND {len(KINDS) - 1}',
+        f'"truncated" IS NULL OR "truncated" BETWEEN 0 AND {len(TRUNCATIONS) - 1} AND "holes" IS NOT NULL',
+        "encode(\"boot_id\", 'escape') ~ '^[0-9a-f]{8}-'",
+    ),
+    GAP.name: (f"encode(\"reason\", 'escape') IN ({_REASONS})",),
+    STREAM.name: ("encode(\"continued\", 'escape') ~ '^[[][0-9,]*[]]$'",),
+}
+
+
 def quoted(*names: str) -> str:
     """Returns names as SQL: some are words of it."""
     return ", ".join(f'"{name}"' for name in names)
@@ -53,6 +70,7 @@ def _table(table: Table) -> Iterator[str]:
     key = (*table.key, *([table.day] if table.day else ()))
     if table is STREAM:
         columns.append(f"    {_OWNER}")
+    columns += [f"    CHECK ({check})" for check in _CHECKS.get(table.name, ())]
     if table is not PROGRAM:
         columns.append(f"    PRIMARY KEY ({quoted(*key)})")
     by_day = f' PARTITION BY RANGE ("{table.day}")' if table.day else ""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     _Cursor = psycopg.Cursor[tuple[Any, ...]]
 
-_DATA_ERRORS = ("22", "54")
-"""SQLSTATEs of a value that the server does not take, or that is too large for an index."""
+_DATA_ERRORS = ("22", "23514", "54")
+"""SQLSTATEs of a value that the server does not take, a CHECK refuses, or an index cannot hold."""
 # The longest that a statement takes, and that the server waits for the next one in a transaction: a host that
 # went without a word holds up who comes after it, for its row of `stream` is locked.
 _STATEMENT_MS, _SILENT_MS = 600_000, 60_000

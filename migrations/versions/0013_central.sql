@@ -44,6 +44,11 @@ CREATE TABLE "exec" (
     "duration_ns" int8,
     "status" int8,
     "replaced_by" int8,
+    CHECK ("seq" BETWEEN 1 AND 1099511627775 AND "ts" >= 0),
+    CHECK ("pid" BETWEEN 0 AND 4194304 AND "tid" BETWEEN 0 AND 4194304),
+    CHECK ("kind" BETWEEN 0 AND 2),
+    CHECK ("truncated" IS NULL OR "truncated" BETWEEN 0 AND 3 AND "holes" IS NOT NULL),
+    CHECK (encode("boot_id", 'escape') ~ '^[0-9a-f]{8}-'),
     PRIMARY KEY ("stream", "seq", "ts")
 ) PARTITION BY RANGE ("ts");;
 CREATE TABLE "exec_default" PARTITION OF "exec" DEFAULT;;
@@ -104,6 +109,7 @@ CREATE TABLE "gap" (
     "count" int8,
     "exits" int8 NOT NULL,
     "uid" int8,
+    CHECK (encode("reason", 'escape') IN ('ring_full', 'recursion', 'store_full', 'recorder_stopped', 'unstorable', 'not_forwarded', 'clock')),
     PRIMARY KEY ("stream", "id")
 );;
 CREATE INDEX ON "gap" ("ts_to");;
@@ -139,6 +145,7 @@ CREATE TABLE "stream" (
     "continued" bytea NOT NULL,
     "shifts" bytea NOT NULL,
     "owner" name NOT NULL DEFAULT current_user,
+    CHECK (encode("continued", 'escape') ~ '^[[][0-9,]*[]]$'),
     PRIMARY KEY ("stream")
 );;
 CREATE TABLE "program" (

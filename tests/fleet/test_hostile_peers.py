@@ -154,3 +154,27 @@ def test_a_forwarder_writes_into_no_stream_but_its_own(
     assert [*range(1, 41)] == [
         pid for (pid,) in centre.rows(f"SELECT pid FROM exec WHERE stream = {theirs} ORDER BY seq")
     ]
+
+
+_NONSENSE = (
+    "UPDATE stream SET continued = 'garbage'",
+    "UPDATE stream SET continued = '[1e400]'",
+    "UPDATE gap SET reason = 'none'",
+    "UPDATE exec SET kind = 99",
+    "UPDATE exec SET boot_id = 'x'",
+    "UPDATE exec SET pid = 9223372036854775807",
+    "UPDATE exec SET ts = -9223372036854775808",
+    "UPDATE exec SET truncated = 1",
+)
+
+
+@pytest.mark.parametrize("statement", _NONSENSE)
+def test_what_no_reader_understands_is_not_taken(centre: Centre, tmp_path: Path, statement: str) -> None:
+    """Whoever sends it: one row of one host would end the questions about all."""
+    appended(tmp_path / "x.db", 1, 3)
+    ship(tmp_path / "x.db", centre.url)
+    with (
+        psycopg.connect(centre.url, autocommit=True) as connection,
+        pytest.raises(psycopg.errors.CheckViolation),
+    ):
+        connection.execute(statement.encode())
