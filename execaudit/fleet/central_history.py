@@ -197,6 +197,12 @@ class CentralHistory(History):
         """Returns None: what hosts deleted is still here, and what was not shipped is a gap."""
         return None
 
+    def hosts(self, given: Sequence[str]) -> list[str]:
+        """Returns the names of the hosts that were recorded; with globs, of those that one of them names."""
+        is_meant = globs.matching_names(given)
+        names = sorted({row[2].decode("utf-8", "surrogateescape") for row in self._runs()})
+        return [name for name in names if not given or is_meant(name)]
+
     def versions(self) -> list[str]:
         """Returns which versions recorded, in the order in which they first did."""
         return [*dict.fromkeys(row[3].decode("utf-8", "backslashreplace") for row in self._runs())]

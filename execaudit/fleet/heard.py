@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from execaudit.database.files import damaged
+from execaudit.enums import GapReason
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.numbering import Shifts
 from execaudit.fleet.status import Heard
@@ -55,7 +56,10 @@ def _gaps(engine: Engine, since_ns: int) -> dict[int, tuple[int, int]]:
     """Returns for each stream how many gaps miss execs, and how many execs they count."""
     conditions = Conditions(engine.dialect)
     since = conditions.bind(since_ns)
-    sql = f'SELECT g."stream", g."count" FROM {engine.dialect.table("gap", "g")} WHERE g."ts_to" >= {since}'  # noqa: S608  # bound
+    # Each restart of a recorder has one, and who does not record is told otherwise.
+    stopped = conditions.bind(GapReason.RECORDER_STOPPED.value.encode())
+    said = f'{engine.dialect.table("gap", "g")} WHERE g."ts_to" >= {since} AND g."reason" <> {stopped}'
+    sql = f'SELECT g."stream", g."count" FROM {said}'  # noqa: S608  # bound
     found: dict[int, list[int]] = defaultdict(list)
     for stream, count in engine.rows(sql, conditions.parameters):
         # A gap of 0 is one of ends alone, or of the clock.

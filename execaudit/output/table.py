@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from execaudit.enums import Kind, errno_name
-from execaudit.escaping import shell_quote
+from execaudit.escaping import printable, shell_quote
 from execaudit.exec_id import ID_LENGTH, SHORT_LENGTH
 from execaudit.output import ansi
 from execaudit.output.cells import UNKNOWN, user_text
@@ -27,6 +27,7 @@ _LONGEST_COMMAND = 4096
 _MEDIUM, _BROAD = 100, 140
 _PID, _STATUS, _TOOK, _EXE = 7, 8, 6, 24
 _LEAST_PID, _LEAST_USER, _LEAST_STATUS = 3, 4, 6
+_LEAST_HOST, _MOST_HOST = 4, 16
 Cell = tuple[str, int]
 """A text and its columns; right-aligned if these are negative."""
 
@@ -53,8 +54,15 @@ class Table:
     already at that time.
     """
 
-    def __init__(self, times: TimeColumn, view: View, *, is_live: bool = False) -> None:
-        """`is_live`: the execs have just happened, and their ends are not known."""
+    def __init__(
+        self, times: TimeColumn, view: View, *, is_live: bool = False, hosts: Sequence[str] = ()
+    ) -> None:
+        """`is_live`: the execs have just happened, and their ends are not known.
+
+        `hosts` are those whose execs may be in the table: if there are several, they have a column.
+        """
+        widths = [columns(printable(host)) for host in hosts]
+        self._host = min(max(_LEAST_HOST, *widths), _MOST_HOST) if len(widths) > 1 else 0
         self._times, self._view, self._is_live = times, view, is_live
         self._pid, self._status = _PID, _STATUS
         self._most_user = _STATUS if view.width < _MEDIUM else _STATUS + 2
@@ -83,7 +91,9 @@ class Table:
 
     def header(self) -> str:
         """Returns the first line, without a line end."""
-        cells = [*self._cells("ID", "PID", "USER", "RESULT" if self._is_live else "STATUS", "TOOK", "PPID")]
+        cells = [
+            *self._cells("ID", "PID", "USER", "RESULT" if self._is_live else "STATUS", "TOOK", "PPID", "HOST")
+        ]
         if self._view.is_wide:
             cells.append(("EXE", _EXE))
         # A day with its zone is wider than its column.
@@ -107,6 +117,7 @@ class Table:
             result,
             UNKNOWN if duration is None else brief_duration(duration),
             UNKNOWN if event.ppid is None else str(event.ppid),
+            self._host_text(event),
         )
         if view.is_wide:
             # In quotes where it has a blank: else it would look like an EXE and a COMMAND.
@@ -122,7 +133,7 @@ class Table:
         if not view.colour or (room is not None and room <= 0):
             return self._cut(f"{' '.join(texts)} {command}")
         if went_wrong(event):
-            place = 1 + cells.index((result, self._status), 2)
+            place = 1 + cells.index((result, self._status), 3 if self._host else 2)
             texts[place] = ansi.painted(result, ansi.RED) + texts[place][len(result) :]
         if view.is_wide and ran.is_disguised:
             texts[-1] = ansi.painted(texts[-1], ansi.STANDOUT)
@@ -136,8 +147,8 @@ class Table:
         return cut(line, self._view.width, self._view.cut_mark) if self._is_cut else line
 
     def _cells(self, *texts: str) -> list[Cell]:
-        """Returns the cells of an id, a pid, a user, a result, a duration and a parent's pid."""
-        id_, pid, user, result, took, ppid = texts
+        """Returns the cells of an id, a pid, a user, a result, a duration, a parent's pid and a host."""
+        id_, pid, user, result, took, ppid, host = texts
         cells: list[Cell] = [
             (id_, self._id),
             (pid, -self._pid),
@@ -146,6 +157,8 @@ class Table:
         ]
         if self._view.is_wide:
             cells.insert(2, (ppid, -self._pid))
+        if self._host:
+            cells.insert(0, (host, self._host))
         if not self._is_live:
             cells.append((took, -_TOOK))
         return cells
@@ -164,6 +177,10 @@ class Table:
         # All that ran when recording began is of one moment.
         is_whole = self._view.is_wide or event.kind is Kind.SNAPSHOT
         return event.id if is_whole else event.id[:SHORT_LENGTH]
+
+    def _host_text(self, event: ExecEvent) -> str:
+        host = printable(event.host)
+        return cut(host, self._host, "+") if self._host and self._is_cut else host
 
     def _result(self, event: ExecEvent) -> str:
         if not self._is_live:

@@ -115,6 +115,10 @@ class History(Protocol):
         """Returns what was deleted to keep the history within its limits; None if nothing was."""
         ...
 
+    def hosts(self, given: Sequence[str]) -> list[str]:
+        """Returns the names of the hosts that were recorded; with globs, of those that one of them names."""
+        ...
+
     def versions(self) -> list[str]:
         """Returns which versions recorded, in the order in which they first did."""
         ...

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from execaudit.database import files
 from execaudit.database.revision import schema_revision
-from execaudit.query import find, id_beginning, lineage, new_programs, recorders, summary, users
+from execaudit.query import find, globs, id_beginning, lineage, new_programs, recorders, summary, users
 from execaudit.query.connection import Connection
 from execaudit.query.history import History
 
@@ -96,6 +96,11 @@ class LocalHistory(History):
 
     def pruned(self) -> Pruned | None:
         return summary.pruned(self.connection)
+
+    def hosts(self, given: Sequence[str]) -> list[str]:
+        is_meant = globs.matching_names(given)
+        found = self.connection.execute("SELECT DISTINCT host FROM run ORDER BY host")
+        return [host for (host,) in found if not given or is_meant(host)]
 
     def versions(self) -> list[str]:
         return [str(version) for (version,) in self.connection.execute(_VERSIONS)]

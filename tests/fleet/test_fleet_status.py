@@ -48,11 +48,11 @@ def _status(centre: Centre, *words: str) -> tuple[int, str, list[str]]:
 
 
 def test_nobody_has_shipped(centre: Centre) -> None:
-    """That is no trouble of a host."""
+    """That is no trouble of a host, but nothing is well."""
     status, out, err = _status(centre)
 
     assert (status, out.split()) == (
-        0,
+        1,
         ["HOST", "LAST", "HEARD", "OF", "BEHIND", "MISSED", "VERSION", "STATUS"],
     )
     assert err == ["no host has shipped anything yet: see `execaudit forward`"]
@@ -103,6 +103,20 @@ def test_what_is_no_trouble_any_more(centre: Centre, tmp_path: Path) -> None:
 
     assert _status(centre)[0] == 1
     assert _status(centre, "--silent-after", "2h")[::2] == (0, [])
+
+
+def test_a_restart_of_a_recorder_is_no_trouble(centre: Centre, tmp_path: Path) -> None:
+    """Nobody knows what was missed, and it is said when it lasts."""
+    path = tmp_path / "history.db"
+    with Store(path) as store:
+        begin_run(store, host="web1")
+        now = Nanoseconds(time.time_ns())
+        gap = Gap("web1", Nanoseconds(now - _HOUR), now, GapReason.RECORDER_STOPPED, None, 0)
+        store.append([make_event(b"a", b"1", host="web1")], [gap])
+    ship(path, centre.url)
+    centre.rows("UPDATE stream SET live_run = 1 RETURNING 1")
+
+    assert _status(centre)[::2] == (0, [])
 
 
 def test_a_name_cannot_write_on_the_terminal_or_the_page(centre: Centre, tmp_path: Path) -> None:

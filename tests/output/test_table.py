@@ -383,3 +383,17 @@ def test_a_step_of_the_clock_is_no_loss() -> None:
         "gap: the clock was stepped between 2026-11-22 14:05:07.123 and 2026-11-22 14:05:07.301: "
         "times around it mislead (clock)"
     ) == gap_line(gap, UTC)
+
+
+def test_several_hosts_have_a_column() -> None:
+    """One host has none; a name cannot write on the terminal, and is cut with the line."""
+    view = View(width=120, is_cut=True)
+    plain = Table(TimeColumn(timezone.utc, now_ns=EVENT.time_ns), view, hosts=["web1"])
+    assert "HOST" not in plain.header()
+
+    shown = Table(TimeColumn(timezone.utc, now_ns=EVENT.time_ns), view, hosts=["web1", "a" * 40, "\x1b[2J"])
+    for host, cell in (("web1", "web1"), ("a" * 40, "a" * 15 + "+"), ("\x1b[2J", "\\x1b[2J")):
+        row = shown.row(EVENT._replace(host=host))
+        place = shown.header().index("HOST")
+        assert row[place : place + 17].rstrip() == cell
+        assert "\x1b" not in row

@@ -43,7 +43,7 @@ class Files(NamedTuple):
 
 
 def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
-    """Writes how each host does to standard output. Returns whether there is trouble.
+    """Writes how each host does to standard output. Returns whether there is trouble, or no host.
 
     Raises ExecauditError, also if --db is no central database.
     """
@@ -66,7 +66,7 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
         click.echo(line, err=True)
     if not hosts:
         click.echo("no host has shipped anything yet: see `execaudit forward`", err=True)
-    return bool(troubles)
+    return not hosts or bool(troubles)
 
 
 def _line(trouble: Trouble, names: Sequence[str], limits: Limits) -> str:

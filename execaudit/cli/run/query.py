@@ -126,7 +126,7 @@ def _show_table(history: History, wanted: Filter, shape: Shape, look: Look) -> N
         pieces = _write(shape, events, look)
     else:
         first, last = _span(history, wanted, shape, begin)
-        made = table.Table(_times(), table_view(look))
+        made = table.Table(_times(), table_view(look), hosts=history.hosts(wanted.hosts))
         made.fit(begin, first, last)
         pieces = table.table(events, made)
     if pager.show(pieces, look):
