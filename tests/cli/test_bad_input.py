@@ -95,8 +95,8 @@ DATABASES = [
     ("--db sqlite:// query", 2, "sqlite:///PATH"),
     ("--db sqlite:/// query", 2, "file name"),
     ("--db sqlite:///missing.db query", 1, "missing.db"),
-    ("--db postgresql://host/db query", 2, "SQLite"),
-    ("--db postgresql://host/db record", 2, "SQLite"),
+    ("--db postgresql://a@127.0.0.1:1/db query", 1, "nobody listens at"),
+    ("--db postgresql://a@127.0.0.1:1/db record", 2, "a history in a file"),
     ("--db", 2, "--db"),
 ]
 SETTINGS = [
@@ -141,7 +141,7 @@ RECORD = [
     (f"record -- {LONG}", 127, "cannot run"),
 ]
 CONFIGS = [
-    ("nosuch = 1", "query", "unknown setting 'nosuch' at the top: there are db, export, hunt, json_log, metrics, query, record"),
+    ("nosuch = 1", "query", "unknown setting 'nosuch' at the top: there are db, export, forward, hunt, json_log, metrics, query, record"),
     ("quer = 1", "query", "did you mean query?"),
     ("query = 1", "query", "query must be a table: [query]"),
     ("[[query]]", "query", "query must be a table: [query]"),

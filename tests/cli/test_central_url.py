@@ -14,10 +14,7 @@ CENTRAL = "postgresql://audit@127.0.0.1:1/execs"
     [
         ["query", "--follow"],
         ["hunt", "--follow", "x.yml"],
-        ["db", "info"],
-        ["db", "prune", "--older-than=1d", "--dry-run"],
         ["db", "backup", "x.db"],
-        ["db", "upgrade"],
         ["top"],
         ["import", "x.log"],
         ["doctor"],
