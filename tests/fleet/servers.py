@@ -159,8 +159,9 @@ class Server(ABC):
         return self.log.read_text(errors="replace")[-2000:]
 
 
-# As fast as it goes: what a machine would lose in a power cut is not asked for.
-_NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# As fast as it goes: what a machine would lose in a power cut is not asked for. What a server has said
+# survives its own end all the same, because it has told the kernel.
+_NOT_DURABLE = ("fsync=off", "full_page_writes=off")
 _HBA = """\
 # Who is a member of this role needs a password on TCP; nobody else does.
 local all all trust
