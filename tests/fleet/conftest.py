@@ -15,10 +15,10 @@ from tests.fleet.servers import PostgresServer, debian_postgres, running
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OLD = pytest.mark.debian_servers
+_LONG = pytest.mark.long_fleet
 
 
-_POSTGRES = ["18", pytest.param("15", marks=_OLD)]
+_POSTGRES = ["18", pytest.param("15", marks=_LONG)]
 
 
 def _new_postgres(request: pytest.FixtureRequest) -> PostgresServer:
@@ -72,14 +72,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Names the marker."""
-    config.addinivalue_line("markers", "debian_servers: needs servers that only `make test-fleet` installs")
+    config.addinivalue_line("markers", "long_fleet: takes long, or needs servers that only `make test-fleet` installs")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out what only `make test-fleet` runs."""
     if config.getoption("--all-servers"):
         return
-    left_out = [item for item in items if item.get_closest_marker(_OLD.name)]
+    left_out = [item for item in items if item.get_closest_marker(_LONG.name)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -100,7 +100,7 @@ def old_clickhouse() -> Iterator[ClickHouse]:
         yield server
 
 
-@pytest.fixture(params=["modern", pytest.param("old", marks=_OLD)])
+@pytest.fixture(params=["modern", pytest.param("old", marks=_LONG)])
 def clickhouse(request: pytest.FixtureRequest) -> ClickHouse:
     """Returns a server of ClickHouse that all tests share: to be left running."""
     server: ClickHouse = request.getfixturevalue(f"{request.param}_clickhouse")
@@ -117,7 +117,7 @@ def clickhouse_database(clickhouse: ClickHouse) -> Iterator[str]:
 
 @pytest.fixture
 def shards() -> Iterator[Shards]:
-    """Returns two servers as shards, of the test's own. For tests marked debian_servers."""
+    """Returns two servers as shards, of the test's own. For tests marked long_fleet."""
     both = Shards()
     with ExitStack() as stack:
         for server in both:

@@ -76,7 +76,7 @@ def test_a_modern_engine_gives_the_same_answers(
     _compare(tmp_path_factory.mktemp("history"), modern_clickhouse, batches, asked)
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 @examples(20)
 @given(histories, questions)
 def test_the_server_of_2018_gives_the_same_answers(

@@ -153,14 +153,14 @@ def test_modern_servers_delete_by_themselves(modern_clickhouse: ClickHouse) -> N
     assert "toIntervalDay(90)" in definition
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 def test_old_servers_say_that_they_cannot(old_clickhouse: ClickHouse) -> None:
     """With what to do instead."""
     with pytest.raises(ConfigError, match="db prune"):
         clickhouse_admin.upgrade(central(old_clickhouse.url("never")), None, None, 90)
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 def test_a_cluster_has_its_tables_on_all_servers(shards: Shards) -> None:
     """Each can be asked; and what is pruned is pruned on all."""
     location = central(shards.first.url("fleet"))

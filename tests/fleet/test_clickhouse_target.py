@@ -88,7 +88,7 @@ def test_programs_have_the_time_when_they_were_first_seen(
     )
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.debian_servers) for n in (1, 2))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long_fleet) for n in (1, 2))])
 def test_a_connection_that_breaks_anywhere_loses_and_doubles_nothing(
     clickhouse: ClickHouse, central_database: str, seed: int
 ) -> None:
@@ -196,7 +196,7 @@ def test_a_value_that_no_column_has_is_refused_and_costs_nothing_else(
     assert_same(clickhouse, central(central_database).database or "", host)
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 def test_a_server_that_lost_blocks_gets_them_again(tmp_path: Path) -> None:
     """A power cut takes any of those that were not on the disk yet."""
     host = made(1000, days=0.2)
@@ -219,7 +219,7 @@ def test_a_server_that_lost_blocks_gets_them_again(tmp_path: Path) -> None:
         assert sorted_rows(host.tables[EXEC]) == sorted_rows(server.execute(f"SELECT {columns} FROM exec"))
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 @pytest.mark.parametrize("seed", range(3))
 def test_shards_that_are_killed_lose_and_double_nothing(shards: Shards, seed: int) -> None:
     """The one that is spoken to, and the other."""
@@ -250,7 +250,7 @@ def test_shards_that_are_killed_lose_and_double_nothing(shards: Shards, seed: in
     assert 2700 == sum(both)
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 def test_users_may_do_no_more_than_they_must(old_clickhouse: ClickHouse) -> None:
     """As docs/fleet.md has them: who forwards drops nothing, who asks changes nothing."""
     url = old_clickhouse.url("least")

@@ -111,7 +111,7 @@ def test_a_killed_modern_clickhouse_has_what_was_inserted() -> None:
         assert [(1,)] == server.execute("SELECT a FROM x")
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 def test_shards_see_each_other_also_after_a_kill(shards: Shards) -> None:
     """What is written through one is on the other, and stays there."""
     for server in shards:
@@ -128,7 +128,7 @@ def test_shards_see_each_other_also_after_a_kill(shards: Shards) -> None:
     assert [5, 5] == [server.execute("SELECT count() FROM here")[0][0] for server in shards]
 
 
-@pytest.mark.debian_servers
+@pytest.mark.long_fleet
 def test_debians_servers_run_as_an_ordinary_user(shards: Shards) -> None:
     """Never as root."""
     for server in shards:
