@@ -72,7 +72,9 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Names the marker."""
-    config.addinivalue_line("markers", "long_fleet: takes long, or needs servers that only `make test-fleet` installs")
+    config.addinivalue_line(
+        "markers", "long_fleet: takes long, or needs servers that only `make test-fleet` installs"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -64,6 +64,7 @@ def _compare(folder: Path, clickhouse: ClickHouse, batches: list[Batch], asked: 
     clickhouse.drop_database(database)
 
 
+@pytest.mark.long_fleet
 @examples(20)
 @given(histories, questions)
 def test_a_modern_engine_gives_the_same_answers(
@@ -97,11 +98,19 @@ _COMMANDS = (
 )
 
 
-@pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)
-def test_the_same_is_written(tmp_path: Path, clickhouse_database: str, words: tuple[str, ...]) -> None:
-    """Each command, from the file and from the central database."""
-    family = make_family(tmp_path / "db")
-    make_central(clickhouse_database)
-    ship(family.path, clickhouse_database)
+@pytest.fixture(scope="module", params=["modern", pytest.param("old", marks=pytest.mark.long_fleet)])
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A history, and the URL of where it was shipped to."""
+    server: ClickHouse = request.getfixturevalue(f"{request.param}_clickhouse")
+    path = make_family(tmp_path_factory.mktemp("family") / "db").path
+    url = make_central(server.url(server.new_database()))
+    ship(path, url)
+    return path, url
 
-    assert execaudit("--db", family.path, *words) == execaudit("--db", clickhouse_database, *words)
+
+@pytest.mark.parametrize("words", _COMMANDS, ids=" ".join)
+def test_the_same_is_written(family: tuple[Path, str], words: tuple[str, ...]) -> None:
+    """Each command, from the file and from the central database."""
+    local, central = (execaudit("--db", where, *words) for where in family)
+
+    assert local == central

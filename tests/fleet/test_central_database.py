@@ -207,6 +207,7 @@ def test_a_password_comes_from_a_file(centre: Centre, postgres: PostgresServer, 
     assert_same(path, centre)
 
 
+@pytest.mark.long_fleet
 def test_each_failure_is_one_line(centre: Centre, postgres: PostgresServer, tmp_path: Path) -> None:
     """And status 1, with the next step."""
     path = history_of(tmp_path / "x.db", [now_ns()])
@@ -236,6 +237,7 @@ def test_each_failure_is_one_line(centre: Centre, postgres: PostgresServer, tmp_
     assert [] == centre.table(EXEC)
 
 
+@pytest.mark.long_fleet
 def test_the_server_is_who_it_says(
     centre: Centre, postgres: PostgresServer, authority: Authority, tmp_path: Path
 ) -> None:

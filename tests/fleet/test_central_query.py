@@ -14,8 +14,20 @@ from tests.fleet.centre import make_central, ship
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.fleet.servers import PostgresServer
+
+
 # How large it is on the disk, and how it grows.
 _SIZES = re.compile(r'"(max_)?bytes(_a_day)?":(null|[0-9]+)')
+
+
+@pytest.fixture(scope="module")
+def family(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A history, and the URL of where it was shipped to."""
+    path = make_family(tmp_path_factory.mktemp("family") / "db").path
+    url = make_central(postgres.url(postgres.new_database()))
+    ship(path, url)
+    return path, url
 
 
 @pytest.mark.parametrize(
@@ -47,14 +59,9 @@ _SIZES = re.compile(r'"(max_)?bytes(_a_day)?":(null|[0-9]+)')
     ],
     ids=" ".join,
 )
-def test_the_same_is_written(tmp_path: Path, postgres_database: str, words: tuple[str, ...]) -> None:
+def test_the_same_is_written(family: tuple[Path, str], words: tuple[str, ...]) -> None:
     """Each command, from the file and from the central database."""
-    family = make_family(tmp_path / "db")
-    make_central(postgres_database)
-    ship(family.path, postgres_database)
-
-    local = execaudit("--db", family.path, *words)
-    central = execaudit("--db", postgres_database, *words)
+    local, central = (execaudit("--db", where, *words) for where in family)
 
     assert (local.status, local.err) == (central.status, central.err)
     assert _SIZES.sub("", local.out.decode()) == _SIZES.sub("", central.out.decode())

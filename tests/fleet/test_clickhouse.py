@@ -116,6 +116,7 @@ def test_upgrading_again_changes_nothing(clickhouse: ClickHouse, clickhouse_data
     clickhouse.execute("DROP DATABASE `not \\`there\\``")
 
 
+@pytest.mark.long_fleet
 def test_old_days_are_dropped_and_counted(clickhouse: ClickHouse, clickhouse_database: str) -> None:
     """Whole days, of execs and of what belongs to them; the rest stays."""
     location = central(clickhouse_database)

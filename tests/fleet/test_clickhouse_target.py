@@ -88,6 +88,7 @@ def test_programs_have_the_time_when_they_were_first_seen(
     )
 
 
+@pytest.mark.long_fleet
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long_fleet) for n in (1, 2))])
 def test_a_connection_that_breaks_anywhere_loses_and_doubles_nothing(
     clickhouse: ClickHouse, central_database: str, seed: int
@@ -138,6 +139,7 @@ def test_a_killed_forwarder_goes_on_where_the_server_is(
     assert_same(clickhouse, central(central_database).database or "", host)
 
 
+@pytest.mark.long_fleet
 def test_two_that_ship_the_same_history_stop_each_other(central_database: str) -> None:
     """A copy of the file, or two units: said in one line."""
     host = made(400)
@@ -159,6 +161,7 @@ def test_two_that_ship_the_same_history_stop_each_other(central_database: str) -
         each.close()
 
 
+@pytest.mark.long_fleet
 def test_what_arrived_of_a_batch_counts(clickhouse: ClickHouse, central_database: str) -> None:
     """Its stream's row is missing, its execs are there: the next one must give higher numbers."""
     host = made(200)

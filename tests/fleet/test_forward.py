@@ -135,6 +135,7 @@ def test_a_killed_server_has_all_that_it_had_said(own_postgres: PostgresServer, 
     assert_same(path, centre)
 
 
+@pytest.mark.long_fleet
 def test_a_server_that_was_put_back_gets_what_it_lacks(own_postgres: PostgresServer, tmp_path: Path) -> None:
     """As after a failover that lost the last second."""
     centre = Centre(make_central(own_postgres.url(own_postgres.new_database())))
