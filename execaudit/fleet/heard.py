@@ -37,7 +37,7 @@ def heard(engine: Engine, since_ns: int) -> list[Heard]:
         found.append(
             Heard(
                 stream=stream,
-                host=host.decode("utf-8", "surrogateescape"),
+                host=host.decode("utf-8", "backslashreplace"),
                 version=version.decode("utf-8", "backslashreplace"),
                 first_ns=first_ns,
                 contact_ns=contact_ns,

@@ -11,20 +11,12 @@ from hypothesis import given
 from execaudit.database.url import Central, location_of
 from execaudit.fleet.central import open_central
 from execaudit.query.connection import Reading
-from execaudit.query.expression import And, Not, Or
-from execaudit.query.filter import Filter
 from execaudit.query.local_history import LocalHistory
 from tests.commands import execaudit
 from tests.examples import examples
 from tests.families import make_family
 from tests.fleet.centre import make_central, ship
-from tests.fleet.test_central_history import (
-    Asked,
-    questions,
-    same_counts,
-    same_execs,
-    same_relatives,
-)
+from tests.fleet.test_central_history import Asked, questions, same_answers
 from tests.query.filter_model import histories, stored
 
 if TYPE_CHECKING:
@@ -52,15 +44,7 @@ def _compare(folder: Path, clickhouse: ClickHouse, batches: list[Batch], asked: 
         ship(folder / "history.db", url)
         local = LocalHistory(connection)
         with opened(url) as central:
-            for wanted in asked.wanted:
-                same_execs(local, central, wanted)
-                same_counts(local, central, wanted)
-            for said in asked.said:
-                for expression in (said, Not(said), Or((said, Not(said))), And((said, Not(said)))):
-                    same_execs(local, central, Filter(where=expression))
-            for since in (0, 5, 10, 15):
-                assert local.sightings(since) == central.sightings(since)
-            same_relatives(local, central, asked.numbers, asked.most)
+            same_answers(local, central, asked)
     clickhouse.drop_database(database)
 
 

@@ -90,15 +90,20 @@ def test_the_answers_are_the_same(
 ) -> None:
     """To filters and expressions of each kind, of counts and of relatives."""
     with both(tmp_path_factory.mktemp("history"), central_url, batches) as (local, central):
-        for wanted in asked.wanted:
-            same_execs(local, central, wanted)
-            same_counts(local, central, wanted)
-        for said in asked.said:
-            for expression in (said, Not(said), Or((said, Not(said))), And((said, Not(said)))):
-                same_execs(local, central, Filter(where=expression))
-        for since in (0, 5, 10, 15):
-            assert local.sightings(since) == central.sightings(since)
-        same_relatives(local, central, asked.numbers, asked.most)
+        same_answers(local, central, asked)
+
+
+def same_answers(local: LocalHistory, central: History, asked: Asked) -> None:
+    """All that is asked has the same answer."""
+    for wanted in asked.wanted:
+        same_execs(local, central, wanted)
+        same_counts(local, central, wanted)
+    for said in asked.said:
+        for expression in (said, Not(said), Or((said, Not(said))), And((said, Not(said)))):
+            same_execs(local, central, Filter(where=expression))
+    for since in (0, 5, 10, 15):
+        assert local.sightings(since) == central.sightings(since)
+    same_relatives(local, central, asked.numbers, asked.most)
 
 
 def same_execs(local: LocalHistory, central: History, wanted: Filter) -> None:

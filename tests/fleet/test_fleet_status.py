@@ -131,6 +131,19 @@ def test_a_name_cannot_write_on_the_terminal_or_the_page(centre: Centre, tmp_pat
     assert "evil" in out
 
 
+def test_a_name_of_any_bytes_is_written_everywhere(centre: Centre, tmp_path: Path) -> None:
+    """A database may have what no text has."""
+    _shipped(tmp_path, centre, "web1")
+    centre.rows("UPDATE stream SET host = %s RETURNING 1", b"\xffweb")
+    page, metrics = tmp_path / "fleet.html", tmp_path / "fleet.prom"
+
+    status, out, _ = _status(centre, "-o", str(page), "--metrics", str(metrics))
+
+    assert status == 1
+    for text in (out, page.read_text(), metrics.read_text()):
+        assert "xffweb" in text
+
+
 def test_a_page_is_not_replaced_unasked(centre: Centre, tmp_path: Path) -> None:
     """As with export and report."""
     page = tmp_path / "fleet.html"

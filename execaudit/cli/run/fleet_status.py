@@ -61,7 +61,9 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
     if files.metrics is not None:
         _write_metrics(files.metrics, "\n".join((*_metrics(hosts, troubles, now_ns), "")))
     if files.page is not None:
-        _write_page(files.page, hosts, said, now_ns, force=files.force)
+        page = _page(hosts, troubles, said, now_ns)
+        with new_file.opened(files.page, force=files.force) as out:
+            out.file.write(page)
     for line in said:
         click.echo(line, err=True)
     if not hosts:
@@ -150,18 +152,17 @@ def _write_metrics(path: Path, text: str) -> None:
         ) from exc
 
 
-def _write_page(path: Path, hosts: Sequence[Host], said: Sequence[str], now_ns: int, *, force: bool) -> None:
+def _page(
+    hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]], said: Sequence[str], now_ns: int
+) -> bytes:
     from execaudit.report import fleet_page  # noqa: PLC0415  # loads the library jinja2
 
-    counts = {trouble: sum(trouble in host.troubles for host in hosts) for trouble in Trouble}
     tiles = [("hosts", len(hosts), False)]
-    tiles += [(trouble.value.replace("_", " "), count, True) for trouble, count in counts.items() if count]
+    tiles += [(trouble.value.replace("_", " "), len(names), True) for trouble, names in troubles.items()]
     rows = []
     for host in hosts:
         name, seen, _, _, version, status = map(printable, _cells(host, utc_text(host.seen_ns)))
         rows.append(
             fleet_page.Row(name, seen, host.behind, host.missed, version, status, bool(host.troubles))
         )
-    page = fleet_page.FleetPage(utc_text(now_ns), tiles, said, rows)
-    with new_file.opened(path, force=force) as out:
-        out.file.write(fleet_page.render(page))
+    return fleet_page.render(fleet_page.FleetPage(utc_text(now_ns), tiles, said, rows))
