@@ -16,10 +16,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.fleet_hosts import DAY_NS, hosts
+from execaudit.central.tables import EXEC
 from execaudit.cli.run import central_db
 from execaudit.database.url import Central, location_of
-from execaudit.fleet.open_target import open_target
-from execaudit.fleet.tables import EXEC
+from execaudit.forward.open_target import open_target
 from execaudit.sizes import size_text
 from tests.fleet.clickhouse_servers import CLUSTER, ModernClickHouse, OldClickHouse, Shards
 from tests.fleet.servers import PostgresServer, debian_postgres, running
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.fleet_hosts import Host
-    from execaudit.fleet.target import Target
+    from execaudit.forward.target import Target
 
 _DAYS = 7
 # As `forward` does.

@@ -12,16 +12,16 @@ from bisect import bisect
 from typing import TYPE_CHECKING, Any
 
 from bench.history import Making
+from execaudit.central.numbering import NOT_SHIFTED
+from execaudit.central.tables import EXEC, EXIT, GAP, RUN, stream_number
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, Form
-from execaudit.fleet.numbering import NOT_SHIFTED
-from execaudit.fleet.tables import EXEC, EXIT, GAP, RUN, stream_number
-from execaudit.fleet.target import Batch, Cursors, Stream
+from execaudit.forward.target import Batch, Cursors, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from execaudit.central.tables import Table
     from execaudit.fields import Field, Launch, Origin
-    from execaudit.fleet.tables import Table
 
     _Row = tuple[Any, ...]
 

@@ -1,1 +1,1 @@
-"""A central database for the histories of many hosts: ship there, and answer from there."""
+"""What asks a central database: all hosts as one history, and how they do."""

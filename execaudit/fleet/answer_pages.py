@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit.central.tables import EXEC
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS
-from execaudit.fleet.tables import EXEC
 from execaudit.query.find import Page
 from execaudit.query.rows import LAUNCHES, ORIGINS, Clock, Known, Recording, Relative
 

@@ -6,8 +6,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from execaudit.central.password import password
 from execaudit.database.url import Engine
-from execaudit.fleet.password import password
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,14 +35,15 @@ def open_engine(location: Central) -> Iterator[Reader]:
     """Opens a central database for statements that read. Raises StoreError as open_central()."""
     secret = password(None, os.environ)
     if location.engine is Engine.CLICKHOUSE:
-        from execaudit.fleet import clickhouse  # noqa: PLC0415  # heavy
+        from execaudit.central import clickhouse  # noqa: PLC0415  # heavy
         from execaudit.fleet.clickhouse_reader import ClickHouseReader  # noqa: PLC0415
 
         with clickhouse.session(location, secret) as session:
             clickhouse.check_revision(session)
             yield ClickHouseReader(session)
         return
-    from execaudit.fleet import postgresql  # noqa: PLC0415  # heavy
+    from execaudit.central import postgresql  # noqa: PLC0415  # heavy
+    from execaudit.fleet.postgresql_reader import PostgresReader  # noqa: PLC0415
 
     with postgresql.connected(location, password=secret, reads=True) as connection:
-        yield postgresql.PostgresReader(connection, location)
+        yield PostgresReader(connection, location)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from execaudit.fleet.clickhouse_schema import REVISION
+from execaudit.central.clickhouse_schema import REVISION
 from execaudit.fleet.dialects import ClickHouse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from execaudit.fleet.clickhouse import Session
+    from execaudit.central.clickhouse import Session
     from execaudit.fleet.engine import Row, Select
 
 _SIZE = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from execaudit.central.numbering import Shifts
 from execaudit.database.files import damaged
 from execaudit.enums import GapReason
 from execaudit.fleet.conditions import Conditions
-from execaudit.fleet.numbering import Shifts
 from execaudit.fleet.status import Heard
 
 if TYPE_CHECKING:

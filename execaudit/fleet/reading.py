@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from execaudit.central.tables import EXEC
 from execaudit.fleet import answer_pages
 from execaudit.fleet.answer_pages import SEQ, STREAM, Numbers, number_of
 from execaudit.fleet.checks import check_of
@@ -14,7 +15,6 @@ from execaudit.fleet.kinship import Kinship
 from execaudit.fleet.level_kinship import LevelKinship
 from execaudit.fleet.question import AS_RECORDED, question
 from execaudit.fleet.relatives import Looker
-from execaudit.fleet.tables import EXEC
 from execaudit.fleet.walk import PAGE_BYTES, PAGE_ROWS, Range, Walk, source_of
 from execaudit.query.find import Page, found_of
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.central.tables import EXEC
 from execaudit.fleet.engine import Select
 from execaudit.fleet.question import AS_RECORDED
-from execaudit.fleet.tables import EXEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

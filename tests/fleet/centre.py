@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
-from execaudit.cli.run import central_db
-from execaudit.cli.run.forward import Wanted, forward
-from execaudit.database.url import Central, location_of
-from execaudit.fleet.flat import FlatRows
-from execaudit.fleet.source import Source
-from execaudit.fleet.tables import (
+from execaudit.central.tables import (
     EXEC,
     EXIT,
     GAP,
@@ -26,6 +21,11 @@ from execaudit.fleet.tables import (
     Table,
     stream_number,
 )
+from execaudit.cli.run import central_db
+from execaudit.cli.run.forward import Wanted, forward
+from execaudit.database.url import Central, location_of
+from execaudit.forward.flat import FlatRows
+from execaudit.forward.source import Source
 from execaudit.query.connection import open_history
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.fleet_hosts import DAY_NS, hosts
+from execaudit.central.numbering import NOT_SHIFTED
+from execaudit.central.tables import EXEC, EXIT, GAP, HIT, RULE, RUN
 from execaudit.errors import StoreError
-from execaudit.fleet.numbering import NOT_SHIFTED
-from execaudit.fleet.tables import EXEC, EXIT, GAP, HIT, RULE, RUN
-from execaudit.fleet.target import Batch, Cursors, Stream
+from execaudit.forward.target import Batch, Cursors, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from execaudit.fleet.tables import Table
-    from execaudit.fleet.target import Target
+    from execaudit.central.tables import Table
+    from execaudit.forward.target import Target
 
     _Row = tuple[Any, ...]
 

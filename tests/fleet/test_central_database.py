@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
+from execaudit.central.postgresql_schema import DAY_NS, statements
+from execaudit.central.tables import EXEC, TABLES
 from execaudit.database.revision import REVISION
 from execaudit.event import Nanoseconds
-from execaudit.fleet.postgresql_schema import DAY_NS, statements
-from execaudit.fleet.tables import EXEC, TABLES
 from tests.commands import Finished, execaudit
 from tests.fleet.centre import Centre, assert_same, ship
 from tests.fleet.proxies import Authority, Proxy

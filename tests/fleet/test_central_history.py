@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.central import postgresql
+from execaudit.central.tables import TABLES
 from execaudit.database.url import Central, location_of
-from execaudit.fleet import postgresql
 from execaudit.fleet.central_history import CentralHistory
-from execaudit.fleet.tables import TABLES
+from execaudit.fleet.postgresql_reader import PostgresReader
 from execaudit.query.connection import open_history
 from execaudit.query.expression import And, Not, Or
 from execaudit.query.filter import Filter
@@ -50,7 +51,7 @@ def opened(url: str) -> Iterator[CentralHistory]:
     location = location_of(url)
     assert isinstance(location, Central)
     with postgresql.connected(location, reads=True) as connection:
-        yield CentralHistory(postgresql.PostgresReader(connection, location))
+        yield CentralHistory(PostgresReader(connection, location))
 
 
 @contextlib.contextmanager

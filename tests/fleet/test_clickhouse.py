@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.central import clickhouse_admin
+from execaudit.central.clickhouse import Session, check_revision, session
+from execaudit.central.clickhouse_schema import day_of, literal
+from execaudit.central.tables import EXEC
 from execaudit.database.url import Central, location_of
 from execaudit.errors import ConfigError, ExecauditError, StoreError
-from execaudit.fleet import clickhouse_admin
-from execaudit.fleet.clickhouse import Session, check_revision, session
-from execaudit.fleet.clickhouse_schema import day_of, literal
-from execaudit.fleet.clickhouse_target import ClickHouseTarget
-from execaudit.fleet.tables import EXEC
+from execaudit.forward.clickhouse_target import ClickHouseTarget
 from tests.fleet.clickhouse_servers import CLUSTER, ModernClickHouse
 from tests.fleet.proxies import Proxy
 from tests.fleet.servers import free_port, running
@@ -255,7 +255,7 @@ def test_a_missing_driver_is_one_line() -> None:
     program = (
         "import sys; sys.modules['clickhouse_driver'] = None\n"
         "from execaudit.database.url import location_of\n"
-        "from execaudit.fleet import clickhouse\n"
+        "from execaudit.central import clickhouse\n"
         "try:\n    clickhouse.Session(location_of('clickhouse://h/x'))\n"
         "except Exception as exc:\n    print(exc)\n"
     )

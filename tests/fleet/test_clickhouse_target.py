@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from execaudit.central import clickhouse, clickhouse_admin
+from execaudit.central.tables import EXEC, PROGRAM
 from execaudit.database.url import Central, location_of
 from execaudit.errors import StoreError
-from execaudit.fleet import clickhouse, clickhouse_admin
-from execaudit.fleet.clickhouse_target import ClickHouseTarget
-from execaudit.fleet.tables import EXEC, PROGRAM
-from execaudit.fleet.target import MovedError, RefusedError
+from execaudit.forward.clickhouse_target import ClickHouseTarget
+from execaudit.forward.target import MovedError, RefusedError
 from tests.fleet.clickhouse_servers import CLUSTER, USERS, OldClickHouse
 from tests.fleet.proxies import Proxy
 from tests.fleet.servers import running

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hypothesis import given
 
-from execaudit.fleet.flat import FlatRows
-from execaudit.fleet.numbering import Numbers, Shift, Shifts
-from execaudit.fleet.tables import EXEC
+from execaudit.central.numbering import Numbers, Shift, Shifts
+from execaudit.central.tables import EXEC
+from execaudit.forward.flat import FlatRows
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
 from execaudit.query.find import pages

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 
+from execaudit.central.tables import GAP, STREAM
 from execaudit.errors import StoreError
-from execaudit.fleet.tables import GAP, STREAM
 from execaudit.store.writer import Store
 from tests.events import Batch, events, lineages
 from tests.examples import examples

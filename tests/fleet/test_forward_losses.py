@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from execaudit.central.tables import EXEC, GAP, PRUNED, STREAM
 from execaudit.database import files
 from execaudit.errors import StoreError
 from execaudit.event import Nanoseconds
-from execaudit.fleet.forwarder import Forwarder
-from execaudit.fleet.postgresql_target import PostgresTarget
-from execaudit.fleet.source import Source
-from execaudit.fleet.tables import EXEC, GAP, PRUNED, STREAM
+from execaudit.forward.forwarder import Forwarder
+from execaudit.forward.postgresql_target import PostgresTarget
+from execaudit.forward.source import Source
 from execaudit.query.connection import open_history
 from execaudit.store.writer import Run, Store
 from tests.fleet.centre import Centre, central, flat, forwarding, ship

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from execaudit.fleet import postgresql_target
+from execaudit.forward import postgresql_target
 from tests.commands import PATIENCE, execaudit, line_of, running
 from tests.families import make_family
 from tests.fleet.centre import Centre, assert_same, forwarding, ship

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.fleet.numbering import Numbers, Shifts
-from execaudit.fleet.resume import last_common
+from execaudit.central.numbering import Numbers, Shifts
+from execaudit.forward.resume import last_common
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=6))

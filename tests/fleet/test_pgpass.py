@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from execaudit.central.pgpass import password_for, password_in
 from execaudit.errors import StoreError
-from execaudit.fleet.pgpass import password_for, password_in
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execaudit.fleet import recent_blocks
-from execaudit.fleet.recent_blocks import Range, with_block
+from execaudit.forward import recent_blocks
+from execaudit.forward.recent_blocks import Range, with_block
 
 _BLOCKS = st.lists(
     st.tuples(st.integers(1, 50), st.integers(0, 40), st.integers(0, 3)), min_size=1, max_size=60

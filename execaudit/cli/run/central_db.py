@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from execaudit.central.password import password
 from execaudit.database.revision import REVISION
 from execaudit.database.url import Engine
 from execaudit.errors import ConfigError
 from execaudit.escaping import printable
-from execaudit.fleet.password import password
 from execaudit.output.json_lines import json_text
 from execaudit.output.summary_line import local_text
 from execaudit.sizes import size_text
@@ -40,14 +40,14 @@ def upgrade(
     """
     secret = password(password_file, os.environ)
     if location.engine is Engine.CLICKHOUSE:
-        from execaudit.fleet import clickhouse_admin  # noqa: PLC0415  # of its engine alone
+        from execaudit.central import clickhouse_admin  # noqa: PLC0415  # of its engine alone
 
         keep_days = None if keep_ns is None else max(-(-keep_ns // _DAY_NS), 1)
         return clickhouse_admin.upgrade(location, secret, cluster, keep_days)
     if cluster is not None or keep_ns is not None:
         raise ConfigError("--cluster and --keep are of ClickHouse", fix="leave them out, and use `db prune`")
-    from execaudit.fleet import postgresql_admin  # noqa: PLC0415  # of its engine alone
-    from execaudit.fleet.postgresql import connected  # noqa: PLC0415
+    from execaudit.central import postgresql_admin  # noqa: PLC0415  # of its engine alone
+    from execaudit.central.postgresql import connected  # noqa: PLC0415
     from execaudit.store import migrate  # noqa: PLC0415  # imports SQLAlchemy
 
     with connected(location, password=secret, reads=False) as opened:
@@ -97,9 +97,9 @@ def info(location: Central, password_file: Path | None, *, as_json: bool) -> Non
 def admin_of(location: Central) -> ModuleType:
     """Returns what looks after databases of the engine."""
     if location.engine is Engine.POSTGRESQL:
-        from execaudit.fleet import postgresql_admin  # noqa: PLC0415  # of its engine alone
+        from execaudit.central import postgresql_admin  # noqa: PLC0415  # of its engine alone
 
         return postgresql_admin
-    from execaudit.fleet import clickhouse_admin  # noqa: PLC0415  # as above
+    from execaudit.central import clickhouse_admin  # noqa: PLC0415  # as above
 
     return clickhouse_admin

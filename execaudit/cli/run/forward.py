@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from execaudit.central.password import password
 from execaudit.daemon import diagnostics
 from execaudit.daemon.diagnostics import log
 from execaudit.database import files
 from execaudit.database.url import Central, location_of
 from execaudit.errors import ConfigError, ExecauditError, StoreError
 from execaudit.escaping import printable
-from execaudit.fleet import progress as said
-from execaudit.fleet.forwarder import Forwarder
-from execaudit.fleet.open_target import open_target
-from execaudit.fleet.password import password
-from execaudit.fleet.source import Source
-from execaudit.fleet.target import MovedError, RefusedError
+from execaudit.forward import progress as said
+from execaudit.forward.forwarder import Forwarder
+from execaudit.forward.open_target import open_target
+from execaudit.forward.source import Source
+from execaudit.forward.target import MovedError, RefusedError
 from execaudit.query.connection import open_history
 from execaudit.system import clock, systemd
 from execaudit.system.textfile import replace_text
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from execaudit.fleet.batches import Next
+    from execaudit.forward.batches import Next
 
 # So often the history is looked at when nothing comes.
 _LOOK_SECONDS = 1.0
@@ -41,7 +41,7 @@ _LOOK_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _METRICS_SECONDS = 15.0
 _STATE_SECONDS = 5.0
-# A host at rest says so often that it is there; see fleet/batches.py.
+# A host at rest says so often that it is there; see forward/batches.py.
 _REST_SECONDS = 5.0
 
 

@@ -6,12 +6,12 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from execaudit.central.content import Content, Pruned
+from execaudit.central.postgresql import connected, failure
+from execaudit.central.postgresql_schema import DAY_NS, NEWEST_DAYS, quoted
+from execaudit.central.revision import check_revision
+from execaudit.central.tables import EXEC, TABLES
 from execaudit.database.revision import REVISION
-from execaudit.fleet.content import Content, Pruned
-from execaudit.fleet.postgresql import connected, failure
-from execaudit.fleet.postgresql_schema import DAY_NS, NEWEST_DAYS, quoted
-from execaudit.fleet.revision import check_revision
-from execaudit.fleet.tables import EXEC, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from execaudit.central.postgresql import connected, failure
+from execaudit.central.postgresql_schema import DAY_NS, PROGRAM_KEY, TYPES, quoted
+from execaudit.central.revision import check_revision
+from execaudit.central.tables import EXEC, STREAM
 from execaudit.errors import StoreError
-from execaudit.fleet.postgresql import connected, failure
-from execaudit.fleet.postgresql_schema import DAY_NS, PROGRAM_KEY, TYPES, quoted
-from execaudit.fleet.revision import check_revision
-from execaudit.fleet.tables import EXEC, STREAM
-from execaudit.fleet.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
+from execaudit.forward.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import psycopg
 
+    from execaudit.central.tables import Table
     from execaudit.database.url import Central
-    from execaudit.fleet.tables import Table
-    from execaudit.fleet.target import Batch, Row
+    from execaudit.forward.target import Batch, Row
 
     _Cursor = psycopg.Cursor[tuple[Any, ...]]
 

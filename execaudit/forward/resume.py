@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from execaudit.fleet.numbering import Numbers, Shift, Shifts
-from execaudit.fleet.tables import EXEC, GAP, stream_number
-from execaudit.fleet.target import Cursors, Stream
+from execaudit.central.numbering import Numbers, Shift, Shifts
+from execaudit.central.tables import EXEC, GAP, stream_number
+from execaudit.forward.target import Cursors, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from execaudit.fleet.source import Source
-    from execaudit.fleet.tables import Table
-    from execaudit.fleet.target import Target
+    from execaudit.central.tables import Table
+    from execaudit.forward.source import Source
+    from execaudit.forward.target import Target
 
     _Signature = tuple[int, ...]
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.fleet import resume
-from execaudit.fleet.batches import Batches
-from execaudit.fleet.tables import EXEC
-from execaudit.fleet.target import RefusedError
+from execaudit.central.tables import EXEC
+from execaudit.forward import resume
+from execaudit.forward.batches import Batches
+from execaudit.forward.target import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from execaudit.fleet.batches import Next
-    from execaudit.fleet.source import Source
-    from execaudit.fleet.target import Target
+    from execaudit.forward.batches import Next
+    from execaudit.forward.source import Source
+    from execaudit.forward.target import Target
 
 # After a refused batch, so many times fewer rows are tried, down to the one that is refused.
 _FEWER = 8

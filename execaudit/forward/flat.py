@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from execaudit.central.numbering import NOT_SHIFTED
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.database.signed64 import signed
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, Form
-from execaudit.fleet.numbering import NOT_SHIFTED
 from execaudit.query.lookups import NONSENSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from execaudit.central.numbering import Shifts
     from execaudit.fields import Field
-    from execaudit.fleet.numbering import Shifts
     from execaudit.query.find import Page
     from execaudit.query.rows import Known
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PRUNED, RULE, RUN
 from execaudit.enums import GapReason
-from execaudit.fleet import other_rows
-from execaudit.fleet.flat import FlatRows
-from execaudit.fleet.tables import EXEC, EXIT, GAP, HIT, PRUNED, RULE, RUN
-from execaudit.fleet.target import Batch, Cursors
+from execaudit.forward import other_rows
+from execaudit.forward.flat import FlatRows
+from execaudit.forward.target import Batch, Cursors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from execaudit.fleet.source import Run, Source
-    from execaudit.fleet.tables import Table
-    from execaudit.fleet.target import Row, Stream
+    from execaudit.central.tables import Table
+    from execaudit.forward.source import Run, Source
+    from execaudit.forward.target import Row, Stream
 
 # So much of command lines in a batch, and one page more.
 _MOST_BYTES = 4_000_000

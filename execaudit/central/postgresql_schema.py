@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from execaudit.central.tables import EXEC, GAP, PROGRAM, STREAM, TABLES, Type
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.enums import GapReason
-from execaudit.fleet.tables import EXEC, GAP, PROGRAM, STREAM, TABLES, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from execaudit.fleet.tables import Column, Table
+    from execaudit.central.tables import Column, Table
 
 DAY_NS = 86_400 * 1_000_000_000
 TYPES = {Type.BIG: "int8", Type.SMALL: "int2", Type.BYTES: "bytea", Type.WORD: "bytea"}

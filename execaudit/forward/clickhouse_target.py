@@ -21,10 +21,8 @@ from array import array
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.errors import StoreError
-from execaudit.fleet import recent_blocks
-from execaudit.fleet.clickhouse import Session, check_revision
-from execaudit.fleet.clickhouse_schema import (
+from execaudit.central.clickhouse import Session, check_revision
+from execaudit.central.clickhouse_schema import (
     DAY_NS,
     Layout,
     columns_of,
@@ -32,16 +30,18 @@ from execaudit.fleet.clickhouse_schema import (
     insert_statement,
     quoted,
 )
-from execaudit.fleet.tables import EXEC, EXIT, GAP, HIT, PROGRAM, RULE, STREAM
-from execaudit.fleet.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
+from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PROGRAM, RULE, STREAM
+from execaudit.errors import StoreError
+from execaudit.forward import recent_blocks
+from execaudit.forward.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from execaudit.central.tables import Table
     from execaudit.database.url import Central
-    from execaudit.fleet.recent_blocks import Range
-    from execaudit.fleet.tables import Table
-    from execaudit.fleet.target import Batch, Row
+    from execaudit.forward.recent_blocks import Range
+    from execaudit.forward.target import Batch, Row
 
 _QUERY_ID = "execaudit-{stream}-"
 _RUNNING_SECONDS = 60.0

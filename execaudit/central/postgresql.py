@@ -8,26 +8,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from execaudit.database.revision import REVISION
 from execaudit.errors import ConfigError, StoreError
 from execaudit.escaping import printable
-from execaudit.fleet.dialects import PostgreSQL
-from execaudit.fleet.revision import check_revision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
     import psycopg
     import sqlalchemy
 
     from execaudit.database.url import Central
-    from execaudit.fleet.engine import Row, Select
 
 _CONNECT_SECONDS = "10"
 _READ_ONLY = "-c default_transaction_read_only=on"
-_SIZE = "SELECT pg_database_size(current_database())"
-# Of each partition the planner knows about how many rows it has; -1: it was never looked at.
-_ABOUT = "SELECT sum(c.reltuples), min(c.reltuples) FROM pg_partition_tree('exec') AS t JOIN pg_class AS c ON c.oid = t.relid WHERE t.isleaf"  # fmt: skip
 # What the host trusts. The OpenSSL of psycopg's wheel looks for `system` in a folder that is not there.
 _ROOTS = tuple(
     map(
@@ -112,54 +105,6 @@ def _roots() -> str:
     named = any(name in os.environ for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
     found = None if named else next((file for file in _ROOTS if file.exists()), None)
     return "system" if found is None else str(found)
-
-
-class PostgresReader:
-    """Reads a central database in PostgreSQL."""
-
-    dialect = PostgreSQL()
-
-    def __init__(self, connection: sqlalchemy.Connection, location: Central) -> None:
-        """Raises StoreError if it is no central database of this version."""
-        self._connection, self._location = connection, location
-        check_revision(location, lambda sql: self.rows(sql, {}))
-
-    def rows(self, sql: str, parameters: Mapping[str, object]) -> list[Row]:
-        """Returns the rows of a statement, which psycopg cancels on the server when Ctrl-C interrupts it."""
-        with translated(self._location):
-            found: Any = self._connection.exec_driver_sql(sql, dict(parameters)).all()
-        return found  # type: ignore[no-any-return]  # rows are tuples
-
-    def page(
-        self, select: Select, columns: Sequence[str], most_bytes: int, parameters: Mapping[str, object]
-    ) -> list[Row]:
-        """Returns the first rows. How long a line is stands beside it, so none is read for that."""
-        shown, order, size = (
-            ", ".join(f'e."{name}"' for name in columns),
-            select.order,
-            'octet_length(e."argv")',
-        )
-        before = f'sum({size}) OVER (ORDER BY {order}) - {size} AS "before"'
-        sql = (
-            f"SELECT {shown} FROM (SELECT e.*, {before} FROM ({select.text(columns)}) AS e) AS e"  # noqa: S608  # ours
-            f' WHERE e."before" < {int(most_bytes)} ORDER BY {order}'
-        )
-        return self.rows(sql, parameters)
-
-    def schema(self) -> str:
-        """Returns the revision of the schema: this version's."""
-        return REVISION
-
-    def size(self) -> int:
-        """Returns how many bytes the database has on the server's disks."""
-        return int(self.rows(_SIZE, {})[0][0])
-
-    def about_how_many(self) -> int:
-        """Returns about how many execs there are."""
-        every, least = self.rows(_ABOUT, {})[0]
-        if least is not None and least >= 0:
-            return int(every)
-        return int(self.rows('SELECT count(*) FROM "exec"', {})[0][0])
 
 
 @contextlib.contextmanager

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from execaudit.central.numbering import Shifts
+from execaudit.central.tables import STREAM
 from execaudit.errors import StoreError
-from execaudit.fleet.numbering import Shifts
-from execaudit.fleet.tables import STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from execaudit.fleet.tables import Table
+    from execaudit.central.tables import Table
 
     Row = tuple[Any, ...]
 

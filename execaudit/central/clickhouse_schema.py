@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.fleet.tables import EXEC, PROGRAM, STREAM, TABLES, Type
+from execaudit.central.tables import EXEC, PROGRAM, STREAM, TABLES, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from execaudit.fleet.tables import Column, Table
+    from execaudit.central.tables import Column, Table
 
 REVISION = "1"
 """Of these tables. It stands in VERSION_TABLE."""

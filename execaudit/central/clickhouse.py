@@ -7,10 +7,10 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from execaudit.central.clickhouse_schema import REVISION, VERSION_TABLE, literal, quoted
+from execaudit.central.pgpass import password_for
 from execaudit.errors import ConfigError, StoreError
 from execaudit.escaping import printable
-from execaudit.fleet.clickhouse_schema import REVISION, VERSION_TABLE, literal, quoted
-from execaudit.fleet.pgpass import password_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from execaudit.central.numbering import Shifts
     from execaudit.enums import GapReason
-    from execaudit.fleet.numbering import Shifts
-    from execaudit.fleet.source import End, Hit, LocalGap, Pruned, Rule, Run
+    from execaudit.forward.source import End, Hit, LocalGap, Pruned, Rule, Run
 
     _Row = tuple[Any, ...]
 

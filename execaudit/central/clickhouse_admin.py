@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from execaudit.central import clickhouse, clickhouse_schema
+from execaudit.central.clickhouse_schema import REVISION, VERSION_TABLE, Layout, local_name, quoted
+from execaudit.central.content import Content, Pruned
+from execaudit.central.tables import EXEC, TABLES
 from execaudit.errors import ConfigError, StoreError
-from execaudit.fleet import clickhouse, clickhouse_schema
-from execaudit.fleet.clickhouse_schema import REVISION, VERSION_TABLE, Layout, local_name, quoted
-from execaudit.fleet.content import Content, Pruned
-from execaudit.fleet.tables import EXEC, TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from execaudit.central.clickhouse import Session
     from execaudit.database.url import Central
-    from execaudit.fleet.clickhouse import Session
 
 _SERVERS = "SELECT host_name, port, replica_num FROM system.clusters WHERE cluster = {cluster} ORDER BY shard_num, replica_num"
 _PARTS = (

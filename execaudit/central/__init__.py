@@ -1,0 +1,1 @@
+"""Central databases, which have many hosts' histories: tables, connections, an owner's work."""

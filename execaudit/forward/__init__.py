@@ -1,0 +1,1 @@
+"""What ships a host's history to a central database, each exec once."""
