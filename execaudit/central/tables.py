@@ -211,7 +211,23 @@ PROGRAM = Table(
 )
 """When a program (exe) was first seen in each stream; the least time counts."""
 
-TABLES = (EXEC, EXIT, HIT, RULE, RUN, GAP, PRUNED, STREAM, PROGRAM)
+RETIRED = Table(
+    "retired",
+    (
+        *_not_null(Type.BIG, "stream"),
+        *_not_null(Type.BYTES, "host"),
+        *_not_null(Type.BIG, "heard_ns", "at_ns"),
+    ),
+    key=("stream", "host"),
+    is_append_only=False,
+)
+"""A host that its owner took out of service, and each of its streams.
+
+`heard_ns` is the stream's contact_ns as it was then, by the host's clock: when that is another one, or when
+there is another stream of the host, it is back. `at_ns` is when it was retired, by the clock of who did it.
+"""
+
+TABLES = (EXEC, EXIT, HIT, RULE, RUN, GAP, PRUNED, STREAM, PROGRAM, RETIRED)
 
 _STREAM_BYTES = 8
 

@@ -50,11 +50,61 @@ def forwarded(path: Path, url: str, *more: str | Path) -> Finished:
     return execaudit(f"--db={path}", "forward", f"--to={url}", "--once", *more)
 
 
-def test_the_migration_has_the_declared_tables() -> None:
-    """What is frozen there is what the tables say now."""
-    newest = max(VERSIONS.glob("*_central.sql"))
+# What a schema has, but for the names of indexes and checks, which the server chooses.
+CATALOGUE = (
+    (
+        "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),"
+        " c.relrowsecurity FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
+        " LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')"
+    ),
+    (
+        "SELECT conrelid::regclass::text, pg_get_constraintdef(oid), convalidated FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace AND conrelid <> 0"
+    ),
+    "SELECT tablename, substring(indexdef FROM ' USING .*'), indexdef ~ 'UNIQUE' FROM pg_indexes WHERE schemaname = 'public'",
+    "SELECT tablename, policyname, cmd, qual, with_check, roles::text FROM pg_policies WHERE schemaname = 'public'",
+    "SELECT proname, pg_get_functiondef(oid), proacl::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+)
 
-    assert ";;\n".join(statements()) + "\n" == newest.read_text(), "make it anew, in a new migration"
+
+def catalogue(url: str) -> list[str]:
+    """Returns what the schema of a database has, but for partitions of days and what Alembic notes."""
+    centre = Centre(url)
+    rows = [str(row) for sql in CATALOGUE for row in centre.rows(sql)]
+    return sorted(row for row in rows if not re.match(r"\('(\w+_\d{8}|alembic_version)'", row))
+
+
+def test_the_migrations_make_the_declared_tables(postgres: PostgresServer, centre: Centre) -> None:
+    """What they come to is what the tables say now."""
+    declared = postgres.url(postgres.new_database())
+    with psycopg.connect(declared, autocommit=True) as owner:
+        for statement in statements():
+            owner.execute(statement.replace("{schema}", "public").encode())
+    expected = catalogue(declared)
+    postgres.drop_database(declared.rpartition("/")[2])
+
+    assert len(expected) > 150
+    assert expected == catalogue(centre.url), "a new migration makes what differs"
+
+
+def test_upgrade_takes_the_tables_of_any_version_on(postgres_database: str, centre: Centre) -> None:
+    """What was shipped stays."""
+    with psycopg.connect(postgres_database, autocommit=True) as owner:
+        frozen = (VERSIONS / "0013_central.sql").read_text().replace("{schema}", "public")
+        for statement in frozen.split(";;\n"):
+            owner.execute(statement.encode())
+        owner.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        owner.execute("INSERT INTO alembic_version VALUES ('0013')")
+        owner.execute("INSERT INTO program VALUES ('x', 1, 2)")
+    done = execaudit(f"--db={postgres_database}", "db", "upgrade")
+
+    assert (0, f"{postgres_database} has schema {REVISION} now (before: 0013)\n") == (
+        done.status,
+        done.err.decode(),
+    )
+    assert catalogue(centre.url) == catalogue(postgres_database)
+    assert [(b"x", 1, 2)] == Centre(postgres_database).rows("SELECT * FROM program")
 
 
 def test_upgrade_makes_the_tables_and_the_next_days(postgres_database: str) -> None:
@@ -158,9 +208,11 @@ def test_roles_may_what_the_page_says_and_no_more(
         urls[0]: (
             'SELECT "argv" FROM "exec"', 'UPDATE "exec" SET "pid" = 1', 'DELETE FROM "exec"', 'DELETE FROM "gap"',
             'TRUNCATE "exec"', 'DROP TABLE "exec_default"', 'INSERT INTO "exec_default" SELECT * FROM "exec_default"',
-            "CREATE TABLE x (a int)", 'SELECT "title" FROM "rule"',
+            "CREATE TABLE x (a int)", 'SELECT "title" FROM "rule"', 'SELECT "host" FROM "retired"',
+            "INSERT INTO retired VALUES (1, 'x', 0, 0)",
         ),
-        urls[1]: ('DELETE FROM "exec"', 'INSERT INTO "stream" SELECT * FROM "stream"', "SELECT execaudit_add_day(now()::date)"),
+        urls[1]: ('DELETE FROM "exec"', 'INSERT INTO "stream" SELECT * FROM "stream"', "SELECT execaudit_add_day(now()::date)",
+            "INSERT INTO retired VALUES (1, 'x', 0, 0)"),
     }  # fmt: skip
     for url, statements_ in refused.items():
         with psycopg.connect(url, autocommit=True) as connection:
