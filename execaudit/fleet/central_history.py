@@ -104,7 +104,8 @@ class CentralHistory(History):
         """Returns the uids that a name has."""
         conditions = Conditions(self._engine.dialect)
         exec_, its = self._engine.dialect.table("exec", "e"), conditions.bind(name)
-        sql = f'SELECT DISTINCT e."uid" FROM {exec_} WHERE e."user" = {its} AND e."uid" IS NOT NULL'  # noqa: S608  # bound
+        said = f'e."user" = {its} AND e."uid" IS NOT NULL'
+        sql = f'SELECT e."uid" FROM {exec_} WHERE {said} GROUP BY e."uid"'  # noqa: S608  # bound
         return {row[0] for row in self._engine.rows(sql, conditions.parameters)}
 
     def has_setuid(self, uids: Iterable[int]) -> bool:
