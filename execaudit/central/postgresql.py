@@ -133,7 +133,12 @@ _BY_STATE = {
     "42P01": ("{shown} lacks a table: {said}", "run `execaudit --db {shown} db upgrade`"),
     "25006": ("{shown} only reads: it is a standby, or set so", "name the server that writes"),
     "53100": ("{shown} has no room left on its disk", "make room there"),
+    "53200": (
+        "{shown} has no room left for locks, or no memory",
+        "ask for a range of time, or raise max_locks_per_transaction there",
+    ),
     "53300": ("{shown} has too many connections", "ask again later, or raise max_connections there"),
+    "55P03": ("{shown}: somebody holds a lock for long", "try again; its pg_stat_activity says who it is"),
     "57014": ("{shown} ended the statement: {said}", "ask for less, or raise statement_timeout there"),
     "57P03": ("{shown} is starting up or shutting down", _TAKE_BACK),
     "57": ("{shown} ended the connection: {said}", _TAKE_BACK),

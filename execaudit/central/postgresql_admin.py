@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from execaudit.central.content import Content, Pruned
 from execaudit.central.postgresql import connected, failure
-from execaudit.central.postgresql_schema import DAY_NS, NEWEST_DAYS, quoted
+from execaudit.central.postgresql_functions import DAY_NS, NEWEST_DAYS, OLDEST_DAYS
+from execaudit.central.postgresql_schema import quoted
 from execaudit.central.revision import check_revision
 from execaudit.central.tables import EXEC, TABLES
 from execaudit.database.revision import REVISION
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psycopg
-    import sqlalchemy
 
     from execaudit.database.url import Central
 
@@ -34,15 +34,34 @@ _STREAMS = 'SELECT count(*), count(DISTINCT "host") FROM "stream"'
 _WAIT = "SET lock_timeout = '20s'"
 
 
-def add_days(connection: sqlalchemy.Connection) -> None:
-    """Makes the partitions of yesterday and of the next days. In a transaction of the caller's."""
-    driver: Any = connection.connection.driver_connection
-    for ahead in range(-1, NEWEST_DAYS):
-        driver.execute("SELECT execaudit_add_day((now() AT TIME ZONE 'UTC')::date + %s::int4)", (ahead,))
+def add_days(location: Central, password: str | None) -> None:
+    """Makes the partitions of yesterday and of the next days, and of those whose execs came before them.
+
+    Each is a transaction: who ships into a default partition waits for one of them. Raises StoreError.
+    """
+    with _opened(location, password) as cursor:
+        _add_days(cursor)
+
+
+def _add_days(cursor: _Cursor) -> None:
+    today = _number(cursor, "SELECT (now() AT TIME ZONE 'UTC')::date - DATE '1970-01-01'")
+    wanted = set(range(today - 1, today + NEWEST_DAYS))
+    for table in _BY_DAY:
+        cursor.execute(
+            f"SELECT d FROM generate_series({today - OLDEST_DAYS}, {today + NEWEST_DAYS}) AS d WHERE EXISTS"  # noqa: S608  # ours
+            f' (SELECT FROM "{table.name}_default" AS r'
+            f' WHERE r."ts" >= d * {DAY_NS} AND r."ts" < (d + 1) * {DAY_NS})'.encode()
+        )
+        wanted |= {day for (day,) in cursor.fetchall()}
+    for day in sorted(wanted):
+        cursor.execute("SELECT execaudit_make_day(DATE '1970-01-01' + %s::int4, NULL, NULL)", (day,))
 
 
 def prune(location: Central, password: str | None, before_ns: int, *, dry_run: bool = False) -> Pruned:
-    """Drops whole days before a time. What a mad clock said of 1970 stays. Raises StoreError."""
+    """Drops whole days before a time, and makes the next ones. Raises StoreError.
+
+    What a mad clock said of 1970 stays.
+    """
     before_day = before_ns // DAY_NS
     days: set[int] = set()
     execs = size = 0
@@ -64,6 +83,8 @@ def prune(location: Central, password: str | None, before_ns: int, *, dry_run: b
                 cursor.execute(f"DELETE {old}".encode())
         if not dry_run:
             cursor.execute('DELETE FROM "gap" WHERE "ts_to" < %s', (before_ns,))
+            cursor.execute('DELETE FROM "span" WHERE "day" > 0 AND "day" < %s', (before_day,))
+            _add_days(cursor)
     return Pruned(len(days), execs, size)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from execaudit.central import postgresql_functions
 from execaudit.central.tables import EXEC, GAP, PROGRAM, RETIRED, STREAM, TABLES, Type
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.enums import GapReason
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
 
     from execaudit.central.tables import Column, Table
 
-DAY_NS = 86_400 * 1_000_000_000
 TYPES = {Type.BIG: "int8", Type.SMALL: "int2", Type.BYTES: "bytea", Type.WORD: "bytea"}
-OLDEST_DAYS, NEWEST_DAYS = 400, 8
-"""Partitions are made for days so long ago, and ahead. Whoever sets a host's clock decides on its times."""
 _INDEXES = {
     # By time, because answers of several hosts are in its order, and begin and end somewhere.
     EXEC.name: ('"ts"', '"comm", "ts"', '"pid", "ts"', '"stream", "parent"'),
@@ -61,8 +59,8 @@ def statements() -> Iterator[str]:
         yield from _table(table)
     for table in TABLES:
         yield from _policies(table)
-    yield _add_day(tuple(table.name for table in TABLES if table.day))
-    yield "REVOKE ALL ON FUNCTION execaudit_add_day(date) FROM PUBLIC"
+    yield from postgresql_functions.days([table.name for table in TABLES if table.day])
+    yield from postgresql_functions.notes()
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -101,43 +99,3 @@ def _policies(table: Table) -> Iterator[str]:
 
 def _column(column: Column) -> str:
     return f'"{column.name}" {TYPES[column.type]}{"" if column.is_null else " NOT NULL"}'
-
-
-def _add_day(tables: tuple[str, ...]) -> str:
-    """Returns the function that makes the partitions of a day. Forwarders call it and may make nothing else.
-
-    A partition is made beside the table and then attached: that waits for no reader.
-    """
-    names = ", ".join(f"'{name}'" for name in tables)
-    return f"""\
-CREATE FUNCTION execaudit_add_day(day date) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = {{schema}}, pg_temp SET lock_timeout = '5s' AS $$
-DECLARE
-    today date := (now() AT TIME ZONE 'UTC')::date;
-    low bigint := (day - DATE '1970-01-01')::bigint * {DAY_NS};
-    name text;
-    part text;
-BEGIN
-    IF day < today - {OLDEST_DAYS} OR day > today + {NEWEST_DAYS} THEN
-        RETURN false;
-    END IF;
-    FOREACH name IN ARRAY ARRAY[{names}] LOOP
-        part := name || to_char(day, '_YYYYMMDD');
-        IF to_regclass('{{schema}}.' || part) IS NULL THEN
-            PERFORM pg_advisory_xact_lock(hashtext('execaudit_add_day'));
-        END IF;
-        IF to_regclass('{{schema}}.' || part) IS NULL THEN
-            EXECUTE format('CREATE TABLE {{schema}}.%I (LIKE {{schema}}.%I INCLUDING ALL)', part, name);
-            EXECUTE format(
-                'ALTER TABLE {{schema}}.%I ATTACH PARTITION {{schema}}.%I FOR VALUES FROM (%s) TO (%s)',
-                name, part, low, low + {DAY_NS}
-            );
-        END IF;
-    END LOOP;
-    RETURN true;
-EXCEPTION
-    -- What came before the partition was there stays in the default one, and so does the rest of its day.
-    WHEN check_violation OR lock_not_available OR duplicate_table THEN
-        RETURN false;
-END
-$$"""

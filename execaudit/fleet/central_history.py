@@ -98,26 +98,16 @@ class CentralHistory(History):
 
     def has_user(self, name: bytes) -> bool:
         """Says whether somebody has this name."""
-        return any(self._some_exec(f'e."{column}" = ', name) for column in ("user", "login_user"))
+        return bool(self._engine.accounts(name))
 
     def uids_of(self, name: bytes) -> set[int]:
         """Returns the uids that a name has."""
-        conditions = Conditions(self._engine.dialect)
-        exec_, its = self._engine.dialect.table("exec", "e"), conditions.bind(name)
-        said = f'e."user" = {its} AND e."uid" IS NOT NULL'
-        sql = f'SELECT e."uid" FROM {exec_} WHERE {said} GROUP BY e."uid"'  # noqa: S608  # bound
-        return {row[0] for row in self._engine.rows(sql, conditions.parameters)}
+        return {uid for uid in self._engine.accounts(name) if uid is not None}
 
     def has_setuid(self, uids: Iterable[int]) -> bool:
         """Returns True: to know it would take a look at all execs. Who asks looks for one himself."""
         del uids
         return True
-
-    def _some_exec(self, condition: str, value: object) -> bool:
-        conditions = Conditions(self._engine.dialect)
-        exec_ = self._engine.dialect.table("exec", "e")
-        sql = f"SELECT 1 FROM {exec_} WHERE {condition}{conditions.bind(value)} LIMIT 1"  # noqa: S608  # bound
-        return bool(self._engine.rows(sql, conditions.parameters))
 
     # What is missing.
 

@@ -41,6 +41,12 @@ class ClickHouseReader:
             most += 1
         return self.rows(select._replace(most=most).text(columns), parameters) if most else []
 
+    def accounts(self, name: bytes) -> set[int | None]:
+        """Returns the uids of users that have a name; None is among them for the user who logged in."""
+        rows = self.rows('SELECT DISTINCT "uid" FROM "exec" WHERE "user" = {name}', {"name": name})
+        logged_in = self.rows('SELECT 1 FROM "exec" WHERE "login_user" = {name} LIMIT 1', {"name": name})
+        return {row[0] for row in rows} | ({None} if logged_in else set())
+
     def schema(self) -> str:
         """Returns the revision of the tables: this version's."""
         return REVISION

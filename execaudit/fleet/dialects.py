@@ -23,6 +23,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def plans_by_day(self) -> bool:
+        """A statement is to name the days that it is about; see Days."""
+        ...
+
+    @property
     def in_order(self) -> bool:
         """Of more than three texts, wild() says in which order they are."""
         ...
@@ -112,6 +117,7 @@ class PostgreSQL:
     """PostgreSQL's SQL, with the parameters of psycopg."""
 
     joins_ends = True
+    plans_by_day = True
     in_order = True
     among = "IN"
 
@@ -192,6 +198,7 @@ class ClickHouse:
 
     # A statement of old servers joins two tables at most, and not by times.
     joins_ends = False
+    plans_by_day = False
     # LIKE reads its texts as UTF-8.
     in_order = False
     # The tables may be on several servers, each of which gets what the other SELECT finds.

@@ -50,6 +50,10 @@ class Engine(Protocol):
         """
         ...
 
+    def accounts(self, name: bytes) -> set[int | None]:
+        """Returns the uids of users that have a name; None is among them for the user who logged in."""
+        ...
+
     def schema(self) -> str:
         """Returns the revision of the schema."""
         ...

@@ -12,6 +12,7 @@ from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Kind
 from execaudit.exec_id import boot_prefix, encode_id
 from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.days import DAY_NS, Days, Times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,7 @@ class Ids:
 
     def __init__(self, engine: Engine, streams: Streams, kinship: Kinship) -> None:
         self._engine, self._streams, self._kinship = engine, streams, kinship
+        self._days = Days(engine)
         self._runs: list[_Run] | None = None
 
     def locate(self, key: ExecKey) -> int | None:
@@ -85,8 +87,8 @@ class Ids:
         offset = self._offset(run)
         if offset is None:
             return []
-        near = low_ns + offset - _NEAR_NS, high_ns + offset + _NEAR_NS
-        for times in (near, None):
+        near = Times(((low_ns + offset - _NEAR_NS, high_ns + offset + _NEAR_NS),))
+        for times in (near, self._days.of_later([(run.stream, 0)])):
             conditions = Conditions(self._engine.dialect)
             said = [
                 f'e."stream" = {conditions.bind(run.stream)}',
@@ -95,10 +97,7 @@ class Ids:
                 f'e."boot_ns" <= {conditions.bind(high_ns)}',
                 *self._streams.visible(conditions, self._streams.all),
             ]
-            if times is not None:
-                said.append(
-                    f'e."ts" >= {conditions.bind(times[0])} AND e."ts" <= {conditions.bind(times[1])}'
-                )
+            said.append(times.said("e", conditions))
             if task is not None:
                 its = conditions.bind(task)
                 said.append(
@@ -116,12 +115,15 @@ class Ids:
     def _offset(self, run: _Run) -> int | None:
         """Returns what the wall clock was ahead of the boot clock at the first exec of a run."""
         table = self._engine.dialect.table("exec", "e")
-        # What was imported is older than its run.
-        for since_ns in (run.started_ns - _NEAR_NS, None):
+        started_ns = max(run.started_ns, 0)
+        # Mostly it was soon. What was imported is older than its run.
+        near = Times(((max(started_ns - _NEAR_NS, 0), started_ns + DAY_NS),))
+        for times in (near, self._days.of_later([(run.stream, 0)])):
             conditions = Conditions(self._engine.dialect)
-            said = f'e."stream" = {conditions.bind(run.stream)} AND e."run" = {conditions.bind(run.number)}'
-            if since_ns is not None:
-                said += f' AND e."ts" >= {conditions.bind(since_ns)}'
+            said = (
+                f'e."stream" = {conditions.bind(run.stream)} AND e."run" = {conditions.bind(run.number)}'
+                f" AND {times.said('e', conditions)}"
+            )
             sql = f'SELECT e."ts" - e."boot_ns" FROM {table} WHERE {said} ORDER BY e."seq" LIMIT 1'  # noqa: S608  # bound
             rows = self._engine.rows(sql, conditions.parameters)
             if rows:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from execaudit.escaping import exact
 from execaudit.fleet.answer_pages import number_of, place_and_seq
-from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.conditions import Conditions, joined
+from execaudit.fleet.days import ANY_TIME, Days, Times
+from execaudit.fleet.dialects import FALSE, TRUE
 from execaudit.fleet.relatives import pieces
 from execaudit.query.lineage import Kin
 
@@ -30,6 +32,7 @@ class Kinship:
 
     def __init__(self, engine: Engine, streams: Streams) -> None:
         self._engine, self._streams = engine, streams
+        self._days = Days(engine)
 
     def keys(self, numbers: Iterable[int]) -> list[Key]:
         """Returns stream and seq of execs, but for those of no stream."""
@@ -49,36 +52,74 @@ class Kinship:
         found: dict[Key, int] = {}
         for some in pieces(keys):
             conditions = Conditions(self._engine.dialect)
-            said = self._among('e."stream"', 'e."seq"', some, conditions)
+            said = self._among('e."stream"', 'e."seq"', some, conditions, self._days.of_keys(some))
             rows = self._select('e."stream", e."seq", e."ts"', said, conditions)
             found.update(((stream, seq), ts) for stream, seq, ts in rows)
         return found
 
     def lineage(self, numbers: Sequence[int], most: int | None) -> Iterator[Kin]:
         """Yields these execs and all of their ancestors, each once, by number; those that are near first."""
-        found: list[Kin] = []
-        keys = self.keys(numbers)
-        if not keys:
-            return
+        order: dict[Key, None] = {}
+        parents: dict[Key, int | None] = {}
+        following: dict[Key, int | None] = {}
+        level = [*dict.fromkeys(self.keys(numbers))]
+        while level and (most is None or len(order) < most):
+            order.update(dict.fromkeys(level))
+            beyond = []
+            for stream, seq, is_there, parent, replaced_by in self._up(level, most):
+                if is_there:
+                    order.setdefault((stream, seq))
+                    parents[stream, seq], following[stream, seq] = parent, replaced_by
+                elif (stream, seq) not in order:
+                    beyond.append((stream, seq))
+            level = [*dict.fromkeys(beyond)]
+        there = [key for key in [*order][:most] if key in parents]
+        led = {(key[0], parent) for key in there if (parent := parents[key]) is not None}
+        following.update(self._following(led.difference(following)))
+        found = []
+        for stream, seq in there:
+            parent, place = parents[stream, seq], self._streams.places[stream]
+            of = None if parent is None else number_of(place, parent)
+            is_next = parent is not None and following.get((stream, parent)) == seq
+            found.append(Kin(number_of(place, seq), of, is_next))
+        yield from sorted(found, key=lambda each: each.number)
+
+    def _up(self, keys: Sequence[Key], most: int | None) -> list[Row]:
+        """Returns these execs and their ancestors, as far up as they are of the same days.
+
+        Of each stream, seq, whether it is there on these days, its parent, and what came next.
+        """
         conditions = Conditions(self._engine.dialect)
+        times = self._days.of_keys(keys)
+        exec_, exit_ = (self._engine.dialect.table(*each) for each in (("exec", "e"), ("exit", "x")))
+        same = f'e."stream" = h.stream AND e."seq" = h.seq AND {times.said("e", conditions)}'
         limit = "" if most is None else f" LIMIT {int(most)}"
-        table = self._engine.dialect.table
         sql = (
             f"WITH RECURSIVE up(stream, seq) AS ({_given(keys, conditions)} UNION"  # noqa: S608  # bound
-            f' SELECT e."stream", e."parent" FROM up AS h JOIN {table("exec", "e")}'
-            ' ON e."stream" = h.stream AND e."seq" = h.seq WHERE e."parent" < e."seq")'
-            ' SELECT e."stream", e."seq", CASE WHEN e."parent" < e."seq" THEN e."parent" END,'
-            ' coalesce(p."replaced_by", x."replaced_by")'
-            f" FROM (SELECT * FROM up{limit}) AS h JOIN {table('exec', 'e')}"
-            ' ON e."stream" = h.stream AND e."seq" = h.seq'
-            f' LEFT JOIN {table("exec", "p")} ON p."stream" = e."stream" AND p."seq" = e."parent"'
-            f' LEFT JOIN {table("exit", "x")} ON x."stream" = p."stream" AND x."seq" = p."seq" AND x."ts" = p."ts"'
+            f' SELECT e."stream", e."parent" FROM up AS h JOIN {exec_} ON {same} WHERE e."parent" < e."seq")'
+            ' SELECT h.stream, h.seq, e."seq" IS NOT NULL, CASE WHEN e."parent" < e."seq" THEN e."parent" END,'
+            ' coalesce(e."replaced_by", x."replaced_by")'
+            f" FROM (SELECT * FROM up{limit}) AS h LEFT JOIN {exec_} ON {same}"
+            f' LEFT JOIN {exit_} ON x."stream" = e."stream" AND x."seq" = e."seq" AND x."ts" = e."ts"'
+            f" AND {times.said('x', conditions)}"
         )
-        for stream, seq, parent, following in self._rows(sql, conditions):
-            place = self._streams.places[stream]
-            of = None if parent is None else number_of(place, parent)
-            found.append(Kin(number_of(place, seq), of, following == seq))
-        yield from sorted(found, key=lambda each: each.number)
+        return self._rows(sql, conditions)
+
+    def _following(self, keys: Iterable[Key]) -> dict[Key, int]:
+        """Returns what came next in the processes of execs, if it is known."""
+        found: dict[Key, int] = {}
+        for some in pieces(keys):
+            times = self._days.of_keys(some)
+            for table in ("exec", "exit"):
+                conditions = Conditions(self._engine.dialect)
+                said = self._among('e."stream"', 'e."seq"', some, conditions, times)
+                source = (
+                    f'{self._engine.dialect.table(table, "e")} WHERE {said} AND e."replaced_by" IS NOT NULL'
+                )
+                sql = f'SELECT e."stream", e."seq", e."replaced_by" FROM {source}'  # noqa: S608  # bound
+                for stream, seq, following in self._rows(sql, conditions):
+                    found.setdefault((stream, seq), following)
+        return found
 
     def descendants(self, numbers: Sequence[int], newest: int | None) -> array[int]:
         """Returns these execs and all of their descendants, each once, in order; the newest so many."""
@@ -99,7 +140,8 @@ class Kinship:
     def _below(self, keys: Sequence[Key], *, itself: bool = True) -> Iterator[int]:
         conditions = Conditions(self._engine.dialect)
         table = self._engine.dialect.table("exec", "e")
-        child = 'e."stream" = h.stream AND e."parent" = h.seq AND e."seq" > h.seq'
+        times = self._days.of_later(keys).said("e", conditions)
+        child = f'e."stream" = h.stream AND e."parent" = h.seq AND e."seq" > h.seq AND {times}'
         begin = _given(keys, conditions)
         if not itself:
             begin = f'SELECT e."stream", e."seq" FROM ({begin}) AS h(stream, seq) JOIN {table} ON {child}'  # noqa: S608  # bound
@@ -123,7 +165,8 @@ class Kinship:
             return {}
         conditions = Conditions(self._engine.dialect)
         table = self._engine.dialect.table("exec", "e")
-        said = ['e."stream" = h.stream', 'e."seq" > h.seq']
+        times = self._days.of_later(keys)
+        said = ['e."stream" = h.stream', 'e."seq" > h.seq', times.said("e", conditions)]
         if until_ns is not None:
             said.append(f'e."ts" < {conditions.bind(until_ns)}')
         if drawn:
@@ -145,7 +188,7 @@ class Kinship:
         found = {}
         for some in pieces(self.keys(numbers)):
             conditions = Conditions(self._engine.dialect)
-            said = self._among('e."stream"', 'e."seq"', some, conditions)
+            said = self._among('e."stream"', 'e."seq"', some, conditions, self._days.of_keys(some))
             for stream, seq, name, uid in self._select(
                 'e."stream", e."seq", e."user", e."uid"', said, conditions
             ):
@@ -161,7 +204,8 @@ class Kinship:
         for stream, seq in self.keys([number]):
             conditions = Conditions(self._engine.dialect)
             its, parent = conditions.bind(stream), conditions.bind(seq)
-            said = f'e."stream" = {its} AND e."parent" = {parent} AND e."seq" > {parent}'
+            times = self._days.of_later([(stream, seq)]).said("e", conditions)
+            said = f'e."stream" = {its} AND e."parent" = {parent} AND e."seq" > {parent} AND {times}'
             inner = f"SELECT 1 FROM {self._engine.dialect.table('exec', 'e')} WHERE {said} LIMIT {int(most)}"  # noqa: S608  # bound
             return int(self._rows(f"SELECT count(*) FROM ({inner}) AS e", conditions)[0][0])  # noqa: S608  # ours
         return 0
@@ -170,7 +214,8 @@ class Kinship:
         """Returns the numbers of the last so many siblings before an exec, then of the first after it."""
         for stream, seq in self.keys([number]):
             conditions = Conditions(self._engine.dialect)
-            said = self._among('e."stream"', 'e."seq"', [(stream, seq)], conditions)
+            key = [(stream, seq)]
+            said = self._among('e."stream"', 'e."seq"', key, conditions, self._days.of_keys(key))
             rows = self._select('e."parent"', said, conditions)
             if not rows or rows[0][0] is None:
                 return []
@@ -186,6 +231,7 @@ class Kinship:
             said = [
                 f'e."stream" = {conditions.bind(stream)} AND e."parent" = {conditions.bind(seq)}',
                 f'e."seq" {">" if order == "ASC" else "<"} {conditions.bind(place_and_seq(other)[1])}',
+                self._days.of_later([(stream, seq)]).said("e", conditions),
             ]
             limit = "" if most is None else f" LIMIT {int(most)}"
             rows = self._select(
@@ -194,8 +240,11 @@ class Kinship:
             return [self.number(stream, row[0]) for row in rows]
         return []
 
-    def _among(self, first: str, second: str, keys: Sequence[Key], conditions: Conditions) -> str:
-        return self._engine.dialect.keys((first, second), keys, conditions.bind)
+    def _among(
+        self, first: str, second: str, keys: Sequence[Key], conditions: Conditions, times: Times = ANY_TIME
+    ) -> str:
+        among = self._engine.dialect.keys((first, second), keys, conditions.bind)
+        return joined([times.said("e", conditions), among], "AND", TRUE, FALSE)
 
     def _select(self, columns: str, said: str, conditions: Conditions, rest: str = "") -> list[Row]:
         table = self._engine.dialect.table("exec", "e")

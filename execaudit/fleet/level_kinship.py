@@ -73,21 +73,6 @@ class LevelKinship(Kinship):
     def _note(self, rows: Iterable[Row], parents: dict[Key, int | None]) -> None:
         parents.update(((stream, seq), parent) for stream, seq, parent in rows)
 
-    def _following(self, keys: Iterable[Key]) -> dict[Key, int]:
-        """Returns what came next in the processes of execs, if it is known."""
-        found: dict[Key, int] = {}
-        for table in ("exec", "exit"):
-            for some in pieces(keys):
-                conditions = Conditions(self._engine.dialect)
-                said = self._among('e."stream"', 'e."seq"', some, conditions)
-                source = (
-                    f'{self._engine.dialect.table(table, "e")} WHERE {said} AND e."replaced_by" IS NOT NULL'
-                )
-                sql = f'SELECT e."stream", e."seq", e."replaced_by" FROM {source}'  # noqa: S608  # bound
-                for stream, seq, following in self._rows(sql, conditions):
-                    found.setdefault((stream, seq), following)
-        return found
-
     def _below(self, keys: Sequence[Key], *, itself: bool = True) -> Iterator[int]:
         found: dict[Key, None] = dict.fromkeys(keys) if itself else {}
         level: Iterable[Key] = keys

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from execaudit.database.url import Central
     from execaudit.fleet.engine import Row, Select
 
+_ACCOUNTS = 'SELECT DISTINCT "uid" FROM "account" WHERE sha256("name") = sha256(%(name)s::bytea) AND "name" = %(name)s'
 _SIZE = "SELECT pg_database_size(current_database())"
 # Of each partition the planner knows about how many rows it has; -1: it was never looked at.
 _ABOUT = "SELECT sum(c.reltuples), min(c.reltuples) FROM pg_partition_tree('exec') AS t JOIN pg_class AS c ON c.oid = t.relid WHERE t.isleaf"  # fmt: skip
@@ -53,6 +54,10 @@ class PostgresReader:
             f' WHERE e."before" < {int(most_bytes)} ORDER BY {order}'
         )
         return self.rows(sql, parameters)
+
+    def accounts(self, name: bytes) -> set[int | None]:
+        """Returns the uids of users that have a name; None is among them for the user who logged in."""
+        return {row[0] for row in self.rows(_ACCOUNTS, {"name": name})}
 
     def schema(self) -> str:
         """Returns the revision of the schema: this version's."""

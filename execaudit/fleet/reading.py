@@ -10,12 +10,13 @@ from execaudit.fleet import answer_pages
 from execaudit.fleet.answer_pages import SEQ, STREAM, Numbers, number_of
 from execaudit.fleet.checks import check_of
 from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.days import Days
 from execaudit.fleet.engine import Select
 from execaudit.fleet.kinship import Kinship
 from execaudit.fleet.level_kinship import LevelKinship
 from execaudit.fleet.question import AS_RECORDED, question
 from execaudit.fleet.relatives import Looker
-from execaudit.fleet.walk import PAGE_BYTES, PAGE_ROWS, Range, Walk, source_of
+from execaudit.fleet.walk import PAGE_BYTES, PAGE_ROWS, Range, Walk, source_of, times_of
 from execaudit.query.find import Page, found_of
 
 if TYPE_CHECKING:
@@ -216,8 +217,9 @@ class Reader:
         if asked.wanted.under:
             found = self._rows(asked, backward=False, columns=asked.order.columns, upper=asked.bounds.lower)
             return sum(map(len, found))
-        sql = f"SELECT count(*) FROM {source_of(self.engine, asked.bounds.lower)}"  # noqa: S608  # bound
-        return int(self.engine.rows(sql, asked.conditions.parameters)[0][0])
+        conditions = asked.conditions.further()
+        source = source_of(self.engine, asked.bounds.lower, conditions, times_of(asked.wanted))
+        return int(self.engine.rows(f"SELECT count(*) FROM {source}", conditions.parameters)[0][0])  # noqa: S608  # bound
 
     def uncertain(self, asked: Question) -> Iterator[Page]:
         """Yields what is wanted of what the engine could not decide."""
@@ -243,7 +245,8 @@ class Reader:
     def _of_keys(self, keys: Sequence[tuple[int, int]]) -> list[Row]:
         conditions = Conditions(self.engine.dialect)
         said = self.engine.dialect.keys(('e."stream"', 'e."seq"'), keys, conditions.bind)
-        select = Select(source_of(self.engine, said), 'e."stream", e."seq"', PAGE_ROWS)
+        source = source_of(self.engine, said, conditions, Days(self.engine).of_keys(keys))
+        select = Select(source, 'e."stream", e."seq"', PAGE_ROWS)
         return self.engine.page(select, EXEC.names, PAGE_BYTES, conditions.parameters)
 
 

@@ -11,8 +11,10 @@ from execaudit.escaping import exact
 from execaudit.event import End, Nanoseconds
 from execaudit.fleet.checks import check_of
 from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.days import Days, Times
+from execaudit.fleet.dialects import TRUE
 from execaudit.fleet.relatives import pieces
-from execaudit.fleet.walk import Range, source_of
+from execaudit.fleet.walk import Range, source_of, times_of
 from execaudit.query import hits, stats
 from execaudit.query.find import found_of
 from execaudit.query.stats import HostCount
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from execaudit.event import HuntRule
-    from execaudit.fleet.engine import Row
+    from execaudit.fleet.engine import Engine, Row
     from execaudit.fleet.question import Question
     from execaudit.fleet.reading import Reader
+    from execaudit.query import statements
     from execaudit.query.filter import Filter
     from execaudit.query.hits import OfRule
     from execaudit.query.rows import Found
-    from execaudit.query.statements import Times
     from execaudit.query.stats import Stats
 
 _FAILED = KINDS.index(Kind.FAILED)
@@ -39,6 +41,12 @@ class _Certain(NamedTuple):
 
     conditions: Conditions
     condition: str
+    times: Times
+
+    def source(self, engine: Engine, conditions: Conditions, more: str = TRUE) -> str:
+        """Returns what follows FROM for it; the conditions have its parameters."""
+        said = self.condition if more == TRUE else f"{self.condition} AND {more}"
+        return source_of(engine, said, conditions, self.times)
 
 
 class Totals:
@@ -50,17 +58,7 @@ class Totals:
 
     def times(self, wanted: Filter) -> tuple[int, int] | None:
         """Returns the times of the first and the last exec in the range of a filter; None: there is none."""
-        conditions = Conditions(self._engine.dialect)
-        said = ["1 = 1"]
-        if wanted.since_ns is not None:
-            said.append(f'e."ts" >= {conditions.bind(wanted.since_ns)}')
-        if wanted.until_ns is not None:
-            said.append(f'e."ts" < {conditions.bind(wanted.until_ns)}')
-        exec_ = self._engine.dialect.table("exec", "e")
-        ends = ", ".join(self._engine.dialect.extreme(function, 'e."ts"') for function in ("min", "max"))
-        sql = f"SELECT {ends} FROM {exec_} WHERE {' AND '.join(said)}"  # noqa: S608  # bound
-        first, last = self._engine.rows(sql, conditions.parameters)[0]
-        return None if first is None else (first, last)
+        return Days(self._engine).times(wanted.since_ns, wanted.until_ns)
 
     def stats(self, wanted: Filter, *, now_ns: int, top: int, offset_ns: int) -> Stats:
         """Counts what is wanted, and returns the `top` most frequent of each kind. Raises FilterError."""
@@ -92,7 +90,7 @@ class Totals:
         conditions, condition = asked.conditions.further(), asked.bounds.lower
         if wanted.limit is not None:
             condition = self._newest(asked, wanted.limit, conditions)
-        certain = _Certain(conditions, condition)
+        certain = _Certain(conditions, condition, times_of(wanted))
         if asked.is_exact:
             return certain, ()
         return certain, (found for page in self._reader.uncertain(asked) for found in found_of(page))
@@ -107,21 +105,21 @@ class Totals:
         return f"({names}) >= ({key}) AND {asked.bounds.lower}"
 
     def _grouped(
-        self, certain: _Certain, columns: str, more: str = "1 = 1", counted: str = "count(*)"
+        self, certain: _Certain, columns: str, more: str = TRUE, counted: str = "count(*)"
     ) -> list[Row]:
         """Returns counts of values."""
-        source = source_of(self._engine, f"{certain.condition} AND {more}")
+        conditions = certain.conditions.further()
+        source = certain.source(self._engine, conditions, more)
         sql = f"SELECT {columns}, {counted} FROM {source} GROUP BY {columns}"  # noqa: S608  # bound
-        return self._engine.rows(sql, certain.conditions.parameters)
+        return self._engine.rows(sql, conditions.parameters)
 
-    def _add(self, tally: _Tally, certain: _Certain, times: Times, top: int) -> None:
+    def _add(self, tally: _Tally, certain: _Certain, times: statements.Times, top: int) -> None:
         """Adds what the engine counts."""
         further = certain.conditions.further()
         piece = self._engine.dialect.divided(
             f'e."ts" - {further.bind(times.start_ns)}', further.bind(times.width_ns)
         )
-        by_time = _Certain(further, certain.condition)
-        for kind, at, count in self._by_piece(by_time, piece):
+        for kind, at, count in self._by_piece(certain._replace(conditions=further), piece):
             tally.kinds[kind] += count
             tally.pieces[at] += count
         for exe, bits, count in self._grouped(certain, 'e."exe", e."privileged"'):
@@ -139,34 +137,37 @@ class Totals:
         problem = 'e."errno" IS NOT NULL OR e."status" <> 0'
         for errno, status, count in self._grouped(certain, 'e."errno", e."status"', f"({problem})"):
             tally.add_problems({status if errno is None else -errno: count})
-        late = f'{self._of("exit", certain)} AND y."status" <> 0'
-        sql = f'SELECT y."status", count(*) FROM {late} GROUP BY y."status"'  # noqa: S608  # bound
-        for status, count in self._engine.rows(sql, certain.conditions.parameters):
+        conditions, late = self._of("exit", certain)
+        sql = f'SELECT y."status", count(*) FROM {late} AND y."status" <> 0 GROUP BY y."status"'  # noqa: S608  # bound
+        for status, count in self._engine.rows(sql, conditions.parameters):
             tally.add_problems({status: count})
         self._add_longest(tally, certain, top)
 
     def _by_piece(self, certain: _Certain, piece: str) -> list[Row]:
-        source = source_of(self._engine, certain.condition)
+        conditions = certain.conditions.further()
+        source = certain.source(self._engine, conditions)
         inner = f'SELECT e."kind" AS kind, {piece} AS piece FROM {source}'  # noqa: S608  # bound
         sql = f"SELECT kind, piece, count(*) FROM ({inner}) AS q GROUP BY kind, piece"  # noqa: S608  # bound
-        return self._engine.rows(sql, certain.conditions.parameters)
+        return self._engine.rows(sql, conditions.parameters)
 
-    def _of(self, table: str, certain: _Certain) -> str:
-        """Returns what follows FROM, for the rows of execs in another table, as `y`."""
-        source = source_of(self._engine, certain.condition)
-        dialect = self._engine.dialect
-        keys = f'SELECT e."stream", e."seq" FROM {source}'  # noqa: S608  # bound
-        return f'{dialect.table(table, "y")} WHERE (y."stream", y."seq") {dialect.among} ({keys})'
+    def _of(self, table: str, certain: _Certain) -> tuple[Conditions, str]:
+        """Returns what follows FROM, for the rows of execs in another table, as `y`; and its parameters."""
+        conditions, dialect = certain.conditions.further(), self._engine.dialect
+        keys = f'SELECT e."stream", e."seq" FROM {certain.source(self._engine, conditions)}'  # noqa: S608  # bound
+        times = certain.times.said("y", conditions)
+        among = f'(y."stream", y."seq") {dialect.among} ({keys})'
+        return conditions, f"{dialect.table(table, 'y')} WHERE {times} AND {among}"
 
     def _add_longest(self, tally: _Tally, certain: _Certain, top: int) -> None:
-        own = f'{source_of(self._engine, certain.condition)} AND e."duration_ns" IS NOT NULL'
-        for alias, source in (("e", own), ("y", self._of("exit", certain))):
+        conditions = certain.conditions.further()
+        own = certain.source(self._engine, conditions, 'e."duration_ns" IS NOT NULL')
+        for alias, (parameters, source) in (("e", (conditions, own)), ("y", self._of("exit", certain))):
             columns = [f'{alias}."{name}"' for name in ("duration_ns", "stream", "seq")]
             order = ", ".join(f"{column} DESC" for column in columns)
             sql = f"SELECT {', '.join(columns)} FROM {source} ORDER BY {order} LIMIT {int(top)}"  # noqa: S608  # bound
             tally.add_longest(
                 (duration, self._reader.kinship.number(stream, seq))
-                for duration, stream, seq in self._engine.rows(sql, certain.conditions.parameters)
+                for duration, stream, seq in self._engine.rows(sql, parameters.parameters)
             )
 
     def by_host(self, wanted: Filter) -> list[HostCount]:
@@ -194,7 +195,9 @@ class Totals:
         found: dict[int, list[OfRule]] = {}
         for some in pieces(self._reader.kinship.keys(numbers)):
             conditions = Conditions(self._engine.dialect)
-            said = self._engine.dialect.keys(('z."stream"', 'z."seq"'), some, conditions.bind)
+            times = Days(self._engine).of_keys(some).said("z", conditions)
+            among = self._engine.dialect.keys(('z."stream"', 'z."seq"'), some, conditions.bind)
+            said = f"{times} AND {among}"
             hit = self._engine.dialect.table("hit", "z")
             sql = f'SELECT z."stream", z."seq", z."rule", z."left_out" FROM {hit} WHERE {said}'  # noqa: S608  # bound
             rows = self._engine.rows(sql, conditions.parameters)
@@ -212,11 +215,12 @@ class Totals:
         left_out: Counter[tuple[int, int]] = Counter()
         counted: list[OfRule] = []
         if certain is not None:
+            conditions, source = self._of("hit", certain)
             sql = (
                 'SELECT y."stream", y."rule", count(*), sum(y."left_out")'  # noqa: S608  # bound
-                f' FROM {self._of("hit", certain)} GROUP BY y."stream", y."rule"'
+                f' FROM {source} GROUP BY y."stream", y."rule"'
             )
-            for stream, rule, count, more in self._engine.rows(sql, certain.conditions.parameters):
+            for stream, rule, count, more in self._engine.rows(sql, conditions.parameters):
                 some[stream, rule] += count + int(more)
                 left_out[stream, rule] += int(more)
             rules = self._rules(set(some))
@@ -263,7 +267,7 @@ def _text(raw: bytes | None) -> str | None:
 class _Tally(Counts):
     """Counts events."""
 
-    def add(self, found: Found, times: Times) -> None:
+    def add(self, found: Found, times: statements.Times) -> None:
         """Adds an exec."""
         event = found.event
         launch, end = event.launch, event.end

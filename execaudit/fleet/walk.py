@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.central.tables import EXEC
+from execaudit.fleet.days import ANY_TIME, Days, Stretch, Times, within
+from execaudit.fleet.dialects import TRUE
 from execaudit.fleet.engine import Select
 from execaudit.fleet.question import AS_RECORDED
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from execaudit.fleet.conditions import Conditions
     from execaudit.fleet.engine import Engine, Row
     from execaudit.fleet.question import Key, Question
+    from execaudit.query.filter import Filter
 
 PAGE_ROWS = 2000
 PAGE_BYTES = 16 * 1024 * 1024
@@ -35,19 +38,28 @@ class Range(NamedTuple):
 _ALL = Range()
 
 
-def ends_of(table: Callable[[str, str], str], text: str) -> str:
-    """Returns the join with ends that came later, if some SQL speaks of them, as `x`."""
+def ends_of(table: Callable[[str, str], str], text: str, times: str = TRUE) -> str:
+    """Returns the join with ends that came later, as `x` of some times, if some SQL speaks of it."""
     if ' x."' not in text and '(x."' not in text:
         return ""
     # With the time, by which both tables are divided.
     same = " AND ".join(f'x."{name}" = e."{name}"' for name in ("stream", "seq", "ts"))
-    return f" LEFT JOIN {table('exit', 'x')} ON {same}"
+    return f" LEFT JOIN {table('exit', 'x')} ON {same}{'' if times == TRUE else f' AND {times}'}"
 
 
-def source_of(engine: Engine, condition: str) -> str:
-    """Returns what follows FROM, for execs on a condition."""
+def source_of(engine: Engine, condition: str, conditions: Conditions, times: Times) -> str:
+    """Returns what follows FROM, for execs on a condition, of some times."""
     table = engine.dialect.table
-    return f"{table('exec', 'e')}{ends_of(table, condition)} WHERE {condition}"
+    of_ends, of_execs = (times.said(alias, conditions) for alias in ("x", "e"))
+    said = condition if of_execs == TRUE else f"{of_execs} AND {condition}"
+    return f"{table('exec', 'e')}{ends_of(table, condition, of_ends)} WHERE {said}"
+
+
+def times_of(wanted: Filter) -> Times:
+    """Returns the range of a filter."""
+    if wanted.since_ns is None and wanted.until_ns is None:
+        return ANY_TIME
+    return Times((within(wanted.since_ns, wanted.until_ns),))
 
 
 class Walk:
@@ -66,6 +78,7 @@ class Walk:
         `watch` is called with how far it is: between two numbers, at a third one.
         """
         self._engine, self._asked, self._condition, self._watch = engine, asked, condition, watch
+        self._days = Days(engine)
 
     def rows(
         self, within: Range = _ALL, *, backward: bool, columns: Sequence[str] = EXEC.names
@@ -74,9 +87,10 @@ class Walk:
 
         The columns have those of the order at their beginning, if they are not all.
         """
-        low, high = self._ends(within)
-        if low is None or high is None:
+        ends = self._ends(within)
+        if ends is None:
             return
+        low, high = ends
         parts = _parts(low, high, self._asked.order.width, backward=backward)
         part = next(parts, None)
         while part is not None:
@@ -111,6 +125,10 @@ class Walk:
         """Yields the rows of a part of the order, of these execs alone if they are given."""
         order = self._asked.order
         is_whole = columns == EXEC.names
+        if order is AS_RECORDED:
+            times = self._days.of([Stretch(self._asked.chosen[0].number, *part)])
+        else:
+            times = Times((part,))
         while True:
             conditions = self._asked.conditions.further()
             low, high = map(conditions.bind, part)
@@ -125,9 +143,8 @@ class Walk:
                 stream = self._asked.chosen[0].number
                 pairs = [(key[-2] if len(key) > 1 else stream, key[-1]) for key in keys]
                 said.append(self._engine.dialect.keys(('e."stream"', 'e."seq"'), pairs, conditions.bind))
-            select = Select(
-                source_of(self._engine, " AND ".join(said)), order.text(backward=backward), PAGE_ROWS
-            )
+            source = source_of(self._engine, " AND ".join(said), conditions, times)
+            select = Select(source, order.text(backward=backward), PAGE_ROWS)
             rows = (
                 self._engine.page(select, columns, PAGE_BYTES, conditions.parameters)
                 if is_whole
@@ -151,25 +168,17 @@ class Walk:
             if key is not None
         ]
 
-    def _ends(self, within: Range) -> tuple[int | None, int | None]:
+    def _ends(self, within: Range) -> tuple[int, int] | None:
         """Returns the least and the largest value of the order's first column that can be wanted."""
         asked = self._asked
-        conditions = asked.conditions.further()
-        axis = f'e."{asked.order.columns[0]}"'
-        said = (
-            [f'e."stream" = {conditions.bind(asked.chosen[0].number)}'] if asked.order is AS_RECORDED else []
-        )
-        wanted = asked.wanted
-        if wanted.since_ns is not None:
-            said.append(f'e."ts" >= {conditions.bind(wanted.since_ns)}')
-        if wanted.until_ns is not None:
-            said.append(f'e."ts" < {conditions.bind(wanted.until_ns)}')
-        source = source_of(self._engine, " AND ".join(said) or "1 = 1")
-        ends = ", ".join(self._engine.dialect.extreme(function, axis) for function in ("min", "max"))
-        sql = f"SELECT {ends} FROM {source}"  # noqa: S608  # bound
-        ((low, high),) = self._engine.rows(sql, conditions.parameters)
-        if low is None:
-            return None, None
+        since_ns, until_ns = asked.wanted.since_ns, asked.wanted.until_ns
+        if asked.order is AS_RECORDED:
+            ends = self._days.seqs(asked.chosen[0].number, since_ns, until_ns)
+        else:
+            ends = self._days.times(since_ns, until_ns)
+        if ends is None:
+            return None
+        low, high = ends
         for edge in (within.low, within.least):
             low = low if edge is None else max(low, edge[0])
         return low, high if within.high is None else min(high, within.high[0])

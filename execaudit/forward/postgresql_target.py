@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from execaudit.central.postgresql import connected, failure
-from execaudit.central.postgresql_schema import DAY_NS, PROGRAM_KEY, TYPES, quoted
+from execaudit.central.postgresql_functions import DAY_NS, NEWEST_DAYS
+from execaudit.central.postgresql_schema import PROGRAM_KEY, TYPES, quoted
 from execaudit.central.revision import check_revision
 from execaudit.central.tables import EXEC, STREAM
 from execaudit.errors import StoreError
@@ -30,8 +33,15 @@ _DATA_ERRORS = ("22", "23514", "54")
 _STATEMENT_MS, _SILENT_MS = 600_000, 60_000
 # Times of other days stay in the default partition. A host's clock may have any number of them.
 _MOST_DAYS = 1000
+# A day that got no partition is asked for again: what held it up may be over.
+_AGAIN_SECONDS = 600.0
 # The server looks as well whether the host is there; 0 on a Unix socket, which has no such thing.
 _ALIVE = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+_LATEST = 2**63 - 1
+_DAYS_OF = (
+    'SELECT DISTINCT s."day" FROM unnest(%s::int8[]) AS n JOIN "span" AS s'
+    ' ON s."first_seq" <= n AND s."last_seq" >= n WHERE s."stream" = %s ORDER BY 1'
+)
 _SELECT_STREAMS = f'SELECT {quoted(*STREAM.names)} FROM "stream" WHERE "stream_id" = %s'  # noqa: S608  # ours
 
 
@@ -70,13 +80,13 @@ class PostgresTarget:
         self._location, self._password = location, password
         self._open: contextlib.ExitStack | None = None
         self._driver: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._days: set[int] = set()
-        """Which have partitions, or get none."""
+        self._days: dict[int, float] = {}
+        """Which days were asked for, and the monotonic time when they are asked for again."""
 
     def close(self) -> None:
         """Closes the connection."""
         opened, self._open, self._driver = self._open, None, None
-        self._days = set()
+        self._days = {}
         if opened is not None:
             # It may be broken.
             with contextlib.suppress(StoreError):
@@ -94,8 +104,18 @@ class PostgresTarget:
             f"SELECT {quoted(number, *others)} FROM {quoted(table.name)}"  # noqa: S608  # ours
             f" WHERE {quoted('stream')} = %s AND {quoted(number)} = ANY(%s)"
         )
+        found: dict[int, tuple[int, ...]] = {}
         with self._cursor() as cursor:
-            return {row[0]: row[1:] for row in cursor.execute(sql.encode(), (stream, [*numbers]))}
+            if table is not EXEC:
+                cursor.execute(sql.encode(), (stream, [*numbers]))
+                return {row[0]: row[1:] for row in cursor}
+            # Only these days are planned.
+            for (day,) in cursor.execute(_DAYS_OF.encode(), ([*numbers], stream)).fetchall():
+                low = day * DAY_NS
+                of_day = f'{sql} AND "ts" >= {low} AND "ts" <= {min(low + DAY_NS - 1, _LATEST)}'
+                cursor.execute(of_day.encode(), (stream, [*numbers]))
+                found.update((row[0], row[1:]) for row in cursor)
+        return found
 
     def send(self, batch: Batch) -> None:
         """Ships a batch in one transaction."""
@@ -147,13 +167,20 @@ class PostgresTarget:
             for place in (table.names.index(table.day),)
             for row in rows
         }
-        for day in sorted(found - self._days):
-            if len(self._days) >= _MOST_DAYS:
-                self._days = set()
-            self._days.add(day)
+        today = time.time_ns() // DAY_NS
+        if today in found:
+            # So a day is there before all hosts come with its first exec.
+            found |= set(range(today, today + NEWEST_DAYS))
+        if len(self._days) >= _MOST_DAYS:
+            self._days = {}
+        now = time.monotonic()
+        for day in sorted(day for day in found if self._days.get(day, now) <= now):
+            self._days[day] = now + _AGAIN_SECONDS
             # Of days that have no name in SQL there are no partitions.
             if 0 <= day < _MOST_DAYS * 1000:
                 cursor.execute("SELECT execaudit_add_day(DATE '1970-01-01' + %s::int4)", (day,))
+                if cursor.fetchall()[0][0]:
+                    self._days[day] = math.inf
 
 
 def _move(cursor: _Cursor, batch: Batch) -> None:

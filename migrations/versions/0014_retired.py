@@ -1,4 +1,7 @@
-"""Hosts of a central database in PostgreSQL that were taken out of service. Nothing for a local history."""
+"""What a central database in PostgreSQL notes beside what hosts ship. Nothing for a local history.
+
+Which hosts were taken out of service, on which days a stream's execs are, and which names users had.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ def upgrade() -> None:
     driver = bind.connection.driver_connection
     if driver is None:
         raise AssertionError("an open connection has a driver's")
-    text = Path(__file__).with_name("0014_retired.sql").read_text(encoding="utf-8")
-    for statement in text.split(";;\n"):
-        driver.execute(statement)
+    schema = driver.execute("SELECT quote_ident(current_schema())").fetchone()[0]
+    for name in ("0014_retired.sql", "0014_days.sql"):
+        text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+        for statement in text.split(";;\n"):
+            driver.execute(statement.replace("{schema}", schema))

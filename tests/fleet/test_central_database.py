@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from execaudit.central.postgresql_schema import DAY_NS, statements
+from execaudit.central.postgresql_functions import DAY_NS
+from execaudit.central.postgresql_schema import statements
 from execaudit.central.tables import EXEC, TABLES
 from execaudit.database.revision import REVISION
 from execaudit.event import Nanoseconds
@@ -137,28 +138,6 @@ def test_a_day_has_its_partition_and_is_dropped_with_it(centre: Centre, tmp_path
     assert [5, now - 1, now, now + 100 * DAY_NS] == sorted(row[2] for row in centre.table(EXEC))
     # What was shipped is known, and does not come again.
     ship(path, centre.url)
-    assert 4 == len(centre.table(EXEC))
-
-
-def test_rows_that_came_before_their_day_stay_in_the_default_partition(
-    centre: Centre, tmp_path: Path
-) -> None:
-    """Where a partition cannot be made any more, nothing is lost and nothing waits."""
-    now = now_ns()
-    day = now - 20 * DAY_NS
-    with psycopg.connect(centre.url, autocommit=True) as owner:
-        owner.execute("ALTER FUNCTION execaudit_add_day(date) RENAME TO put_away")
-        owner.execute(
-            "CREATE FUNCTION execaudit_add_day(date) RETURNS boolean LANGUAGE sql AS 'SELECT false'"
-        )
-        path = history_of(tmp_path / "x.db", [day, day + 1])
-        ship(path, centre.url)
-        owner.execute("DROP FUNCTION execaudit_add_day(date)")
-        owner.execute("ALTER FUNCTION put_away(date) RENAME TO execaudit_add_day")
-    other = history_of(tmp_path / "y.db", [day + 2, now])
-    ship(other, centre.url)
-
-    assert [day, day + 1, day + 2] == sorted(ts for (ts,) in centre.rows('SELECT "ts" FROM "exec_default"'))
     assert 4 == len(centre.table(EXEC))
 
 

@@ -94,7 +94,7 @@ def test_the_answers_are_the_same(
         same_answers(local, central, asked)
 
 
-def same_answers(local: History, central: History, asked: Asked) -> None:
+def same_answers(local: LocalHistory, central: History, asked: Asked) -> None:
     """All that is asked has the same answer."""
     for wanted in asked.wanted:
         same_execs(local, central, wanted)
@@ -107,21 +107,21 @@ def same_answers(local: History, central: History, asked: Asked) -> None:
     same_relatives(local, central, asked.numbers, asked.most)
 
 
-def same_execs(local: History, central: History, wanted: Filter) -> None:
+def same_execs(local: LocalHistory, central: History, wanted: Filter) -> None:
     """The execs with their numbers and parents, in the same order; and as many are counted."""
     found = [*local.find(wanted)]
     assert found == [*central.find(wanted)], wanted
     assert len(found) == central.count(wanted), wanted
 
 
-def same_counts(local: History, central: History, wanted: Filter) -> None:
+def same_counts(local: LocalHistory, central: History, wanted: Filter) -> None:
     """What is counted by the engine, or one by one."""
     assert local.times(wanted) == central.times(wanted), wanted
     assert local.stats(wanted, now_ns=50, top=5) == central.stats(wanted, now_ns=50, top=5), wanted
     assert local.by_host(wanted) == central.by_host(wanted), wanted
 
 
-def same_relatives(local: History, central: History, numbers: list[int], most: int) -> None:
+def same_relatives(local: LocalHistory, central: History, numbers: list[int], most: int) -> None:
     """Up and down, with and without bounds; and by their ids."""
     assert [*local.lineage(numbers)] == [*central.lineage(numbers)]
     assert local.descendants(numbers) == central.descendants(numbers)

@@ -56,7 +56,7 @@ def upgrade(
             # Of two who upgrade, the second waits.
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('execaudit_upgrade'))")
             before = migrate.upgrade_central(connection)
-            postgresql_admin.add_days(connection)
+    postgresql_admin.add_days(location, secret)
     if before == REVISION:
         return f"{location} has schema {REVISION} already"
     return f"{location} has schema {REVISION} now (before: {before or 'none'})"
