@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from execaudit.database.url import Central
 
 _CONNECT_SECONDS = "10"
+LOCK_SECONDS = 90
+"""The longest that a statement waits for a lock: longer than a host that went silent has one."""
 _READ_ONLY = "-c default_transaction_read_only=on"
 # What the host trusts. The OpenSSL of psycopg's wheel looks for `system` in a folder that is not there.
 _ROOTS = tuple(
@@ -85,7 +87,7 @@ def _arguments(location: Central, password: str | None, *, reads: bool) -> dict[
         "user": location.user,
         "dbname": location.database,
         "password": password,
-        "options": _READ_ONLY if reads else None,
+        "options": f"{_READ_ONLY} -c lock_timeout={LOCK_SECONDS}s" if reads else None,
     }
     return {
         "application_name": "execaudit",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from execaudit.central import postgresql_functions
-from execaudit.central.tables import EXEC, GAP, PROGRAM, RETIRED, STREAM, TABLES, Type
+from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PROGRAM, RETIRED, RUN, STREAM, TABLES, Type
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.enums import GapReason
 
@@ -48,6 +48,42 @@ _CHECKS = {
 }
 
 
+_SEQS = "BETWEEN 1 AND 1099511627775"
+_STATUS = '"status" IS NULL OR "status" BETWEEN 0 AND 65535'
+_PAIR = "[[][0-9]{1,10},([0-9]{1,10}|null)[]]"
+_SEQ = "[0-9]{1,13}"
+_SHIFTED = f'"(exec|exit|run|gap|rule)":[[][[]{_SEQ},{_SEQ}[]](,[[]{_SEQ},{_SEQ}[]])*[]]'
+
+
+def _is_like(column: str, regex: str) -> str:
+    return f"encode(\"{column}\", 'escape') ~ '^{regex}$'"
+
+
+_LATER_CHECKS = {
+    EXEC.name: (
+        '"boot_ns" BETWEEN 0 AND 1152921504606846975 AND "run" >= 0',
+        f'("parent" IS NULL OR "parent" {_SEQS}) AND ("replaced_by" IS NULL OR "replaced_by" {_SEQS})',
+        f'({_STATUS}) AND ("duration_ns" IS NULL OR "duration_ns" >= 0)',
+        '"privileged" IS NULL OR "privileged" BETWEEN 0 AND 7',
+        f'"holes" IS NULL OR {_is_like("holes", f"[[]({_PAIR}(,{_PAIR})*)?[]]")}',
+        f'"redacted" IS NULL OR {_is_like("redacted", f"[[]({_PAIR}(,{_PAIR})*)?[]]")}',
+    ),
+    EXIT.name: (
+        f'"seq" {_SEQS} AND ("replaced_by" IS NULL OR "replaced_by" {_SEQS})',
+        f'({_STATUS}) AND "duration_ns" >= 0 AND "ts" >= 0',
+    ),
+    HIT.name: (f'"seq" {_SEQS} AND "ts" >= 0 AND "left_out" BETWEEN 0 AND 1099511627775',),
+    RUN.name: ("encode(\"boot_id\", 'escape') ~ '^[0-9a-f]{8}-' AND \"started_ns\" >= 0",),
+    GAP.name: ('"ts_from" >= 0 AND "ts_to" >= 0 AND ("count" IS NULL OR "count" >= 0) AND "exits" >= 0',),
+    STREAM.name: (
+        _is_like("continued", f"[[]({_SEQ}(,{_SEQ})*)?[]]"),
+        _is_like("shifts", f"[{{]({_SHIFTED}(,{_SHIFTED})*)?[}}]"),
+        '"contact_ns" >= 0 AND "first_ns" >= 0 AND "last_seq" >= 0 AND "exec_seq" >= 0',
+    ),
+}
+"""What came with schema 0014. What was there before may be otherwise: so it is not looked at."""
+
+
 def quoted(*names: str) -> str:
     """Returns names as SQL: some are words of it."""
     return ", ".join(f'"{name}"' for name in names)
@@ -59,8 +95,15 @@ def statements() -> Iterator[str]:
         yield from _table(table)
     for table in TABLES:
         yield from _policies(table)
+    yield from later_checks()
     yield from postgresql_functions.days([table.name for table in TABLES if table.day])
     yield from postgresql_functions.notes()
+
+
+def later_checks() -> Iterator[str]:
+    """Yields what refuses odd values in new rows."""
+    for name, checks in _LATER_CHECKS.items():
+        yield from (f'ALTER TABLE "{name}" ADD CHECK ({check}) NOT VALID' for check in checks)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -19,7 +19,7 @@ from execaudit.exec_id import decode_id
 from execaudit.fields import BY_NAME, Form
 from execaudit.fields import Part as Place
 from execaudit.fleet.dialects import FALSE, TRUE
-from execaudit.query import globs
+from execaudit.query import globs, regex_literals
 from execaudit.query.expression import (
     And,
     Globs,
@@ -29,6 +29,7 @@ from execaudit.query.expression import (
     InLine,
     IsNull,
     IsUser,
+    LineMatches,
     New,
     Not,
     OneOf,
@@ -147,6 +148,8 @@ class Conditions:
             return self._is_image(node.globs)
         if isinstance(node, InLine):
             return self._in_line(node.text)
+        if isinstance(node, LineMatches):
+            return self._line_matches(node.regex)
         if isinstance(node, IsUser):
             return self._is_user(node)
         if isinstance(node, InContainer):
@@ -346,6 +349,12 @@ class Conditions:
         condition = joined(found_so, "OR", FALSE, TRUE)
         # A text beside a hole may end in the middle of an argument, and no text spans one.
         return Bounds(condition, f'(e."truncated" IS NULL AND {condition})')
+
+    def _line_matches(self, regex: bytes) -> Bounds:
+        """Returns that texts are there without which the expression finds nothing."""
+        ways = regex_literals.literals(regex.decode("utf-8", "surrogateescape"))
+        found = [both([self._in_line(text.encode()) for text in texts]).upper for texts in ways]
+        return Bounds(joined(found, "OR", FALSE, TRUE), FALSE) if found else _ANYTHING
 
     def _globs(self, value: str, given: Sequence[bytes]) -> Bounds:
         return _either([self._glob(value, glob) for glob in given])

@@ -12,7 +12,7 @@ from execaudit.fleet.conditions import Conditions, joined
 from execaudit.fleet.dialects import FALSE, TRUE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from execaudit.fleet.engine import Engine
 
@@ -22,7 +22,7 @@ DAY_NS = 86_400_000_000_000
 LAST_SEQ = 2**40
 _LATEST = 2**63 - 1
 # Seqs that are so near are looked up as one stretch; and if there are more stretches, as one of each stream.
-_NEAR, _MOST_STRETCHES = 20_000, 500
+_NEAR, _MOST_STRETCHES = 2_000, 500
 # A statement names so many ranges of days, or the whole from the first to the last.
 _MOST_RANGES = 16
 
@@ -84,6 +84,27 @@ class Days:
             ' ON s."stream" = w.stream AND s."first_seq" <= w.high AND s."last_seq" >= w.low'
         )
         return times_of([row[0] for row in self._engine.rows(sql, conditions.parameters)])
+
+    def stretches(self, stream: int, first: int, last: int, *, backward: bool) -> Iterator[tuple[int, int]]:
+        """Yields the ends of stretches of a stream's seqs, in order or backward: the first are small.
+
+        So whoever finds enough in these asks for few days.
+        """
+        if not self._engine.dialect.plans_by_day:
+            yield first, last
+            return
+        ends = self.seqs(stream, None, None)
+        if ends is None:
+            return
+        low, high, width = max(first, ends[0]), min(last, ends[1]), _NEAR
+        while low <= high:
+            if backward:
+                yield max(low, high - width + 1), high
+                high -= width
+            else:
+                yield low, min(high, low + width - 1)
+                low += width
+            width *= 4
 
     def seqs(self, stream: int, since_ns: int | None, until_ns: int | None) -> tuple[int, int] | None:
         """Returns between which seqs a stream's execs of a range are; None: there is none."""

@@ -50,20 +50,27 @@ class Ids:
 
     def locate(self, key: ExecKey) -> int | None:
         """Returns the number of the exec with this id, or None if it is not there."""
-        found = [
-            (is_failed, self._kinship.number(stream, seq))
-            for run in self._of_boots(key.boot, key.boot)
-            for stream, seq, _, _, is_failed in self._between(run, key.boot_ns, key.boot_ns, task=key.task)
-        ]
-        # Only one that succeeded is a parent, or ends.
-        return min(found)[1] if found else None
+        # A host may have another one's boot id; it does not have all of it searched.
+        for is_near in (True, False):
+            found = [
+                (is_failed, self._kinship.number(stream, seq))
+                for run in self._of_boots(key.boot, key.boot)
+                for stream, seq, _, _, is_failed in self._between(
+                    run, key.boot_ns, key.boot_ns, is_near=is_near, task=key.task
+                )
+            ]
+            if found:
+                # Only one that succeeded is a parent, or ends.
+                return min(found)[1]
+        return None
 
     def beginning(self, text: str, first: ExecKey, last: ExecKey) -> Iterator[int]:
         """Yields numbers of execs whose ids begin with a text, a thousand of each run at most."""
         for run in self._of_boots(first.boot, last.boot):
             low = first.boot_ns if run.boot == first.boot else 0
             high = last.boot_ns if run.boot == last.boot else _LATEST
-            for stream, seq, boot_ns, task, _ in self._between(run, low, high):
+            rows = self._between(run, low, high, is_near=True) or self._between(run, low, high, is_near=False)
+            for stream, seq, boot_ns, task, _ in rows:
                 if encode_id((run.boot, boot_ns, task)).startswith(text):
                     yield self._kinship.number(stream, seq)
 
@@ -79,38 +86,39 @@ class Ids:
             )
         return [each for each in self._runs if first <= each.boot <= last]
 
-    def _between(self, run: _Run, low_ns: int, high_ns: int, *, task: int | None = None) -> list[Row]:
-        """Returns a run's execs between two moments of the boot clock.
+    def _between(
+        self, run: _Run, low_ns: int, high_ns: int, *, is_near: bool, task: int | None = None
+    ) -> list[Row]:
+        """Returns a run's execs between two moments of the boot clock; only where the wall clock says so.
 
         Of each the stream, the seq, the boot clock, the task, and whether it failed.
         """
         offset = self._offset(run)
         if offset is None:
             return []
-        near = Times(((low_ns + offset - _NEAR_NS, high_ns + offset + _NEAR_NS),))
-        for times in (near, self._days.of_later([(run.stream, 0)])):
-            conditions = Conditions(self._engine.dialect)
-            said = [
-                f'e."stream" = {conditions.bind(run.stream)}',
-                f'e."run" = {conditions.bind(run.number)}',
-                f'e."boot_ns" >= {conditions.bind(low_ns)}',
-                f'e."boot_ns" <= {conditions.bind(high_ns)}',
-                *self._streams.visible(conditions, self._streams.all),
-            ]
-            said.append(times.said("e", conditions))
-            if task is not None:
-                its = conditions.bind(task)
-                said.append(
-                    f'(e."kind" <> {_FAILED} AND e."pid" = {its} OR e."kind" = {_FAILED} AND e."tid" = {its})'
-                )
-            sql = (
-                f'SELECT e."stream", e."seq", e."boot_ns", {_TASK}, e."kind" = {_FAILED} FROM {self._engine.dialect.table("exec", "e")}'  # noqa: S608  # bound
-                f' WHERE {" AND ".join(said)} ORDER BY e."seq" LIMIT {_MOST_LOOKED_AT}'
+        if is_near:
+            times = Times(((low_ns + offset - _NEAR_NS, high_ns + offset + _NEAR_NS),))
+        else:
+            times = self._days.of_later([(run.stream, 0)])
+        conditions = Conditions(self._engine.dialect)
+        said = [
+            f'e."stream" = {conditions.bind(run.stream)}',
+            f'e."run" = {conditions.bind(run.number)}',
+            f'e."boot_ns" >= {conditions.bind(low_ns)}',
+            f'e."boot_ns" <= {conditions.bind(high_ns)}',
+            *self._streams.visible(conditions, self._streams.all),
+            times.said("e", conditions),
+        ]
+        if task is not None:
+            its = conditions.bind(task)
+            said.append(
+                f'(e."kind" <> {_FAILED} AND e."pid" = {its} OR e."kind" = {_FAILED} AND e."tid" = {its})'
             )
-            found = self._engine.rows(sql, conditions.parameters)
-            if found:
-                return found
-        return []
+        sql = (
+            f'SELECT e."stream", e."seq", e."boot_ns", {_TASK}, e."kind" = {_FAILED} FROM {self._engine.dialect.table("exec", "e")}'  # noqa: S608  # bound
+            f' WHERE {" AND ".join(said)} ORDER BY e."seq" LIMIT {_MOST_LOOKED_AT}'
+        )
+        return self._engine.rows(sql, conditions.parameters)
 
     def _offset(self, run: _Run) -> int | None:
         """Returns what the wall clock was ahead of the boot clock at the first exec of a run."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from execaudit.escaping import exact
 from execaudit.fleet.answer_pages import number_of, place_and_seq
 from execaudit.fleet.conditions import Conditions, joined
-from execaudit.fleet.days import ANY_TIME, Days, Times
+from execaudit.fleet.days import ANY_TIME, LAST_SEQ, Days, Stretch, Times
 from execaudit.fleet.dialects import FALSE, TRUE
 from execaudit.fleet.relatives import pieces
 from execaudit.query.lineage import Kin
@@ -226,19 +226,25 @@ class Kinship:
 
     def _of_parent(self, parent: int, other: int, order: str, most: int | None) -> list[int]:
         """Returns the numbers of children after another exec, or before it."""
+        found: list[int] = []
         for stream, seq in self.keys([parent]):
-            conditions = Conditions(self._engine.dialect)
-            said = [
-                f'e."stream" = {conditions.bind(stream)} AND e."parent" = {conditions.bind(seq)}',
-                f'e."seq" {">" if order == "ASC" else "<"} {conditions.bind(place_and_seq(other)[1])}',
-                self._days.of_later([(stream, seq)]).said("e", conditions),
-            ]
-            limit = "" if most is None else f" LIMIT {int(most)}"
-            rows = self._select(
-                'e."seq"', " AND ".join(said), conditions, f' ORDER BY e."seq" {order}{limit}'
-            )
-            return [self.number(stream, row[0]) for row in rows]
-        return []
+            edge = place_and_seq(other)[1]
+            first, last = (max(edge, seq) + 1, LAST_SEQ) if order == "ASC" else (seq + 1, edge - 1)
+            for low, high in self._days.stretches(stream, first, last, backward=order == "DESC"):
+                conditions = Conditions(self._engine.dialect)
+                said = [
+                    self._days.of([Stretch(stream, low, high)]).said("e", conditions),
+                    f'e."stream" = {conditions.bind(stream)} AND e."parent" = {conditions.bind(seq)}',
+                    f'e."seq" >= {conditions.bind(low)} AND e."seq" <= {conditions.bind(high)}',
+                ]
+                limit = "" if most is None else f" LIMIT {int(most) - len(found)}"
+                rows = self._select(
+                    'e."seq"', " AND ".join(said), conditions, f' ORDER BY e."seq" {order}{limit}'
+                )
+                found += [self.number(stream, row[0]) for row in rows]
+                if most is not None and len(found) >= most:
+                    break
+        return found
 
     def _among(
         self, first: str, second: str, keys: Sequence[Key], conditions: Conditions, times: Times = ANY_TIME

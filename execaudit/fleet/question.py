@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Key = tuple[int, ...]
     """What puts an exec in order, and tells it from all others."""
 
-_NEAR = 20_000
+_NEAR = 2_000
 _MINUTE = 60_000_000_000
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Gained, Kind
+from execaudit.errors import DamagedStoreError
 from execaudit.escaping import exact
-from execaudit.event import End, Nanoseconds
+from execaudit.event import End, HuntRule, Nanoseconds
 from execaudit.fleet.checks import check_of
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.days import Days, Times
@@ -23,7 +25,6 @@ from execaudit.query.tally import Counts, User
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from execaudit.event import HuntRule
     from execaudit.fleet.engine import Engine, Row
     from execaudit.fleet.question import Question
     from execaudit.fleet.reading import Reader
@@ -230,19 +231,22 @@ class Totals:
         return hits.by_rule(counted)
 
     def _rules(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], HuntRule]:
-        """Returns rules by stream and id. Raises DamagedStoreError for one that is missing."""
+        """Returns rules by stream and id; of one that makes no sense, or is missing, no more than its number.
+
+        Whoever ships what no recorder has does not stop the answers about other hosts.
+        """
         if not wanted:
             return {}
         names = ("stream", "id", "uuid", "title", "level", "tags", "file")
         columns = ", ".join(f'"{name}"' for name in names)
         rows = self._engine.rows(f"SELECT {columns} FROM {self._engine.dialect.table('rule')}", {})  # noqa: S608  # ours
         rules = {
-            (row[0], row[1]): hits.rule_of((row[1], *map(_text, row[2:])))
-            for row in rows
-            if (row[0], row[1]) in wanted
+            key: HuntRule(None, f"rule {key[1]}, of which nothing is known", None, (), "") for key in wanted
         }
-        for _, number in wanted - rules.keys():
-            raise hits.nonsense(number)
+        for row in rows:
+            if (row[0], row[1]) in wanted:
+                with suppress(DamagedStoreError):
+                    rules[row[0], row[1]] = hits.rule_of((row[1], *map(_text, row[2:])))
         return rules
 
 

@@ -7,6 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+from execaudit.central import postgresql
 from execaudit.central.postgresql import connected, failure
 from execaudit.central.postgresql_functions import DAY_NS, NEWEST_DAYS
 from execaudit.central.postgresql_schema import PROGRAM_KEY, TYPES, quoted
@@ -153,7 +154,7 @@ class PostgresTarget:
             driver: Any = connection.connection.driver_connection
             check_revision(self._location, lambda sql: driver.execute(sql).fetchall())
             driver.execute(
-                f"SET statement_timeout = {_STATEMENT_MS};"
+                f"SET statement_timeout = {_STATEMENT_MS}; SET lock_timeout = '{postgresql.LOCK_SECONDS}s';"
                 f" SET idle_in_transaction_session_timeout = {_SILENT_MS}; {_ALIVE}"
             )
             self._driver, self._open = driver, opened.pop_all()

@@ -93,4 +93,18 @@ FOR EACH STATEMENT EXECUTE FUNCTION execaudit_note_execs();;
 INSERT INTO "span" ("stream", "day", "first_seq", "last_seq")
 SELECT "stream", "ts" / 86400000000000, min("seq"), max("seq") FROM "exec" GROUP BY 1, 2 ORDER BY 1, 2;;
 INSERT INTO "account" ("stream", "name", "uid")
-SELECT "stream", "user", "uid" FROM "exec" WHERE "user" IS NOT NULL UNION SELECT "stream", "login_user", NULL FROM "exec" WHERE "login_user" IS NOT NULL
+SELECT "stream", "user", "uid" FROM "exec" WHERE "user" IS NOT NULL UNION SELECT "stream", "login_user", NULL FROM "exec" WHERE "login_user" IS NOT NULL;;
+ALTER TABLE "exec" ADD CHECK ("boot_ns" BETWEEN 0 AND 1152921504606846975 AND "run" >= 0) NOT VALID;;
+ALTER TABLE "exec" ADD CHECK (("parent" IS NULL OR "parent" BETWEEN 1 AND 1099511627775) AND ("replaced_by" IS NULL OR "replaced_by" BETWEEN 1 AND 1099511627775)) NOT VALID;;
+ALTER TABLE "exec" ADD CHECK (("status" IS NULL OR "status" BETWEEN 0 AND 65535) AND ("duration_ns" IS NULL OR "duration_ns" >= 0)) NOT VALID;;
+ALTER TABLE "exec" ADD CHECK ("privileged" IS NULL OR "privileged" BETWEEN 0 AND 7) NOT VALID;;
+ALTER TABLE "exec" ADD CHECK ("holes" IS NULL OR encode("holes", 'escape') ~ '^[[]([[][0-9]{1,10},([0-9]{1,10}|null)[]](,[[][0-9]{1,10},([0-9]{1,10}|null)[]])*)?[]]$') NOT VALID;;
+ALTER TABLE "exec" ADD CHECK ("redacted" IS NULL OR encode("redacted", 'escape') ~ '^[[]([[][0-9]{1,10},([0-9]{1,10}|null)[]](,[[][0-9]{1,10},([0-9]{1,10}|null)[]])*)?[]]$') NOT VALID;;
+ALTER TABLE "exit" ADD CHECK ("seq" BETWEEN 1 AND 1099511627775 AND ("replaced_by" IS NULL OR "replaced_by" BETWEEN 1 AND 1099511627775)) NOT VALID;;
+ALTER TABLE "exit" ADD CHECK (("status" IS NULL OR "status" BETWEEN 0 AND 65535) AND "duration_ns" >= 0 AND "ts" >= 0) NOT VALID;;
+ALTER TABLE "hit" ADD CHECK ("seq" BETWEEN 1 AND 1099511627775 AND "ts" >= 0 AND "left_out" BETWEEN 0 AND 1099511627775) NOT VALID;;
+ALTER TABLE "run" ADD CHECK (encode("boot_id", 'escape') ~ '^[0-9a-f]{8}-' AND "started_ns" >= 0) NOT VALID;;
+ALTER TABLE "gap" ADD CHECK ("ts_from" >= 0 AND "ts_to" >= 0 AND ("count" IS NULL OR "count" >= 0) AND "exits" >= 0) NOT VALID;;
+ALTER TABLE "stream" ADD CHECK (encode("continued", 'escape') ~ '^[[]([0-9]{1,13}(,[0-9]{1,13})*)?[]]$') NOT VALID;;
+ALTER TABLE "stream" ADD CHECK (encode("shifts", 'escape') ~ '^[{]("(exec|exit|run|gap|rule)":[[][[][0-9]{1,13},[0-9]{1,13}[]](,[[][0-9]{1,13},[0-9]{1,13}[]])*[]](,"(exec|exit|run|gap|rule)":[[][[][0-9]{1,13},[0-9]{1,13}[]](,[[][0-9]{1,13},[0-9]{1,13}[]])*[]])*)?[}]$') NOT VALID;;
+ALTER TABLE "stream" ADD CHECK ("contact_ns" >= 0 AND "first_ns" >= 0 AND "last_seq" >= 0 AND "exec_seq" >= 0) NOT VALID

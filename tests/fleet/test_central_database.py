@@ -187,7 +187,10 @@ def test_roles_may_what_the_page_says_and_no_more(
         urls[0]: (
             'SELECT "argv" FROM "exec"', 'UPDATE "exec" SET "pid" = 1', 'DELETE FROM "exec"', 'DELETE FROM "gap"',
             'TRUNCATE "exec"', 'DROP TABLE "exec_default"', 'INSERT INTO "exec_default" SELECT * FROM "exec_default"',
-            "CREATE TABLE x (a int)", 'SELECT "title" FROM "rule"', 'SELECT "host" FROM "retired"',
+            "CREATE TABLE x (a int)", 'SELECT "title" FROM "rule"', 'DO $$ BEGIN LOCK TABLE "stream" IN ACCESS EXCLUSIVE MODE; END $$',
+            'DO $$ BEGIN LOCK TABLE "program" IN SHARE MODE; END $$', 'DO $$ BEGIN LOCK TABLE "exec" IN EXCLUSIVE MODE; END $$', 'UPDATE "stream" SET "stream" = 1',
+            'UPDATE "span" SET "last_seq" = 0', "SELECT execaudit_make_day(now()::date, NULL, NULL)", 'SELECT FROM "account"',
+            'SELECT "host" FROM "retired"',
             "INSERT INTO retired VALUES (1, 'x', 0, 0)",
         ),
         urls[1]: ('DELETE FROM "exec"', 'INSERT INTO "stream" SELECT * FROM "stream"', "SELECT execaudit_add_day(now()::date)",

@@ -15,9 +15,11 @@ from execaudit.central import postgresql
 from execaudit.central.tables import TABLES
 from execaudit.database.url import Central, location_of
 from execaudit.fleet.central_history import CentralHistory
+from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.dialects import FALSE, TRUE, PostgreSQL
 from execaudit.fleet.postgresql_reader import PostgresReader
 from execaudit.query.connection import open_history
-from execaudit.query.expression import And, Not, Or
+from execaudit.query.expression import And, LineMatches, Not, Or
 from execaudit.query.filter import Filter
 from execaudit.query.local_history import LocalHistory
 from tests.examples import examples
@@ -220,3 +222,14 @@ def test_a_fleet_is_counted_by_host_and_knows_what_is_new_anywhere(two_hosts: tu
             assert {shell.event.host} == {each.event.host for each in below}
             assert 30 == len(below) == central.count(Filter(under=(shell.number,)))
             assert 31 == len(central.descendants([shell.number]))
+
+
+def test_a_regular_expression_is_narrowed_by_its_texts() -> None:
+    """So the engine leaves out what cannot have it, and Python looks at the rest."""
+    for regex, texts in ((b"curl .*http", [b"curl", b"http"]), (b"nc|socat", [b"nc", b"socat"])):
+        conditions = Conditions(PostgreSQL())
+        bounds = conditions.of(LineMatches(regex))
+        assert bounds.upper.count("position(") == len(texts), bounds
+        assert {*texts} <= set(conditions.parameters.values())
+        assert bounds.lower == FALSE
+    assert TRUE == Conditions(PostgreSQL()).of(LineMatches(b"c?")).upper

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from execaudit.central import postgresql
 from execaudit.central.postgresql_functions import DAY_NS, NEWEST_DAYS
 from execaudit.central.tables import EXEC
+from execaudit.errors import StoreError
+from execaudit.fleet.postgresql_reader import PostgresReader
 from tests.commands import execaudit
-from tests.fleet.centre import Centre, ship
-from tests.fleet.test_central_database import history_of
+from tests.fleet.centre import Centre, central, ship
+from tests.fleet.test_central_database import CHECKOUT, history_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,3 +142,44 @@ def test_a_day_that_is_held_up_is_asked_for_again(
         assert time.monotonic() - start < 10
     ship(history_of(tmp_path / "y.db", [day * DAY_NS]), centre.url)
     assert is_there(centre, day)
+
+
+def test_a_host_that_went_silent_while_it_made_a_day_is_given_up(centre: Centre, tmp_path: Path) -> None:
+    """Meanwhile it holds up who ships what is of no day: as long as the page has the database wait."""
+    text = (CHECKOUT / "docs" / "fleet.md").read_text()
+    (setting,) = re.findall(
+        r"ALTER DATABASE execaudit SET (idle_in_transaction_session_timeout) = '1min';", text
+    )
+    database = centre.url.rpartition("/")[2]
+    with psycopg.connect(centre.url, autocommit=True) as owner_:
+        owner_.execute(f"ALTER DATABASE {database} SET {setting} = '1s'".encode())
+    with psycopg.connect(centre.url) as silent:
+        day = time.strftime("%F", time.gmtime((TODAY - 30) * 86_400))
+        assert [(True,)] == silent.execute("SELECT execaudit_add_day(%s)", (day,)).fetchall()
+        ship(history_of(tmp_path / "x.db", [7]), centre.url)
+        assert [(7,)] == centre.rows(_DEFAULT)
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            silent.execute("SELECT 1")
+
+
+def test_who_waits_for_a_lock_says_so(
+    centre: Centre,
+    owner: psycopg.Connection[tuple[object, ...]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A forwarder and a reader, in one line; and not for ever."""
+    path = history_of(tmp_path / "x.db", [time.time_ns()])
+    monkeypatch.setattr(postgresql, "LOCK_SECONDS", 1)
+    with owner.transaction():
+        owner.execute('LOCK TABLE "stream" IN ACCESS EXCLUSIVE MODE')
+        with pytest.raises(StoreError, match="somebody holds a lock"):
+            ship(path, centre.url)
+        location = central(centre.url)
+        with (
+            pytest.raises(StoreError, match="somebody holds a lock"),
+            postgresql.connected(location, reads=True) as connection,
+        ):
+            PostgresReader(connection, location).rows('SELECT FROM "stream"', {})
+    ship(path, centre.url)
+    assert 1 == len(centre.table(EXEC))
