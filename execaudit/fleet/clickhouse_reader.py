@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from execaudit.central.clickhouse_schema import REVISION
+from execaudit.central.clickhouse_schema import REVISION, day_of
+from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.days import ANY_TIME
 from execaudit.fleet.dialects import ClickHouse
+from execaudit.fleet.engine import Select
+from execaudit.fleet.walk import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from execaudit.central.clickhouse import Session
-    from execaudit.fleet.engine import Row, Select
+    from execaudit.fleet.engine import Row
 
 _SIZE = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()"
+# More are in most granules of a day: to read these all is faster than to look for each key.
+_MOST_NAMED = 250
 
 
 class ClickHouseReader:
@@ -31,15 +38,37 @@ class ClickHouseReader:
     def page(
         self, select: Select, columns: Sequence[str], most_bytes: int, parameters: Mapping[str, object]
     ) -> list[Row]:
-        """Returns the first rows. The lengths of lines are read first: old servers cannot add them up."""
-        first = f'SELECT length(e."argv") FROM {select.source} ORDER BY {select.order} LIMIT {select.most}'  # noqa: S608  # ours
-        left, most = most_bytes, 0
-        for (size,) in self.rows(first, parameters):
+        """Returns the first rows.
+
+        Their keys are read first, so that few rows are read whole; and the lengths of lines, because old
+        servers cannot add them up.
+        """
+        first = (
+            f'SELECT e."ts", e."stream", e."seq", length(e."argv") FROM {select.source}'  # noqa: S608  # ours
+            f" ORDER BY {select.order} LIMIT {select.most}"
+        )
+        left, keys = most_bytes, []
+        for ts, stream, seq, size in self.rows(first, parameters):
             if left <= 0:
                 break
             left -= size
-            most += 1
-        return self.rows(select._replace(most=most).text(columns), parameters) if most else []
+            keys.append((ts, stream, seq))
+        if len(keys) > _MOST_NAMED:
+            return self.rows(select._replace(most=len(keys)).text(columns), parameters)
+        found: list[Row] = []
+        # Of each day alone: all columns of all parts of a month are more than a server's memory.
+        for _, of_day in groupby(keys, key=lambda key: day_of(key[0])):
+            some = [*of_day]
+            conditions = Conditions(self.dialect)
+            times = [ts for ts, _, _ in some]
+            said = [
+                self.dialect.keys(('e."stream"', 'e."seq"'), [key[1:] for key in some], conditions.bind),
+                f'e."ts" >= {conditions.bind(min(times))}',
+                f'e."ts" <= {conditions.bind(max(times))}',
+            ]
+            chosen = Select(source_of(self, said, conditions, ANY_TIME), select.order, len(some))
+            found += self.rows(chosen.text(columns), conditions.parameters)
+        return found
 
     def accounts(self, name: bytes) -> set[int | None]:
         """Returns the uids of users that have a name; None is among them for the user who logged in."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 TRUE, FALSE = "1 = 1", "1 = 0"
+# A server of 2018 fails where FINAL needs no column but those of PREWHERE, so not with those of the key: the
+# key's index does as much for these.
+_LATE = ('e."stream"', 'e."seq"', 'e."duration_ns"', 'e."status"', 'e."replaced_by"')
 
 
 class Dialect(Protocol):
@@ -104,6 +107,14 @@ class Dialect(Protocol):
         """Returns what a statement reads a table from, which it calls so: each row once."""
         ...
 
+    def as_it_is(self, name: str, alias: str = "") -> str:
+        """Returns the same, but a row that arrived twice comes twice."""
+        ...
+
+    def where(self, conditions: Sequence[str]) -> str:
+        """Returns what follows table(…, "e") of exec or exit, for rows on all of these conditions."""
+        ...
+
 
 class Binding(Protocol):
     """Binds a value, and returns how the statement names it."""
@@ -190,7 +201,15 @@ class PostgreSQL:
 
     def table(self, name: str, alias: str = "") -> str:
         """Returns what a statement reads a table from: a key is unique."""
+        return self.as_it_is(name, alias)
+
+    def as_it_is(self, name: str, alias: str = "") -> str:
+        """Returns the same."""
         return f'"{name}" AS {alias}' if alias else f'"{name}"'
+
+    def where(self, conditions: Sequence[str]) -> str:
+        """Returns what chooses execs: the server sees to the order in which it looks at them."""
+        return f"WHERE {' AND '.join(conditions)}"
 
 
 class ClickHouse:
@@ -279,4 +298,18 @@ class ClickHouse:
 
     def table(self, name: str, alias: str = "") -> str:
         """Returns what a statement reads a table from; a row that arrived twice counts once."""
-        return f'"{name}"{f" AS {alias}" if alias else ""} FINAL'
+        return f"{self.as_it_is(name, alias)} FINAL"
+
+    def as_it_is(self, name: str, alias: str = "") -> str:
+        """Returns what a statement reads a table from, without a look at other rows of the same key."""
+        return f'"{name}" AS {alias}' if alias else f'"{name}"'
+
+    def where(self, conditions: Sequence[str]) -> str:
+        """Returns what chooses execs, as far as it can be before FINAL merges all columns of all rows.
+
+        Of an exec that arrived twice the end alone may differ, and the last one counts.
+        """
+        early = [each for each in conditions if 'e."' in each and not any(name in each for name in _LATE)]
+        late = [each for each in conditions if each not in early]
+        said = (("PREWHERE", early), ("WHERE", late))
+        return " ".join(f"{word} {' AND '.join(some)}" for word, some in said if some)

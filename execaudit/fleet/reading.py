@@ -72,7 +72,7 @@ class Reader:
             dialect = self.engine.dialect
             conditions = Conditions(dialect)
             since = conditions.bind(since_ns)
-            sql = f'SELECT "exe" FROM {dialect.table("program")} GROUP BY "exe" HAVING min("first_ts") >= {since}'  # noqa: S608  # bound
+            sql = f'SELECT "exe" FROM {dialect.as_it_is("program")} GROUP BY "exe" HAVING min("first_ts") >= {since}'  # noqa: S608  # bound
             found = frozenset(row[0] for row in self.engine.rows(sql, conditions.parameters))
             self._new[since_ns] = found
         return found
@@ -218,7 +218,7 @@ class Reader:
             found = self._rows(asked, backward=False, columns=asked.order.columns, upper=asked.bounds.lower)
             return sum(map(len, found))
         conditions = asked.conditions.further()
-        source = source_of(self.engine, asked.bounds.lower, conditions, times_of(asked.wanted))
+        source = source_of(self.engine, [asked.bounds.lower], conditions, times_of(asked.wanted))
         return int(self.engine.rows(f"SELECT count(*) FROM {source}", conditions.parameters)[0][0])  # noqa: S608  # bound
 
     def uncertain(self, asked: Question) -> Iterator[Page]:
@@ -245,7 +245,7 @@ class Reader:
     def _of_keys(self, keys: Sequence[tuple[int, int]]) -> list[Row]:
         conditions = Conditions(self.engine.dialect)
         said = self.engine.dialect.keys(('e."stream"', 'e."seq"'), keys, conditions.bind)
-        source = source_of(self.engine, said, conditions, Days(self.engine).of_keys(keys))
+        source = source_of(self.engine, [said], conditions, Days(self.engine).of_keys(keys))
         select = Select(source, 'e."stream", e."seq"', PAGE_ROWS)
         return self.engine.page(select, EXEC.names, PAGE_BYTES, conditions.parameters)
 

@@ -87,6 +87,6 @@ class Looker:
         conditions = Conditions(dialect)
         said = [times.said("e", conditions), dialect.keys(('e."stream"', 'e."seq"'), keys, conditions.bind)]
         shown = ", ".join(f'e."{name}"' for name in columns)
-        source = f"{dialect.table(table, 'e')} WHERE {' AND '.join(said)}"
+        source = f"{dialect.table(table, 'e')} {dialect.where(said)}"
         sql = f"SELECT {shown} FROM {source}"  # noqa: S608  # bound
         return self._engine.rows(sql, conditions.parameters)

@@ -46,8 +46,7 @@ class _Certain(NamedTuple):
 
     def source(self, engine: Engine, conditions: Conditions, more: str = TRUE) -> str:
         """Returns what follows FROM for it; the conditions have its parameters."""
-        said = self.condition if more == TRUE else f"{self.condition} AND {more}"
-        return source_of(engine, said, conditions, self.times)
+        return source_of(engine, (self.condition, more), conditions, self.times)
 
 
 class Totals:

@@ -22,6 +22,8 @@ PAGE_ROWS = 2000
 PAGE_BYTES = 16 * 1024 * 1024
 """Of command lines; one alone may have more."""
 _LINE = EXEC.names.index("argv")
+# After a part without anything: an engine without an index by time looks at a whole day for each part.
+_WIDER = 64
 
 
 class Range(NamedTuple):
@@ -47,12 +49,12 @@ def ends_of(table: Callable[[str, str], str], text: str, times: str = TRUE) -> s
     return f" LEFT JOIN {table('exit', 'x')} ON {same}{'' if times == TRUE else f' AND {times}'}"
 
 
-def source_of(engine: Engine, condition: str, conditions: Conditions, times: Times) -> str:
-    """Returns what follows FROM, for execs on a condition, of some times."""
+def source_of(engine: Engine, said: Sequence[str], conditions: Conditions, times: Times) -> str:
+    """Returns what follows FROM, for execs on all that is said, of some times."""
     table = engine.dialect.table
     of_ends, of_execs = (times.said(alias, conditions) for alias in ("x", "e"))
-    said = condition if of_execs == TRUE else f"{of_execs} AND {condition}"
-    return f"{table('exec', 'e')}{ends_of(table, condition, of_ends)} WHERE {said}"
+    where = engine.dialect.where([each for each in (of_execs, *said) if each != TRUE] or [TRUE])
+    return f"{table('exec', 'e')}{ends_of(table, ' AND '.join(said), of_ends)} {where}"
 
 
 def times_of(wanted: Filter) -> Times:
@@ -143,7 +145,7 @@ class Walk:
                 stream = self._asked.chosen[0].number
                 pairs = [(key[-2] if len(key) > 1 else stream, key[-1]) for key in keys]
                 said.append(self._engine.dialect.keys(('e."stream"', 'e."seq"'), pairs, conditions.bind))
-            source = source_of(self._engine, " AND ".join(said), conditions, times)
+            source = source_of(self._engine, said, conditions, times)
             select = Select(source, order.text(backward=backward), PAGE_ROWS)
             rows = (
                 self._engine.page(select, columns, PAGE_BYTES, conditions.parameters)
@@ -194,7 +196,9 @@ def _parts(low: int, high: int, width: int, *, backward: bool) -> Generator[tupl
             part = low, min(high, low + width - 1)
             low = part[1] + 1
         found = yield part
-        if found < PAGE_ROWS // 4:
+        if not found:
+            width *= _WIDER
+        elif found < PAGE_ROWS // 4:
             width *= 4
         elif found > 4 * PAGE_ROWS:
             width = max(width // 4, 1)
