@@ -86,3 +86,18 @@ class Ended(str, Enum):
     """It had not ended when the history was read."""
     UNKNOWN = "unknown"
     """Its end was lost, or came when nobody recorded."""
+
+
+class ChainReason(str, Enum):
+    """Why a chain of seals begins."""
+
+    BEGUN = "begun"
+    """The history is new."""
+    OLDER = "older"
+    """The history was there before histories were sealed: what it had was sealed then."""
+    SETUP = "setup"
+    """`seal setup` made a key."""
+    KEY_LOST = "key_lost"
+    """The sealing key is gone or damaged: this chain has none."""
+    OTHER_KEY = "other_key"
+    """The sealing key is that of another chain."""

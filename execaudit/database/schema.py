@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, event
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    event,
+)
 
 from execaudit.database import execs_view
 from execaudit.database.field_columns import BLOB_FORMS, column_of
+from execaudit.database.sealed_streams import ENDS
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS
 
 if TYPE_CHECKING:
@@ -27,7 +38,7 @@ metadata = MetaData()
 # One value per row: next_id (see exec.id); stream_id (16 random bytes, made with the file); generation
 # (raised when rows are deleted: then the writer forgets the ids that it remembers); argv_grams and argv_used
 # (how many chunks these tables have); continued (JSON: the id of the last run, and the execs of earlier runs
-# that ran when it began); hunted (up to which exec the rules of the recorder were run; absent: it has none).
+# that ran when it began); sealing_older (it is there while rows of before are sealed); hunted (up to which exec the rules of the recorder were run; absent: it has none).
 meta = Table(
     "meta",
     metadata,
@@ -193,6 +204,8 @@ stray_exit = Table(
     Column("pid", Integer, nullable=False),
     Column("duration_ns", Integer, nullable=False),
     Column("status", Integer, nullable=False),
+    # Seals and what is forwarded go by the number: none is given twice.
+    sqlite_autoincrement=True,
     sqlite_strict=True,
 )
 
@@ -223,6 +236,8 @@ gap = Table(
     Column("exits", Integer, nullable=False, server_default="0"),
     # The user whose execs were lost. NULL: not known, or several users.
     Column("uid", Integer),
+    # Seals and what is forwarded go by the number: none is given twice.
+    sqlite_autoincrement=True,
     sqlite_strict=True,
 )
 
@@ -290,6 +305,88 @@ def _index(name: str, column: str) -> Table:
 argv_grams = _index("argv_grams", "bits")
 # The lines that a chunk of execs uses, see packed_ids; id is the chunk.
 argv_used = _index("argv_used", "ids")
+
+# Seals: see seal.chain and docs/seals.md. A chain is what one key vouches for, or, without a key, nobody.
+seal_chain = Table(
+    "seal_chain",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # 16 random bytes.
+    Column("chain", LargeBinary, nullable=False),
+    # 0 or 1
+    Column("is_keyed", Integer, nullable=False),
+    # See enums.ChainReason.
+    Column("reason", Text, nullable=False),
+    # Wall clock, ns since 1970.
+    Column("begun_ns", Integer, nullable=False),
+    sqlite_strict=True,
+)
+# A segment of entries; there is an entry for each transaction. The last row grows until it is full.
+seal = Table(
+    "seal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("chain_id", Integer, ForeignKey("seal_chain.id"), nullable=False),
+    # Of the entry before the first one; and its wall clock, microseconds since 1970.
+    Column("epoch", Integer, nullable=False),
+    Column("at_us", Integer, nullable=False),
+    # Up to which number the rows of each stream are sealed, after the last entry.
+    *(Column(name, Integer, nullable=False) for name in ENDS),
+    # See chain.to_bytes. Empty: all that was sealed here was pruned.
+    Column("entries", LargeBinary, nullable=False),
+    # See chain.streams_to_bytes.
+    Column("streams", LargeBinary, nullable=False),
+    # Of the last entry: its hash, and its code. NULL: the chain has no key.
+    Column("hash", LargeBinary, nullable=False),
+    Column("code", LargeBinary),
+    sqlite_strict=True,
+)
+# The hashes of rows that a pruning deleted, where others of the same segment are left; see seal.tree.
+seal_gone = Table(
+    "seal_gone",
+    metadata,
+    Column("seal_id", Integer, primary_key=True),
+    # See chain.Stream.
+    Column("stream", Integer, primary_key=True),
+    # The last pruning that deleted some of them: a row of seal_act.
+    Column("act_id", Integer, nullable=False),
+    # See tree.to_bytes.
+    Column("parts", LargeBinary, nullable=False),
+    sqlite_strict=True,
+    sqlite_with_rowid=False,
+)
+# What a pruning changed in an exec that it left: the parent, or the line (see codec.line). Others are NULL.
+seal_change = Table(
+    "seal_change",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("exec_id", Integer, nullable=False),
+    Column("parent_was", Integer),
+    Column("parent_now", Integer),
+    Column("line_was", LargeBinary),
+    Column("line_now", LargeBinary),
+    Index("ix_seal_change_exec", "exec_id"),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
+# A transaction of a pruning.
+seal_act = Table(
+    "seal_act",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # Wall clock, ns since 1970.
+    Column("at_ns", Integer, nullable=False),
+    # age, size, or asked: by a person
+    Column("reason", Text, nullable=False),
+    # How many execs it deleted.
+    Column("execs", Integer, nullable=False),
+    # The hash of the table `pruned` as it was then.
+    Column("pruned", LargeBinary, nullable=False),
+    # What it left in seal_gone, see seal.acts.
+    Column("parts", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+    sqlite_strict=True,
+)
 
 
 @event.listens_for(metadata, "after_create")

@@ -21,6 +21,7 @@ from execaudit.enums import Kind
 from execaudit.event import ExecEvent, ExitEvent
 from execaudit.exec_id import boot_prefix
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN, Form
+from execaudit.seal import codec
 from execaudit.store.bulk_insert import NOTHING, BulkInsert
 from execaudit.store.engine import driver_of
 from execaudit.store.interning import LONGEST_REMEMBERED, Interned, Lines, Recent, Texts
@@ -62,6 +63,8 @@ _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _FAILED = Kind.FAILED
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
 _NO_END = (NOTHING, NOTHING, NOTHING)
+_WIDTH = 18
+_MOST_HASHES = 20_000
 _PATHS = [at for at, field in enumerate(LAUNCH_FIELDS) if field.form is Form.PATH]
 # By place: by name it takes three times as long.
 _boot_ns, _time_ns, _replaces = (
@@ -98,6 +101,10 @@ class Inserts:
         self._execs: Recent[ExecKey | tuple[int, int, int]] = Recent(megabytes=0.5)
         self._run_id: int | None = None
         self._boot = 0
+        self.sealed: list[tuple[int, list[bytes]]] = []
+        """The hashes of the execs that were inserted, with the number of the first: the caller takes them."""
+        self._launch_hashes: dict[int | None, bytes] = {}
+        self._origin_hashes: dict[int | None, bytes] = {}
 
     @property
     def _tables(self) -> tuple[Interned[bytes] | Interned[str] | Interned[Origin] | Interned[Launch], ...]:
@@ -147,6 +154,7 @@ class Inserts:
 
         Raises what SQLAlchemy raises.
         """
+        self.sealed = []
         # A parent's row must be there first, and its boot clock is always smaller than its child's.
         ordered = sorted(events, key=_boot_ns)
         # Ends of programs that are stored with them go into their rows.
@@ -174,6 +182,7 @@ class Inserts:
             table.flush(connection)
         self._execs.evict()
         _EXECS.insert(connection, values)
+        self.sealed.append((first_id, self._hashes(batch, values, cuts)))
         if cuts:
             connection.exec_driver_sql(_INSERT_CUT, cuts)
         self._next_id = first_id + len(batch)
@@ -243,6 +252,35 @@ class Inserts:
                 *end,
             )
         return values, cuts
+
+    def _hashes(self, batch: list[ExecEvent], values: list[object], cuts: list[_Row]) -> list[bytes]:
+        """Returns what is sealed of each exec, from the event and not from what is read again."""
+        cut_of = {row[0]: row[1:] for row in cuts}
+        launches, origins, run = self._launch_hashes, self._origin_hashes, self._run_id
+        for remembered in (launches, origins):
+            if len(remembered) > _MOST_HASHES:
+                remembered.clear()
+        made: list[bytes] = []
+        columns = iter(values)
+        for event, row in zip(batch, zip(*[columns] * _WIDTH, strict=True), strict=True):
+            (
+                number, ts, _, kind, pid, tid, ppid, _, _, launch_id, origin_id, _, errno, truncated, parent, duration,
+                status, replaced_by,
+            ) = row  # fmt: skip
+            launch = launches.get(launch_id)
+            if launch is None:
+                launch = launches[launch_id] = codec.launch_hash(event.launch)
+            origin = origins.get(origin_id)
+            if origin is None:
+                origin = origins[origin_id] = codec.origin_hash(event.origin)
+            cut = None if truncated == NOTHING else (truncated, *cut_of[number])
+            numbers = codec.pack_exec(
+                number, ts, event.boot_ns, run, kind, pid, pid if tid == NOTHING else tid,
+                NOTHING if ppid is None else ppid, errno, NOTHING if parent is None else parent, duration, status,
+                replaced_by,
+            )  # fmt: skip
+            made.append(codec.exec_hash(numbers, launch, origin, codec.line(event.argv, cut)))
+        return made
 
     def _insert_ends(self, ends: dict[ExecKey, ExitEvent | _End]) -> None:
         """Writes the ends of what was stored before."""

@@ -19,11 +19,12 @@ from execaudit.event import Nanoseconds
 from execaudit.store import earlier, engine, hits, imported, migrate
 from execaudit.store.argv_index import Indexing
 from execaudit.store.inserts import Inserts
+from execaudit.store.sealing import Sealer
 from execaudit.system import clock
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from execaudit.event import Earlier, ExecEvent, ExitEvent, Gap, Hit, HuntRule
@@ -67,6 +68,8 @@ class Store:
         self._run_id: int | None = None
         self._continued: tuple[int, ...] = ()
         self._is_broken = False
+        self.sealer = Sealer(path)
+        """Seals each transaction. Others that write in maintain() use it too."""
         self._opened = self._open()
 
     def _open(self) -> contextlib.ExitStack:
@@ -92,6 +95,9 @@ class Store:
                 self._connection = engine.connect(self._path, durable=self._durable)
                 opened.callback(engine.disconnect, self._connection, self._path, self._identity)
                 migrate.to_newest(self._connection, self._progress)
+                self.sealer = Sealer(self._path)
+                self.sealer.seal_old(engine.driver_of(self._connection), self._progress)
+                self._connection.rollback()
                 self._inserts, self._indexing = Inserts(self._connection), Indexing()
                 self._load()
                 self._rules: dict[HuntRule, int] = {}
@@ -135,7 +141,7 @@ class Store:
         `continued` are the rows of earlier execs that run still. Returns until when (wall clock) the last
         recorder of the same boot has stored what it captured, None if there was none.
         """
-        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
+        with self._sealed() as runs:
             last = self._last_seen(run.boot_id)
             inserted = self._connection.execute(
                 schema.run.insert().values(
@@ -146,6 +152,7 @@ class Store:
             if key is None:
                 raise AssertionError("SQLite gave no rowid")
             earlier.note(engine.driver_of(self._connection), int(key[0]), continued)
+            runs.append(int(key[0]))
         self._run, self._run_id, self._continued = run, int(key[0]), tuple(continued)
         self._inserts.begin_run(self._run_id, run.boot_id)
         return last
@@ -165,9 +172,10 @@ class Store:
             if not self._loaded:
                 self._load()
             self._loaded = False
-            with self._connection.begin():
+            with self._sealed() as runs:
                 self._inserts.refresh()
                 self._run_id = imported.run_of(engine.driver_of(self._connection), covered)
+                runs.append(self._run_id)
                 self._inserts.go_on(self._run_id, covered.boot_id)
                 self._inserts.insert(events, exits)
                 if gaps:
@@ -234,18 +242,37 @@ class Store:
                 self._load()
             # Until the commit, what is remembered speaks of rows that may never be there.
             self._loaded = False
-            with self._connection.begin():
+            with self._sealed() as runs:
                 self._inserts.refresh()
                 self._inserts.insert(events, exits)
                 if gaps:
                     self._insert_gaps(gaps)
+                if self._run_id is not None:
+                    runs.append(self._run_id)
                 if seen_ns is not None:
                     self._connection.exec_driver_sql(_SEEN, (seen_ns, self._run_id))
             self._loaded = True
 
+    @contextlib.contextmanager
+    def _sealed(self) -> Iterator[list[int]]:
+        """A transaction that is sealed before it is committed. Gives a list for the runs that it changes."""
+        runs: list[int] = []
+        driver = engine.driver_of(self._connection)
+        with (
+            files.translated(f"cannot write {self._path}", is_ours=True),
+            self.sealer.around(),
+            self._connection.begin(),
+        ):
+            self.sealer.begin(driver)
+            self._inserts.sealed = []
+            yield runs
+            for first, hashes in self._inserts.sealed:
+                self.sealer.add_execs(first, hashes)
+            self.sealer.seal(driver, runs)
+
     def begin_hunting(self) -> None:
         """Notes that detection rules are run on what is stored from now on. Raises StoreError."""
-        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
+        with self._sealed():
             hits.begin(self._connection)
 
     def append_hits(self, found: Iterable[Hit], hunted: int) -> None:
@@ -254,7 +281,7 @@ class Store:
         Raises StoreError.
         """
         known = dict(self._rules)
-        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
+        with self._sealed():
             hits.insert(self._connection, found, hunted, known)
         self._rules = known
 
@@ -339,7 +366,9 @@ class Store:
 
     def end_run(self, stopped_ns: Nanoseconds) -> None:
         """Notes the orderly stop."""
-        with files.translated(f"cannot write {self._path}", is_ours=True), self._connection.begin():
+        with self._sealed() as runs:
+            if self._run_id is not None:
+                runs.append(self._run_id)
             self._connection.execute(
                 schema.run.update().where(schema.run.c.id == self._run_id).values(stopped_ns=stopped_ns)
             )

@@ -1,0 +1,301 @@
+"""Check one segment of a history against what was sealed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.database.sealed_streams import Stream
+from execaudit.seal import chain, tree
+from execaudit.seal.chain import NOTHING, Cursors, Entry
+from execaudit.seal.rows import TABLES, Rows
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Mapping, Sequence
+
+    from execaudit.seal.chain import Added, ChainRow, Link
+    from execaudit.seal.keys import VerificationKey
+    from execaudit.seal.segments import Segment
+
+KINDS = ("changed", "missing", "added", "reordered", "cut", "forged")
+"""What can be wrong."""
+
+
+class Problem(NamedTuple):
+    """Something is not as it was sealed."""
+
+    kind: str
+    """One of KINDS."""
+    table: str
+    first: int | None
+    """The numbers of the rows in the table, or of the segment, among which it is."""
+    last: int | None
+    from_ns: int | None
+    """Wall clock of the seals before and after."""
+    to_ns: int | None
+
+
+def table_of(stream: Stream) -> str:
+    """Returns the table of a stream."""
+    return "exec" if stream is Stream.EXEC else TABLES[stream][0]
+
+
+@dataclass
+class Checked:
+    """What was found in some segments."""
+
+    problems: list[Problem] = field(default_factory=list)
+    execs: int = 0
+    """Rows that agree with their seals, and those beside them."""
+    runs: dict[int, list[int | None]] = field(default_factory=dict)
+    """What was sealed last of each run: started_ns, stopped_ns, seen_ns."""
+    is_authentic: bool | None = None
+    """None: no code could be checked; there was no key, or not the right one."""
+    unkeyed: int = 0
+    """How many segments have no code."""
+    unchecked: int = 0
+    """How many have one that no key was given for."""
+    heads: dict[str, bool] = field(default_factory=dict)
+    """The heads that were looked for and whose entry is here: whether they agree."""
+    lost: list[tuple[int, int, int]] = field(default_factory=list)
+    """Epochs that were lost at a boot: how many, and the wall clock of the seals before and after."""
+    acts: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+
+
+class Asked(NamedTuple):
+    """What a verification has to go by."""
+
+    keys: Mapping[bytes, VerificationKey]
+    """By the id of their chain."""
+    heads: frozenset[chain.Head]
+    stripped: frozenset[int]
+    """The segments of which a pruning left nothing."""
+
+
+class SegmentCheck:
+    """Checks segments, one after the other."""
+
+    def __init__(self, connection: sqlite3.Connection, chains: Mapping[int, ChainRow], asked: Asked) -> None:
+        self._connection = connection
+        self._rows = Rows(connection)
+        self._chains, self._asked = chains, asked
+        self.found = Checked()
+
+    def check(self, segment: Segment, before: Link, chain_before: int | None) -> None:
+        """Checks one, given the hash and the code in the row before it, and that row's chain.
+
+        In a transaction, so that seals and rows are of one moment.
+        """
+        if not segment.entries:
+            if segment.number not in self._asked.stripped:
+                self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
+            return
+        cursors, last = Cursors(segment.start), segment.begins
+        entries: list[tuple[bytes, Entry]] = []
+        try:
+            for raw, entry in chain.entries(segment.entries, segment.begins, cursors):
+                entries.append((raw, entry))
+                last = entry
+            streams = chain.streams_from_bytes(segment.streams)
+            row = self._chains[segment.chain]
+        except (ValueError, IndexError, KeyError):
+            self._add("changed", "seal", segment, segment.number, segment.number, last)
+            return
+        if cursors != segment.ends:
+            self._add("changed", "seal", segment, segment.number, segment.number, last)
+        roots, wrong = self._roots(segment, entries, last)
+        for stream, each in roots.items():
+            made = NOTHING
+            for root in each.values():
+                made = chain.stream_hash(made, root)
+            if stream not in wrong and made != streams.get(stream):
+                wrong.add(stream)
+                low, high = segment.start[stream] + 1, segment.ends[stream]
+                self._add("changed", table_of(stream), segment, low, high, last)
+        self._links(segment, row, before, chain_before, entries, roots, wrong, last)
+        for _, entry in entries:
+            self.found.runs |= {run.run_id: [*run[1:]] for run in entry.runs}
+
+    def _roots(
+        self, segment: Segment, entries: Sequence[tuple[bytes, Entry]], last: Entry
+    ) -> tuple[dict[Stream, dict[int, bytes]], set[Stream]]:
+        """Returns the hash of each entry's rows by stream and entry, and the streams whose rows are not all there."""
+        ranges: dict[Stream, list[tuple[int, Added]]] = defaultdict(list)
+        for at, (_, entry) in enumerate(entries):
+            for added in entry.added:
+                ranges[added.stream].append((at, added))
+        roots: dict[Stream, dict[int, bytes]] = {}
+        wrong: set[Stream] = set()
+        for stream in Stream:
+            low, high = segment.start[stream] + 1, segment.ends[stream]
+            if high < low:
+                continue
+            gone = self._gone(segment, stream, last)
+            found = self._found(segment, stream, low, high, last)
+            roots[stream], at = {}, 0
+            for batch, added in ranges[stream]:
+                begin = at
+                while at < len(found) and found[at][0] <= added.last:
+                    at += 1
+                within = [each for number, each in found[begin:at] if number >= added.first]
+                if outside := [number for number, _ in found[begin:at] if number < added.first]:
+                    wrong.add(stream)
+                    self._add("added", table_of(stream), segment, outside[0], outside[-1], last)
+                try:
+                    roots[stream][batch] = tree.root_of_left(added.rows, within, gone.get(batch, {}))
+                except tree.CountError as exc:
+                    wrong.add(stream)
+                    kind = "missing" if exc.missing > 0 else "added"
+                    numbers = [number for number, _ in found[begin:at]]
+                    self._add(kind, table_of(stream), segment, *_narrowed(added, numbers, kind, gone.get(batch, {})), last)
+            if at < len(found):
+                wrong.add(stream)
+                self._add("added", table_of(stream), segment, found[at][0], found[-1][0], last)
+        return roots, wrong
+
+    def _found(
+        self, segment: Segment, stream: Stream, low: int, high: int, last: Entry
+    ) -> list[tuple[int, bytes]]:
+        """Returns numbers and hashes of the rows that are there."""
+        if stream is not Stream.EXEC:
+            return self._rows.hashes(stream, low, high)
+        rows = self._rows.execs(low, high)
+        self.found.execs += len(rows)
+        for row in rows:
+            if row.problem is not None:
+                self._add("changed", row.problem, segment, row.number, row.number, last)
+        self._check_times([(row.number, row.ts) for row in rows], segment, last)
+        return [(row.number, row.hash) for row in rows]
+
+    def _check_times(self, rows: list[tuple[int, int]], segment: Segment, last: Entry) -> None:
+        """Looks whether the time index leads to these execs."""
+        if not rows:
+            return
+        index = self._connection.execute(
+            "SELECT id_lo, id_hi, ts_min, ts_max FROM seg WHERE id_hi >= ? AND id_lo <= ? ORDER BY id_lo",
+            (rows[0][0], rows[-1][0]),
+        ).fetchall()
+        at, wrong = 0, []
+        for number, ts in rows:
+            while at < len(index) and index[at][1] < number:
+                at += 1
+            if at == len(index) or not (index[at][0] <= number and index[at][2] <= ts <= index[at][3]):
+                wrong.append(number)
+        if wrong:
+            self._add("changed", "seg", segment, wrong[0], wrong[-1], last)
+
+    def _gone(self, segment: Segment, stream: Stream, last: Entry) -> dict[int, dict[tree.Place, bytes]]:
+        """Returns what a pruning left of rows that it deleted."""
+        row = self._connection.execute(
+            "SELECT act_id, parts FROM seal_gone WHERE seal_id = ? AND stream = ?", (segment.number, stream)
+        ).fetchone()
+        if row is None:
+            return {}
+        act, parts = row
+        if not is_vouched(self._connection, act, segment.number, stream, parts):
+            self._add("changed", "seal_gone", segment, segment.number, segment.number, last)
+            return {}
+        try:
+            return tree.from_bytes(parts)
+        except (ValueError, IndexError):
+            self._add("changed", "seal_gone", segment, segment.number, segment.number, last)
+            return {}
+
+    def _links(  # noqa: PLR0913  # what a segment is made of
+        self,
+        segment: Segment,
+        row: ChainRow,
+        before: Link,
+        chain_before: int | None,
+        entries: Sequence[tuple[bytes, Entry]],
+        roots: Mapping[Stream, Mapping[int, bytes]],
+        wrong: set[Stream],
+        last: Entry,
+    ) -> None:
+        """Computes the chain anew, through the entries."""
+        digest = chain.segment_hash(before.hash, segment.number, row, segment.begins, segment.start)
+        code = before.code if chain_before == segment.chain and before.code is not None else NOTHING
+        key = self._asked.keys.get(row.id) if row.is_keyed else None
+        self._check_epochs(segment, row, chain_before, entries)
+        if wrong:
+            return
+        heads = {head.epoch: head for head in self._asked.heads if head.chain == row.id.hex()[: len(head.chain)]}
+        for at, (raw, entry) in enumerate(entries):
+            digest = chain.entry_hash(digest, raw, [roots[each.stream][at] for each in entry.added])
+            if key is not None:
+                code = chain.entry_code(key.key_of(entry.epoch), code, digest)
+            if (head := heads.get(entry.epoch)) is not None:
+                self.found.heads[str(head)] = head.hash == digest.hex()
+        if digest != segment.link.hash:
+            self._add("changed", "seal", segment, segment.number, segment.number, last)
+        elif not row.is_keyed:
+            self.found.unkeyed += 1
+            if segment.link.code is not None:
+                self._add("changed", "seal", segment, segment.number, segment.number, last)
+        elif key is None:
+            self.found.unchecked += 1
+        elif code == segment.link.code:
+            self.found.is_authentic = self.found.is_authentic is not False
+        else:
+            self.found.is_authentic = False
+            self._add("forged", "seal", segment, segment.number, segment.number, last)
+
+    def _check_epochs(
+        self,
+        segment: Segment,
+        row: ChainRow,
+        chain_before: int | None,
+        entries: Sequence[tuple[bytes, Entry]],
+    ) -> None:
+        """Looks for epochs that are not here: after a power cut there may be some, else never."""
+        before = segment.begins
+        if row.is_keyed and chain_before != segment.chain and before.epoch >= 0:
+            self._add("cut", "seal", segment, segment.number, segment.number, entries[0][1])
+        for _, entry in entries:
+            if entry.epoch != before.epoch + 1:
+                if self._is_after_boot(entry):
+                    self.found.lost.append((entry.epoch - before.epoch - 1, before.at_ns, entry.at_ns))
+                else:
+                    number = segment.number
+                    self.found.problems.append(
+                        Problem("cut", "seal", number, number, before.at_ns, entry.at_ns)
+                    )
+            before = entry
+
+    def _is_after_boot(self, entry: Entry) -> bool:
+        """Says whether a recorder of another boot than the last begins in an entry."""
+        for added in entry.added:
+            if added.stream is Stream.RUN:
+                boots = self._connection.execute(
+                    "SELECT (SELECT boot_id FROM run WHERE id = ?), (SELECT boot_id FROM run WHERE id < ?"
+                    " ORDER BY id DESC LIMIT 1)",
+                    (added.first, added.first),
+                ).fetchone()
+                return boots[0] != boots[1]
+        return False
+
+    def _add(  # noqa: PLR0913  # what a problem has
+        self, kind: str, table: str, segment: Segment, first: int, end: int, last: Entry
+    ) -> None:
+        begin_ns = segment.begins.at_ns or None
+        self.found.problems.append(Problem(kind, table, first, end, begin_ns, last.at_ns or None))
+
+
+def _narrowed(
+    added: Added, numbers: Sequence[int], kind: str, gone: Mapping[tree.Place, bytes]
+) -> tuple[int, int]:
+    """Returns among which numbers rows are missing or too many."""
+    if kind == "missing" and not gone and added.last - added.first + 1 == added.rows:
+        lost = sorted(set(range(added.first, added.last + 1)) - set(numbers))
+        return lost[0], lost[-1]
+    return added.first, added.last
+
+
+def is_vouched(connection: sqlite3.Connection, act: int, seal_id: int, stream: int, parts: bytes) -> bool:
+    """Says whether a pruning sealed what it left of deleted rows."""
+    from execaudit.seal import acts  # noqa: PLC0415
+
+    row = connection.execute("SELECT parts FROM seal_act WHERE id = ?", (act,)).fetchone()
+    return row is not None and acts.has(row[0], seal_id, stream, parts)

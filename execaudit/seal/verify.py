@@ -1,0 +1,303 @@
+"""Verify a history: each segment against its rows, in parts that processes can share, and then the whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.database import execs_view
+from execaudit.database.sealed_streams import ENDS, Stream
+from execaudit.seal import acts, chain
+from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Entry, Link, cursors_of
+from execaudit.seal.rows import TABLES
+from execaudit.seal.segment_check import Asked, Checked, Problem, SegmentCheck, table_of
+from execaudit.seal.segments import COLUMNS, segment_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from execaudit.seal.chain import Head
+    from execaudit.seal.keys import VerificationKey
+
+# Segments that are read in one transaction: a long one would keep the recorder's WAL from being checkpointed.
+_IN_TRANSACTION = 4
+_SEGMENTS = f"SELECT {COLUMNS} FROM seal WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608  # ours
+_BEFORE = f"SELECT {', '.join(ENDS)}, hash, code, chain_id FROM seal WHERE id = ?"  # noqa: S608  # ours
+_CHAINS = "SELECT id, chain, is_keyed, reason, begun_ns FROM seal_chain ORDER BY id"
+_PRUNED = "SELECT id, at_ns, top, ts_from, ts_to, execs, reason, finished FROM pruned ORDER BY id"
+_RUN_STATES = "SELECT id, started_ns, stopped_ns, seen_ns FROM run ORDER BY id"
+
+
+class Pruning(NamedTuple):
+    """Execs that were deleted to keep the history within its limits, and that this is sealed."""
+
+    at_ns: int
+    reason: str
+    execs: int
+    from_ns: int
+    to_ns: int
+
+
+@dataclass
+class Result:
+    """What a verification found."""
+
+    problems: list[Problem] = field(default_factory=list)
+    is_authentic: bool | None = None
+    """None: no key was given, or not the chain's."""
+    execs: int = 0
+    sealed_until_ns: int | None = None
+    head: str | None = None
+    pruned: list[Pruning] = field(default_factory=list)
+    lost: list[tuple[int, int, int]] = field(default_factory=list)
+    """Epochs that a power cut took: how many, and the wall clock of the seals before and after."""
+    chains: list[ChainRow] = field(default_factory=list)
+    unkeyed: int = 0
+    is_sealed: bool = False
+
+    @property
+    def is_verified(self) -> bool:
+        """Says whether all is as it was sealed."""
+        return self.is_sealed and not self.problems and self.is_authentic is not False
+
+
+class Parts(NamedTuple):
+    """What is to be verified, and with what."""
+
+    asked: Asked
+    ranges: list[tuple[int, int]]
+    """Of segments."""
+    first: int
+    last: int
+
+
+def asked_of(
+    connection: sqlite3.Connection, keys: Iterable[VerificationKey], heads: Iterable[Head]
+) -> Asked:
+    """Returns what a verification goes by, with what the last pruning says of segments that are gone."""
+    stripped: set[int] = set()
+    row = connection.execute("SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1").fetchone()
+    if row is not None:
+        try:
+            for first, last in acts.read(row[0])[1]:
+                stripped.update(range(first, last + 1))
+        except (IndexError, ValueError):
+            stripped = set()
+    return Asked({key.chain: key for key in keys}, frozenset(heads), frozenset(stripped))
+
+
+def parts_of(
+    connection: sqlite3.Connection, asked: Asked, since_ns: int | None, size: int
+) -> Parts:
+    """Returns the segments to check, in ranges of at most `size`, from the one with a time (wall clock) on."""
+    first, last = connection.execute("SELECT min(id), max(id) FROM seal").fetchone()
+    if first is None:
+        return Parts(asked, [], 1, 0)
+    if since_ns is not None:
+        row = connection.execute(
+            "SELECT max(id) FROM seal WHERE at_us <= ?", (since_ns // 1000,)
+        ).fetchone()
+        first = row[0] or first
+    ranges = [(low, min(low + size - 1, last)) for low in range(first, last + 1, size)]
+    return Parts(asked, ranges, first, last)
+
+
+def check_range(connection: sqlite3.Connection, asked: Asked, low: int, high: int) -> Iterator[Checked]:
+    """Checks the segments of a range; yields what was found, in pieces."""
+    at = low
+    while at <= high:
+        end = min(at + _IN_TRANSACTION - 1, high)
+        yield _checked(connection, asked, at, end)
+        at = end + 1
+
+
+def _checked(connection: sqlite3.Connection, asked: Asked, low: int, high: int) -> Checked:
+    """Checks a few segments in one transaction."""
+    connection.execute("BEGIN")
+    try:
+        chains = _chains(connection)
+        check = SegmentCheck(connection, chains, asked)
+        start, link, chain_before = _before(connection, low)
+        expected = low
+        for row in connection.execute(_SEGMENTS, (low, high)).fetchall():
+            if row[0] != expected:
+                check.found.problems.append(Problem("missing", "seal", expected, row[0] - 1, None, row[3] * 1000))
+            segment = segment_of(row, start)
+            check.check(segment, link, chain_before)
+            start, link, chain_before = segment.ends, segment.link, segment.chain
+            expected = row[0] + 1
+        if expected <= high:
+            check.found.problems.append(Problem("missing", "seal", expected, high, None, None))
+    finally:
+        connection.execute("ROLLBACK")
+    return check.found
+
+
+def _chains(connection: sqlite3.Connection) -> dict[int, ChainRow]:
+    return {row[0]: ChainRow(*row) for row in connection.execute(_CHAINS)}
+
+
+def _before(connection: sqlite3.Connection, number: int) -> tuple[Cursors, Link, int | None]:
+    row = connection.execute(_BEFORE, (number - 1,)).fetchone()
+    if row is None:
+        return Cursors(), Link(NOTHING, None), None
+    *ends, digest, code, chain_id = row
+    return cursors_of(ends), Link(digest, code), chain_id
+
+
+def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked]) -> Result:
+    """Checks what came since, and what is about all of the history. Returns the whole result."""
+    result, runs = Result(), dict[int, list[int | None]]()
+    heads: dict[str, bool] = {}
+    unchecked = 0
+
+    def take(each: Checked) -> None:
+        nonlocal unchecked
+        result.problems += each.problems
+        result.execs += each.execs
+        result.lost += each.lost
+        result.unkeyed += each.unkeyed
+        unchecked += each.unchecked
+        runs.update(each.runs)
+        heads.update(each.heads)
+        if each.is_authentic is not None:
+            result.is_authentic = each.is_authentic and result.is_authentic is not False
+
+    for each in found:
+        take(each)
+    connection.execute("BEGIN")
+    try:
+        last = connection.execute("SELECT max(id) FROM seal").fetchone()[0]
+        if last is None:
+            result.problems += _unsealed(connection, Cursors(), None)
+            return result
+        result.is_sealed = True
+        # The last segment may have grown since, and others may have followed.
+        result.problems = [each for each in result.problems if not _is_of(each, parts.last)]
+        chains = _chains(connection)
+        check = SegmentCheck(connection, chains, parts.asked)
+        start, link, chain_before = _before(connection, parts.last if parts.ranges else last)
+        recounted = 0
+        for row in connection.execute(_SEGMENTS, (parts.last, last)).fetchall():
+            segment = segment_of(row, start)
+            check.check(segment, link, chain_before)
+            start, link, chain_before = segment.ends, segment.link, segment.chain
+            if segment.number == parts.last:
+                recounted = check.found.execs
+        take(check.found)
+        result.execs -= recounted
+        result.chains = list(chains.values())
+        _note_head(result, connection)
+        result.problems += _unsealed(connection, start, result.sealed_until_ns)
+        result.problems += _runs(connection, runs, is_whole=parts.first == 1)
+        result.problems += _pruned(connection, result)
+        result.problems += _others(connection)
+        result.problems += _heads(parts.asked.heads, heads, result)
+    finally:
+        connection.execute("ROLLBACK")
+    if result.is_authentic is not False and (unchecked or (result.chains and not result.chains[-1].is_keyed)):
+        result.is_authentic = False if not unchecked else None
+    result.problems = list(dict.fromkeys(result.problems))
+    return result
+
+
+def _is_of(_problem: Problem, _segment: int) -> bool:
+    return False
+
+
+def _note_head(result: Result, connection: sqlite3.Connection) -> None:
+    row = connection.execute(
+        "SELECT s.epoch, s.at_us, s.entries, s.hash, c.chain FROM seal AS s JOIN seal_chain AS c ON c.id = s.chain_id"
+        " ORDER BY s.id DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return
+    epoch, at_us, entries, digest, number = row
+    last = Entry(epoch, at_us, (), ())
+    try:
+        for _, last in chain.entries(entries, last, Cursors()):
+            pass
+    except (ValueError, IndexError):
+        return
+    result.sealed_until_ns = last.at_ns
+    result.head = str(chain.head(number, last.epoch, digest))
+
+
+def _unsealed(connection: sqlite3.Connection, ends: Cursors, at_ns: int | None) -> Iterator[Problem]:
+    """Yields rows above the last that is sealed: whoever writes seals what he writes."""
+    for stream in Stream:
+        table = table_of(stream)
+        column = "exec_id" if stream is Stream.HIT else "id"
+        low, high = connection.execute(
+            f"SELECT min({column}), max({column}) FROM {table} WHERE {column} > ?",  # noqa: S608  # ours
+            (ends[stream],),
+        ).fetchone()
+        if low is not None:
+            yield Problem("added", table, low, high, at_ns, None)
+
+
+def _runs(
+    connection: sqlite3.Connection, sealed: Mapping[int, Sequence[int | None]], *, is_whole: bool
+) -> Iterator[Problem]:
+    """Yields the runs whose times are not those that were sealed last."""
+    for number, *times in connection.execute(_RUN_STATES):
+        known = sealed.get(number)
+        if (known is None and is_whole) or (known is not None and [*known] != times):
+            yield Problem("changed", "run", number, number, None, None)
+
+
+def _pruned(connection: sqlite3.Connection, result: Result) -> Iterator[Problem]:
+    """Takes what was pruned into the result. Yields a problem if that is not what the last pruning sealed."""
+    rows = connection.execute(_PRUNED).fetchall()
+    last = connection.execute("SELECT pruned FROM seal_act ORDER BY id DESC LIMIT 1").fetchone()
+    expected = acts.hash_of_pruned(rows)
+    if (last is None and rows) or (last is not None and last[0] != expected):
+        yield Problem("changed", "pruned", rows[0][0] if rows else None, rows[-1][0] if rows else None, None, None)
+    result.pruned = [Pruning(row[1], row[6], row[5], row[3], row[4]) for row in rows if row[5]]
+
+
+def _others(connection: sqlite3.Connection) -> Iterator[Problem]:
+    """Yields what else would mislead a reader: triggers, another view, a number that would be given again."""
+    for kind, name, sql in connection.execute(
+        "SELECT type, name, sql FROM sqlite_master WHERE type IN ('trigger', 'view')"
+    ):
+        if kind == "trigger" or name != "execs" or sql != execs_view.statement():
+            yield Problem("added" if kind == "trigger" else "changed", name, None, None, None, None)
+    next_id, last, cut = connection.execute(
+        "SELECT (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'next_id'), (SELECT max(id) FROM exec),"
+        " (SELECT count(*) FROM argv_cut WHERE exec_id NOT IN (SELECT id FROM exec))"
+    ).fetchone()
+    if next_id is None or next_id <= (last or 0):
+        yield Problem("changed", "meta", None, None, None, None)
+    if cut:
+        yield Problem("added", "argv_cut", None, None, None, None)
+
+
+def _heads(wanted: Iterable[Head], found: Mapping[str, bool], result: Result) -> Iterator[Problem]:
+    """Yields heads that were noted earlier and are not in the chain."""
+    for head in wanted:
+        agrees = found.get(str(head))
+        if agrees is None:
+            # The epoch is not here: it was cut off, or is of a part that was not looked at.
+            yield Problem("cut", "seal", None, None, result.sealed_until_ns, None)
+        elif not agrees:
+            yield Problem("forged", "seal", None, None, None, None)
+
+
+def to_json(found: Checked) -> bytes:
+    """Returns what one process found, for another."""
+    return json.dumps(asdict(found)).encode()
+
+
+def from_json(text: bytes) -> Checked:
+    """Returns what to_json() made a text of."""
+    raw = json.loads(text)
+    raw["problems"] = [Problem(*each) for each in raw["problems"]]
+    raw["runs"] = {int(number): times for number, times in raw["runs"].items()}
+    raw["lost"] = [tuple(each) for each in raw["lost"]]
+    return Checked(**raw)
+
+
+_ = TABLES
