@@ -38,7 +38,8 @@ metadata = MetaData()
 # One value per row: next_id (see exec.id); stream_id (16 random bytes, made with the file); generation
 # (raised when rows are deleted: then the writer forgets the ids that it remembers); argv_grams and argv_used
 # (how many chunks these tables have); continued (JSON: the id of the last run, and the execs of earlier runs
-# that ran when it began); sealing_older (it is there while rows of before are sealed); hunted (up to which exec the rules of the recorder were run; absent: it has none).
+# that ran when it began); sealing_older (there while rows of before are sealed); hunted (up to which exec the
+# rules of the recorder were run; absent: it has none).
 meta = Table(
     "meta",
     metadata,

@@ -15,7 +15,7 @@ _PARTS, _TABLE = b"execaudit.gone", b"execaudit.pruned"
 
 
 def to_bytes(left: Mapping[tuple[int, int], bytes], stripped: Iterable[int]) -> bytes:
-    """Returns as bytes what is left in seal_gone, by segment and stream, and all segments that have nothing left."""
+    """Returns what is in seal_gone, by segment and stream, and all segments that have nothing left."""
     made = [unsigned(len(left))]
     made += [unsigned(a) + unsigned(b) + hashed(parts, _PARTS) for (a, b), parts in sorted(left.items())]
     ranges = list(_ranges(stripped))
@@ -37,7 +37,7 @@ def _ranges(numbers: Iterable[int]) -> Iterable[tuple[int, int]]:
 
 
 def read(raw: bytes) -> tuple[dict[tuple[int, int], bytes], list[tuple[int, int]]]:
-    """Returns hashes by segment and stream, and the ranges of stripped segments. Raises IndexError, ValueError."""
+    """Returns hashes by segment and stream, and ranges of segments. Raises IndexError, ValueError."""
     numbers = Numbers(raw)
     left = {}
     for _ in range(numbers.unsigned()):

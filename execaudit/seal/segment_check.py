@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.sealed_streams import Stream
-from execaudit.seal import chain, tree
+from execaudit.seal import acts, chain, tree
 from execaudit.seal.chain import NOTHING, Cursors, Entry
 from execaudit.seal.rows import TABLES, Rows
 
@@ -103,7 +103,7 @@ class SegmentCheck:
         except (ValueError, IndexError, KeyError):
             self._add("changed", "seal", segment, segment.number, segment.number, last)
             return
-        if cursors != segment.ends:
+        if any(cursors[stream] != segment.ends[stream] for stream in Stream):
             self._add("changed", "seal", segment, segment.number, segment.number, last)
         roots, wrong = self._roots(segment, entries, last)
         for stream, each in roots.items():
@@ -121,7 +121,7 @@ class SegmentCheck:
     def _roots(
         self, segment: Segment, entries: Sequence[tuple[bytes, Entry]], last: Entry
     ) -> tuple[dict[Stream, dict[int, bytes]], set[Stream]]:
-        """Returns the hash of each entry's rows by stream and entry, and the streams whose rows are not all there."""
+        """Returns hashes by stream and entry, and the streams whose rows are not all there."""
         ranges: dict[Stream, list[tuple[int, Added]]] = defaultdict(list)
         for at, (_, entry) in enumerate(entries):
             for added in entry.added:
@@ -149,7 +149,13 @@ class SegmentCheck:
                     wrong.add(stream)
                     kind = "missing" if exc.missing > 0 else "added"
                     numbers = [number for number, _ in found[begin:at]]
-                    self._add(kind, table_of(stream), segment, *_narrowed(added, numbers, kind, gone.get(batch, {})), last)
+                    self._add(
+                        kind,
+                        table_of(stream),
+                        segment,
+                        *_narrowed(added, numbers, kind, gone.get(batch, {})),
+                        last,
+                    )
             if at < len(found):
                 wrong.add(stream)
                 self._add("added", table_of(stream), segment, found[at][0], found[-1][0], last)
@@ -203,7 +209,7 @@ class SegmentCheck:
             self._add("changed", "seal_gone", segment, segment.number, segment.number, last)
             return {}
 
-    def _links(  # noqa: PLR0913  # what a segment is made of
+    def _links(  # noqa: PLR0913, PLR0917  # what a segment is made of
         self,
         segment: Segment,
         row: ChainRow,
@@ -221,7 +227,9 @@ class SegmentCheck:
         self._check_epochs(segment, row, chain_before, entries)
         if wrong:
             return
-        heads = {head.epoch: head for head in self._asked.heads if head.chain == row.id.hex()[: len(head.chain)]}
+        heads = {
+            head.epoch: head for head in self._asked.heads if head.chain == row.id.hex()[: len(head.chain)]
+        }
         for at, (raw, entry) in enumerate(entries):
             digest = chain.entry_hash(digest, raw, [roots[each.stream][at] for each in entry.added])
             if key is not None:
@@ -273,10 +281,10 @@ class SegmentCheck:
                     " ORDER BY id DESC LIMIT 1)",
                     (added.first, added.first),
                 ).fetchone()
-                return boots[0] != boots[1]
+                return bool(boots[0] != boots[1])
         return False
 
-    def _add(  # noqa: PLR0913  # what a problem has
+    def _add(  # noqa: PLR0913, PLR0917  # what a problem has
         self, kind: str, table: str, segment: Segment, first: int, end: int, last: Entry
     ) -> None:
         begin_ns = segment.begins.at_ns or None
@@ -295,7 +303,5 @@ def _narrowed(
 
 def is_vouched(connection: sqlite3.Connection, act: int, seal_id: int, stream: int, parts: bytes) -> bool:
     """Says whether a pruning sealed what it left of deleted rows."""
-    from execaudit.seal import acts  # noqa: PLC0415
-
     row = connection.execute("SELECT parts FROM seal_act WHERE id = ?", (act,)).fetchone()
     return row is not None and acts.has(row[0], seal_id, stream, parts)

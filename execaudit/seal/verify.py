@@ -10,7 +10,6 @@ from execaudit.database import execs_view
 from execaudit.database.sealed_streams import ENDS, Stream
 from execaudit.seal import acts, chain
 from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Entry, Link, cursors_of
-from execaudit.seal.rows import TABLES
 from execaudit.seal.segment_check import Asked, Checked, Problem, SegmentCheck, table_of
 from execaudit.seal.segments import COLUMNS, segment_of
 
@@ -68,17 +67,18 @@ class Parts(NamedTuple):
 
     asked: Asked
     ranges: list[tuple[int, int]]
-    """Of segments."""
+    """Of segments that grow no more."""
     first: int
     last: int
+    """The segment that may still grow. It and later ones are checked at the end."""
 
 
-def asked_of(
-    connection: sqlite3.Connection, keys: Iterable[VerificationKey], heads: Iterable[Head]
-) -> Asked:
+def asked_of(connection: sqlite3.Connection, keys: Iterable[VerificationKey], heads: Iterable[Head]) -> Asked:
     """Returns what a verification goes by, with what the last pruning says of segments that are gone."""
     stripped: set[int] = set()
-    row = connection.execute("SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1").fetchone()
+    row = connection.execute(
+        "SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
     if row is not None:
         try:
             for first, last in acts.read(row[0])[1]:
@@ -88,19 +88,15 @@ def asked_of(
     return Asked({key.chain: key for key in keys}, frozenset(heads), frozenset(stripped))
 
 
-def parts_of(
-    connection: sqlite3.Connection, asked: Asked, since_ns: int | None, size: int
-) -> Parts:
-    """Returns the segments to check, in ranges of at most `size`, from the one with a time (wall clock) on."""
+def parts_of(connection: sqlite3.Connection, asked: Asked, since_ns: int | None, size: int) -> Parts:
+    """Returns the segments to check, in ranges of at most `size`, from a time (wall clock) on."""
     first, last = connection.execute("SELECT min(id), max(id) FROM seal").fetchone()
     if first is None:
         return Parts(asked, [], 1, 0)
     if since_ns is not None:
-        row = connection.execute(
-            "SELECT max(id) FROM seal WHERE at_us <= ?", (since_ns // 1000,)
-        ).fetchone()
+        row = connection.execute("SELECT max(id) FROM seal WHERE at_us <= ?", (since_ns // 1000,)).fetchone()
         first = row[0] or first
-    ranges = [(low, min(low + size - 1, last)) for low in range(first, last + 1, size)]
+    ranges = [(low, min(low + size - 1, last - 1)) for low in range(first, last, size)]
     return Parts(asked, ranges, first, last)
 
 
@@ -117,22 +113,26 @@ def _checked(connection: sqlite3.Connection, asked: Asked, low: int, high: int) 
     """Checks a few segments in one transaction."""
     connection.execute("BEGIN")
     try:
-        chains = _chains(connection)
-        check = SegmentCheck(connection, chains, asked)
-        start, link, chain_before = _before(connection, low)
-        expected = low
-        for row in connection.execute(_SEGMENTS, (low, high)).fetchall():
-            if row[0] != expected:
-                check.found.problems.append(Problem("missing", "seal", expected, row[0] - 1, None, row[3] * 1000))
-            segment = segment_of(row, start)
-            check.check(segment, link, chain_before)
-            start, link, chain_before = segment.ends, segment.link, segment.chain
-            expected = row[0] + 1
-        if expected <= high:
-            check.found.problems.append(Problem("missing", "seal", expected, high, None, None))
+        return _walked(connection, asked, low, high)[0]
     finally:
         connection.execute("ROLLBACK")
-    return check.found
+
+
+def _walked(connection: sqlite3.Connection, asked: Asked, low: int, high: int) -> tuple[Checked, Cursors]:
+    """Checks segments. Returns what was found, and what the last of them seals."""
+    check = SegmentCheck(connection, _chains(connection), asked)
+    start, link, chain_before = _before(connection, low)
+    expected = low
+    for row in connection.execute(_SEGMENTS, (low, high)).fetchall():
+        if row[0] != expected:
+            check.found.problems.append(Problem("missing", "seal", expected, row[0] - 1, None, row[3] * 1000))
+        segment = segment_of(row, start)
+        check.check(segment, link, chain_before)
+        start, link, chain_before = segment.ends, segment.link, segment.chain
+        expected = row[0] + 1
+    if expected <= high:
+        check.found.problems.append(Problem("missing", "seal", expected, high, None, None))
+    return check.found, start
 
 
 def _chains(connection: sqlite3.Connection) -> dict[int, ChainRow]:
@@ -149,7 +149,8 @@ def _before(connection: sqlite3.Connection, number: int) -> tuple[Cursors, Link,
 
 def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked]) -> Result:
     """Checks what came since, and what is about all of the history. Returns the whole result."""
-    result, runs = Result(), dict[int, list[int | None]]()
+    result = Result()
+    runs: dict[int, list[int | None]] = {}
     heads: dict[str, bool] = {}
     unchecked = 0
 
@@ -174,21 +175,9 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
             result.problems += _unsealed(connection, Cursors(), None)
             return result
         result.is_sealed = True
-        # The last segment may have grown since, and others may have followed.
-        result.problems = [each for each in result.problems if not _is_of(each, parts.last)]
-        chains = _chains(connection)
-        check = SegmentCheck(connection, chains, parts.asked)
-        start, link, chain_before = _before(connection, parts.last if parts.ranges else last)
-        recounted = 0
-        for row in connection.execute(_SEGMENTS, (parts.last, last)).fetchall():
-            segment = segment_of(row, start)
-            check.check(segment, link, chain_before)
-            start, link, chain_before = segment.ends, segment.link, segment.chain
-            if segment.number == parts.last:
-                recounted = check.found.execs
-        take(check.found)
-        result.execs -= recounted
-        result.chains = list(chains.values())
+        check, start = _walked(connection, parts.asked, parts.last, last)
+        take(check)
+        result.chains = list(_chains(connection).values())
         _note_head(result, connection)
         result.problems += _unsealed(connection, start, result.sealed_until_ns)
         result.problems += _runs(connection, runs, is_whole=parts.first == 1)
@@ -197,14 +186,12 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.problems += _heads(parts.asked.heads, heads, result)
     finally:
         connection.execute("ROLLBACK")
-    if result.is_authentic is not False and (unchecked or (result.chains and not result.chains[-1].is_keyed)):
-        result.is_authentic = False if not unchecked else None
+    if not result.chains[-1].is_keyed:
+        result.is_authentic = False
+    elif unchecked and result.is_authentic:
+        result.is_authentic = None
     result.problems = list(dict.fromkeys(result.problems))
     return result
-
-
-def _is_of(_problem: Problem, _segment: int) -> bool:
-    return False
 
 
 def _note_head(result: Result, connection: sqlite3.Connection) -> None:
@@ -217,8 +204,8 @@ def _note_head(result: Result, connection: sqlite3.Connection) -> None:
     epoch, at_us, entries, digest, number = row
     last = Entry(epoch, at_us, (), ())
     try:
-        for _, last in chain.entries(entries, last, Cursors()):
-            pass
+        for _, entry in chain.entries(entries, last, Cursors()):
+            last = entry
     except (ValueError, IndexError):
         return
     result.sealed_until_ns = last.at_ns
@@ -254,7 +241,9 @@ def _pruned(connection: sqlite3.Connection, result: Result) -> Iterator[Problem]
     last = connection.execute("SELECT pruned FROM seal_act ORDER BY id DESC LIMIT 1").fetchone()
     expected = acts.hash_of_pruned(rows)
     if (last is None and rows) or (last is not None and last[0] != expected):
-        yield Problem("changed", "pruned", rows[0][0] if rows else None, rows[-1][0] if rows else None, None, None)
+        yield Problem(
+            "changed", "pruned", rows[0][0] if rows else None, rows[-1][0] if rows else None, None, None
+        )
     result.pruned = [Pruning(row[1], row[6], row[5], row[3], row[4]) for row in rows if row[5]]
 
 
@@ -298,6 +287,3 @@ def from_json(text: bytes) -> Checked:
     raw["runs"] = {int(number): times for number, times in raw["runs"].items()}
     raw["lost"] = [tuple(each) for each in raw["lost"]]
     return Checked(**raw)
-
-
-_ = TABLES
