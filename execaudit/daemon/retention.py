@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from execaudit.event import Gap
     from execaudit.store.limits import Limits
     from execaudit.store.prune_plan import Plan
+    from execaudit.store.sealing import Sealer
     from execaudit.store.writer import Store
 
 log = structlog.get_logger()
@@ -108,14 +109,14 @@ class Retention:
         if not is_large and self._pruning is None and time.monotonic() < self._next_look:
             self._set_pressure(kept, size)
             return
-        self._maintain(store, lambda connection: self._work(connection, kept))
+        self._maintain(store, lambda connection: self._work(connection, kept, store.sealer))
 
     def make_room(self, store: Store) -> bool:
         """Deletes some of the oldest execs on a full disk. Returns whether to write again at once.
 
         Raises DamagedStoreError.
         """
-        return self._maintain(store, self._make_some_room) or False
+        return self._maintain(store, lambda each: self._make_some_room(each, store.sealer)) or False
 
     def _maintain(self, store: Store, work: Callable[[sqlite3.Connection], bool | None]) -> bool | None:
         try:
@@ -131,7 +132,7 @@ class Retention:
     def _now(self) -> Now:
         return Now(self._boot_id, clock.wall_ns(), clock.boot_ns(), procfs.start_lookup())
 
-    def _work(self, connection: sqlite3.Connection, kept: Limits) -> None:
+    def _work(self, connection: sqlite3.Connection, kept: Limits, sealer: Sealer) -> None:
         until = time.monotonic() + _WORK_SECONDS
         used = prune_plan.used_bytes(connection)
         most = kept.max_bytes or 0
@@ -140,12 +141,14 @@ class Retention:
         if self._pruning is None and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_SECONDS
             self._ceiling = min(self._ceiling, max(most, used) + int(most * _LEEWAY))
-            self._pruning = self._begin(connection, kept, used)
+            self._pruning = self._begin(connection, kept, used, sealer)
         while self._pruning is not None and time.monotonic() < until:
             self._step()
         self._set_pressure(kept, prune_plan.used_bytes(connection))
 
-    def _begin(self, connection: sqlite3.Connection, kept: Limits, used: int) -> Iterator[object] | None:
+    def _begin(
+        self, connection: sqlite3.Connection, kept: Limits, used: int, sealer: Sealer
+    ) -> Iterator[object] | None:
         now = self._now()
         wanted = prune_plan.unfinished(connection) or self._too_old(connection, kept, now)
         if wanted is None and kept.max_bytes is not None:
@@ -155,7 +158,7 @@ class Retention:
         if wanted is None:
             return None
         log.info("pruning", reason=wanted.reason)
-        return prune.prune(connection, wanted, now, max_bytes=kept.max_bytes)
+        return prune.prune(connection, wanted, now, sealer, max_bytes=kept.max_bytes)
 
     def _too_old(self, connection: sqlite3.Connection, kept: Limits, now: Now) -> Plan | None:
         if kept.max_age_ns is None:
@@ -243,7 +246,7 @@ class Retention:
                 pressures.append(1 - disk.free_bytes / disk.reserve_bytes)
         self._pressure = min(max(pressures), 1.0) if pressures else None
 
-    def _make_some_room(self, connection: sqlite3.Connection) -> bool:
+    def _make_some_room(self, connection: sqlite3.Connection, sealer: Sealer) -> bool:
         until = time.monotonic() + _WORK_SECONDS
         if self._pruning is None:
             # Freed pages are written again and need no room. Given back to the disk, others would take them.
@@ -255,7 +258,7 @@ class Retention:
             if wanted is None:
                 return False
             log.info("pruning", reason="full disk")
-            self._pruning = prune.prune(connection, wanted, now, max_bytes=smaller, shrink=False)
+            self._pruning = prune.prune(connection, wanted, now, sealer, max_bytes=smaller, shrink=False)
         while self._pruning is not None and time.monotonic() < until:
             self._step()
         return True

@@ -91,6 +91,7 @@ class SegmentCheck:
         if not segment.entries:
             if segment.number not in self._asked.stripped:
                 self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
+            self._none_left(segment)
             return
         cursors, last = Cursors(segment.start), segment.begins
         entries: list[tuple[bytes, Entry]] = []
@@ -117,6 +118,13 @@ class SegmentCheck:
         self._links(segment, row, before, chain_before, entries, roots, wrong, last)
         for _, entry in entries:
             self.found.runs |= {run.run_id: [*run[1:]] for run in entry.runs}
+
+    def _none_left(self, segment: Segment) -> None:
+        """Looks for rows where a pruning left none."""
+        for stream in Stream:
+            low, high = segment.start[stream] + 1, segment.ends[stream]
+            if low <= high and (found := self._rows.hashes(stream, low, high, 1)):
+                self._add("added", table_of(stream), segment, found[0][0], high, segment.begins)
 
     def _roots(
         self, segment: Segment, entries: Sequence[tuple[bytes, Entry]], last: Entry

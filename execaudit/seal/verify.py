@@ -94,8 +94,9 @@ def parts_of(connection: sqlite3.Connection, asked: Asked, since_ns: int | None,
     if first is None:
         return Parts(asked, [], 1, 0)
     if since_ns is not None:
-        row = connection.execute("SELECT max(id) FROM seal WHERE at_us <= ?", (since_ns // 1000,)).fetchone()
-        first = row[0] or first
+        # Clocks are stepped: from the segment before the first one that begins later.
+        row = connection.execute("SELECT min(id) FROM seal WHERE at_us > ?", (since_ns // 1000,)).fetchone()
+        first = max(first, (row[0] or last + 1) - 1)
     ranges = [(low, min(low + size - 1, last - 1)) for low in range(first, last, size)]
     return Parts(asked, ranges, first, last)
 

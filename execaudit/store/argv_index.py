@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from execaudit.database import packed_ids, trigram_bitmap
 from execaudit.database.packed_ids import CHUNK_EXECS
-from execaudit.database.transaction import transaction
 from execaudit.database.trigram_bitmap import BLOCK_LINES, CHUNK_BLOCKS, CHUNK_LINES, CHUNK_ROWS
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from execaudit.store.sealing import Sealer
 
 # Ten milliseconds of the storing thread, with lines of usual length; and what ends a step early.
 _STEP_BLOCKS = 16
@@ -36,14 +37,14 @@ class Indexing:
         self._chunk: trigram_bitmap.Chunk | None = None
         self._block = 0
 
-    def step(self, connection: sqlite3.Connection) -> bool:
+    def step(self, connection: sqlite3.Connection, sealer: Sealer) -> bool:
         """Indexes a few blocks, in a connection in autocommit mode. Returns whether there was anything to do.
 
         Raises what SQLite raises; the next call does the same step again.
         """
-        return _index_execs(connection) or self._index_lines(connection)
+        return _index_execs(connection, sealer) or self._index_lines(connection, sealer)
 
-    def _index_lines(self, connection: sqlite3.Connection) -> bool:
+    def _index_lines(self, connection: sqlite3.Connection, sealer: Sealer) -> bool:
         number = _next_chunk(connection, "argv", "argv_grams", CHUNK_LINES)
         if number is None:
             self._chunk = None
@@ -56,7 +57,7 @@ class Indexing:
             left -= _add_block(connection, self._chunk, self._block, low)
             self._block += 1
         if self._block == CHUNK_BLOCKS:
-            with transaction(connection):
+            with sealer.transaction(connection):
                 connection.executemany(
                     "INSERT INTO argv_grams (id, bits) VALUES (?, ?)",
                     enumerate(self._chunk.rows(), number * CHUNK_ROWS),
@@ -84,7 +85,7 @@ def _add_block(connection: sqlite3.Connection, chunk: trigram_bitmap.Chunk, bloc
     return sum(map(len, whole))
 
 
-def _index_execs(connection: sqlite3.Connection) -> bool:
+def _index_execs(connection: sqlite3.Connection, sealer: Sealer) -> bool:
     number = _next_chunk(connection, "exec", "argv_used", CHUNK_EXECS)
     if number is None:
         return False
@@ -94,7 +95,7 @@ def _index_execs(connection: sqlite3.Connection) -> bool:
         (low, low + CHUNK_EXECS),
     )
     packed = packed_ids.pack(argv_id for (argv_id,) in used)
-    with transaction(connection):
+    with sealer.transaction(connection):
         connection.execute("INSERT INTO argv_used (id, ids) VALUES (?, ?)", (number, packed))
         _finish(connection, "argv_used", number)
     return True

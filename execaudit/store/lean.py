@@ -13,14 +13,17 @@ from execaudit.arguments import keep_ends, marks_at, marks_kept, to_redactions
 from execaudit.database import packed_ids
 from execaudit.database.enum_codes import TRUNCATIONS, WHOLE
 from execaudit.database.packed_ids import CHUNK_EXECS
-from execaudit.database.transaction import transaction
 from execaudit.database.trigram_bitmap import CHUNK_LINES
 from execaudit.enums import Truncated
 from execaudit.event import Hole, Redaction
+from execaudit.seal import codec
+from execaudit.store.removal import Removal
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Mapping
+
+    from execaudit.store.sealing import Sealer
 
 _MOST_BYTES = 4096
 # A process that executes one program after another keeps all of them as ancestors: of such chains there may
@@ -36,8 +39,13 @@ def most_bytes(chain_length: int) -> int:
     return _MOST_BYTES_IN_CHAIN if chain_length >= _LONG_CHAIN else _MOST_BYTES
 
 
-def shorten(connection: sqlite3.Connection, most: Mapping[int, int]) -> Iterator[None]:
-    """Shortens the lines of execs to so many bytes each. Yields after each of its transactions."""
+def shorten(
+    connection: sqlite3.Connection, most: Mapping[int, int], sealer: Sealer, act: tuple[int, str]
+) -> Iterator[None]:
+    """Shortens the lines of execs to so many bytes each. Yields after each of its transactions.
+
+    `act`: when the pruning began that asks for it (wall clock), and why.
+    """
     # A page has a thousand; lines can have megabytes.
     long = connection.execute(
         "SELECT e.id, e.argv_id, length(a.v) FROM json_each(:most) AS m"
@@ -50,8 +58,9 @@ def shorten(connection: sqlite3.Connection, most: Mapping[int, int]) -> Iterator
             exec_id, argv_id, length = long.pop()
             some.append((exec_id, argv_id, most[exec_id]))
             size += length
-        with transaction(connection):
+        with sealer.transaction(connection):
             _shorten_some(connection, some)
+            Removal(connection).finish(*act)
             # The writer must not give the same numbers to other lines.
             raise_generation(connection)
         yield
@@ -69,6 +78,7 @@ def _shorten_some(connection: sqlite3.Connection, some: list[tuple[int, int, int
         if row is None:
             continue  # another pruning did it
         argv, truncated, argc, argv_bytes, text, places = row
+        was = codec.line(argv, None if truncated is None else row[1:])
         holes = () if text is None else tuple(Hole(*hole) for hole in json.loads(text))
         if truncated is None:
             argc, argv_bytes, truncated = argv.count(0), len(argv), _LIMIT
@@ -85,15 +95,15 @@ def _shorten_some(connection: sqlite3.Connection, some: list[tuple[int, int, int
         connection.execute(
             "UPDATE exec SET argv_id = ?, truncated = ? WHERE id = ?", (line, truncated, exec_id)
         )
+        marks_text = json.dumps(redacted, separators=(",", ":")) if redacted else None
+        cut = (argc, argv_bytes, json.dumps(holes), marks_text)
         connection.execute(
             "INSERT OR REPLACE INTO argv_cut (exec_id, argc, argv_bytes, holes, redacted) VALUES (?, ?, ?, ?, ?)",
-            (
-                exec_id,
-                argc,
-                argv_bytes,
-                json.dumps(holes),
-                json.dumps(redacted, separators=(",", ":")) if redacted else None,
-            ),
+            (exec_id, *cut),
+        )
+        connection.execute(
+            "INSERT INTO seal_change (exec_id, line_was, line_now) VALUES (?, ?, ?)",
+            (exec_id, was, codec.line(kept, (truncated, *cut))),
         )
         chunks.setdefault(exec_id // CHUNK_EXECS, set()).add(line)
     for chunk, added in chunks.items():

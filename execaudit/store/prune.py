@@ -15,17 +15,19 @@ from typing import TYPE_CHECKING
 
 from execaudit.database.id_list import json_ids
 from execaudit.database.packed_ids import CHUNK_EXECS
-from execaudit.database.transaction import transaction
+from execaudit.database.sealed_streams import Stream
 from execaudit.database.trigram_bitmap import CHUNK_LINES, CHUNK_ROWS
-from execaudit.store import lean
+from execaudit.store import lean, stripping
 from execaudit.store.ancestors import Choice
 from execaudit.store.lean import raise_generation
+from execaudit.store.removal import Removal
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
     from execaudit.store.prune_plan import Now, Plan
+    from execaudit.store.sealing import Sealer
 
 # Rows that one transaction deletes or looks at; each takes some tens of milliseconds.
 _DELETED, _MARKED, _SWEPT, _PAGES = 1000, 20_000, 2000, 1000
@@ -43,7 +45,14 @@ _ROUNDS = (
     (("exec", "origin", "launch"), ("argv", "comm", "path", "user")),
 )
 # What goes with an exec, and the column that says which it is of.
-_OF_EXECS = (("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id"), ("hit", "exec_id"))
+_OF_EXECS = (
+    ("exec", "id"), ("exit", "exec_id"), ("argv_cut", "exec_id"), ("hit", "exec_id"), ("seal_change", "exec_id"),
+)  # fmt: skip
+# Of those that are sealed by themselves: the number by which.
+_SEALED = (
+    (Stream.EXEC, "exec", "id", "id"), (Stream.EXIT, "exit", "exec_id", "id"), (Stream.HIT, "hit", "exec_id", "exec_id"),
+    (Stream.CHANGE, "seal_change", "exec_id", "id"),
+)  # fmt: skip
 _TABLES = tuple(table for _, swept in _ROUNDS for table in swept)
 _REFERS = {
     "exec": (("origin_id", "origin"), ("launch_id", "launch"), ("argv_id", "argv"), ("comm_id", "comm")),
@@ -55,10 +64,11 @@ _REFERS = {
 }  # fmt: skip
 
 
-def prune(
+def prune(  # noqa: PLR0913  # each is needed
     connection: sqlite3.Connection,
     wanted: Plan,
     now: Now,
+    sealer: Sealer,
     *,
     max_bytes: int | None = None,
     shrink: bool = True,
@@ -69,22 +79,25 @@ def prune(
     Without `shrink` the room is not given back to the file system but used again. Takes a connection
     in autocommit mode, and raises what SQLite raises; what was done by then stays done.
     """
-    task = _Task(connection, wanted, now, max_bytes)
+    task = _Task(connection, wanted, now, max_bytes, sealer)
     deleted = 0
     high = wanted.top
     while (low := _lower_end(connection, high)) is not None:
         deleted += task.delete(low, high)
         yield deleted
-        for _ in lean.shorten(connection, task.stays_short):
+        for _ in lean.shorten(connection, task.stays_short, sealer, (now.wall_ns, wanted.reason)):
             yield deleted
         high = low - 1
-    _delete_small(connection, wanted)
+    _delete_small(connection, wanted, now, sealer)
     yield deleted
-    for _ in chain(_sweep(connection), _sweep_index(connection)):
+    for _ in chain(_sweep(connection, sealer), _sweep_index(connection, wanted, now, sealer)):
         yield deleted
-    with transaction(connection):
+    with sealer.transaction(connection):
         connection.execute("UPDATE pruned SET finished = 1 WHERE top <= ?", (wanted.top,))
         _join_old_prunings(connection)
+        Removal(connection).finish(now.wall_ns, wanted.reason)
+    for _ in stripping.strip(connection, sealer, wanted.top, now.wall_ns):
+        yield deleted
     if shrink:
         for _ in tidy(connection):
             yield deleted
@@ -108,13 +121,14 @@ def _number(connection: sqlite3.Connection, sql: str) -> int:
     return int(connection.execute(sql).fetchone()[0] or 0)
 
 
-def _begin(connection: sqlite3.Connection, wanted: Plan, now_ns: int) -> int:
+def _begin(connection: sqlite3.Connection, wanted: Plan, now_ns: int, sealer: Sealer) -> int:
     first = connection.execute("SELECT min(ts_min) FROM seg WHERE id_lo <= ?", (wanted.top,)).fetchone()[0]
-    with transaction(connection):
+    with sealer.transaction(connection):
         cursor = connection.execute(
             "INSERT INTO pruned (at_ns, top, ts_from, ts_to, execs, reason, finished) VALUES (?, ?, ?, ?, 0, ?, 0)",
             (now_ns, wanted.top, first or 0, wanted.until_ns, wanted.reason),
         )
+        Removal(connection).finish(now_ns, wanted.reason)
     number = cursor.lastrowid
     if number is None:
         raise AssertionError("SQLite gave no rowid")
@@ -154,9 +168,17 @@ def _lower_end(connection: sqlite3.Connection, high: int) -> int | None:
 class _Task:
     """A pruning, in steps."""
 
-    def __init__(self, connection: sqlite3.Connection, wanted: Plan, now: Now, max_bytes: int | None) -> None:
-        self._connection = connection
-        self._number = _begin(connection, wanted, now.wall_ns)
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        wanted: Plan,
+        now: Now,
+        max_bytes: int | None,
+        sealer: Sealer,
+    ) -> None:
+        self._connection, self._sealer = connection, sealer
+        self._now_ns, self._reason = now.wall_ns, wanted.reason
+        self._number = _begin(connection, wanted, now.wall_ns, sealer)
         self._choice = Choice(connection, wanted, now, max_bytes)
         self.stays_short: dict[int, int] = {}
         """How much is to stay of the command lines of what was left last."""
@@ -165,40 +187,61 @@ class _Task:
         """Deletes what may go between two numbers, in one transaction. Returns how many went."""
         connection = self._connection
         given: dict[str, object] = {"low": low, "high": high}
-        with transaction(connection):
+        with self._sealer.transaction(connection):
             chosen = self._choice.choose(low, high)
             self.stays_short = chosen.shortened
             given["stays"] = json_ids(chosen.stays)
+            removal = Removal(connection)
+            for stream, table, column, number in _SEALED:
+                going = connection.execute(
+                    f"SELECT {number} FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
+                    f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",
+                    given,
+                )
+                removal.going(stream, [row[0] for row in going.fetchall()])
             for table, column in _OF_EXECS:
                 connection.execute(
                     f"DELETE FROM {table} WHERE {column} BETWEEN :low AND :high"  # noqa: S608  # ours
                     f" AND {column} NOT IN (SELECT value FROM json_each(:stays))",
                     given,
                 )
+            connection.executemany(_NOTE_MOVED, chosen.moved)
             connection.executemany("UPDATE exec SET parent_id = ? WHERE parent_id = ?", chosen.moved)
             connection.execute(
                 "UPDATE pruned SET execs = execs + ? WHERE id = ?", (chosen.gone, self._number)
             )
             raise_generation(connection)
+            removal.finish(self._now_ns, self._reason, chosen.gone)
         return chosen.gone
 
 
-def _delete_small(connection: sqlite3.Connection, wanted: Plan) -> None:
+# The newest run's last gap with ends stays: without it, a program that stays and whose end was missed would
+# count as running.
+_OLD_GAPS = (
+    "ts_to < ? AND id IS NOT (SELECT id FROM gap"
+    " WHERE run_id = (SELECT max(id) FROM run) AND exits > 0 ORDER BY ts_to DESC LIMIT 1)"
+)
+_NOTE_MOVED = "INSERT INTO seal_change (exec_id, parent_now, parent_was) SELECT id, ?1, parent_id FROM exec WHERE parent_id = ?2"
+
+
+def _delete_small(connection: sqlite3.Connection, wanted: Plan, now: Now, sealer: Sealer) -> None:
     """Deletes rows of the other tables that are as old."""
-    with transaction(connection):
+    with sealer.transaction(connection):
+        removal = Removal(connection)
+        for stream, table, condition in (
+            (Stream.STRAY_EXIT, "stray_exit", "ts < ?"),
+            (Stream.GAP, "gap", _OLD_GAPS),
+        ):
+            old = f"FROM {table} WHERE {condition}"
+            rows = connection.execute(f"SELECT id {old}", (wanted.until_ns,)).fetchall()  # ours
+            removal.going(stream, [row[0] for row in rows])
+            connection.execute(f"DELETE {old}", (wanted.until_ns,))
         connection.execute(
             "DELETE FROM seg WHERE id_hi <= ? AND NOT EXISTS"
             " (SELECT 1 FROM exec WHERE id BETWEEN seg.id_lo AND seg.id_hi)",
             (wanted.top,),
         )
-        connection.execute("DELETE FROM stray_exit WHERE ts < ?", (wanted.until_ns,))
-        # The newest run's last gap with ends stays: without it, a program that stays and whose end was missed
-        # would count as running.
-        connection.execute(
-            "DELETE FROM gap WHERE ts_to < ? AND id IS NOT (SELECT id FROM gap"
-            " WHERE run_id = (SELECT max(id) FROM run) AND exits > 0 ORDER BY ts_to DESC LIMIT 1)",
-            (wanted.until_ns,),
-        )
+        removal.finish(now.wall_ns, wanted.reason)
 
 
 class _Numbers:
@@ -266,18 +309,18 @@ class _Marks:
         return len(rows) == _MARKED
 
 
-def _sweep(connection: sqlite3.Connection) -> Iterator[None]:
+def _sweep(connection: sqlite3.Connection, sealer: Sealer) -> Iterator[None]:
     """Deletes what no row refers to any more."""
     marks = _Marks(connection)
     for sources, swept in _ROUNDS:
         while marks.step(sources):
             yield
         for table in swept:
-            yield from _sweep_table(connection, table, marks, sources)
+            yield from _sweep_table(connection, table, marks, sources, sealer)
 
 
 def _sweep_table(
-    connection: sqlite3.Connection, table: str, marks: _Marks, sources: tuple[str, ...]
+    connection: sqlite3.Connection, table: str, marks: _Marks, sources: tuple[str, ...], sealer: Sealer
 ) -> Iterator[None]:
     needed, last = marks.needed[table], marks.last[table]
     first_from = f"SELECT min(id) FROM {table} WHERE id >= ?"  # noqa: S608  # ours
@@ -295,7 +338,7 @@ def _sweep_table(
         if table == "argv":
             high = _few_bytes(connection, low, high)
         if any(number not in needed for (number,) in connection.execute(some, (low, high)).fetchall()):
-            with transaction(connection):
+            with sealer.transaction(connection):
                 # Execs that the recorder has written since: it may have used old numbers that it remembers.
                 while marks.step(sources):
                     pass
@@ -326,7 +369,7 @@ def _few_bytes(connection: sqlite3.Connection, low: int, high: int) -> int:
     return high
 
 
-def _sweep_index(connection: sqlite3.Connection) -> Iterator[None]:
+def _sweep_index(connection: sqlite3.Connection, wanted: Plan, now: Now, sealer: Sealer) -> Iterator[None]:
     """Deletes the index of chunks of which little is left: it takes more room than these rows."""
     for index, table, size, rows in (
         ("argv_used", "exec", CHUNK_EXECS, 1),
@@ -339,10 +382,12 @@ def _sweep_index(connection: sqlite3.Connection) -> Iterator[None]:
         while (first := connection.execute(first_from, (chunk * rows,)).fetchone()[0]) is not None:
             chunk = first // rows
             if connection.execute(left, (chunk * size, (chunk + 1) * size)).fetchone()[0] < enough:
-                with transaction(connection):
-                    connection.execute(
-                        f"DELETE FROM {index} WHERE id >= ? AND id < ?",  # noqa: S608  # ours
-                        (chunk * rows, (chunk + 1) * rows),
-                    )
+                within = (chunk * rows, (chunk + 1) * rows)
+                with sealer.transaction(connection):
+                    removal = Removal(connection)
+                    if index == "argv_grams":
+                        removal.going(Stream.ARGV_GRAMS, range(*within))
+                    connection.execute(f"DELETE FROM {index} WHERE id >= ? AND id < ?", within)  # noqa: S608  # ours
+                    removal.finish(now.wall_ns, wanted.reason)
                 yield
             chunk += 1

@@ -20,6 +20,7 @@ from execaudit.seal.key_file import KeyFile, LostKeyError, path_of
 from execaudit.seal.keys import CHAIN_BYTES
 from execaudit.seal.rows import TABLES, Rows
 from execaudit.seal.segments import COLUMNS, read_segment
+from execaudit.store.removal import Removal
 from execaudit.system import clock
 
 if TYPE_CHECKING:
@@ -308,6 +309,8 @@ class Sealer:
                 rows = Rows(connection)
                 first = connection.execute("SELECT min(id) FROM exec WHERE id >= ?", (low,)).fetchone()[0]
                 if first is None:
+                    if connection.execute("SELECT EXISTS (SELECT 1 FROM pruned)").fetchone()[0]:
+                        Removal(connection).finish(clock.wall_ns(), ChainReason.OLDER.value)
                     self.seal(connection, [row[0] for row in connection.execute("SELECT id FROM run")])
                     connection.execute("DELETE FROM meta WHERE key = 'sealing_older'")
                     return

@@ -328,7 +328,7 @@ class Store:
 
     def index(self) -> bool:
         """Indexes a little of what is stored. Returns whether there was anything to do. Raises StoreError."""
-        return self.maintain(self._indexing.step)
+        return self.maintain(lambda connection: self._indexing.step(connection, self.sealer))
 
     def maintain(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Calls `work` with the connection, in autocommit mode, between two appends. Raises StoreError."""

@@ -10,6 +10,7 @@ from execaudit.daemon.retention import Retention
 from execaudit.enums import Kind
 from execaudit.event import ExecEvent, Gap, Nanoseconds
 from execaudit.store import prune, prune_plan
+from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Store
 from tests.histories import BOOT_ID, HOST, begin_run, make_event, make_exit, now_at
 
@@ -60,7 +61,7 @@ def pruned(path: Path, wanted: Limits, seconds: float) -> None:
     with opened(path) as connection:
         now = now_at(seconds)
         while (plan := prune_plan.plan(connection, wanted, now)) is not None:
-            list(prune.prune(connection, plan, now))
+            list(prune.prune(connection, plan, now, Sealer(path)))
 
 
 def worked(path: Path, wanted: Limits, turns: int = 20, *, waits: WaitFor | None = None) -> Retention:

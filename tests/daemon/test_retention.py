@@ -16,6 +16,7 @@ from execaudit.errors import DamagedStoreError
 from execaudit.event import Gap, Nanoseconds
 from execaudit.store import limits, prune, prune_plan
 from execaudit.store.limits import Disk, Limits
+from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Run, Store
 from tests.commands import execaudit
 from tests.daemon.retaining import DAY, HOUR, days, ended, opened, pids, pruned, prunings, stored, worked
@@ -151,7 +152,7 @@ def test_room_is_given_back_by_the_thousand_pages(path: Path) -> None:
         now = now_at(10**6)
         plan = prune_plan.by_age(connection, 1, now)
         assert plan is not None
-        list(prune.prune(connection, plan, now, shrink=False))
+        list(prune.prune(connection, plan, now, Sealer(path), shrink=False))
         pages = prune_plan.free_bytes(connection) // 4096
         assert 1000 < pages
         assert len(list(prune.tidy(connection))) <= pages // 1000 + 2

@@ -9,6 +9,7 @@ from execaudit.database import files
 from execaudit.event import ExecEvent, Nanoseconds
 from execaudit.store import prune, prune_plan
 from execaudit.store.limits import Limits
+from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Store
 from tests.histories import at, begin_run, make_event, make_exit, make_gap, make_hit, now_at
 
@@ -38,5 +39,5 @@ def pruned(path: Path, keep_seconds: float, now: float) -> None:
     limits = Limits(max_age_ns=Nanoseconds(int(keep_seconds * 1e9)))
     with closing(files.open_to_write(path, busy_seconds=5)) as connection:
         while (wanted := prune_plan.plan(connection, limits, moment)) is not None:
-            for _ in prune.prune(connection, wanted, moment):
+            for _ in prune.prune(connection, wanted, moment, Sealer(path)):
                 pass

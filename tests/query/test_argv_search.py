@@ -20,6 +20,7 @@ from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
 from execaudit.store import argv_index, inserts, interning, prune, prune_plan
 from execaudit.store.limits import Limits
+from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Store
 from tests.examples import examples
 from tests.histories import HOST, at, begin_run, make_event, make_exit, now_at
@@ -58,7 +59,7 @@ def index(path: Path, steps: int) -> int:
     """Makes so much of the index, or all there is to make. Returns how many steps that were."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         work = argv_index.Indexing()
-        return next((done for done in range(steps) if not work.step(connection)), steps)
+        return next((done for done in range(steps) if not work.step(connection, Sealer(path))), steps)
 
 
 @examples(25)
@@ -206,7 +207,7 @@ def test_what_is_pruned_and_comes_again_is_found(
             with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
                 limits = Limits(max_age_ns=Nanoseconds(at(1000) - at(second - kept)))
                 while (plan := prune_plan.plan(connection, limits, now_at(1000))) is not None:
-                    list(prune.prune(connection, plan, now_at(1000)))
+                    list(prune.prune(connection, plan, now_at(1000), Sealer(path)))
             with open_history(path) as connection:
                 for text in texts:
                     everything = list(find.find(connection, Filter()))

@@ -17,6 +17,7 @@ from execaudit.query.lineage import lineage
 from execaudit.store import ancestors, prune, prune_plan
 from execaudit.store.limits import Limits
 from execaudit.store.prune_plan import Plan
+from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Store
 from tests.histories import BOOT_ID, at, begin_run, make_event, make_exit, make_gap, now_at
 from tests.store.test_prune import dangling, opened, unused
@@ -46,7 +47,7 @@ def pruned(
     now = now_at(seconds)._replace(started_of=started_of)
     with opened(path) as connection:
         while (plan := prune_plan.plan(connection, limits, now)) is not None:
-            list(prune.prune(connection, plan, now, max_bytes=limits.max_bytes))
+            list(prune.prune(connection, plan, now, Sealer(path), max_bytes=limits.max_bytes))
 
 
 def left(path: Path) -> list[int]:
@@ -255,7 +256,7 @@ def test_a_pruning_costs_what_is_there_not_what_ever_was(path: Path) -> None:
         assert plan is not None
         tracemalloc.start()
         try:
-            steps = len(list(prune.prune(connection, plan, now)))
+            steps = len(list(prune.prune(connection, plan, now, Sealer(path))))
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -293,6 +294,6 @@ def test_a_boot_that_is_over_runs_nothing(path: Path) -> None:
     with opened(path) as connection:
         plan = prune_plan.plan(connection, Limits(max_age_ns=Nanoseconds(1)), now)
         assert plan is not None
-        list(prune.prune(connection, plan, now))
+        list(prune.prune(connection, plan, now, Sealer(path)))
 
     assert [] == left(path)

@@ -23,6 +23,7 @@ from execaudit.query import summary
 from execaudit.query.connection import open_history
 from execaudit.store import inserts, prune, prune_plan
 from execaudit.store.limits import Limits
+from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Store
 from tests.commands import execaudit
 from tests.examples import examples
@@ -99,7 +100,7 @@ def pruned(path: Path, limits: Limits, *, boot_id: str = BOOT_ID, now: float = 1
     moment = now_at(now, boot_id)
     with opened(path) as connection:
         while (wanted := prune_plan.plan(connection, limits, moment)) is not None:
-            total += list(prune.prune(connection, wanted, moment))[-1]
+            total += list(prune.prune(connection, wanted, moment, Sealer(path)))[-1]
     return total
 
 
@@ -292,7 +293,7 @@ def test_a_history_that_was_pruned_a_thousand_times_says_the_same_in_few_rows(pa
         )
         wanted = prune_plan.Plan(0, at(0), "age")
         before = [summary.pruned(connection), prune_plan._done(connection), judged(connection)]
-        for _ in prune.prune(connection, wanted, now_at(3)):
+        for _ in prune.prune(connection, wanted, now_at(3), Sealer(path)):
             pass
         after = [summary.pruned(connection), prune_plan._done(connection), judged(connection)]
         [(left, newest)] = connection.execute("SELECT count(*), sum(id > 901) FROM pruned").fetchall()

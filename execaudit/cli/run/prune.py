@@ -15,6 +15,7 @@ from execaudit.escaping import printable
 from execaudit.output.summary_line import local_text
 from execaudit.store import prune, prune_plan
 from execaudit.store.limits import Limits, time_text
+from execaudit.store.sealing import Sealer
 from execaudit.system import clock, procfs
 
 if TYPE_CHECKING:
@@ -56,13 +57,13 @@ def run(
         if dry_run:
             _say(_would_delete(prune_plan.preview(connection, plan, wanted, now), before))
             return
-        deleted = _delete(connection, plan, wanted, now)
+        deleted = _delete(connection, plan, wanted, now, Sealer(path))
         _say(f"{path}: {deleted} execs deleted, {before} bytes before, {files.size_of(path)} now")
         if still := _too_large(connection, path, wanted):
             _say(still)
 
 
-def _delete(connection: sqlite3.Connection, first: Plan, wanted: Limits, now: Now) -> int:
+def _delete(connection: sqlite3.Connection, first: Plan, wanted: Limits, now: Now, sealer: Sealer) -> int:
     """Deletes a little in each transaction, until the history is within its limits. Returns how much."""
     deleted = 0
     plan: Plan | None = first
@@ -70,7 +71,7 @@ def _delete(connection: sqlite3.Connection, first: Plan, wanted: Limits, now: No
         while plan is not None:
             done = 0
             begun = time.monotonic()
-            for done in prune.prune(connection, plan, now, max_bytes=wanted.max_bytes):
+            for done in prune.prune(connection, plan, now, sealer, max_bytes=wanted.max_bytes):
                 progress.say(f"deleted {deleted + done} execs")
                 # A recorder that waits for the database looks each 25 ms (SQLite's busy handler): let it in.
                 time.sleep(max(_PAUSE_SECONDS, time.monotonic() - begun))
