@@ -49,7 +49,8 @@ def _shared(table: str, fields: Sequence[Field]) -> str:
         if dictionary is None:
             columns.append(f"s.{column_of(field)}")
         else:
-            columns.append(f"d{at}.v")
+            # A number that leads nowhere is not the same as NULL.
+            columns.append(f"ifnull(d{at}.v, s.{column_of(field)})")
             joins.append(f" LEFT JOIN {dictionary} AS d{at} ON d{at}.id = s.{column_of(field)}")
     return f"SELECT {', '.join(columns)} FROM {table} AS s{''.join(joins)} WHERE s.id = ?"  # noqa: S608  # ours
 
@@ -149,6 +150,7 @@ class Rows:
                 line = _NO_LINE
             elif truncated is None:
                 line = codec.line(argv, None)
+                problem = "argv_cut" if number in cuts else None
             else:
                 line = codec.line(argv, (truncated, *cuts[number]))
             if change is not None:

@@ -106,6 +106,7 @@ class SegmentCheck:
             return
         if any(cursors[stream] != segment.ends[stream] for stream in Stream):
             self._add("changed", "seal", segment, segment.number, segment.number, last)
+            segment = segment._replace(ends=cursors)
         roots, wrong = self._roots(segment, entries, last)
         for stream, each in roots.items():
             made = NOTHING

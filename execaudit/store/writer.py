@@ -68,8 +68,6 @@ class Store:
         self._run_id: int | None = None
         self._continued: tuple[int, ...] = ()
         self._is_broken = False
-        self.sealer = Sealer(path)
-        """Seals each transaction. Others that write in maintain() use it too."""
         self._opened = self._open()
 
     def _open(self) -> contextlib.ExitStack:
@@ -95,6 +93,7 @@ class Store:
                 self._connection = engine.connect(self._path, durable=self._durable)
                 opened.callback(engine.disconnect, self._connection, self._path, self._identity)
                 migrate.to_newest(self._connection, self._progress)
+                # Seals each transaction. Whoever writes in maintain() uses it too.
                 self.sealer = Sealer(self._path)
                 self.sealer.seal_old(engine.driver_of(self._connection), self._progress)
                 self._connection.rollback()

@@ -6,6 +6,8 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+
 from execaudit.enums import Gained
 from execaudit.query import find
 from execaudit.query.connection import open_history
@@ -76,6 +78,8 @@ def from_somewhere(seconds: float, **overrides: Any) -> ExecEvent:  # noqa: ANN4
     return make_event(b"a", seconds=seconds, **{**facts, **overrides})
 
 
+REFUSED = (sqlite3.OperationalError, sa.exc.OperationalError)
+"""What is raised where a table is missing: by the driver, or through SQLAlchemy."""
 POISON = make_event(b"poison", pid=2**63)
 """An exec that SQLite cannot hold."""
 
