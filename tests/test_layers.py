@@ -22,8 +22,9 @@ ROOMS: dict[str, set[str]] = {
     "native": {"system"},
     "database": {"", "system", "native"},
     "redaction": {""},
+    "seal": _FLOOR,
     "capture": {"", "system", "native"},
-    "store": _FLOOR | {"native"},
+    "store": _FLOOR | {"native", "seal"},
     "query": _FLOOR | {"native"},
     "output": _FLOOR | {"native", "query"},
     "hunt": _FLOOR | {"native", "query", "output"},
@@ -33,9 +34,21 @@ ROOMS: dict[str, set[str]] = {
     "central": _FLOOR,
     "forward": _FLOOR | {"query", "central"},
     "fleet": _FLOOR | {"query", "output", "central"},
-    "daemon": _FLOOR | {"native", "capture", "store", "output", "redaction"},
+    "daemon": _FLOOR | {"native", "capture", "seal", "store", "output", "redaction"},
     "cli": _FLOOR
-    | {"native", "redaction", "capture", "store", "query", "output", "hunt", "report", "screen", "importing"}
+    | {
+        "native",
+        "redaction",
+        "capture",
+        "seal",
+        "store",
+        "query",
+        "output",
+        "hunt",
+        "report",
+        "screen",
+        "importing",
+    }
     | {"daemon", "central", "forward", "fleet"},
 }
 MOST_AT_THE_ROOT = 12
@@ -66,11 +79,12 @@ PURE = (
     "arguments",
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
-    "database.id_lookup", "database.imports", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "fleet.answer_pages", "fleet.checks", "central.clickhouse_schema", "fleet.conditions", "central.content", "fleet.dialects", "forward.flat", "central.numbering", "forward.other_rows", "central.postgresql_functions", "central.postgresql_schema", "forward.progress", "fleet.question", "forward.recent_blocks", "central.tables", "forward.target", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",
+    "database.id_lookup", "database.imports", "database.sealed_streams", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "fleet.answer_pages", "fleet.checks", "central.clickhouse_schema", "fleet.conditions", "central.content", "fleet.dialects", "forward.flat", "central.numbering", "forward.other_rows", "central.postgresql_functions", "central.postgresql_schema", "forward.progress", "fleet.question", "forward.recent_blocks", "central.tables", "forward.target", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",
     "output.format", "output.json_lines", "output.notices", "output.record", "output.shared_fields", "output.summary_line", "output.table",
     "output.tree_layout", "output.widths", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.regex_literals", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
     "redaction.finder", "redaction.marks", "redaction.redactor", "redaction.rules", "redaction.values", "redaction.words",
     "report.choose", "report.columns", "report.summary",
+    "seal.acts", "seal.chain", "seal.codec", "seal.keys", "seal.tree",
     "screen.drawing", "screen.model", "screen.pacing", "screen.seen",
     "times",
 )  # fmt: skip

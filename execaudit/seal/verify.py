@@ -187,7 +187,7 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.problems += _heads(parts.asked.heads, heads, result)
     finally:
         connection.execute("ROLLBACK")
-    if not result.chains[-1].is_keyed:
+    if not result.chains or not result.chains[-1].is_keyed:
         result.is_authentic = False
     elif unchecked and result.is_authentic:
         result.is_authentic = None
