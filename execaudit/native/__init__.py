@@ -40,6 +40,7 @@ class Compiled(Protocol):
     Numbers: type[_Numbers]
     Pages: type[_Pages]
     counted: Callable[[str], dict[int, int] | None]
+    exec_hashes: Callable[..., list[bytes]]
     learn: Callable[..., int]
     rows: Callable[..., Rows]
     set_buckets: Callable[..., None]

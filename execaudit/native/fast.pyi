@@ -78,6 +78,18 @@ def take(
 ) -> int: ...
 def set_buckets(bits: bytearray, block: int, text: bytes) -> None: ...
 def counted(text: str) -> dict[int, int] | None: ...
+def exec_hashes(
+    batch: list[ExecEvent],
+    values: list[Any],
+    run: int | None,
+    cut_of: dict[Any, Any],
+    launches: dict[Any, bytes],
+    origins: dict[Any, bytes],
+    launch_hash: Callable[[Launch], bytes],
+    origin_hash: Callable[[Origin], bytes],
+    line: Callable[[bytes, Any], bytes],
+    empty: object,
+) -> list[bytes]: ...
 def learn(texts: object, value: bytes) -> int: ...
 def weights(
     events: Iterable[ExecEvent],

@@ -21,7 +21,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 import os
@@ -1023,6 +1023,7 @@ cdef long long arguments_size(bytes whole, Py_ssize_t holes, object of_arguments
 
 # See bulk_insert.py.
 cdef object NOTHING = -(2**63)
+cdef int64_t LEAST = NOTHING
 
 
 def rows(
@@ -1097,6 +1098,80 @@ def rows(
         )
         number = number + 1
     return values, cuts
+
+
+cdef enum:
+    SEALED_NUMBERS = 13
+    COLUMNS_OF_EXEC = 18
+    LONGEST_INLINE = 256
+
+
+def exec_hashes(
+    list batch, list values, run, dict cut_of, dict launches, dict origins, launch_hash, origin_hash, line, empty
+):
+    """Returns what is sealed of each exec: `inserts.exec_hashes`.
+
+    The dicts have the hashes of what is known, and the functions make those of what is not. `empty` is the
+    hash object of no bytes.
+    """
+    cdef list made = []
+    cdef Py_ssize_t at = 0, size, n
+    cdef bytes raw, argv
+    cdef int64_t numbers[SEALED_NUMBERS]
+    cdef char *to
+    cdef PyObject *known
+    if len(values) != len(batch) * COLUMNS_OF_EXEC:
+        raise ValueError("so many values are not of so many execs")
+    for event in batch:
+        if not isinstance(event, tuple) or PyTuple_GET_SIZE(event) < 16:
+            raise TypeError("an event is a tuple")
+        # In the order of codec.EXEC_NUMBERS; `values` has the columns of bulk inserts.
+        numbers[0], numbers[1], numbers[2], numbers[3] = values[at], values[at + 1], (<tuple>event)[4], run
+        numbers[4], numbers[5] = values[at + 3], values[at + 4]
+        value = values[at + 5]
+        numbers[6] = numbers[5] if value == NOTHING else value
+        value = values[at + 6]
+        numbers[7] = LEAST if value is None else value
+        numbers[8] = values[at + 12]
+        value = values[at + 14]
+        numbers[9] = LEAST if value is None else value
+        numbers[10], numbers[11], numbers[12] = values[at + 15], values[at + 16], values[at + 17]
+        launch_id, origin_id, cut = values[at + 9], values[at + 10], values[at + 13]
+        at += COLUMNS_OF_EXEC
+        known = PyDict_GetItemWithError(launches, launch_id)
+        if known is NULL:
+            launch = launches[launch_id] = launch_hash((<tuple>event)[14])
+        else:
+            launch = <object>known
+        known = PyDict_GetItemWithError(origins, origin_id)
+        if known is NULL:
+            origin = origins[origin_id] = origin_hash((<tuple>event)[15])
+        else:
+            origin = <object>known
+        argv = (<tuple>event)[8]
+        if not (PyBytes_CheckExact(launch) and PyBytes_CheckExact(origin)):
+            raise TypeError("a hash is bytes")
+        if PyBytes_GET_SIZE(launch) != 32 or PyBytes_GET_SIZE(origin) != 32 or argv is None:
+            raise ValueError("a hash has 32 bytes")
+        if cut == NOTHING and PyBytes_GET_SIZE(argv) <= LONGEST_INLINE:
+            rest, n = argv, 1
+        else:
+            rest = line(argv, None if cut == NOTHING else (cut, *cut_of[values[at - COLUMNS_OF_EXEC]]))
+            n = 0
+            if not PyBytes_CheckExact(rest):
+                raise TypeError("a line is bytes")
+        size = sizeof(numbers) + 64 + n + PyBytes_GET_SIZE(rest)
+        raw = PyBytes_FromStringAndSize(NULL, size)
+        to = PyBytes_AS_STRING(raw)
+        memcpy(to, numbers, sizeof(numbers))
+        memcpy(to + sizeof(numbers), PyBytes_AS_STRING(launch), 32)
+        memcpy(to + sizeof(numbers) + 32, PyBytes_AS_STRING(origin), 32)
+        to[sizeof(numbers) + 64] = 0
+        memcpy(to + sizeof(numbers) + 64 + n, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
+        hashing = empty.copy()
+        hashing.update(raw)
+        made.append(hashing.digest())
+    return made
 
 
 cdef object arguments_of(object argv):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from execaudit.seal.codec import BYTES, Numbers, hashed, unsigned, values
+from execaudit.seal.codec import BYTES, Numbers, hasher, unsigned, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from execaudit.seal.codec import Value
 
-_PARTS, _TABLE = b"execaudit.gone", b"execaudit.pruned"
+_hash_parts, _hash_table = hasher(b"execaudit.gone"), hasher(b"execaudit.pruned")
 
 
 def to_bytes(left: Mapping[tuple[int, int], bytes], stripped: Iterable[int]) -> bytes:
     """Returns what is in seal_gone, by segment and stream, and all segments that have nothing left."""
     made = [unsigned(len(left))]
-    made += [unsigned(a) + unsigned(b) + hashed(parts, _PARTS) for (a, b), parts in sorted(left.items())]
+    made += [unsigned(a) + unsigned(b) + _hash_parts(parts) for (a, b), parts in sorted(left.items())]
     ranges = list(_ranges(stripped))
     made.append(unsigned(len(ranges)))
     made += [unsigned(first) + unsigned(last - first) for first, last in ranges]
@@ -56,9 +56,9 @@ def has(raw: bytes, seal_id: int, stream: int, parts: bytes) -> bool:
         left, _ = read(raw)
     except (IndexError, ValueError):
         return False
-    return left.get((seal_id, stream)) == hashed(parts, _PARTS)
+    return left.get((seal_id, stream)) == _hash_parts(parts)
 
 
 def hash_of_pruned(rows: Iterable[Sequence[Value]]) -> bytes:
     """Returns the hash of the rows of the table `pruned`, in order."""
-    return hashed(b"".join(values(row) for row in rows), _TABLE)
+    return _hash_table(b"".join(values(row) for row in rows))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.sealed_streams import Stream
 from execaudit.errors import StoreError
-from execaudit.seal.codec import BYTES, Numbers, either, hashed, unsigned, values
+from execaudit.seal.codec import BYTES, Numbers, either, hasher, unsigned, values
 from execaudit.seal.keys import authenticated
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 NOTHING = bytes(BYTES)
 """The hash and the code before the first entry."""
-_ENTRY, _SEGMENT, _STREAM = b"execaudit.entry", b"execaudit.segm", b"execaudit.stream"
+_hash_entry, _hash_segment, _hash_stream = map(
+    hasher, (b"execaudit.entry", b"execaudit.segm", b"execaudit.stream")
+)
 _MICROSECOND_NS = 1000
 
 
@@ -170,12 +172,12 @@ def entries(raw: bytes, before: Entry, cursors: Cursors) -> Iterator[tuple[bytes
 def segment_hash(before: bytes, number: int, chain: ChainRow, begins: Entry, cursors: Cursors) -> bytes:
     """Returns the hash of a segment's beginning: what its first entry follows."""
     row: list[Value] = [number, *chain, begins.epoch, begins.at_us, *(cursors[stream] for stream in Stream)]
-    return hashed(before + values(row), _SEGMENT)
+    return _hash_segment(before + values(row))
 
 
 def entry_hash(before: bytes, raw: bytes, roots: Iterable[bytes]) -> bytes:
     """Returns the hash of an entry: of the one before, its bytes, and the rows of each stream."""
-    return hashed(before + values([raw]) + b"".join(roots), _ENTRY)
+    return _hash_entry(before + values([raw]) + b"".join(roots))
 
 
 def entry_code(key: bytes, before: bytes, digest: bytes) -> bytes:
@@ -185,7 +187,7 @@ def entry_code(key: bytes, before: bytes, digest: bytes) -> bytes:
 
 def stream_hash(before: bytes, root: bytes) -> bytes:
     """Returns the hash of a segment's rows of one stream, which tells in which stream something changed."""
-    return hashed(before + root, _STREAM)
+    return _hash_stream(before + root)
 
 
 def streams_to_bytes(hashes: dict[Stream, bytes]) -> bytes:

@@ -28,7 +28,6 @@ LONGEST_INLINE = 256
 """A line with more bytes enters by its hash: a pruning may shorten it, and keeps the hash. It shortens none
 that is shorter."""
 
-_ROW, _GROUP, _LINE = b"execaudit.row", b"execaudit.group", b"execaudit.line"
 _NUMBER, _LENGTH = struct.Struct("<Bq"), struct.Struct("<BQ")
 _TAG_NULL, _TAG_NUMBER, _TAG_BYTES, _TAG_TEXT = range(4)
 
@@ -41,9 +40,17 @@ pack_exec = struct.Struct(f"<{len(EXEC_NUMBERS)}q").pack
 PackError = struct.error
 
 
-def hashed(raw: bytes, person: bytes) -> bytes:
-    """Returns the hash of bytes for a purpose: its name, 16 bytes at most."""
-    return blake2b(raw, digest_size=BYTES, person=person).digest()
+def hasher(person: bytes) -> Callable[[bytes], bytes]:
+    """Returns what hashes bytes for a purpose: its name, 16 bytes at most."""
+    # To copy an object takes half as long as to make one.
+    empty = blake2b(digest_size=BYTES, person=person)
+
+    def hashed(raw: bytes) -> bytes:
+        made = empty.copy()
+        made.update(raw)
+        return made.digest()
+
+    return hashed
 
 
 def values(row: Iterable[Value]) -> bytes:
@@ -62,14 +69,23 @@ def values(row: Iterable[Value]) -> bytes:
     return b"".join(parts)
 
 
+_hash_row, _hash_group, _hash_line, _hash_exec = map(
+    hasher, (b"execaudit.row", b"execaudit.group", b"execaudit.line", b"execaudit.exec")
+)
+
+
+EMPTY_EXEC = blake2b(digest_size=BYTES, person=b"execaudit.exec")
+"""The hash object of no bytes, for exec_hash() where it is compiled."""
+
+
 def row_hash(row: Iterable[Value]) -> bytes:
     """Returns the hash of a row of any table but exec."""
-    return hashed(values(row), _ROW)
+    return _hash_row(values(row))
 
 
 def group_hash(group: Iterable[Value]) -> bytes:
     """Returns the hash of a launch or an origin, as the central tables have it."""
-    return hashed(values(group), _GROUP)
+    return _hash_group(values(group))
 
 
 def _stored(fields: Sequence[Field]) -> list[tuple[int, Callable[..., Value]]]:
@@ -117,7 +133,7 @@ def line(argv: bytes, cut: Sequence[Value] | None) -> bytes:
 
 def line_hash(argv: bytes, cut: Sequence[Value] | None) -> bytes:
     """Returns the hash by which a long line enters."""
-    return hashed(_WHOLE + argv if cut is None else _CUT + values(cut) + argv, _LINE)
+    return _hash_line(_WHOLE + argv if cut is None else _CUT + values(cut) + argv)
 
 
 def line_of_hash(digest: bytes) -> bytes:
@@ -127,9 +143,7 @@ def line_of_hash(digest: bytes) -> bytes:
 
 def exec_hash(numbers: bytes, launch: bytes, origin: bytes, line_bytes: bytes) -> bytes:
     """Returns the hash of an exec: its packed numbers, the hashes of launch and origin, and its line."""
-    return blake2b(
-        numbers + launch + origin + line_bytes, digest_size=BYTES, person=b"execaudit.exec"
-    ).digest()
+    return _hash_exec(numbers + launch + origin + line_bytes)
 
 
 def unsigned(number: int) -> bytes:

@@ -6,16 +6,16 @@ left is still proved by the hash that was made when it was recorded.
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.seal.codec import BYTES, Numbers, hashed, unsigned
+from execaudit.seal.codec import BYTES, Numbers, hasher, unsigned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CHILDREN = 8
-EMPTY = hashed(b"", b"execaudit.node")
+_node = hasher(b"execaudit.node")
+EMPTY = _node(b"")
 """The hash of no rows."""
 
 
@@ -33,10 +33,6 @@ class CountError(ValueError):
         super().__init__(missing)
         self.missing = missing
         """How many rows are missing; below zero: there are too many."""
-
-
-def _node(children: bytes) -> bytes:
-    return blake2b(children, digest_size=BYTES, person=b"execaudit.node").digest()
 
 
 def root(rows: Sequence[bytes]) -> bytes:

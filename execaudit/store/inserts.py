@@ -255,32 +255,17 @@ class Inserts:
 
     def _hashes(self, batch: list[ExecEvent], values: list[object], cuts: list[_Row]) -> list[bytes]:
         """Returns what is sealed of each exec, from the event and not from what is read again."""
-        cut_of = {row[0]: row[1:] for row in cuts}
-        launches, origins, run = self._launch_hashes, self._origin_hashes, self._run_id
-        for remembered in (launches, origins):
+        for remembered in (self._launch_hashes, self._origin_hashes):
             if len(remembered) > _MOST_HASHES:
                 remembered.clear()
-        made: list[bytes] = []
-        columns = iter(values)
-        for event, row in zip(batch, zip(*[columns] * _WIDTH, strict=True), strict=True):
-            (
-                number, ts, _, kind, pid, tid, ppid, _, _, launch_id, origin_id, _, errno, truncated, parent, duration,
-                status, replaced_by,
-            ) = row  # fmt: skip
-            launch = launches.get(launch_id)
-            if launch is None:
-                launch = launches[launch_id] = codec.launch_hash(event.launch)
-            origin = origins.get(origin_id)
-            if origin is None:
-                origin = origins[origin_id] = codec.origin_hash(event.origin)
-            cut = None if truncated == NOTHING else (truncated, *cut_of[number])
-            numbers = codec.pack_exec(
-                number, ts, event.boot_ns, run, kind, pid, pid if tid == NOTHING else tid,
-                NOTHING if ppid is None else ppid, errno, NOTHING if parent is None else parent, duration, status,
-                replaced_by,
-            )  # fmt: skip
-            made.append(codec.exec_hash(numbers, launch, origin, codec.line(event.argv, cut)))
-        return made
+        given = (
+            batch, values, self._run_id, {row[0]: row[1:] for row in cuts}, self._launch_hashes, self._origin_hashes,
+        )  # fmt: skip
+        if native.fast is not None:
+            return native.fast.exec_hashes(
+                *given, codec.launch_hash, codec.origin_hash, codec.line, codec.EMPTY_EXEC
+            )
+        return exec_hashes(*given)
 
     def _insert_ends(self, ends: dict[ExecKey, ExitEvent | _End]) -> None:
         """Writes the ends of what was stored before."""
@@ -390,6 +375,42 @@ class Inserts:
         self._connection.exec_driver_sql(
             "INSERT OR REPLACE INTO seg (id_lo, id_hi, ts_min, ts_max) VALUES (?, ?, ?, ?)", self._segment
         )
+
+
+def exec_hashes(  # noqa: PLR0913, PLR0917  # what a hash is made of
+    batch: list[ExecEvent],
+    values: list[Any],
+    run: int | None,
+    cut_of: dict[object, _Row],
+    launches: dict[int | None, bytes],
+    origins: dict[int | None, bytes],
+) -> list[bytes]:
+    """Returns what is sealed of execs, given the values of their rows, one row after the other.
+
+    `cut_of` has the rows of argv_cut without their numbers, by these. `launches` and `origins` have hashes
+    of what is known, by number, and get the others.
+    """
+    made: list[bytes] = []
+    columns = iter(values)
+    for event, row in zip(batch, zip(*[columns] * _WIDTH, strict=True), strict=True):
+        (
+            number, ts, _, kind, pid, tid, ppid, _, _, launch_id, origin_id, _, errno, truncated, parent, duration,
+            status, replaced_by,
+        ) = row  # fmt: skip
+        launch = launches.get(launch_id)
+        if launch is None:
+            launch = launches[launch_id] = codec.launch_hash(event.launch)
+        origin = origins.get(origin_id)
+        if origin is None:
+            origin = origins[origin_id] = codec.origin_hash(event.origin)
+        cut: Any = None if truncated == NOTHING else (truncated, *cut_of[number])
+        numbers = codec.pack_exec(
+            number, ts, event.boot_ns, run, kind, pid, pid if tid == NOTHING else tid,
+            NOTHING if ppid is None else ppid, errno, NOTHING if parent is None else parent, duration, status,
+            replaced_by,
+        )  # fmt: skip
+        made.append(codec.exec_hash(numbers, launch, origin, codec.line(event.argv, cut)))
+    return made
 
 
 def _values(end: ExitEvent | _End, boot_ns: int) -> tuple[int, int, int]:
