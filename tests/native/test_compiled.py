@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,7 @@ from execaudit.event import End, ExecEvent, ExitEvent, Nanoseconds
 from execaudit.exec_id import ExecKey
 from execaudit.output.json_lines import JsonLines
 from execaudit.query import tally
-from execaudit.store import interning
+from execaudit.store import interning, sealing
 from execaudit.store.writer import Run, Store
 from tests.capture.test_ringbuf import Producer, Step, follow, steps
 from tests.events import events, texts
@@ -207,8 +208,10 @@ def test_the_index_of_lines_is_the_same(blocks: list[tuple[int, list[bytes]]], a
 
 
 def dumped(batches_: list[tuple[list[ExecEvent], list[ExitEvent]]]) -> list[str]:
-    """Returns the database of what was stored, as SQL."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Returns the database of what was stored, as SQL. Its seals have no time and no chance in them."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sealing, "os", SimpleNamespace(urandom=bytes))
+        patched.setattr(sealing, "clock", SimpleNamespace(wall_ns=lambda: 0))
         path = Path(folder) / "x.db"
         with Store(path) as store:
             store.begin_run(Run(boot_id=BOOT_ID, host=HOST, version="0", started_ns=Nanoseconds(1)))
