@@ -1109,7 +1109,7 @@ cdef enum:
 def exec_hashes(
     list batch, list values, run, dict cut_of, dict launches, dict origins, launch_hash, origin_hash, line, empty
 ):
-    """Returns what is sealed of each exec: `inserts.exec_hashes`.
+    """Returns what is sealed of each exec: `exec_hashes.exec_hashes`.
 
     The dicts have the hashes of what is known, and the functions make those of what is not. `empty` is the
     hash object of no bytes.

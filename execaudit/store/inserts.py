@@ -21,9 +21,9 @@ from execaudit.enums import Kind
 from execaudit.event import ExecEvent, ExitEvent
 from execaudit.exec_id import boot_prefix
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, UNKNOWN_LAUNCH, UNKNOWN_ORIGIN, Form
-from execaudit.seal import codec
 from execaudit.store.bulk_insert import NOTHING, BulkInsert
 from execaudit.store.engine import driver_of
+from execaudit.store.exec_hashes import ExecHashes
 from execaudit.store.interning import LONGEST_REMEMBERED, Interned, Lines, Recent, Texts
 from execaudit.store.segments import Segment, Segments
 
@@ -63,8 +63,6 @@ _KIND_CODE = {kind: code for code, kind in enumerate(KINDS)}
 _FAILED = Kind.FAILED
 _TRUNCATION_CODE = {reason: code for code, reason in enumerate(TRUNCATIONS)}
 _NO_END = (NOTHING, NOTHING, NOTHING)
-_WIDTH = 18
-_MOST_HASHES = 20_000
 _PATHS = [at for at, field in enumerate(LAUNCH_FIELDS) if field.form is Form.PATH]
 # By place: by name it takes three times as long.
 _boot_ns, _time_ns, _replaces = (
@@ -103,8 +101,7 @@ class Inserts:
         self._boot = 0
         self.sealed: list[tuple[int, list[bytes]]] = []
         """The hashes of the execs that were inserted, with the number of the first: the caller takes them."""
-        self._launch_hashes: dict[int | None, bytes] = {}
-        self._origin_hashes: dict[int | None, bytes] = {}
+        self._hashes = ExecHashes()
 
     @property
     def _tables(self) -> tuple[Interned[bytes] | Interned[str] | Interned[Origin] | Interned[Launch], ...]:
@@ -182,7 +179,7 @@ class Inserts:
             table.flush(connection)
         self._execs.evict()
         _EXECS.insert(connection, values)
-        self.sealed.append((first_id, self._hashes(batch, values, cuts)))
+        self.sealed.append((first_id, self._hashes.of(batch, values, self._run_id, cuts)))
         if cuts:
             connection.exec_driver_sql(_INSERT_CUT, cuts)
         self._next_id = first_id + len(batch)
@@ -252,20 +249,6 @@ class Inserts:
                 *end,
             )
         return values, cuts
-
-    def _hashes(self, batch: list[ExecEvent], values: list[object], cuts: list[_Row]) -> list[bytes]:
-        """Returns what is sealed of each exec, from the event and not from what is read again."""
-        for remembered in (self._launch_hashes, self._origin_hashes):
-            if len(remembered) > _MOST_HASHES:
-                remembered.clear()
-        given = (
-            batch, values, self._run_id, {row[0]: row[1:] for row in cuts}, self._launch_hashes, self._origin_hashes,
-        )  # fmt: skip
-        if native.fast is not None:
-            return native.fast.exec_hashes(
-                *given, codec.launch_hash, codec.origin_hash, codec.line, codec.EMPTY_EXEC
-            )
-        return exec_hashes(*given)
 
     def _insert_ends(self, ends: dict[ExecKey, ExitEvent | _End]) -> None:
         """Writes the ends of what was stored before."""
@@ -375,42 +358,6 @@ class Inserts:
         self._connection.exec_driver_sql(
             "INSERT OR REPLACE INTO seg (id_lo, id_hi, ts_min, ts_max) VALUES (?, ?, ?, ?)", self._segment
         )
-
-
-def exec_hashes(  # noqa: PLR0913, PLR0917  # what a hash is made of
-    batch: list[ExecEvent],
-    values: list[Any],
-    run: int | None,
-    cut_of: dict[object, _Row],
-    launches: dict[int | None, bytes],
-    origins: dict[int | None, bytes],
-) -> list[bytes]:
-    """Returns what is sealed of execs, given the values of their rows, one row after the other.
-
-    `cut_of` has the rows of argv_cut without their numbers, by these. `launches` and `origins` have hashes
-    of what is known, by number, and get the others.
-    """
-    made: list[bytes] = []
-    columns = iter(values)
-    for event, row in zip(batch, zip(*[columns] * _WIDTH, strict=True), strict=True):
-        (
-            number, ts, _, kind, pid, tid, ppid, _, _, launch_id, origin_id, _, errno, truncated, parent, duration,
-            status, replaced_by,
-        ) = row  # fmt: skip
-        launch = launches.get(launch_id)
-        if launch is None:
-            launch = launches[launch_id] = codec.launch_hash(event.launch)
-        origin = origins.get(origin_id)
-        if origin is None:
-            origin = origins[origin_id] = codec.origin_hash(event.origin)
-        cut: Any = None if truncated == NOTHING else (truncated, *cut_of[number])
-        numbers = codec.pack_exec(
-            number, ts, event.boot_ns, run, kind, pid, pid if tid == NOTHING else tid,
-            NOTHING if ppid is None else ppid, errno, NOTHING if parent is None else parent, duration, status,
-            replaced_by,
-        )  # fmt: skip
-        made.append(codec.exec_hash(numbers, launch, origin, codec.line(event.argv, cut)))
-    return made
 
 
 def _values(end: ExitEvent | _End, boot_ns: int) -> tuple[int, int, int]:
