@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Key = tuple[int, ...]
     """What puts an exec in order, and tells it from all others."""
 
-_NEAR = 2_000
+_NEAR, _NEXT = 2_000, 20_000
 _MINUTE = 60_000_000_000
 
 
@@ -32,8 +32,10 @@ class Order(NamedTuple):
     """The columns of exec that put it in order, and tell an exec from all others."""
     places: tuple[int, ...]
     """Their places in a row."""
+    first: int
+    """How much of the first one is looked at first: so little that it is of few days."""
     width: int
-    """How much of the first one is looked at first."""
+    """How much then."""
 
     def key(self, row: Row) -> Key:
         """Returns what puts a row of EXEC in order."""
@@ -44,9 +46,9 @@ class Order(NamedTuple):
         return ", ".join(f'e."{name}"{" DESC" if backward else ""}' for name in self.columns)
 
 
-AS_RECORDED = Order(("seq",), (SEQ,), _NEAR)
+AS_RECORDED = Order(("seq",), (SEQ,), _NEAR, _NEXT)
 """The order of one history."""
-BY_TIME = Order(("ts", "stream", "seq"), (TS, STREAM, SEQ), _MINUTE)
+BY_TIME = Order(("ts", "stream", "seq"), (TS, STREAM, SEQ), _MINUTE, _MINUTE)
 """The order of several, by the clocks of their hosts."""
 
 

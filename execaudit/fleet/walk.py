@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from execaudit.fleet.conditions import Conditions
     from execaudit.fleet.engine import Engine, Row
-    from execaudit.fleet.question import Key, Question
+    from execaudit.fleet.question import Key, Order, Question
     from execaudit.query.filter import Filter
 
 PAGE_ROWS = 2000
@@ -93,7 +93,7 @@ class Walk:
         if ends is None:
             return
         low, high = ends
-        parts = _parts(low, high, self._asked.order.width, backward=backward)
+        parts = _parts(low, high, self._asked.order, backward=backward)
         part = next(parts, None)
         while part is not None:
             self._watch(low, high, part[1] if backward else part[0])
@@ -186,8 +186,9 @@ class Walk:
         return low, high if within.high is None else min(high, within.high[0])
 
 
-def _parts(low: int, high: int, width: int, *, backward: bool) -> Generator[tuple[int, int], int, None]:
+def _parts(low: int, high: int, order: Order, *, backward: bool) -> Generator[tuple[int, int], int, None]:
     """Yields parts of a range, in the direction of reading; is sent how many execs were found in each."""
+    width, following = order.first, order.width
     while low <= high:
         if backward:
             part = max(low, high - width + 1), high
@@ -197,8 +198,11 @@ def _parts(low: int, high: int, width: int, *, backward: bool) -> Generator[tupl
             low = part[1] + 1
         found = yield part
         if not found:
-            width *= _WIDER
+            width = max(width * _WIDER, following)
         elif found < PAGE_ROWS // 4:
-            width *= 4
+            width = max(width * 4, following)
         elif found > 4 * PAGE_ROWS:
             width = max(width // 4, 1)
+        else:
+            width = max(width, following)
+        following = 0

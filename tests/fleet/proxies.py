@@ -65,7 +65,8 @@ class Proxy:
         is_postgres: bool = False,
         watch: Callable[[bool, bytes], bool] | None = None,
     ) -> None:
-        self._target = port
+        self.target = port
+        """The port of the server, of connections that come from now on."""
         self._tls = tls
         self._is_postgres = is_postgres
         self.watch = watch
@@ -93,7 +94,7 @@ class Proxy:
             stack.enter_context(client)
             if self._tls is not None:
                 client = stack.enter_context(self._in_tls(client, self._tls))
-            server = stack.enter_context(socket.create_connection((LOOPBACK, self._target)))
+            server = stack.enter_context(socket.create_connection((LOOPBACK, self.target)))
             while not self._is_closed and self._passed(client, server):
                 pass
 

@@ -56,5 +56,7 @@ cd "$root"
 mkdir -p .host
 pivot_root . .host
 umount -l /.host
+# systemd expects this of who starts it in a container: else no service would see its credentials.
+mount --make-rshared /
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=execaudit-test \
 	/lib/systemd/systemd --unit=basic.target --log-target=journal --show-status=no

@@ -7,6 +7,7 @@ execs by a word in their arguments.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _BOOT = Path(__file__).with_name("boot.sh")
 _CGROUPS = Path("/sys/fs/cgroup")
+_MACHINES = itertools.count(1)
 _NAMESPACES = ("--mount", "--cgroup", "--uts", "--ipc", "--net", "--pid")
 
 
@@ -122,7 +124,8 @@ def _is_systemd(pid: int) -> bool:
 def _cgroups() -> Iterator[list[Path]]:
     """Makes cgroups for the machine, in the hierarchies that systemd uses."""
     tops = [_CGROUPS / name for name in ("unified", "systemd") if (_CGROUPS / name / "cgroup.procs").exists()]
-    cgroups = [top / f"execaudit-test-{os.getpid()}" for top in tops or [_CGROUPS]]
+    name = f"execaudit-test-{os.getpid()}-{next(_MACHINES)}"
+    cgroups = [top / name for top in tops or [_CGROUPS]]
     for cgroup in cgroups:
         cgroup.mkdir()
     try:
