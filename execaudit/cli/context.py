@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from execaudit.query.local_history import LocalHistory
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
+OF_THE_PLACE = frozenset({"db", "config", "db_password_file"})
+"""The parameters that say where the history is, and how to get there: no table of a command sets them."""
 # After so many instructions SQLite calls Python, which then handles Ctrl-C.
 _STEPS = 100_000
 # Arguments of commands that the configuration can set: see State.configured.
@@ -63,6 +65,8 @@ class State:
 
     def __init__(self) -> None:
         self.db: str | None = None
+        self.password_file: Path | None = None
+        """Has the password of a central database."""
         self.config: Settings | None = None
         self.look = Look()
 
@@ -118,7 +122,7 @@ class State:
         from execaudit.fleet.central import open_central  # noqa: PLC0415  # heavy
 
         self.look.use_zone()
-        with reading() as far, open_central(location, far) as central:
+        with reading() as far, open_central(location, far, self.password_file) as central:
             yield central
 
     @contextlib.contextmanager
@@ -127,17 +131,22 @@ class State:
 
         Raises ConfigError if the history is in a file.
         """
+        location = self.central_location()
+        from execaudit.fleet.central import open_engine  # noqa: PLC0415  # heavy
+
+        self.look.use_zone()
+        with open_engine(location, self.password_file) as engine:
+            yield engine
+
+    def central_location(self) -> Central:
+        """Returns where the central database is. Raises ConfigError if the history is in a file."""
         location = self.location()
         if not isinstance(location, Central):
             raise ConfigError(
                 "this is asked of a central database, and --db is a file",
                 fix="give postgresql://... or clickhouse://...",
             )
-        from execaudit.fleet.central import open_engine  # noqa: PLC0415  # heavy
-
-        self.look.use_zone()
-        with open_engine(location) as engine:
-            yield engine
+        return location
 
     @contextlib.contextmanager
     def local(self, *, follow: bool = False) -> Iterator[LocalHistory]:
@@ -181,7 +190,7 @@ def _defaults(ctx: click.Context, settings: Settings) -> dict[str, Any]:
     options = {
         option.opts[-1].removeprefix("--").replace("-", "_"): option
         for option in ctx.command.params
-        if isinstance(option, click.Option) and option.name not in ("db", "config")
+        if isinstance(option, click.Option) and option.name not in OF_THE_PLACE
     }
     where = f"in [{ctx.command.name}]"
     arguments = {param.name for param in ctx.command.params if isinstance(param, click.Argument)}
@@ -284,4 +293,23 @@ def db_option(function: _Function) -> _Function:
         shell_complete=files,
         help="The history: an SQLite file, or a central database, postgresql://USER@HOST/DATABASE.  "
         f"[env: EXECAUDIT_DB; default: {DEFAULT_DATABASE}]",
+    )(function)
+
+
+def _take_password_file(ctx: click.Context, _param: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(State).password_file = value
+
+
+def password_option(function: _Function) -> _Function:
+    """Adds --password-file, for the central database that --db names."""
+    return click.option(
+        "--password-file",
+        "db_password_file",
+        type=click.Path(path_type=Path, readable=False),
+        expose_value=False,
+        callback=_take_password_file,
+        metavar="FILE",
+        shell_complete=files,
+        help="Of a central database: the password is the first line of this file.",
     )(function)

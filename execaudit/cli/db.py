@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option, files
+from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.param_types import Duration, Size
 from execaudit.database.url import Central
 from execaudit.escaping import printable
 
 if TYPE_CHECKING:
     from execaudit.event import Nanoseconds
-
-
-_PASSWORD = click.option(
-    "--password-file",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    shell_complete=files,
-    help="Of a central database: the password is the first line of this file.",
-)
 
 
 @click.group("db")
@@ -46,13 +37,11 @@ def command() -> None:
     metavar="TIME",
     help="Of ClickHouse: its servers delete what is older by themselves: 90d. Old ones cannot.",
 )
-@_PASSWORD
+@password_option
 @config_option
 @db_option
 @click.pass_obj
-def upgrade(
-    state: State, cluster: str | None, keep_ns: Nanoseconds | None, password_file: Path | None
-) -> None:
+def upgrade(state: State, cluster: str | None, keep_ns: Nanoseconds | None) -> None:
     """Bring the schema to this version's, or make the database.
 
     In a central database it makes the partitions of the next days, too.
@@ -61,7 +50,7 @@ def upgrade(
 
     location = state.location()
     if isinstance(location, Central):
-        _say(central_db.upgrade(location, password_file, cluster, keep_ns))
+        _say(central_db.upgrade(location, state.password_file, cluster, keep_ns))
         return
     if cluster is not None or keep_ns is not None:
         raise click.UsageError("--cluster and --keep are of a central database in ClickHouse")
@@ -70,17 +59,17 @@ def upgrade(
 
 @command.command()
 @text_or_json
-@_PASSWORD
+@password_option
 @config_option
 @db_option
 @click.pass_obj
-def info(state: State, fmt: str, password_file: Path | None) -> None:
+def info(state: State, fmt: str) -> None:
     """What the database holds: its size, times, ends, gaps and recorder runs."""
     from execaudit.cli.run import central_db, db_info  # noqa: PLC0415  # `--help` needs only the options
 
     location = state.location()
     if isinstance(location, Central):
-        central_db.info(location, password_file, as_json=fmt == "json")
+        central_db.info(location, state.password_file, as_json=fmt == "json")
         return
     db_info.write(state, as_json=fmt == "json")
 
@@ -110,17 +99,16 @@ def backup_command(state: State, target: Path, *, force: bool) -> None:
     help="For the size, delete nothing that is younger.  [default: as configured, 1h]",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
-@_PASSWORD
+@password_option
 @config_option
 @db_option
 @click.pass_obj
-def prune_command(  # noqa: PLR0913  # each is an option
+def prune_command(  # each is an option
     state: State,
     /,
     older_than: Nanoseconds | None,
     max_size: int | None,
     min_age: Nanoseconds | None,
-    password_file: Path | None,
     *,
     dry_run: bool,
 ) -> None:
@@ -137,7 +125,7 @@ def prune_command(  # noqa: PLR0913  # each is an option
     if isinstance(location, Central):
         if older_than is None or max_size is not None or min_age is not None:
             raise click.UsageError("a central database is pruned with --older-than alone")
-        _say(central_db.prune(location, password_file, older_than, dry_run=dry_run))
+        _say(central_db.prune(location, state.password_file, older_than, dry_run=dry_run))
         return
     prune.run(state, older_than, max_size, min_age, dry_run=dry_run)
 

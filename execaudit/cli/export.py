@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import FieldNames
 from execaudit.output.format import EXPORTED, Format, format_of
@@ -40,6 +40,7 @@ _OF_RECORD = (Format.CSV, Format.JSONL, Format.PARQUET)
 )
 @click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
 @click.option("--bom", is_flag=True, help="CSV: begin with a byte order mark, for old spreadsheets.")
+@password_option
 @config_option
 @db_option
 @click.pass_obj

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.param_types import Duration
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def command() -> None:
     help="Also write metrics for Prometheus's text file collector.",
 )
 @click.option("--force", is_flag=True, help="Replace a page that is there.")
+@click.option("--all", "with_retired", is_flag=True, help="List hosts that are retired, too.")
 @text_or_json
+@password_option
 @config_option
 @db_option
 @click.pass_obj
@@ -75,6 +77,7 @@ def status(  # noqa: PLR0913  # each is an option
     metrics: Path | None,
     fmt: str,
     force: bool,
+    with_retired: bool,
 ) -> None:
     """Say how each host does: when it was heard of, what has not arrived, what it missed.
 
@@ -85,5 +88,22 @@ def status(  # noqa: PLR0913  # each is an option
 
     limits = Limits(silent_ns=silent_ns, behind=behind, lately_ns=lately_ns)
     files = fleet_status.Files(page=output, metrics=metrics, force=force)
-    if fleet_status.write(state, limits, files, as_json=fmt == "json"):
+    if fleet_status.write(state, limits, files, as_json=fmt == "json", with_retired=with_retired):
         click.get_current_context().exit(1)
+
+
+@command.command()
+@click.argument("host", metavar="HOST")
+@password_option
+@config_option
+@db_option
+@click.pass_obj
+def forget(state: State, /, host: str) -> None:
+    """Retire a host: it is no trouble any more, and no answer waits for it.
+
+    HOST is its name as `fleet status` has it. All that it shipped stays. If it ships again, it is back.
+    This writes, so it needs a user who may: the owner.
+    """
+    from execaudit.cli.run import fleet_forget  # noqa: PLC0415  # `--help` needs only the options
+
+    fleet_forget.forget(state, host)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from execaudit.cli.context import State, config_option, db_option, files
+from execaudit.cli.context import State, config_option, db_option, files, password_option
 from execaudit.cli.filter_options import filter_options
 
 _LEVELS = ("low", "medium", "high", "critical")
@@ -25,6 +25,7 @@ _LEVELS = ("low", "medium", "high", "critical")
     help="How to write hits.  [default: table on a terminal, else jsonl]",
 )
 @click.option("--strict", is_flag=True, help="End with status 1 if a rule could not be hunted.")
+@password_option
 @config_option
 @db_option
 @click.pass_obj

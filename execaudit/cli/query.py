@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import FieldName, FieldNames
 from execaudit.cli.view_options import table_options
@@ -35,6 +35,7 @@ from execaudit.output.format import ANSWERED, Format
 @click.option("--count", is_flag=True, help="Only how many there are.")
 @click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
 @table_options
+@password_option
 @config_option
 @db_option
 @click.pass_obj

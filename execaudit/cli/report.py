@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from execaudit.cli.context import State, config_option, db_option, files
+from execaudit.cli.context import State, config_option, db_option, files, password_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import ExecId
 
@@ -43,6 +43,7 @@ from execaudit.cli.param_types import ExecId
     shell_complete=files,
     help="Show what this Sigma rule hits: a file, or a folder of them.",
 )
+@password_option
 @config_option
 @db_option
 @click.pass_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.param_types import ExecId
 from execaudit.cli.view_options import view_options
 
@@ -17,6 +17,7 @@ _CHILDREN = 50
 @text_or_json
 @click.option("--all", "everything", is_flag=True, help=f"All children, not only the first {_CHILDREN}.")
 @view_options
+@password_option
 @config_option
 @db_option
 @click.pass_obj

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import Time
 from execaudit.cli.view_options import view_options
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--by", type=click.Choice(["host"]), help="Also count the execs of each of these.")
 @text_or_json
 @view_options
+@password_option
 @config_option
 @db_option
 @click.pass_obj

@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from execaudit.cli.common_options import text_or_jsonl
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import ExecId
 from execaudit.cli.view_options import view_options
@@ -34,6 +34,7 @@ _BESIDE_PID = _BESIDE_ID | {"since", "until", "around", "within", "hosts"}
 )
 @text_or_jsonl
 @view_options
+@password_option
 @config_option
 @db_option
 @click.pass_obj

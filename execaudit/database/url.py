@@ -57,6 +57,8 @@ OPTIONS = {
     ),
 }
 """What a URL may say behind its question mark. Of PostgreSQL the names are libpq's."""
+_WORDS = {"sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")}
+"""Of an option, the values that there are."""
 # Of these the URL has a place as well.
 _PLACED = ("user", "host", "port", "dbname")
 
@@ -212,6 +214,9 @@ def _options(engine: Engine, query: str) -> dict[str, str]:
         if name in options:
             raise _wrong(engine, f"says {name} twice", "leave one of them out")
         options[name] = _decoded(engine, value)
+    for name, words in _WORDS.items():
+        if options.get(name, words[0]) not in words:
+            raise _wrong(engine, f"has an {name} that is not known", f"there are {', '.join(words)}")
     return options
 
 

@@ -11,6 +11,7 @@ from execaudit.database.url import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from execaudit.database.url import Central
     from execaudit.fleet.engine import Engine as Reader
@@ -19,21 +20,21 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def open_central(location: Central, reading: Reading) -> Iterator[History]:
+def open_central(location: Central, reading: Reading, password_file: Path | None = None) -> Iterator[History]:
     """Opens a central database for reading; `reading` is told how far a search is.
 
-    Raises StoreError, also for what goes wrong while it is open.
+    `password_file`: see password.password(). Raises StoreError, also for what goes wrong while it is open.
     """
     from execaudit.fleet.central_history import CentralHistory  # noqa: PLC0415  # heavy
 
-    with open_engine(location) as engine:
+    with open_engine(location, password_file) as engine:
         yield CentralHistory(engine, reading)
 
 
 @contextlib.contextmanager
-def open_engine(location: Central) -> Iterator[Reader]:
+def open_engine(location: Central, password_file: Path | None = None) -> Iterator[Reader]:
     """Opens a central database for statements that read. Raises StoreError as open_central()."""
-    secret = password(None, os.environ)
+    secret = password(password_file, os.environ)
     if location.engine is Engine.CLICKHOUSE:
         from execaudit.central import clickhouse  # noqa: PLC0415  # heavy
         from execaudit.fleet.clickhouse_reader import ClickHouseReader  # noqa: PLC0415

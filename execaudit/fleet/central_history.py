@@ -8,14 +8,17 @@ from execaudit.database.files import damaged
 from execaudit.database.imports import VERSION_BEGINNING
 from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
+from execaudit.fleet import arrival
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.ids import Ids
 from execaudit.fleet.reading import Reader
+from execaudit.fleet.retired import retired
 from execaudit.fleet.streams import Streams
 from execaudit.fleet.totals import Totals
 from execaudit.query import globs, recorders
 from execaudit.query.history import History
 from execaudit.query.new_programs import NewProgram
+from execaudit.query.recorders import Silence
 
 if TYPE_CHECKING:
     from array import array
@@ -26,15 +29,14 @@ if TYPE_CHECKING:
     from execaudit.query.connection import Reading
     from execaudit.query.filter import Filter
     from execaudit.query.find import Page
+    from execaudit.query.history import Likely
     from execaudit.query.hits import OfRule
     from execaudit.query.lineage import Kin
-    from execaudit.query.recorders import Silence
+    from execaudit.query.recorders import Complete
     from execaudit.query.rows import Found
     from execaudit.query.stats import HostCount, Stats
     from execaudit.query.summary import Pruned
 
-# A host whose forwarder was not heard of for longer does not hold up the answers about others.
-_HEARD_NS = 120_000_000_000
 _MOST_PROGRAMS = 1000
 
 
@@ -61,10 +63,12 @@ class CentralHistory(History):
 
     # Execs.
 
-    def pages(self, wanted: Filter, *, after: int | None = None, keys: bool = False) -> Iterator[Page]:
+    def pages(
+        self, wanted: Filter, *, after: int | None = None, keys: bool = False, likely: Likely | None = None
+    ) -> Iterator[Page]:
         """Yields the rows of what is wanted; see Reader.pages()."""
         del keys  # all is known anyway
-        return self._reader.pages(wanted, after=after)
+        return self._reader.pages(wanted, after=after, likely=likely)
 
     def fetch(self, numbers: Sequence[int]) -> list[Found]:
         """Returns the execs of these numbers, in their order, but for those that are not there."""
@@ -156,25 +160,33 @@ class CentralHistory(History):
             )
             if self._streams.live[stream].run == number:
                 recorded.add(name)
-        return recorders.silences_of(runs, hosts, stored, recorded=recorded, now_ns=now_ns)
+        found = recorders.silences_of(runs, hosts, stored, recorded=recorded, now_ns=now_ns)
+        return [*self._told(found, hosts)]
 
-    def complete_until(self, hosts: Sequence[str]) -> Nanoseconds | None:
-        """Returns until when (wall clock) everything of hosts that are recorded is here; None: nothing comes.
+    def _told(self, found: Iterable[Silence], hosts: Sequence[str]) -> Iterator[Silence]:
+        """Yields what is to be told of silences: that of a retired host ends when it was retired.
 
-        Of hosts whose forwarders were heard of lately: what is late of others does not hold up an answer.
+        Unless somebody names it: then it goes on.
         """
-        found = []
+        gone = {
+            name.decode("utf-8", "surrogateescape"): at_ns
+            for name, at_ns in retired(
+                self._engine, ((each.number, each.host, each.contact_ns) for each in self._streams.all)
+            ).items()
+        }
+        for silence in found:
+            at_ns = None if silence.host is None or silence.host in hosts else gone.get(silence.host)
+            if silence.to_ns is not None or at_ns is None:
+                yield silence._replace(is_central=True)
+            elif silence.from_ns is not None and silence.from_ns < at_ns:
+                yield Silence(silence.host, silence.from_ns, Nanoseconds(at_ns), is_central=True)
+
+    def complete_until(self, hosts: Sequence[str], *, now_ns: int, patience_ns: int) -> Complete:
+        """Returns until when everything of hosts is here; see arrival.complete_until()."""
         streams = Streams(self._engine)
-        last = max((each.contact_ns for each in streams.all), default=0)
-        is_wanted = globs.matching_names(hosts)
-        recording = {(each.number, each.live.run): each for each in streams.all if each.live.run is not None}
-        for stream, number, host, _, started, _, seen in self._runs():
-            its = recording.get((stream, number))
-            if its is None or its.contact_ns < last - _HEARD_NS:
-                continue
-            if not hosts or is_wanted(host.decode("utf-8", "surrogateescape")):
-                found.append(recorders.complete_of(started, seen))
-        return min(found, default=None)
+        chosen = streams.of_hosts(self._engine, hosts) if hosts else streams.all
+        numbers = {each.number for each in chosen}
+        return arrival.complete_until(self._engine, numbers, now_ns=now_ns, patience_ns=patience_ns)
 
     def _runs(self) -> list[Row]:
         """Returns all runs of recorders and imports, in the order of streams, and as they began."""
@@ -194,9 +206,16 @@ class CentralHistory(History):
         names = sorted({row[2].decode("utf-8", "surrogateescape") for row in self._runs()})
         return [name for name in names if not given or is_meant(name)]
 
-    def versions(self) -> list[str]:
-        """Returns which versions recorded, in the order in which they first did."""
-        return [*dict.fromkeys(row[3].decode("utf-8", "backslashreplace") for row in self._runs())]
+    def versions(self, hosts: Sequence[str]) -> list[str]:
+        """Returns which versions recorded these hosts, in the order in which they first did."""
+        is_meant = globs.matching_names(hosts)
+        return [
+            *dict.fromkeys(
+                row[3].decode("utf-8", "backslashreplace")
+                for row in self._runs()
+                if not hosts or is_meant(row[2].decode("utf-8", "surrogateescape"))
+            )
+        ]
 
     # Relatives.
 

@@ -15,6 +15,7 @@ TRUE, FALSE = "1 = 1", "1 = 0"
 # A server of 2018 fails where FINAL needs no column but those of PREWHERE, so not with those of the key: the
 # key's index does as much for these.
 _LATE = ('e."stream"', 'e."seq"', 'e."duration_ns"', 'e."status"', 'e."replaced_by"')
+_LIKE, _SPECIAL = re.compile(rb"[\\%_]"), re.compile(rb"[^0-9A-Za-z ]")
 
 
 class Dialect(Protocol):
@@ -71,6 +72,13 @@ class Dialect(Protocol):
         """Returns that a value ends with a text of so many bytes."""
         ...
 
+    def has_some(self, value: str, texts: Sequence[bytes], bind: Binding) -> str:
+        """Returns that one of some texts is in a value. They are printable ASCII in lower case.
+
+        In the value, upper case is the same, and a NUL the same as a space.
+        """
+        ...
+
     def bits(self, value: str, mask: int) -> str:
         """Returns the bits of a number that are in a mask."""
         ...
@@ -92,6 +100,11 @@ class Dialect(Protocol):
 
     def keys(self, columns: Sequence[str], keys: Iterable[tuple[int, int]], bind: Binding) -> str:
         """Returns that two columns are one of the pairs."""
+        ...
+
+    @property
+    def most_texts(self) -> int:
+        """So many texts has_some() finds sooner than they are found in Python."""
         ...
 
     @property
@@ -131,6 +144,8 @@ class PostgreSQL:
     plans_by_day = True
     in_order = True
     among = "IN"
+    # A text takes a third of a microsecond in each row.
+    most_texts = 100
 
     def parameter(self, name: str, value: object) -> str:
         """Returns how a statement names a bound value. Numbers are of 64 bits."""
@@ -170,6 +185,14 @@ class PostgreSQL:
         """Returns that a value ends with a text of so many bytes."""
         # Of a shorter value it is the whole, which is not the text either.
         return f"substring({value} from octet_length({value}) - {size - 1}) = {text}"
+
+    def has_some(self, value: str, texts: Sequence[bytes], bind: Binding) -> str:
+        """Returns that one of some texts is in a value. A regular expression would take ten times as long."""
+        # As `escape` writes them, a NUL is a backslash and 000, and a backslash is two.
+        patterns = (_LIKE.sub(rb"\\\g<0>", text.replace(b"\\", b"\\\\")) for text in texts)
+        bound = bind(b"\n".join(b"%" + pattern + b"%" for pattern in patterns))
+        shown = f"replace(lower(encode({value}, 'escape') COLLATE \"C\"), '\\000', ' ')"
+        return f"{shown} LIKE ANY (string_to_array(convert_from({bound}, 'UTF8'), chr(10)))"
 
     def bits(self, value: str, mask: int) -> str:
         """Returns the bits of a number that are in a mask."""
@@ -222,6 +245,8 @@ class ClickHouse:
     in_order = False
     # The tables may be on several servers, each of which gets what the other SELECT finds.
     among = "GLOBAL IN"
+    # All at once, with one automaton.
+    most_texts = 2000
 
     def parameter(self, name: str, value: object) -> str:
         """Returns how a statement names a bound value."""
@@ -259,6 +284,11 @@ class ClickHouse:
     def ends(self, value: str, text: str, size: int) -> str:
         """Returns that a value ends with a text of so many bytes."""
         return f"(length({value}) >= {size} AND endsWith({value}, {text}))"
+
+    def has_some(self, value: str, texts: Sequence[bytes], bind: Binding) -> str:
+        """Returns that one of some texts is in a value."""
+        pattern = b"|".join(_SPECIAL.sub(rb"\\\g<0>", text).replace(b" ", rb"[ \x00]") for text in texts)
+        return f"match(lower({value}), {bind(pattern)})"
 
     def bits(self, value: str, mask: int) -> str:
         """Returns the bits of a number that are in a mask."""

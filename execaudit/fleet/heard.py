@@ -1,4 +1,4 @@
-"""Read what forwarders said last of their hosts, for status."""
+"""Read what forwarders said last of their hosts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from execaudit.central.numbering import Shifts
 from execaudit.database.files import damaged
+from execaudit.database.imports import VERSION_BEGINNING
 from execaudit.enums import GapReason
 from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.retired import retired
 from execaudit.fleet.status import Heard
 
 if TYPE_CHECKING:
@@ -22,18 +24,30 @@ _COLUMNS = (
 def heard(engine: Engine, since_ns: int) -> list[Heard]:
     """Returns what is known of each stream; of gaps, those that ended since a time.
 
-    Raises StoreError; DamagedStoreError for a stream that makes no sense.
+    Raises as last_heard().
     """
     gaps = _gaps(engine, since_ns)
+    found = []
+    for each in last_heard(engine):
+        its_gaps, missed = gaps.get(each.stream, (0, 0))
+        found.append(each._replace(gaps=its_gaps, missed=missed))
+    return found
+
+
+def last_heard(engine: Engine) -> list[Heard]:
+    """Returns the same, but for gaps: as if there were none.
+
+    Raises StoreError; DamagedStoreError for a stream that makes no sense.
+    """
     columns = ", ".join(f'"{name}"' for name in _COLUMNS)
     rows = engine.rows(f"SELECT {columns} FROM {engine.dialect.table('stream')}", {})  # noqa: S608  # ours
+    gone = retired(engine, ((row[0], row[1], row[4]) for row in rows))
     found = []
     for stream, host, version, first_ns, contact_ns, last_seq, exec_seq, live_run, shifts in rows:
         try:
             moved = Shifts.from_json(shifts).exec
         except ValueError as exc:
             raise damaged(f"the central database is damaged: a stream makes no sense ({exc})") from exc
-        its_gaps, missed = gaps.get(stream, (0, 0))
         found.append(
             Heard(
                 stream=stream,
@@ -43,10 +57,10 @@ def heard(engine: Engine, since_ns: int) -> list[Heard]:
                 contact_ns=contact_ns,
                 last_seq=moved.at_centre(last_seq),
                 exec_seq=exec_seq,
-                is_recorded=live_run is not None,
+                live_run=live_run,
                 put_back=len(moved.shifts),
-                missed=missed,
-                gaps=its_gaps,
+                is_import=version.startswith(VERSION_BEGINNING.encode()),
+                retired_ns=gone.get(host),
             )
         )
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.fleet.answer_pages import SEQ, STREAM, TS
-from execaudit.fleet.conditions import Conditions, both, exact
-from execaudit.query.expression import Agrees, And, Passes, Under, conjuncts, every
+from execaudit.fleet.conditions import Conditions, both, exact, joined
+from execaudit.fleet.dialects import FALSE, TRUE
+from execaudit.query.expression import LINE, Agrees, And, Passes, Under, conjuncts, every
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from execaudit.fleet.streams import Stream, Streams
     from execaudit.query.expression import Expression
     from execaudit.query.filter import Filter
+    from execaudit.query.history import Likely
 
     Key = tuple[int, ...]
     """What puts an exec in order, and tells it from all others."""
@@ -79,6 +81,18 @@ class Question(NamedTuple):
             or (isinstance(each, Agrees) and (each.text.of_parent or each.other.of_parent))
             for each in every(self.left)
         )
+
+    def with_some(self, likely: Likely) -> str:
+        """Returns the upper bound of what has one of these texts, or of what may have had it."""
+        dialect, found = self.conditions.dialect, []
+        if sum(map(len, likely.values())) > dialect.most_texts:
+            return self.bounds.upper
+        for name, texts in sorted(likely.items()):
+            value = 'e."argv"' if name == LINE else f'e."{name}"'
+            found.append(dialect.has_some(value, sorted(texts), self.conditions.bind))
+            if name == LINE:
+                found.append('e."truncated" IS NOT NULL')
+        return joined([self.bounds.upper, joined(found, "OR", FALSE, TRUE)], "AND", TRUE, FALSE)
 
 
 def question(wanted: Filter, streams: Streams, chosen: Sequence[Stream], dialect: Dialect) -> Question:

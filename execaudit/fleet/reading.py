@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from execaudit.fleet.streams import Stream, Streams
     from execaudit.query.connection import Reading
     from execaudit.query.filter import Filter
+    from execaudit.query.history import Likely
     from execaudit.query.rows import Found
 
 _MOST_NUMBERS = 1000
@@ -77,8 +78,13 @@ class Reader:
             self._new[since_ns] = found
         return found
 
-    def pages(self, wanted: Filter, *, after: int | None = None) -> Iterator[Page]:
-        """Yields the rows of what is wanted, in the filter's order; only what follows an exec."""
+    def pages(
+        self, wanted: Filter, *, after: int | None = None, likely: Likely | None = None
+    ) -> Iterator[Page]:
+        """Yields the rows of what is wanted, in the filter's order; only what follows an exec.
+
+        What has none of the texts in `likely` may be left out, where there is no limit.
+        """
         asked, left = self.question(wanted), wanted.limit
         if left == 0 or not asked.chosen:
             return
@@ -94,7 +100,8 @@ class Reader:
             if oldest is None:
                 return
             within = within._replace(least=oldest)
-        for page in self._checked(asked, within, check, backward=wanted.reverse):
+        upper = None if likely is None or left is not None else asked.with_some(likely)
+        for page in self._checked(asked, within, check, backward=wanted.reverse, upper=upper):
             if left is None:
                 yield page
                 continue
@@ -129,17 +136,19 @@ class Reader:
         columns: Sequence[str] = EXEC.names,
         upper: str | None = None,
     ) -> Iterator[list[Row]]:
-        walk = Walk(self.engine, asked, asked.bounds.upper if upper is None else upper, watch=self._watch)
+        def watch(low: int, high: int, at: int) -> None:
+            """Tells how far a search is."""
+            far = self.reading
+            if far is not None and not far.is_answered:
+                far.low, far.high, far.at, far.is_backward = low, high, at, backward
+                far.has_numbers = asked.order is AS_RECORDED
+                far.look()
+
+        walk = Walk(self.engine, asked, asked.bounds.upper if upper is None else upper, watch=watch)
         if asked.wanted.under:
             keys = self._keys_of(asked, self._descendants(asked.wanted.under))
             return walk.rows_of(_within(keys, within), backward=backward, columns=columns)
         return walk.rows(within, backward=backward, columns=columns)
-
-    def _watch(self, low: int, high: int, at: int) -> None:
-        """Notes how far a search is."""
-        if self.reading is not None and not self.reading.is_answered:
-            self.reading.low, self.reading.high = low, high
-            self.reading.at, self.reading.is_backward = at, False
 
     def _keys_of(self, asked: Question, numbers: Iterable[int]) -> list[Key]:
         """Returns the keys of execs, in order."""

@@ -73,12 +73,17 @@ class Heard(NamedTuple):
     contact_ns: int
     last_seq: int
     exec_seq: int
-    is_recorded: bool
+    live_run: int | None
+    """The recorder that wrote it then; None: nobody recorded."""
     put_back: int
     """How often it was put back to an older copy."""
-    missed: int
+    is_import: bool = False
+    """Nobody ever recorded it: it was imported, so nothing more is expected."""
+    retired_ns: int | None = None
+    """When its host was retired; None: it is not, or is back."""
+    missed: int = 0
     """Execs that are only counted, in gaps that ended lately."""
-    gaps: int
+    gaps: int = 0
     """Of these, and of those whose number nobody knows."""
 
 
@@ -95,11 +100,18 @@ class Host(NamedTuple):
     gaps: int
     streams: int
     """How many histories it has had."""
+    is_import: bool
+    """All of these were imported."""
+    retired_ns: Nanoseconds | None
+    """When it was retired; then it has no troubles."""
     troubles: tuple[Trouble, ...]
 
 
 def hosts_of(heard: Iterable[Heard], *, now_ns: int, limits: Limits) -> list[Host]:
-    """Returns the hosts by name. Of a host with several histories, the one that was heard of last counts."""
+    """Returns the hosts by name. Of a host with several histories, the one that was heard of last counts.
+
+    One that was imported counts only where there is no other.
+    """
     by_host: dict[str, list[Heard]] = defaultdict(list)
     for each in heard:
         by_host[each.host].append(each)
@@ -107,15 +119,16 @@ def hosts_of(heard: Iterable[Heard], *, now_ns: int, limits: Limits) -> list[Hos
 
 
 def _host(its: Sequence[Heard], now_ns: int, limits: Limits) -> Host:
-    latest = max(its, key=lambda each: (each.contact_ns, each.first_ns, each.stream))
+    recorded = [each for each in its if not each.is_import]
+    latest = max(recorded or its, key=lambda each: (each.contact_ns, each.first_ns, each.stream))
     behind = max(0, latest.last_seq - latest.exec_seq)
     gaps, missed = sum(each.gaps for each in its), sum(each.missed for each in its)
     wrong = {
-        Trouble.SILENT: latest.contact_ns < now_ns - limits.silent_ns,
+        Trouble.SILENT: bool(recorded) and latest.contact_ns < now_ns - limits.silent_ns,
         Trouble.BEHIND: behind > limits.behind,
-        Trouble.NOT_RECORDED: not latest.is_recorded,
+        Trouble.NOT_RECORDED: bool(recorded) and latest.live_run is None,
         Trouble.MISSED: gaps > 0,
-        Trouble.REPLACED: len(its) > 1 and latest.first_ns > now_ns - limits.lately_ns,
+        Trouble.REPLACED: len(recorded) > 1 and latest.first_ns > now_ns - limits.lately_ns,
         Trouble.PUT_BACK: latest.put_back > 0,
         Trouble.CLOCK: latest.contact_ns > now_ns + limits.ahead_ns,
     }
@@ -127,7 +140,9 @@ def _host(its: Sequence[Heard], now_ns: int, limits: Limits) -> Host:
         missed,
         gaps,
         len(its),
-        tuple(trouble for trouble in Trouble if wrong[trouble]),
+        not recorded,
+        None if latest.retired_ns is None else Nanoseconds(latest.retired_ns),
+        tuple(trouble for trouble in Trouble if wrong[trouble] and latest.retired_ns is None),
     )
 
 

@@ -62,7 +62,8 @@ class Totals:
 
     def stats(self, wanted: Filter, *, now_ns: int, top: int, offset_ns: int) -> Stats:
         """Counts what is wanted, and returns the `top` most frequent of each kind. Raises FilterError."""
-        times = stats.pieces_of(wanted, self.times(wanted), now_ns=now_ns, offset_ns=offset_ns)
+        ends = stats.ends_of(self.by_host(stats.of_hosts(wanted))) if wanted.hosts else self.times(wanted)
+        times = stats.pieces_of(wanted, ends, now_ns=now_ns, offset_ns=offset_ns)
         tally = _Tally(top)
         if times is None:
             self._refuse_nonsense(wanted)

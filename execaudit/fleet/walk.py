@@ -111,8 +111,9 @@ class Walk:
     ) -> Iterator[list[Row]]:
         """Yields the rows of execs that are named by their keys, which are in order."""
         pieces = [keys[start : start + PAGE_ROWS] for start in range(0, len(keys), PAGE_ROWS)]
-        for done, some in enumerate(reversed(pieces) if backward else pieces):
-            self._watch(0, len(keys), done * PAGE_ROWS)
+        low, high = (keys[0][0], keys[-1][0]) if keys else (0, 0)
+        for some in reversed(pieces) if backward else pieces:
+            self._watch(low, high, some[-1][0] if backward else some[0][0])
             yield from self._part((some[0][0], some[-1][0]), _ALL, columns, backward=backward, keys=some)
 
     def _part(

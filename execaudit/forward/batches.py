@@ -93,18 +93,20 @@ class Batches:
     def next(self, source: Source, now_ns: int, most: int) -> Next | None:
         """Returns what comes next, with up to `most` rows of a table; None: there is nothing."""
         stream, shifts = self._stream, self._stream.shifts
-        # Before the execs are read: what is above is left for the next batch.
+        # Before the execs are read: what is above is left for the next batch. And runs before that: they say
+        # until when all is stored, and when these numbers have arrived, so has all until then.
+        found, all_runs_ns = self._changed_runs(source, now_ns, most)
         last = source.last()
         execs = self._execs(source, last, most)
         rows: dict[Table, Sequence[Row]] = {EXEC: execs.rows, GAP: execs.gaps}
         cursors = stream.cursors._replace(exec_seq=shifts.exec.at_centre(execs.upto))
         runs: dict[int, int] = {}
-        all_runs_ns = None
         is_alone = most == 1 and execs.upto > self._upto
         # One exec alone: if it is refused, it is known which.
-        if not is_alone:
+        if is_alone:
+            all_runs_ns = None
+        else:
             cursors = self._others(source, rows, cursors, most)
-            found, all_runs_ns = self._changed_runs(source, now_ns, most)
             rows[RUN] = other_rows.runs(stream.number, shifts, found)
             runs = {run.number: hash(run) for run in found}
             if found:

@@ -5,9 +5,10 @@ A rule can only hit where each of these holds. So most execs are left out by val
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from execaudit.fields import BY_NAME
+from execaudit.fields import BY_NAME, Form
 from execaudit.fields import Part as Place
 from execaudit.query import text_tests
 from execaudit.query.expression import (
@@ -32,6 +33,8 @@ TRUE, FALSE = And(()), Or(())
 # Computed from the arguments alone.
 _OF_ARGUMENTS = frozenset({LINE, "argv", "command", "argv_base64"})
 _ESCAPED = frozenset({"command", "argv_base64"})
+_STORED = frozenset({Form.COMM, Form.PATH, Form.BYTES})
+_PRINTABLE = re.compile(rb"[ -~]+")
 _SHORTEST = 2
 _MOST_ALTERNATIVES = 32
 
@@ -149,6 +152,40 @@ def needed(expression: Expression) -> frozenset[bytes] | None:
         longest = max(usable, key=len, default=b"")
         return frozenset({longest}) if len(longest) >= _SHORTEST else None
     return None
+
+
+def likely(expressions: Iterable[Expression]) -> dict[str, frozenset[bytes]] | None:
+    """Returns, by the name of a field or LINE, texts of which one is in each exec that may be true of some.
+
+    They are printable ASCII in lower case; what is missing of a command line may have any. None: for one
+    expression there is no such text.
+    """
+    found: dict[str, frozenset[bytes]] = {}
+    for expression in expressions:
+        for alternative in alternatives(expression):
+            known = [
+                (source.name, plain)
+                for source in sources(alternative)
+                if _is_searched(source)
+                and (texts := needed(about(alternative, source))) is not None
+                and (plain := frozenset(map(_plain, texts)))
+                and _selectivity(plain) >= _SHORTEST
+            ]
+            if not known:
+                return None
+            name, texts = max(known, key=lambda each: (_selectivity(each[1]), each[0]))
+            found[name] = found.get(name, frozenset()) | texts
+    return found
+
+
+def _is_searched(source: Text) -> bool:
+    """Says whether it is a text of the exec itself, which is stored as it is shown."""
+    return not source.of_parent and (source.name == LINE or BY_NAME[source.name].form in _STORED)
+
+
+def _plain(text: bytes) -> bytes:
+    """Returns the longest part of a text that is printable ASCII."""
+    return max(_PRINTABLE.findall(text), key=len, default=b"")
 
 
 def _selectivity(texts: frozenset[bytes]) -> int:

@@ -56,7 +56,8 @@ class PagedHunt:
         return in_order(found, self._wanted, self._correlations)
 
     def _found(self, advance: Callable[[int], None], *, backward: bool) -> Iterator[Hit]:
-        for page in self._history.pages(replace(self._wanted, limit=None, reverse=backward)):
+        wanted = replace(self._wanted, limit=None, reverse=backward)
+        for page in self._history.pages(wanted, likely=self._sieve.texts):
             every = ((found, self._likely(found.event)) for found in found_of(page))
             likely = [(found, bits) for found, bits in every if bits]
             self.looked_at += len(page.rows)

@@ -48,6 +48,8 @@ class Sieve:
         self.rules = rules
         self.checks = [matcher.compiled(rule.expression) for rule in rules]
         split = [narrowing.alternatives(rule.expression) for rule in rules]
+        self.texts = narrowing.likely(rule.expression for rule in rules)
+        """What a history may look for; see narrowing.likely()."""
         self._rule_of = [index for index, each in enumerate(split) for _ in each]
         """By bit, the index of the rule."""
         self.left = (1 << len(self._rule_of)) - 1

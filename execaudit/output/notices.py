@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Times are shown in milliseconds; the end of a range is rounded up.
 _ROUND_UP_NS = 999_999
+_NEVER_RECORDED = "nobody has ever recorded into this history: start a recorder with `execaudit record`"
+_NOTHING_SHIPPED = "no host has shipped anything here yet: see `execaudit forward`"
 
 
 def missing_line(missed: Gap | Silence, zone: tzinfo | None) -> str:
@@ -50,9 +52,9 @@ def pruned_line(execs: int, until_ns: Nanoseconds, at_ns: Nanoseconds, zone: tzi
 
 
 def _silence_text(silence: Silence, zone: tzinfo | None) -> str:
-    host, start, end, is_stalled = silence
+    host, start, end, is_stalled, is_central = silence
     if host is None:
-        return "nobody has ever recorded into this history: start a recorder with `execaudit record`"
+        return _NOTHING_SHIPPED if is_central else _NEVER_RECORDED
     name = printable(host)
     if start is None:
         return (
@@ -62,7 +64,11 @@ def _silence_text(silence: Silence, zone: tzinfo | None) -> str:
         )
     since = zone_text(start, zone)
     if is_stalled:
-        return f"the recorder has not written since {since}: look with `execaudit doctor` whether it hangs"
+        return (
+            f"nothing of {name} has come since {since}: look at `execaudit fleet status`"
+            if is_central
+            else f"the recorder has not written since {since}: look with `execaudit doctor` whether it hangs"
+        )
     if end is None:
         return f"nobody has recorded since {since} ({name})"
     return f"nobody recorded {name} between {since} and {zone_text(end + _ROUND_UP_NS, zone)}"

@@ -40,6 +40,8 @@ class Reading:
         """The search is between these two."""
         self.at, self.is_backward = 0, False
         """What comes next, in the direction of reading."""
+        self.has_numbers = True
+        """These are numbers of execs; else times, of which nobody knows how many execs they have."""
 
     def answer(self) -> None:
         """Notes that the answer begins: nobody waits any more."""

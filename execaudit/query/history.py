@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from execaudit.query.find import found_of
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable, Iterator, Sequence
 
-    from execaudit.event import Gap, Nanoseconds
+    from execaudit.event import Gap
     from execaudit.exec_id import ExecKey
     from execaudit.query.connection import Reading
     from execaudit.query.filter import Filter
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     from execaudit.query.hits import OfRule
     from execaudit.query.lineage import Kin
     from execaudit.query.new_programs import NewProgram
-    from execaudit.query.recorders import Silence
+    from execaudit.query.recorders import Complete, Silence
     from execaudit.query.rows import Found
     from execaudit.query.stats import HostCount, Stats
     from execaudit.query.summary import Pruned
+
+
+Likely = Mapping[str, Collection[bytes]]
+"""Texts by the name of a field, or LINE: printable ASCII in lower case, of which an exec has one.
+
+Upper case is the same, and what is missing of a command line may have any.
+"""
 
 
 class History(Protocol):
@@ -36,11 +44,13 @@ class History(Protocol):
         """Is told how far a search is, if somebody wants to know."""
         ...
 
-    def pages(self, wanted: Filter, *, after: int | None = None, keys: bool = False) -> Iterator[Page]:
+    def pages(
+        self, wanted: Filter, *, after: int | None = None, keys: bool = False, likely: Likely | None = None
+    ) -> Iterator[Page]:
         """Yields the rows of what is wanted, in constant memory and in the filter's order.
 
         Only what follows the exec `after`, in the direction of reading. With `keys`, no more of relatives
-        need be known than their keys.
+        need be known than their keys. What has none of the texts in `likely` may be left out.
         """
         ...
 
@@ -107,8 +117,11 @@ class History(Protocol):
         """
         ...
 
-    def complete_until(self, hosts: Sequence[str]) -> Nanoseconds | None:
-        """Returns until when (wall clock) the history has all execs of hosts; None: nothing more comes."""
+    def complete_until(self, hosts: Sequence[str], *, now_ns: int, patience_ns: int) -> Complete:
+        """Returns until when the history has all execs of hosts.
+
+        Of several, those that were not heard of for `patience_ns` do not count.
+        """
         ...
 
     def pruned(self) -> Pruned | None:
@@ -119,8 +132,11 @@ class History(Protocol):
         """Returns the names of the hosts that were recorded; with globs, of those that one of them names."""
         ...
 
-    def versions(self) -> list[str]:
-        """Returns which versions recorded, in the order in which they first did."""
+    def versions(self, hosts: Sequence[str]) -> list[str]:
+        """Returns which versions recorded these hosts, in the order in which they first did.
+
+        Hosts are as in a filter.
+        """
         ...
 
     def lineage(self, numbers: Sequence[int], *, most: int | None = None) -> Iterator[Kin]:

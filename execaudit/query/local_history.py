@@ -9,6 +9,7 @@ from execaudit.database.revision import schema_revision
 from execaudit.query import find, globs, id_beginning, lineage, new_programs, recorders, summary, users
 from execaudit.query.connection import Connection
 from execaudit.query.history import History
+from execaudit.query.recorders import Complete
 
 if TYPE_CHECKING:
     import sqlite3
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from execaudit.event import Gap, Nanoseconds
+    from execaudit.event import Gap
     from execaudit.exec_id import ExecKey
     from execaudit.query.connection import Reading
     from execaudit.query.filter import Filter
     from execaudit.query.find import Page
+    from execaudit.query.history import Likely
     from execaudit.query.hits import OfRule
     from execaudit.query.lineage import Kin
     from execaudit.query.new_programs import NewProgram
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from execaudit.query.stats import HostCount, Stats
     from execaudit.query.summary import Pruned
 
-_VERSIONS = "SELECT version FROM run GROUP BY version ORDER BY min(id)"
+_VERSIONS = "SELECT version, host FROM run GROUP BY version, host ORDER BY min(id)"
 
 
 class LocalHistory(History):
@@ -49,7 +51,10 @@ class LocalHistory(History):
         # Functions that take the connection find it there.
         return self.connection.reading if isinstance(self.connection, Connection) else None
 
-    def pages(self, wanted: Filter, *, after: int | None = None, keys: bool = False) -> Iterator[Page]:
+    def pages(
+        self, wanted: Filter, *, after: int | None = None, keys: bool = False, likely: Likely | None = None
+    ) -> Iterator[Page]:
+        del likely  # see hunt.search for what it is there
         return find.pages(self.connection, wanted, after=after, keys=keys)
 
     def fetch(self, numbers: Sequence[int]) -> list[Found]:
@@ -91,8 +96,9 @@ class LocalHistory(History):
     def silences(self, hosts: Sequence[str], stored: Iterable[Gap], *, now_ns: int) -> list[Silence]:
         return recorders.silences(self.connection, hosts, stored, now_ns=now_ns)
 
-    def complete_until(self, hosts: Sequence[str]) -> Nanoseconds | None:
-        return recorders.complete_until(self.connection, hosts)
+    def complete_until(self, hosts: Sequence[str], *, now_ns: int, patience_ns: int) -> Complete:
+        del now_ns, patience_ns  # the recorder is on this host
+        return Complete(recorders.complete_until(self.connection, hosts))
 
     def pruned(self) -> Pruned | None:
         return summary.pruned(self.connection)
@@ -102,8 +108,10 @@ class LocalHistory(History):
         found = self.connection.execute("SELECT DISTINCT host FROM run ORDER BY host")
         return [host for (host,) in found if not given or is_meant(host)]
 
-    def versions(self) -> list[str]:
-        return [str(version) for (version,) in self.connection.execute(_VERSIONS)]
+    def versions(self, hosts: Sequence[str]) -> list[str]:
+        is_meant = globs.matching_names(hosts)
+        runs = self.connection.execute(_VERSIONS)
+        return [*dict.fromkeys(str(version) for version, host in runs if not hosts or is_meant(host))]
 
     def lineage(self, numbers: Sequence[int], *, most: int | None = None) -> Iterator[Kin]:
         return lineage.lineage(self.connection, numbers, most=most)

@@ -38,6 +38,17 @@ class Live(NamedTuple):
     """Wall clock until which all that it captured is stored; None: nothing is."""
 
 
+class Complete(NamedTuple):
+    """Until when a history has all execs of hosts."""
+
+    until_ns: Nanoseconds | None
+    """Wall clock; None: nothing more comes."""
+    held_by: tuple[str, ...] = ()
+    """The hosts for which it is so long ago, if it is two minutes ago or more."""
+    left_out: tuple[str, ...] = ()
+    """The hosts that were not heard of for so long that they do not count: what they have comes later."""
+
+
 class Silence(NamedTuple):
     """A time in which nobody recorded a host."""
 
@@ -49,6 +60,8 @@ class Silence(NamedTuple):
     """None: it goes on."""
     is_stalled: bool = False
     """There is a recorder, which has written nothing since."""
+    is_central: bool = False
+    """It is known from what hosts shipped, or did not ship."""
 
 
 def live(connection: sqlite3.Connection) -> Live | None:

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from execaudit.database.enum_codes import KINDS
 from execaudit.enums import Gained, Kind
 from execaudit.event import Nanoseconds
-from execaudit.query import find
+from execaudit.query import find, globs
+from execaudit.query.filter import Filter
 from execaudit.query.statements import Times, hosts_statement
 from execaudit.query.tally import Tally
 
 if TYPE_CHECKING:
     import sqlite3
     from collections import Counter
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
     from typing import TypeVar
 
     from execaudit.event import End, ExecEvent
-    from execaudit.query.filter import Filter
     from execaudit.query.tally import Counts, User
 
     _Thing = TypeVar("_Thing", bound=Hashable)
@@ -33,6 +33,7 @@ _WIDTHS = (
 )  # fmt: skip
 _YEAR = 365 * _DAY
 _MOST_PIECES = 24
+_ALL_HOSTS = "SELECT DISTINCT host FROM run"
 _HOSTS = "SELECT k.id, r.host FROM clock AS k JOIN run AS r ON r.id = k.run_id"
 
 
@@ -108,7 +109,8 @@ def gather(
 
     What was asked for from some time on goes until `now_ns`. `offset_ns`: see divide().
     """
-    times = pieces_of(wanted, find.times(connection, wanted), now_ns=now_ns, offset_ns=offset_ns)
+    ends = _ends(connection, wanted)
+    times = pieces_of(wanted, ends, now_ns=now_ns, offset_ns=offset_ns)
     tally = Tally(top)
     if times is None:
         find.prepare(connection, wanted)
@@ -120,6 +122,27 @@ def gather(
                 tally.add(connection, wanted, part, times)
     found = {each.number: each.event for each in find.fetch(connection, tally.longest())}
     return to_stats(tally, times, [found[number] for number in tally.longest() if number in found], top)
+
+
+def _ends(connection: sqlite3.Connection, wanted: Filter) -> tuple[int, int] | None:
+    """Returns the times of the first and the last exec of the hosts in the range; None: there is none."""
+    is_wanted = globs.matching_names(wanted.hosts)
+    # Most histories are of one host, and then nothing is to be counted.
+    if not wanted.hosts or all(is_wanted(host) for (host,) in connection.execute(_ALL_HOSTS)):
+        return find.times(connection, wanted)
+    return ends_of(by_host(connection, of_hosts(wanted)))
+
+
+def of_hosts(wanted: Filter) -> Filter:
+    """Returns the filter for all execs of the same hosts in the same range."""
+    return Filter(since_ns=wanted.since_ns, until_ns=wanted.until_ns, hosts=wanted.hosts)
+
+
+def ends_of(hosts: Sequence[HostCount]) -> tuple[int, int] | None:
+    """Returns the times of the first and the last exec of hosts; None: there is none."""
+    if not hosts:
+        return None
+    return min(host.first_ns for host in hosts), max(host.last_ns for host in hosts)
 
 
 def to_stats(counts: Counts, times: Times | None, longest: list[ExecEvent], top: int) -> Stats:

@@ -120,7 +120,10 @@ def test_a_url_names_a_central_database(url: str, expected: Central) -> None:
         st.none() | st.integers(1, 65535),
         st.none() | TEXTS,
         st.dictionaries(
-            st.sampled_from(sorted(OPTIONS[Engine.POSTGRESQL] - {"host", "port", "user", "dbname"})), TEXTS
+            st.sampled_from(
+                sorted(OPTIONS[Engine.POSTGRESQL] - {"host", "port", "user", "dbname", "sslmode"})
+            ),
+            TEXTS,
         ).map(lambda options: tuple(sorted(options.items()))),
     )
     | st.builds(
@@ -173,6 +176,7 @@ def test_what_is_shown_names_the_same(central: Central) -> None:
         ("postgresql://h/e?host=i", "says the host twice"),
         ("postgresql://h/e?sslmode=a&sslmode=b", "says sslmode twice"),
         ("postgresql://h/e?nonsense=1", "has an option that is not known: there are application_name,"),
+        ("postgresql://h/e?sslmode=verify_full", "has an sslmode that is not known: there are disable,"),
         ("postgresql://h/e?sslmode", "has an option that is not known"),
         ("clickhouse://h/e?host=i", "has an option that is not known: there are ca_certs,"),
         ("clickhouse:///e", "names no host"),

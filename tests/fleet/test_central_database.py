@@ -239,6 +239,11 @@ def test_a_password_comes_from_a_file(centre: Centre, postgres: PostgresServer, 
         assert said in done.err.decode()
         assert b"s3cret" not in done.err
     assert_same(path, centre)
+    for words in (("query", "--count"), ("stats",), ("fleet", "status", "--format", "json"), ("db", "info")):
+        done, refused = (execaudit(f"--db={url}", *words, "--password-file", file) for file in (right, wrong))
+        assert done.out, done.err
+        assert refused.failed_in_one_line()
+        assert b"refuses the password" in refused.err
 
 
 @pytest.mark.long_fleet

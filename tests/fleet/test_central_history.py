@@ -18,13 +18,18 @@ from execaudit.fleet.central_history import CentralHistory
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.dialects import FALSE, TRUE, PostgreSQL
 from execaudit.fleet.postgresql_reader import PostgresReader
-from execaudit.query.connection import open_history
-from execaudit.query.expression import And, LineMatches, Not, Or
+from execaudit.hunt.paged import PagedHunt
+from execaudit.hunt.rule import Rule
+from execaudit.hunt.search import Hunt
+from execaudit.hunt.sieve import Sieve
+from execaudit.query.connection import Reading, open_history
+from execaudit.query.expression import And, Like, LineMatches, Not, Or, Passes, Text, Wild
 from execaudit.query.filter import Filter
 from execaudit.query.local_history import LocalHistory
 from tests.examples import examples
 from tests.fleet.centre import make_central, ship
 from tests.histories import at, make_history, make_ran
+from tests.hunt.rules import rule_expressions
 from tests.query.expression_model import expressions, leaves
 from tests.query.filter_model import histories, stored, wanted_filters
 
@@ -72,6 +77,8 @@ class Asked(NamedTuple):
 
     wanted: list[Filter]
     said: list[Expression]
+    rules: list[list[Expression]]
+    """Of several hunts."""
     numbers: list[int]
     most: int
 
@@ -80,6 +87,7 @@ questions = st.builds(
     Asked,
     st.lists(wanted_filters, min_size=1, max_size=8),
     st.lists(leaves | expressions, min_size=1, max_size=8),
+    st.lists(st.lists(rule_expressions, min_size=1, max_size=4), min_size=1, max_size=4),
     st.lists(st.integers(1, 9), min_size=1, max_size=3),
     st.integers(1, 5),
 )
@@ -104,6 +112,8 @@ def same_answers(local: LocalHistory, central: History, asked: Asked) -> None:
     for said in asked.said:
         for expression in (said, Not(said), Or((said, Not(said))), And((said, Not(said)))):
             same_execs(local, central, Filter(where=expression))
+    for said_by in asked.rules:
+        same_hits(local, central, said_by)
     for since in (0, 5, 10, 15):
         assert local.sightings(since) == central.sightings(since)
     same_relatives(local, central, asked.numbers, asked.most)
@@ -114,6 +124,13 @@ def same_execs(local: LocalHistory, central: History, wanted: Filter) -> None:
     found = [*local.find(wanted)]
     assert found == [*central.find(wanted)], wanted
     assert len(found) == central.count(wanted), wanted
+
+
+def same_hits(local: LocalHistory, central: History, said: list[Expression]) -> None:
+    """Of the rules that say so, though the engine leaves out what has none of the texts of any."""
+    rules = [Rule(file=str(place), title="", expression=each) for place, each in enumerate(said)]
+    hits = [*Hunt(local.connection, Sieve(rules), Filter()).hits()]
+    assert hits == [*PagedHunt(central, Sieve(rules), Filter()).hits()], said
 
 
 def same_counts(local: LocalHistory, central: History, wanted: Filter) -> None:
@@ -233,3 +250,43 @@ def test_a_regular_expression_is_narrowed_by_its_texts() -> None:
         assert {*texts} <= set(conditions.parameters.values())
         assert bounds.lower == FALSE
     assert TRUE == Conditions(PostgreSQL()).of(LineMatches(b"c?")).upper
+
+
+def test_how_far_a_search_is(two_hosts: tuple[str, list[Path]]) -> None:
+    """Of several hosts in time, of one in execs; in either direction it grows."""
+    location = location_of(two_hosts[0])
+    assert isinstance(location, Central)
+    for hosts, reverse in (((), False), ((), True), (("db1",), False), (("db1",), True)):
+        seen: list[tuple[bool, int, int]] = []
+
+        def look(far: Reading, seen: list[tuple[bool, int, int]] = seen) -> None:
+            seen.append((far.has_numbers, far.execs(), far.done()))
+
+        far = Reading(lambda: None, look)
+        with postgresql.connected(location, reads=True) as connection:
+            central = CentralHistory(PostgresReader(connection, location), far)
+            assert [*central.find(Filter(hosts=hosts, reverse=reverse))]
+        assert [bool(hosts)] * len(seen) == [has_numbers for has_numbers, _, _ in seen]
+        assert seen
+        assert 0 == seen[0][2]
+        assert not hosts or 31 == seen[0][1]
+
+
+def test_a_hunt_reads_what_may_be_hit(two_hosts: tuple[str, list[Path]]) -> None:
+    """Rules with texts need few of the execs."""
+    parent = Passes(Text("exe", of_parent=True), Like((Wild.MANY, b"/sh")))
+    some = [
+        Passes(Text(name), Like((Wild.MANY, text))) for name, text in (("line", b"ID"), ("exe", b"/ONLY-db1"))
+    ]
+    with opened(two_hosts[0]) as central:
+        for said, looked_at in (
+            (some[:1], 18),
+            (some, 19),
+            ([And((some[0], parent))], 18),
+            ([*some, parent], 62),
+        ):
+            hunt = PagedHunt(
+                central, Sieve([Rule(file="", title="", expression=each) for each in said]), Filter()
+            )
+            assert [*hunt.hits()]
+            assert looked_at == hunt.looked_at

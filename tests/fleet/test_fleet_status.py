@@ -14,7 +14,7 @@ from execaudit.event import Gap, Nanoseconds
 from execaudit.store.writer import Store
 from tests.commands import execaudit
 from tests.fleet.centre import Centre, make_central, ship
-from tests.histories import begin_run, make_event
+from tests.histories import at, begin_run, make_event, make_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,6 +178,101 @@ def test_clickhouse_is_asked_in_the_same_way(clickhouse_database: str, tmp_path:
     assert host["troubles"] == ["not_recorded", "missed"]
     asked = execaudit("--db", clickhouse_database, "query", "--format", "jsonl").out
     assert asked == execaudit("--db", str(path), "query", "--format", "jsonl").out
+
+
+def test_what_was_imported_is_no_trouble(centre: Centre, tmp_path: Path) -> None:
+    """Nobody records there, and nothing more is to come."""
+    log = tmp_path / "execs.jsonl"
+    recorded = make_history(tmp_path / "recorded.db", [make_event(b"a", b"1")])
+    log.write_bytes(execaudit("--db", recorded, "query", "--format", "jsonl").out)
+    path = tmp_path / "imported.db"
+    assert execaudit("--db", path, "import", log).status == 0
+    ship(path, centre.url)
+    centre.rows("UPDATE stream SET contact_ns = contact_ns - %s RETURNING 1", _HOUR)
+
+    status, out, err = _status(centre)
+
+    assert (status, err) == (0, [])
+    assert "imported" in out
+
+
+def _forget(centre: Centre, host: str) -> tuple[int, str]:
+    done = execaudit("--db", centre.url, "fleet", "forget", host)
+    return done.status, done.err.decode()
+
+
+def test_a_host_is_retired_until_it_ships_again(centre: Centre, tmp_path: Path) -> None:
+    """It is no trouble, and its silence is told no more; what it shipped stays."""
+    path = _shipped(tmp_path, centre, "web1")
+    _shipped(tmp_path, centre, "web2")
+    centre.rows("UPDATE stream SET contact_ns = contact_ns - %s RETURNING 1", _HOUR)
+    page = tmp_path / "fleet.html"
+
+    assert _forget(centre, "web") == (
+        1,
+        "execaudit: no host web has shipped here: give its whole name, as `execaudit fleet status` has it\n",
+    )
+    status, said = _forget(centre, "web1")
+    assert (status, said.count("\n"), "web1 is retired" in said) == (0, 1, True)
+
+    status, out, err = _status(centre, "-o", str(page))
+    assert status == 1
+    assert "web1" not in out + "".join(err) + page.read_text()
+    assert "web2" in out
+    found = json.loads(_status(centre, "--all", "--format", "json")[1])
+    assert [(each["host"], each["retired"] is None, each["troubles"]) for each in found["hosts"]] == [
+        ("web1", False, []),
+        ("web2", True, ["silent", "not_recorded"]),
+    ]
+    assert "retired" in _status(centre, "--all")[1]
+
+    # It is back with the first word from there, whatever its clock says.
+    ship(path, centre.url)
+    centre.rows("UPDATE stream SET contact_ns = 7 WHERE host = 'web1' RETURNING 1")
+    assert ["silent: web1, web2:" in line for line in _status(centre)[2]] == [True, False]
+
+
+def test_the_silence_of_a_retired_host_ends(centre: Centre, tmp_path: Path) -> None:
+    """In later ranges. In earlier ones, and for who names it, nobody recorded it."""
+    _shipped(tmp_path, centre, "web1")
+    asked = ("--db", centre.url, "query", "--format", "table", "--since")
+    before = execaudit(*asked, "now", silence=True)
+    assert b"nobody has recorded since" in before.err
+    assert _forget(centre, "web1")[0] == 0
+
+    later, earlier, named = (
+        execaudit(*asked, *words, silence=True)
+        for words in (("now",), ("@1795371000",), ("now", "--host", "web1"))
+    )
+
+    assert later.err == b"0 execs\n"
+    assert b"gap: nobody recorded web1 between" in earlier.err
+    assert b"gap: nobody has recorded since" in named.err
+    assert execaudit("--db", centre.url, "query").out
+
+
+def test_hosts_of_clickhouse_are_retired(clickhouse_database: str, tmp_path: Path) -> None:
+    """With the same command, by each name that a host had."""
+    path = tmp_path / "history.db"
+    with Store(path) as store:
+        begin_run(store, host="old")
+        store.append([make_event(b"a", b"1", host="old")])
+        store.end_run(at(1))
+        begin_run(store, host="new")
+        store.append([make_event(b"a", b"2", host="new")])
+    url = clickhouse_database
+    assert execaudit("--db", url, "db", "upgrade").status == 0
+    ship(path, url)
+    asked = ("--db", url, "query", "--format", "table", "--since", "now")
+    assert execaudit(*asked, silence=True).err.count(b"nobody has recorded since") == 2
+
+    assert execaudit("--db", url, "fleet", "forget", "nowhere").failed_in_one_line()
+    assert execaudit("--db", url, "fleet", "forget", "old").status == 0
+    said = execaudit(*asked, silence=True).err
+    assert (b"(old)" in said, b"(new)" in said) == (False, True)
+    assert execaudit("--db", url, "fleet", "status").status == 1
+    assert execaudit("--db", url, "fleet", "forget", "new").status == 0
+    assert execaudit("--db", url, "fleet", "status").status == 0
 
 
 def test_a_file_has_no_fleet(tmp_path: Path) -> None:

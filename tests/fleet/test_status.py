@@ -19,7 +19,7 @@ _WELL = Heard(
     contact_ns=_NOW - 10 * _SECOND,
     last_seq=1000,
     exec_seq=990,
-    is_recorded=True,
+    live_run=1,
     put_back=0,
     missed=0,
     gaps=0,
@@ -43,7 +43,7 @@ def test_a_host_that_does_well_has_no_trouble() -> None:
     [
         ({"contact_ns": _NOW - _LIMITS.silent_ns - 1}, Trouble.SILENT),
         ({"last_seq": 990 + _LIMITS.behind + 1}, Trouble.BEHIND),
-        ({"is_recorded": False}, Trouble.NOT_RECORDED),
+        ({"live_run": None}, Trouble.NOT_RECORDED),
         ({"gaps": 1, "missed": 5}, Trouble.MISSED),
         ({"put_back": 1}, Trouble.PUT_BACK),
         ({"contact_ns": _NOW + _LIMITS.ahead_ns + 1}, Trouble.CLOCK),
@@ -54,8 +54,8 @@ def test_each_trouble_is_found(change: dict[str, Any], trouble: Trouble) -> None
     """Of one kind each; a nanosecond less is none."""
     assert _troubles(_WELL._replace(**change)) == (trouble,)
     for name, value in change.items():
-        at_bound = value + 1 if name == "contact_ns" and value < _NOW else value - 1
         if name in {"contact_ns", "last_seq"}:
+            at_bound = value + 1 if name == "contact_ns" and value < _NOW else value - 1
             assert _troubles(_WELL._replace(**{name: at_bound})) == ()
 
 
@@ -66,17 +66,36 @@ def test_a_gap_of_unknown_size_is_trouble() -> None:
 
 def test_the_history_that_was_heard_of_last_counts() -> None:
     """An old history of a host is not silent; that there is a new one is said for a while."""
-    old = _WELL._replace(contact_ns=_NOW - 3 * 24 * 3600 * _SECOND, is_recorded=False)
+    old = _WELL._replace(contact_ns=_NOW - 3 * 24 * 3600 * _SECOND, live_run=None)
     new = _WELL._replace(stream=2, first_ns=_NOW - 3600 * _SECOND)
 
     assert _troubles(old, new) == (Trouble.REPLACED,)
     assert _troubles(old, new, limits=Limits(lately_ns=1800 * _SECOND)) == ()
 
 
+def test_what_was_imported_is_not_waited_for() -> None:
+    """Nobody was to record it, or to ship more; and what was recorded there counts before it."""
+    imported = _WELL._replace(is_import=True, live_run=None, contact_ns=_NOW - 3 * _LIMITS.silent_ns)
+    later = imported._replace(stream=2, contact_ns=_NOW, first_ns=_NOW)
+
+    assert _troubles(imported) == ()
+    assert _troubles(_WELL, later) == ()
+    assert _troubles(_WELL._replace(live_run=None), later) == (Trouble.NOT_RECORDED,)
+
+
+def test_a_retired_host_has_no_trouble() -> None:
+    """Whatever is wrong with it."""
+    (host,) = hosts_of(
+        [_WELL._replace(live_run=None, contact_ns=0, gaps=1, retired_ns=5)], now_ns=_NOW, limits=_LIMITS
+    )
+
+    assert (host.troubles, host.retired_ns) == ((), 5)
+
+
 def test_troubles_name_their_hosts() -> None:
     """Kinds and hosts are in an order that stays."""
     hosts = hosts_of(
-        [_WELL._replace(host=name, is_recorded=False) for name in ("b", "a")] + [_WELL],
+        [_WELL._replace(host=name, live_run=None) for name in ("b", "a")] + [_WELL],
         now_ns=_NOW,
         limits=_LIMITS,
     )

@@ -4,9 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hypothesis import strategies as st
+
+from execaudit.query.expression import And, Expression, Like, Not, Or, Passes, Text, Wild
+from tests.query.expression_model import rule_leaves
+
 if TYPE_CHECKING:
     from pathlib import Path
 
+_lines = st.builds(
+    Passes,
+    st.builds(Text, st.sampled_from(("line", "exe")), st.booleans()),
+    st.builds(
+        Like,
+        st.lists(st.sampled_from((Wild.MANY, Wild.ONE, b"ab", b"A b", b"-L", b"b")), max_size=3).map(tuple),
+        st.booleans(),
+    ),
+)
+rule_expressions: st.SearchStrategy[Expression] = st.recursive(
+    _lines | rule_leaves,
+    lambda inner: (
+        st.builds(Not, inner)
+        | st.builds(And, st.lists(inner, max_size=3).map(tuple))
+        | st.builds(Or, st.lists(inner, max_size=3).map(tuple))
+    ),
+    max_leaves=5,
+)
+"""What a rule says."""
 LINUX = "product: linux, category: process_creation"
 
 

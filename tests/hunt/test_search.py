@@ -15,33 +15,15 @@ from execaudit.hunt.rule import Rule
 from execaudit.hunt.search import Hunt
 from execaudit.hunt.sieve import Sieve
 from execaudit.query import find
-from execaudit.query.expression import And, Expression, Like, Not, Or, Passes, Text, Wild
 from execaudit.query.local_history import LocalHistory
 from tests.examples import examples
-from tests.query.expression_model import rule_leaves
+from tests.hunt.rules import rule_expressions
 from tests.query.filter_model import filter_of, histories, stored
 
 if TYPE_CHECKING:
+    from execaudit.query.expression import Expression
     from tests.events import Batch
 
-_lines = st.builds(
-    Passes,
-    st.builds(Text, st.sampled_from(("line", "exe")), st.booleans()),
-    st.builds(
-        Like,
-        st.lists(st.sampled_from((Wild.MANY, Wild.ONE, b"ab", b"A b", b"-L", b"b")), max_size=3).map(tuple),
-        st.booleans(),
-    ),
-)
-_expressions: st.SearchStrategy[Expression] = st.recursive(
-    _lines | rule_leaves,
-    lambda inner: (
-        st.builds(Not, inner)
-        | st.builds(And, st.lists(inner, max_size=3).map(tuple))
-        | st.builds(Or, st.lists(inner, max_size=3).map(tuple))
-    ),
-    max_leaves=5,
-)
 _wanted = st.fixed_dictionaries(
     {},
     optional={
@@ -57,7 +39,7 @@ _wanted = st.fixed_dictionaries(
 @examples(15)
 @given(
     histories,
-    st.lists(st.lists(_expressions, min_size=1, max_size=6), min_size=1, max_size=6),
+    st.lists(st.lists(rule_expressions, min_size=1, max_size=6), min_size=1, max_size=6),
     _wanted,
     st.integers(1, 30),
 )

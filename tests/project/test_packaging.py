@@ -13,6 +13,7 @@ import click
 import pytest
 
 from execaudit.cli import cli
+from execaudit.cli.context import OF_THE_PLACE
 from execaudit.cli.filter_options import filter_options
 from execaudit.config import SECTIONS, TABLES, load
 from execaudit.daemon import settings as daemon_settings
@@ -56,7 +57,7 @@ def options(name: str) -> dict[str, click.Option]:
     return {
         option.opts[-1].removeprefix("--").replace("-", "_"): option
         for option in command.params
-        if isinstance(option, click.Option) and option.name not in {"db", "config"}
+        if isinstance(option, click.Option) and option.name not in OF_THE_PLACE
     }
 
 

@@ -42,8 +42,10 @@ class Files(NamedTuple):
     force: bool
 
 
-def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
+def write(state: State, limits: Limits, files: Files, *, as_json: bool, with_retired: bool) -> bool:
     """Writes how each host does to standard output. Returns whether there is trouble, or no host.
+
+    Hosts that are retired are there only `with_retired`.
 
     Raises ExecauditError, also if --db is no central database.
     """
@@ -51,7 +53,8 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
         new_file.refuse_existing(files.page)
     now_ns = clock.wall_ns()
     with state.central() as engine:
-        hosts = hosts_of(heard(engine, now_ns - limits.lately_ns), now_ns=now_ns, limits=limits)
+        every = hosts_of(heard(engine, now_ns - limits.lately_ns), now_ns=now_ns, limits=limits)
+    hosts = [host for host in every if with_retired or host.retired_ns is None]
     troubles = by_trouble(hosts)
     said = [_line(trouble, names, limits) for trouble, names in troubles.items()]
     if as_json:
@@ -66,9 +69,9 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool) -> bool:
             out.file.write(page)
     for line in said:
         click.echo(line, err=True)
-    if not hosts:
+    if not every:
         click.echo("no host has shipped anything yet: see `execaudit forward`", err=True)
-    return not hosts or bool(troubles)
+    return not every or bool(troubles)
 
 
 def _line(trouble: Trouble, names: Sequence[str], limits: Limits) -> str:
@@ -95,7 +98,9 @@ def _cells(host: Host, seen: str) -> tuple[str, ...]:
 
 
 def _status(host: Host) -> str:
-    return ", ".join(trouble.value for trouble in host.troubles) or "ok"
+    if host.retired_ns is not None:
+        return "retired"
+    return ", ".join(trouble.value for trouble in host.troubles) or ("imported" if host.is_import else "ok")
 
 
 def _record(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]]) -> dict[str, object]:
@@ -109,6 +114,8 @@ def _record(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]]) ->
                 "gaps": host.gaps,
                 "version": host.version,
                 "histories": host.streams,
+                "imported": host.is_import,
+                "retired": None if host.retired_ns is None else utc_text(host.retired_ns),
                 "troubles": [trouble.value for trouble in host.troubles],
             }
             for host in hosts
@@ -118,10 +125,11 @@ def _record(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]]) ->
 
 
 def _metrics(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]], now_ns: int) -> Iterator[str]:
-    """Yields the lines of the metrics."""
+    """Yields the lines of the metrics. Of what was imported, or is retired, nothing more is to be heard."""
+    expected = [host for host in hosts if host.retired_ns is None and not host.is_import]
 
     def of_hosts(name: str, text: str, value: Callable[[Host], float]) -> list[str]:
-        return metric(name, "gauge", text, *(labelled(value(host), host=host.host) for host in hosts))
+        return metric(name, "gauge", text, *(labelled(value(host), host=host.host) for host in expected))
 
     yield from metric("execaudit_fleet_hosts", "gauge", "Hosts that have shipped.", f" {len(hosts)}")
     yield from of_hosts(

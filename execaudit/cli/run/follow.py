@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from execaudit.cli.run.missing import say, say_complete
 from execaudit.output.json_lines import json_text
+from execaudit.query import recorders
 from execaudit.system import clock
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _is_over(history: LocalHistory, wanted: Filter) -> bool:
     now_ns = clock.wall_ns()
     if wanted.until_ns is None or now_ns < wanted.until_ns:
         return False
-    complete_ns = history.complete_until(wanted.hosts)
+    complete_ns = recorders.complete_until(history.connection, wanted.hosts)
     if complete_ns is None or complete_ns >= wanted.until_ns:
         return True
     if now_ns < wanted.until_ns + _LATE_NS:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from execaudit.enums import GapReason
+from execaudit.escaping import printable
 from execaudit.event import Gap, Nanoseconds
 from execaudit.output import notices
 from execaudit.output.record import gap_record
 from execaudit.query import recorders
 from execaudit.query.filter import Filter
 from execaudit.query.recorders import Silence
+from execaudit.store.limits import time_text
 from execaudit.system import clock
 from execaudit.times import zone_text
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from execaudit.query.history import History
+    from execaudit.query.recorders import Complete
 
 Missed = Gap | Silence
 
@@ -31,6 +34,11 @@ _MOST_LINES = 10
 # An exec is stored within a second.
 _LATE_SECONDS, _LOOK_SECONDS = 1.0, 0.05
 _LAST_NS = 2**63 - 1
+# Of a fleet: an answer waits for no host that was not heard of for longer. An export, which the next one goes
+# on from, waits as long as `fleet status` does before it calls a host silent.
+_ANSWER_PATIENCE_NS, _EXPORT_PATIENCE_NS = 120 * _SECOND, 900 * _SECOND
+# More names would hide the rest.
+_MOST_NAMED = 5
 
 
 class Missing:
@@ -118,11 +126,28 @@ class Bounded(NamedTuple):
     wanted: Filter
     complete_ns: Nanoseconds | None
     """Until when it is complete, where the next answer can begin; None: there is nothing to say."""
+    held_by: tuple[str, ...] = ()
+    """The hosts for which it ends so early."""
+    left_out: tuple[str, ...] = ()
+    """The hosts of which it may lack what comes later."""
 
     def say(self) -> None:
         """Says on stderr until when the answer is complete, if there is more to come."""
+        if self.left_out:
+            click.echo(
+                f"not waited for: {_named(self.left_out)}: not heard of for {time_text(_EXPORT_PATIENCE_NS)}:"
+                " export them again when they are back, or retire them with `execaudit fleet forget`",
+                err=True,
+            )
+        if self.held_by:
+            click.echo(f"held up by {_named(self.held_by)}: nothing later has come from there", err=True)
         if self.complete_ns is not None:
             say_complete(self.complete_ns)
+
+
+def _named(hosts: Sequence[str]) -> str:
+    more = len(hosts) - _MOST_NAMED
+    return ", ".join(map(printable, hosts[:_MOST_NAMED])) + (f" and {more} more" if more > 0 else "")
 
 
 def bounded(history: History, wanted: Filter) -> Bounded:
@@ -132,7 +157,7 @@ def bounded(history: History, wanted: Filter) -> Bounded:
     """
     if wanted.until_ns is None:
         return Bounded(wanted, None)
-    complete_ns = _completed(history, wanted)
+    complete_ns = _completed(history, wanted, _ANSWER_PATIENCE_NS).until_ns
     if complete_ns is None or complete_ns >= wanted.until_ns:
         return Bounded(wanted, None)
     return _cut(wanted, complete_ns)
@@ -143,11 +168,12 @@ def bounded_export(history: History, wanted: Filter) -> Bounded:
 
     So exports of which each begins where the one before says lose nothing and have nothing twice.
     """
-    complete_ns = _completed(history, wanted)
-    if complete_ns is None:
-        complete_ns = _end(history)
-    ends = [at for at in (complete_ns, wanted.until_ns) if at is not None]
-    return _cut(wanted, min(ends)) if ends else Bounded(wanted, None)
+    complete = _completed(history, wanted, _EXPORT_PATIENCE_NS)
+    end_ns = _end(history, wanted) if complete.until_ns is None else complete.until_ns
+    ends = [at for at in (end_ns, wanted.until_ns) if at is not None]
+    asked = _cut(wanted, min(ends)) if ends else Bounded(wanted, None)
+    is_held = complete.until_ns is not None and asked.complete_ns == complete.until_ns
+    return asked._replace(held_by=complete.held_by if is_held else (), left_out=complete.left_out)
 
 
 def _cut(wanted: Filter, end_ns: Nanoseconds) -> Bounded:
@@ -155,21 +181,25 @@ def _cut(wanted: Filter, end_ns: Nanoseconds) -> Bounded:
     return Bounded(dataclasses.replace(wanted, until_ns=until_ns), until_ns)
 
 
-def _end(history: History) -> Nanoseconds | None:
-    """Returns the time after all execs of a history; None: it has none, or there is no later time."""
-    times = history.times(Filter())
-    return None if times is None or times[1] >= _LAST_NS else Nanoseconds(times[1] + 1)
+def _end(history: History, wanted: Filter) -> Nanoseconds | None:
+    """Returns the time after all execs of the hosts; None: there are none, or there is no later time."""
+    if wanted.hosts:
+        ends = [host.last_ns for host in history.by_host(Filter(hosts=wanted.hosts))]
+    else:
+        ends = [Nanoseconds(end) for _, end in filter(None, (history.times(Filter()),))]
+    return None if not ends or max(ends) >= _LAST_NS else Nanoseconds(max(ends) + 1)
 
 
-def _completed(history: History, wanted: Filter) -> Nanoseconds | None:
-    """Returns until when the history is complete, after a second at most; None: it is, nobody records."""
+def _completed(history: History, wanted: Filter, patience_ns: int) -> Complete:
+    """Returns until when the history is complete, after a second at most."""
     now_ns = clock.wall_ns()
     target_ns = now_ns if wanted.until_ns is None else min(wanted.until_ns, now_ns)
     deadline = time.monotonic() + _LATE_SECONDS
     while True:
-        complete_ns = history.complete_until(wanted.hosts)
-        if complete_ns is None or complete_ns >= target_ns or time.monotonic() >= deadline:
-            return complete_ns
+        complete = history.complete_until(wanted.hosts, now_ns=now_ns, patience_ns=patience_ns)
+        until_ns = complete.until_ns
+        if until_ns is None or until_ns >= target_ns or complete.held_by or time.monotonic() >= deadline:
+            return complete
         time.sleep(_LOOK_SECONDS)
 
 

@@ -83,7 +83,8 @@ def reading() -> Iterator[Reading]:
     with Progress(lines=False) as progress:
 
         def say(far: Reading) -> None:
-            progress.say(f"reading {far.execs():,} execs: {100 * far.done() // far.execs()} %")
+            what = f"{far.execs():,} execs" if far.has_numbers else "the history"
+            progress.say(f"reading {what}: {100 * far.done() // far.execs()} %")
 
         yield Reading(on_answer=progress.clear, on_look=say)
 

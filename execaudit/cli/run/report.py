@@ -251,7 +251,7 @@ def _about(
     context = len(gathered.context)
     found = len(gathered.columns) - context
     yield "Execs", f"{found:,} that the query found, and {context:,} that led to them or were marked"
-    versions = ", ".join(map(printable, history.versions())) or "none"
+    versions = ", ".join(map(printable, history.versions(wanted.hosts))) or "none"
     yield "Made by", f"execaudit {__version__}, schema {history.schema()}"
     yield "Recorded by", f"execaudit {versions}"
     yield "SHA-256 of the data", _hash(texts.data)
