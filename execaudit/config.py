@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _Value = TypeVar("_Value")
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
-TABLES = ("record", "query", "export", "show", "tree", "stats", "report", "hunt", "top", "forward")
+TABLES = ("record", "query", "export", "show", "tree", "stats", "report", "hunt", "top", "forward", "verify")
 """Each has the options of the command of its name."""
 SECTIONS = ("store", "retention", "json_log", "metrics", "redact")
 """Tables for the tasks that a recorder does by itself: see daemon/settings.py."""

@@ -67,6 +67,7 @@ OWNERS = {
     "psycopg": {"central", "forward"},
     "re2": {"redaction"},
     "rich": {"screen"},
+    "segno": {"cli"},
     "sigma": {"hunt"},
     "sqlalchemy": {"central", "database", "fleet", "store"},
     "structlog": {"capture", "daemon"},

@@ -35,6 +35,8 @@ _COMMANDS = {
     "hunt": "Run Sigma rules over the history: print the execs that they hit.",
     "import": "Take logs of others into the database, so that the same commands answer.",
     "forward": "Ship the local history to a central database, and go on as it grows.",
+    "seal": "Have the history prove that nobody changed it.",
+    "verify": "Prove that nothing stored was changed, removed, added or reordered since it was sealed.",
     "top": "Watch execs as they happen, on the full screen.",
     "redact": "Say which secrets of a command line would not be recorded.",
     "doctor": "Say whether this machine can record, check by check, with what mends each failure.",

@@ -19,7 +19,7 @@ _MODE = 0o600
 _TRIES, _BETWEEN_SECONDS = 5, 0.02
 
 
-def _lock_file(database: Path) -> Path:
+def lock_file(database: Path) -> Path:
     """Returns the lock's file: the same one for every symbolic link to the database."""
     real = Path(os.path.realpath(database))
     return real.with_name(f"{real.name}.lock")
@@ -31,7 +31,7 @@ def is_held(database: Path) -> bool:
     A user who may not read the lock's file gets the answer from the kernel's list of locks, which does not
     show a writer in another pid namespace.
     """
-    path = _lock_file(database)
+    path = lock_file(database)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
@@ -51,7 +51,7 @@ def is_held(database: Path) -> bool:
 
 def is_readable(database: Path) -> bool:
     """Says whether this user may read the lock's file, or there is none: then is_held() is reliable."""
-    path = _lock_file(database)
+    path = lock_file(database)
     return os.access(path, os.R_OK) or not path.exists()
 
 
@@ -93,7 +93,7 @@ class WriterLock:
 
     def __init__(self, database: Path) -> None:
         """Raises StoreError when another process records there, naming its pid."""
-        path = _lock_file(database)
+        path = lock_file(database)
         try:
             # Root may record to the service's database (`record -- CMD`), whose folder and lock are the
             # service user's.

@@ -5,6 +5,8 @@ from __future__ import annotations
 DIM, BOLD, RED, YELLOW = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[33m"
 STANDOUT = "\x1b[1;35m"
 """For a program that pretends to be another one."""
+QR = "\x1b[97;40m"
+"""Cameras want a dark code on a bright ground."""
 PLAIN = "\x1b[0m"
 
 

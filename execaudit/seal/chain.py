@@ -100,7 +100,8 @@ class Head(NamedTuple):
         """Returns what a text says. Raises StoreError."""
         chain, _, rest = text.strip().lower().partition("-")
         epoch, _, digest = rest.partition("-")
-        is_right = len(chain) == _CHAIN_CHARACTERS and len(digest) == 2 * BYTES and epoch.isdecimal()
+        is_right = len(chain) == _CHAIN_CHARACTERS and len(digest) == 2 * BYTES
+        is_right &= epoch.isdecimal() and len(epoch) <= _EPOCH_DIGITS
         if not is_right or set(chain + digest) - set("0123456789abcdef"):
             raise StoreError(
                 f"this is no head: {text.strip()!r}", fix="give what `seal status` printed, whole"
@@ -108,7 +109,7 @@ class Head(NamedTuple):
         return cls(chain, int(epoch), digest)
 
 
-_CHAIN_CHARACTERS = 16
+_CHAIN_CHARACTERS, _EPOCH_DIGITS = 16, 13
 
 
 def head(chain: bytes, epoch: int, digest: bytes) -> Head:

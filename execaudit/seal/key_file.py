@@ -52,6 +52,18 @@ class KeyFile:
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:
         """Opens it, and keeps other processes of ours from using it. Raises LostKeyError, StoreError."""
+        while True:
+            handle = self._open()
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if self._is_at_path(handle):
+                    yield handle
+                    return
+                # Another process has put a new key in its place meanwhile, and wiped this one.
+            finally:
+                os.close(handle)
+
+    def _open(self) -> int:
         try:
             handle = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as exc:
@@ -63,17 +75,19 @@ class KeyFile:
                 f"cannot open the sealing key {self._path}: {exc.strerror}",
                 fix="run it as the user who records, or as root",
             ) from exc
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return handle
+        os.close(handle)
+        raise LostKeyError(
+            f"the sealing key {self._path} is no file",
+            fix="remove it, and run `execaudit seal setup --new-key`",
+        )
+
+    def _is_at_path(self, handle: int) -> bool:
         try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise LostKeyError(
-                    f"the sealing key {self._path} is no file",
-                    fix="remove it, and run `execaudit seal setup --new-key`",
-                )
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield handle
-        finally:
-            os.close(handle)
+            return os.path.samestat(os.fstat(handle), self._path.lstat())
+        except FileNotFoundError:
+            return False
 
     def read(self, handle: int) -> SealingKey:
         """Returns the key. Raises LostKeyError."""
@@ -91,6 +105,18 @@ class KeyFile:
         slot = _to_bytes(key)
         os.pwrite(handle, slot, 0)
         os.pwrite(handle, slot, _SLOT_BYTES)
+
+    def replace(self, key: SealingKey, *, owner: os.stat_result) -> None:
+        """Makes a new file in the place of another, of which nothing stays. Raises StoreError as make()."""
+        try:
+            with self.locked() as handle:
+                self.make(key, owner=owner)
+                # Nobody uses it any more: see locked().
+                with contextlib.suppress(OSError):
+                    os.pwrite(handle, bytes(2 * _SLOT_BYTES), 0)
+                    os.fsync(handle)
+        except LostKeyError:
+            self.make(key, owner=owner)
 
     def make(self, key: SealingKey, *, owner: os.stat_result) -> None:
         """Makes the file, or a new one in its place: `owner` is whose database it is. Raises StoreError."""

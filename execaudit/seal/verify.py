@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database import execs_view
-from execaudit.database.sealed_streams import ENDS, Stream
-from execaudit.seal import acts, chain
-from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Entry, Link, cursors_of
-from execaudit.seal.segment_check import Asked, Checked, Problem, SegmentCheck, table_of
+from execaudit.database.sealed_streams import ENDS
+from execaudit.seal import acts
+from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link, cursors_of
+from execaudit.seal.newest import newest, unsealed
+from execaudit.seal.segment_check import Asked, Checked, Problem, SegmentCheck
 from execaudit.seal.segments import COLUMNS, segment_of
 
 if TYPE_CHECKING:
@@ -88,25 +89,42 @@ def asked_of(connection: sqlite3.Connection, keys: Iterable[VerificationKey], he
     return Asked({key.chain: key for key in keys}, frozenset(heads), frozenset(stripped))
 
 
-def parts_of(connection: sqlite3.Connection, asked: Asked, since_ns: int | None, size: int) -> Parts:
-    """Returns the segments to check, in ranges of at most `size`, from a time (wall clock) on."""
-    first, last = connection.execute("SELECT min(id), max(id) FROM seal").fetchone()
-    if first is None:
+def parts_of(connection: sqlite3.Connection, asked: Asked, since_ns: int | None, *, after: int = 0) -> Parts:
+    """Returns the segments to check, and those of heads.
+
+    From a time (wall clock) on, and from the one after `after` on.
+    """
+    first, last = 1, connection.execute("SELECT max(id) FROM seal").fetchone()[0]
+    if last is None:
         return Parts(asked, [], 1, 0)
     if since_ns is not None:
         # Clocks are stepped: from the segment before the first one that begins later.
         row = connection.execute("SELECT min(id) FROM seal WHERE at_us > ?", (since_ns // 1000,)).fetchone()
         first = max(first, (row[0] or last + 1) - 1)
-    ranges = [(low, min(low + size - 1, last - 1)) for low in range(first, last, size)]
-    return Parts(asked, ranges, first, last)
+    first = max(first, min(after + 1, last))
+    of_heads = sorted({_segment_of(connection, head) for head in asked.heads})
+    ranges = [(number, number) for number in of_heads if 0 < number < first]
+    return Parts(asked, [*ranges, (first, last - 1)], first, last)
 
 
-def check_range(connection: sqlite3.Connection, asked: Asked, low: int, high: int) -> Iterator[Checked]:
-    """Checks the segments of a range; yields what was found, in pieces."""
+def _segment_of(connection: sqlite3.Connection, head: Head) -> int:
+    """Returns the segment that must have a head; 0: there is none."""
+    number: int | None = connection.execute(
+        "SELECT max(s.id) FROM seal AS s JOIN seal_chain AS c ON c.id = s.chain_id"
+        " WHERE lower(hex(c.chain)) LIKE ? || '%' AND s.epoch < ?",
+        (head.chain, head.epoch),
+    ).fetchone()[0]
+    return number or 0
+
+
+def check_range(
+    connection: sqlite3.Connection, asked: Asked, low: int, high: int
+) -> Iterator[tuple[int, Checked]]:
+    """Checks the segments of a range; yields what was found in some of them, and how many these are."""
     at = low
     while at <= high:
         end = min(at + _IN_TRANSACTION - 1, high)
-        yield _checked(connection, asked, at, end)
+        yield end - at + 1, _checked(connection, asked, at, end)
         at = end + 1
 
 
@@ -179,7 +197,8 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         check, start = _walked(connection, parts.asked, parts.last, last)
         take(check)
         result.chains = list(_chains(connection).values())
-        _note_head(result, connection)
+        if (last_seal := newest(connection)) is not None:
+            result.sealed_until_ns, result.head = last_seal.at_ns, str(last_seal.head)
         result.problems += _unsealed(connection, start, result.sealed_until_ns)
         result.problems += _runs(connection, runs, is_whole=parts.first == 1)
         result.problems += _pruned(connection, result)
@@ -187,7 +206,9 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.problems += _heads(parts.asked.heads, heads, result)
     finally:
         connection.execute("ROLLBACK")
-    if not result.chains or not result.chains[-1].is_keyed:
+    if not parts.asked.keys:
+        result.is_authentic = None
+    elif not result.chains or not result.chains[-1].is_keyed:
         result.is_authentic = False
     elif unchecked and result.is_authentic:
         result.is_authentic = None
@@ -195,35 +216,10 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
     return result
 
 
-def _note_head(result: Result, connection: sqlite3.Connection) -> None:
-    row = connection.execute(
-        "SELECT s.epoch, s.at_us, s.entries, s.hash, c.chain FROM seal AS s JOIN seal_chain AS c ON c.id = s.chain_id"
-        " ORDER BY s.id DESC LIMIT 1"
-    ).fetchone()
-    if row is None:
-        return
-    epoch, at_us, entries, digest, number = row
-    last = Entry(epoch, at_us, (), ())
-    try:
-        for _, entry in chain.entries(entries, last, Cursors()):
-            last = entry
-    except (ValueError, IndexError):
-        return
-    result.sealed_until_ns = last.at_ns
-    result.head = str(chain.head(number, last.epoch, digest))
-
-
 def _unsealed(connection: sqlite3.Connection, ends: Cursors, at_ns: int | None) -> Iterator[Problem]:
     """Yields rows above the last that is sealed: whoever writes seals what he writes."""
-    for stream in Stream:
-        table = table_of(stream)
-        column = "exec_id" if stream is Stream.HIT else "id"
-        low, high = connection.execute(
-            f"SELECT min({column}), max({column}) FROM {table} WHERE {column} > ?",  # noqa: S608  # ours
-            (ends[stream],),
-        ).fetchone()
-        if low is not None:
-            yield Problem("added", table, low, high, at_ns, None)
+    for table, (_, low, high) in unsealed(connection, ends).items():
+        yield Problem("added", table, low, high, at_ns, None)
 
 
 def _runs(

@@ -91,12 +91,17 @@ class Sealer:
         """Why a new chain began, until somebody has told it."""
 
     @contextlib.contextmanager
-    def transaction(self, connection: sqlite3.Connection, *, runs: Iterable[int] = ()) -> Iterator[None]:
-        """A transaction in a connection in autocommit mode, with its seal."""
+    def transaction(
+        self, connection: sqlite3.Connection, *, runs: Iterable[int] = (), always: bool = False
+    ) -> Iterator[None]:
+        """A transaction in a connection in autocommit mode, with its seal.
+
+        `always`: see seal().
+        """
         with self.around(), plain.transaction(connection):
             self.begin(connection)
             yield
-            self.seal(connection, runs)
+            self.seal(connection, runs, always=always)
 
     @contextlib.contextmanager
     def around(self) -> Iterator[None]:
@@ -124,8 +129,13 @@ class Sealer:
         """Takes the hashes of execs that the transaction writes, with numbers from `first` on."""
         self._execs.append((first, first + len(hashes) - 1, hashes))
 
-    def seal(self, connection: sqlite3.Connection, runs: Iterable[int] = ()) -> None:
-        """Seals what is new, and what changed of these runs. Raises StoreError if the key may not be used."""
+    def seal(
+        self, connection: sqlite3.Connection, runs: Iterable[int] = (), *, always: bool = False
+    ) -> None:
+        """Seals what is new, and what changed of these runs. Raises StoreError if the key may not be used.
+
+        `always`: also if that is nothing, so that the chain of a new key begins.
+        """
         state = self._state
         if state is None:
             raise AssertionError("begin() comes first")
@@ -134,10 +144,10 @@ class Sealer:
         changed = tuple(run for run in found if state.runs.get(run.run_id) != run)
         while True:
             added, roots = self._added(connection, state.cursors, rows)
-            if not added and not changed:
+            if not added and not changed and not always:
                 return
             self._put(connection, state, changed, added, roots)
-            changed = ()
+            changed, always = (), False
 
     def _added(
         self, connection: sqlite3.Connection, cursors: Cursors, rows: Rows

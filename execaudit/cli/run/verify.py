@@ -1,0 +1,161 @@
+"""What `execaudit verify` does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from execaudit.cli.run import verify_text
+from execaudit.cli.run.missing import Missing, say
+from execaudit.cli.run.progress import bar
+from execaudit.cli.run.seal_status import lost_key
+from execaudit.enums import ChainReason
+from execaudit.errors import DamagedStoreError, StoreError
+from execaudit.output.json_lines import json_text
+from execaudit.query.connection import open_history
+from execaudit.query.filter import Filter
+from execaudit.seal import indexes, remembered, shares, verify
+from execaudit.seal.chain import Head
+from execaudit.seal.keys import VerificationKey
+from execaudit.system import clock, parallel
+from execaudit.system.parallel import Block
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator, Sequence
+
+    from execaudit.cli.context import State
+    from execaudit.cli.run.missing import Missed
+    from execaudit.event import Nanoseconds
+    from execaudit.query.history import History
+    from execaudit.seal.remembered import Remembered
+    from execaudit.seal.segment_check import Checked
+    from execaudit.seal.shares import Part
+    from execaudit.seal.verify import Parts, Result
+
+# Rows are read in order, so a large cache is of no use.
+_CACHE = "PRAGMA cache_size = -16384"
+_STDIN = "-"
+_LONGEST_KEY = 10_000
+
+
+class Given(NamedTuple):
+    """What the options say."""
+
+    keys: tuple[str, ...]
+    heads: tuple[str, ...]
+    since_ns: Nanoseconds | None
+    remembered: Path | None
+
+
+def run(state: State, given: Given, *, as_json: bool) -> bool:
+    """Verifies the history, and writes what was found. Returns whether all is as it was sealed.
+
+    Raises StoreError.
+    """
+    keys = [_key(text) for text in given.keys]
+    heads = [Head.from_text(text) for text in given.heads]
+    known = None if given.remembered is None else remembered.load(given.remembered)
+    if known is not None and keys and not known.authentic:
+        known = None  # it was verified without a key
+    path = state.database()
+    with state.local() as history:
+        _check_keys(history.connection, keys)
+        asked = verify.asked_of(history.connection, keys, heads)
+        parts, lost = _parts(history.connection, asked, given, known)
+        history.connection.execute("PRAGMA shrink_memory")  # children get a copy of what is cached
+        with contextlib.closing(_found(history.connection, path, parts)) as found:
+            result = verify.finish(history.connection, parts, found)
+        result.problems[:0] = lost
+        result.problems += indexes.counters(history.connection)
+        missing = Missing(history, Filter(since_ns=given.since_ns))
+        missed = missing.news()
+        if given.remembered is not None and result.is_verified:
+            _remember(history.connection, given.remembered, parts, result)
+        _write(result, history, missing, missed, as_json=as_json)
+    return result.is_verified
+
+
+def _key(text: str) -> VerificationKey:
+    """Returns the key that an option names. Raises StoreError."""
+    if not text.startswith("@"):
+        click.echo(
+            "warning: a key in the command line is recorded with it; give --key @FILE, or @- for standard input",
+            err=True,
+        )
+        return VerificationKey.from_text(text)
+    name = text[1:]
+    try:
+        if name == _STDIN:
+            raw = sys.stdin.buffer.readline(_LONGEST_KEY)
+        else:
+            with Path(name).open("rb") as file:
+                raw = file.read(_LONGEST_KEY)
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else str(exc)
+        raise StoreError(f"cannot read the key {name}: {why}", fix="name its file with --key @FILE") from exc
+    return VerificationKey.from_text(raw.decode("ascii", "replace"))
+
+
+def _check_keys(connection: sqlite3.Connection, keys: Sequence[VerificationKey]) -> None:
+    chains = {row[0] for row in connection.execute("SELECT chain FROM seal_chain WHERE is_keyed")}
+    for key in keys:
+        if key.chain not in chains:
+            raise DamagedStoreError(
+                f"the history has no chain {key.chain.hex()[:16]}, which this key is for",
+                fix="it is another history's key, or somebody replaced the history",
+            )
+
+
+def _parts(
+    connection: sqlite3.Connection, asked: verify.Asked, given: Given, known: Remembered | None
+) -> tuple[Parts, list[verify.Problem]]:
+    """Returns what to check, and what of that which was verified earlier is not there."""
+    lost = [] if known is None else remembered.problems(connection, known)
+    after = 0 if known is None or lost else known.segment
+    return verify.parts_of(connection, asked, given.since_ns, after=after), lost
+
+
+def _found(connection: sqlite3.Connection, path: Path, parts: Parts) -> Iterator[Checked]:
+    """Yields what processes find in the parts, and shows how far they are."""
+    children = len(os.sched_getaffinity(0))
+    plan = shares.plan(connection, parts, children=children)
+
+    def work(some: Sequence[Part]) -> Iterator[Iterator[Block]]:
+        with open_history(path) as own:
+            own.execute(_CACHE)
+            for part in some:
+                checked = shares.check(own, parts.asked, part, is_whole=plan.is_whole)
+                yield (Block(*each) for each in checked)
+
+    with bar("Verifying", lambda: sum(part.weight for part in plan.parts)) as advance:
+        for block in parallel.in_order(plan.parts, work, children=children):
+            advance(block.items)
+            yield verify.from_json(block.text)
+
+
+def _remember(connection: sqlite3.Connection, file: Path, parts: Parts, result: Result) -> None:
+    found = remembered.at(
+        connection, parts.last - 1, is_authentic=result.is_authentic is True, now_ns=clock.wall_ns()
+    )
+    if found is not None:
+        remembered.save(file, found)
+
+
+def _write(
+    result: Result, history: History, missing: Missing, missed: list[Missed], *, as_json: bool
+) -> None:
+    last = result.chains[-1] if result.chains else None
+    if last is not None and last.reason == ChainReason.KEY_LOST.value:
+        click.echo(lost_key(last), err=True)
+    if as_json:
+        click.echo(json_text(verify_text.record(result, [*missing.records(missed)])))
+        return
+    for line in verify_text.lines(result):
+        click.echo(line)
+    say(missed)

@@ -1,0 +1,73 @@
+"""`execaudit verify`: is the history as it was recorded?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from execaudit.cli.common_options import text_or_json
+from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.param_types import Time
+
+if TYPE_CHECKING:
+    from execaudit.event import Nanoseconds
+
+
+@click.command("verify")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    metavar="KEY|@FILE",
+    help="The verification key that `seal setup` printed, in a file; @- reads standard input. Repeatable: a history"
+    " that was given a new key has several.",
+)
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    metavar="HEAD",
+    help="A head that was noted earlier: it must be in the history. Repeatable.",
+)
+@click.option(
+    "--since",
+    "since_ns",
+    type=Time(),
+    metavar="TIME",
+    help="Only what was sealed from then on.",
+)
+@click.option(
+    "--state",
+    "remembered",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Remember in this file up to where it was verified, and go on from there the next time.",
+)
+@text_or_json
+@config_option
+@db_option
+@click.pass_context
+def command(  # noqa: PLR0913  # each is an option
+    ctx: click.Context,
+    /,
+    keys: tuple[str, ...],
+    heads: tuple[str, ...],
+    since_ns: Nanoseconds | None,
+    remembered: Path | None,
+    fmt: str,
+) -> None:
+    """Prove that nothing stored was changed, removed, added or reordered since it was sealed.
+
+    Without a key this only says that the history is unbroken: root could have written all of it anew. Exits
+    with 4 if something is not as it was sealed.
+    """
+    if since_ns is not None and remembered is not None:
+        raise click.UsageError("--since and --state cannot be given together")
+    from execaudit.cli.run import verify  # noqa: PLC0415  # `--help` needs only the options
+
+    state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
+    given = verify.Given(keys, heads, since_ns, remembered)
+    if not verify.run(state, given, as_json=fmt == "json"):
+        ctx.exit(4)
