@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 def command(  # noqa: PLR0913  # each is an option
     ctx: click.Context,
     /,
+    *,
     keys: tuple[str, ...],
     heads: tuple[str, ...],
     since_ns: Nanoseconds | None,

@@ -5,6 +5,7 @@ Seals say what rows are. A row that is there and is not found would be as good a
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from execaudit.database.packed_ids import CHUNK_EXECS, unpack
@@ -52,7 +53,7 @@ def damage(connection: sqlite3.Connection, table: str) -> list[Problem]:
 
 
 def unled(connection: sqlite3.Connection, first: int, last: int) -> list[Problem]:
-    """Returns whether SQLite's indexes lead to all execs between two numbers: damage() reads a whole table."""
+    """Returns whether SQLite's indexes lead to all execs between two numbers: damage() reads all."""
     low, high = connection.execute(_BESIDE, (first, last)).fetchone()
     return [] if low is None else [Problem("changed", "exec", low, high, None, None)]
 
@@ -96,7 +97,11 @@ def _used(connection: sqlite3.Connection, first: int, last: int) -> Iterator[Pro
         fits = (
             listed is not None
             and lines <= {*listed}
-            and (len(listed) == len(lines) or not is_whole or connection.execute(_SHORTENED, between).fetchone()[0])
+            and (
+                len(listed) == len(lines)
+                or not is_whole
+                or connection.execute(_SHORTENED, between).fetchone()[0]
+            )
         )
         if not fits:
             yield Problem("changed", "argv_used", chunk, chunk, None, None)
@@ -108,7 +113,7 @@ def _unpacked(packed: bytes) -> Sequence[int] | None:
         ids = unpack(packed).tolist()  # type: ignore[attr-defined]  # a memoryview
     except (ValueError, TypeError, UnicodeDecodeError):
         return None
-    return ids if all(a < b for a, b in zip(ids, ids[1:], strict=False)) else None
+    return ids if all(a < b for a, b in pairwise(ids)) else None
 
 
 def counters(connection: sqlite3.Connection) -> Iterator[Problem]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.errors import StoreError
@@ -12,6 +11,7 @@ from execaudit.system.textfile import replace_text
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
 # Longer than any of ours.
 _LARGEST = 10_000
@@ -65,15 +65,18 @@ def save(path: Path, known: Remembered) -> None:
     try:
         replace_text(path, json.dumps(known._asdict()) + "\n")
     except OSError as exc:
-        raise StoreError(f"cannot write {path}: {exc.strerror}", fix="name another file with --state") from exc
+        raise StoreError(
+            f"cannot write {path}: {exc.strerror}", fix="name another file with --state"
+        ) from exc
 
 
-def at(
-    connection: sqlite3.Connection, segment: int, *, is_authentic: bool, now_ns: int
-) -> Remembered | None:
+def at(connection: sqlite3.Connection, segment: int, *, is_authentic: bool, now_ns: int) -> Remembered | None:
     """Returns what to remember of a segment that is full; None: there is none with that number."""
     row = connection.execute(_AT, (segment,)).fetchone()
-    return None if row is None or row[2] is None else Remembered(*row, is_authentic, now_ns)
+    if row is None or row[2] is None:
+        return None
+    number, chain, epoch, digest = row
+    return Remembered(number, chain, epoch, digest, is_authentic, now_ns)
 
 
 def problems(connection: sqlite3.Connection, known: Remembered) -> list[Problem]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
-    from execaudit.seal.segment_check import Asked
+    from execaudit.seal.segment_check import Asked, Problem
     from execaudit.seal.verify import Parts
 
 _SEGMENTS = 8
@@ -61,10 +61,8 @@ def plan(connection: sqlite3.Connection, wanted: Parts, *, children: int) -> Pla
     return Plan(_dealt(parts, wanted.ranges, Part(1, 0, tables=tables, weight=weight), children), is_whole)
 
 
-def _dealt(
-    parts: list[Part], ranges: Sequence[tuple[int, int]], tables: Part, children: int
-) -> list[Part]:
-    """Returns the parts, ranges in their order, and the tables, which are the first child's: it has fewer segments."""
+def _dealt(parts: list[Part], ranges: Sequence[tuple[int, int]], tables: Part, children: int) -> list[Part]:
+    """Returns the parts, ranges in their order, and the tables: the first child has these, and fewer."""
     whole = sum(high - low + 1 for low, high in ranges)
     light = max((whole + tables.weight) / children - tables.weight, 0.0)
     rest = (whole - light) / max(children - 1, 1)
@@ -99,7 +97,7 @@ def check(
             yield 0, verify.to_json(Checked(_unled(connection, part)))
 
 
-def _unled(connection: sqlite3.Connection, part: Part) -> list[verify.Problem]:
+def _unled(connection: sqlite3.Connection, part: Part) -> list[Problem]:
     found = [segments.segment(connection, number) for number in (part.first, part.last)]
     if found[0] is None or found[1] is None:
         return []  # check_range() says that they are missing

@@ -129,9 +129,7 @@ class Sealer:
         """Takes the hashes of execs that the transaction writes, with numbers from `first` on."""
         self._execs.append((first, first + len(hashes) - 1, hashes))
 
-    def seal(
-        self, connection: sqlite3.Connection, runs: Iterable[int] = (), *, always: bool = False
-    ) -> None:
+    def seal(self, connection: sqlite3.Connection, runs: Iterable[int] = (), *, always: bool = False) -> None:
         """Seals what is new, and what changed of these runs. Raises StoreError if the key may not be used.
 
         `always`: also if that is nothing, so that the chain of a new key begins.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from execaudit.seal import verify
+from execaudit.seal import indexes, shares, verify
 from execaudit.seal.key_file import KeyFile, path_of
 from execaudit.seal.keys import CHAIN_BYTES, KEY_BYTES, SealingKey, VerificationKey
+from execaudit.store.writer import Store
+from tests.histories import at, begin_run, make_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from execaudit.seal.chain import Head
@@ -36,8 +38,44 @@ def verified(
         sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
     ) as connection:
         asked = verify.asked_of(connection, keys, heads)
-        parts = verify.parts_of(connection, asked, since_ns, 3)
+        parts = verify.parts_of(connection, asked, since_ns)
+        plan = shares.plan(connection, parts, children=3)
         found = [
-            each for low, high in parts.ranges for each in verify.check_range(connection, asked, low, high)
+            each
+            for part in plan.parts
+            for _, each in shares.check(connection, asked, part, is_whole=plan.is_whole)
         ]
-        return verify.finish(connection, parts, map(verify.from_json, map(verify.to_json, found)))
+        result = verify.finish(connection, parts, map(verify.from_json, found))
+        result.problems += indexes.counters(connection)
+        return result
+
+
+def sealed_history(path: Path, batches: int, *, size: int = 3, key: VerificationKey | None = KEY) -> Path:
+    """Records so many batches of execs, with a key or without. Returns the path."""
+    if key is not None:
+        make_key(path, key)
+    with Store(path) as store:
+        begin_run(store)
+        go_on(store, batches, size=size)
+        store.end_run(at(10_000_000))
+    return path
+
+
+def go_on(store: Store, batches: int, *, size: int = 3, after: int = 0) -> None:
+    """Stores so many batches of execs, whose command lines differ."""
+    for batch in range(after, after + batches):
+        numbers = range(batch * size, (batch + 1) * size)
+        store.append([make_event(b"run", b"%d" % number, seconds=number, pid=1 + number) for number in numbers])
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Opens a history as any other program does, and commits."""
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        yield connection
+
+
+def change(path: Path, sql: str, *values: Any) -> None:  # noqa: ANN401  # SQLite's
+    """Changes a history behind the recorder's back. Something must change."""
+    with changing(path) as connection:
+        assert connection.execute(sql, values).rowcount

@@ -27,14 +27,13 @@ from execaudit.system.parallel import Block
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from execaudit.cli.context import State
     from execaudit.cli.run.missing import Missed
     from execaudit.event import Nanoseconds
-    from execaudit.query.history import History
     from execaudit.seal.remembered import Remembered
-    from execaudit.seal.segment_check import Checked
+    from execaudit.seal.segment_check import Asked, Checked, Problem
     from execaudit.seal.shares import Part
     from execaudit.seal.verify import Parts, Result
 
@@ -77,7 +76,7 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
         missed = missing.news()
         if given.remembered is not None and result.is_verified:
             _remember(history.connection, given.remembered, parts, result)
-        _write(result, history, missing, missed, as_json=as_json)
+        _write(result, missing, missed, as_json=as_json)
     return result.is_verified
 
 
@@ -113,15 +112,15 @@ def _check_keys(connection: sqlite3.Connection, keys: Sequence[VerificationKey])
 
 
 def _parts(
-    connection: sqlite3.Connection, asked: verify.Asked, given: Given, known: Remembered | None
-) -> tuple[Parts, list[verify.Problem]]:
+    connection: sqlite3.Connection, asked: Asked, given: Given, known: Remembered | None
+) -> tuple[Parts, list[Problem]]:
     """Returns what to check, and what of that which was verified earlier is not there."""
     lost = [] if known is None else remembered.problems(connection, known)
     after = 0 if known is None or lost else known.segment
     return verify.parts_of(connection, asked, given.since_ns, after=after), lost
 
 
-def _found(connection: sqlite3.Connection, path: Path, parts: Parts) -> Iterator[Checked]:
+def _found(connection: sqlite3.Connection, path: Path, parts: Parts) -> Generator[Checked, None, None]:
     """Yields what processes find in the parts, and shows how far they are."""
     children = len(os.sched_getaffinity(0))
     plan = shares.plan(connection, parts, children=children)
@@ -147,9 +146,7 @@ def _remember(connection: sqlite3.Connection, file: Path, parts: Parts, result: 
         remembered.save(file, found)
 
 
-def _write(
-    result: Result, history: History, missing: Missing, missed: list[Missed], *, as_json: bool
-) -> None:
+def _write(result: Result, missing: Missing, missed: list[Missed], *, as_json: bool) -> None:
     last = result.chains[-1] if result.chains else None
     if last is not None and last.reason == ChainReason.KEY_LOST.value:
         click.echo(lost_key(last), err=True)

@@ -161,4 +161,3 @@ def _pruned(each: Pruning) -> str:
         f"pruned: {execs} from {local_text(each.from_ns)} to {local_text(each.to_ns)},"
         f" at {local_text(each.at_ns)} ({printable(each.reason)})"
     )
-
