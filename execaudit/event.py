@@ -158,6 +158,18 @@ class Gap:
     """The value of `kind` in its record."""
 
 
+class Sealed(NamedTuple):
+    """What a seal says that leaves the host."""
+
+    time_ns: Nanoseconds
+    """Wall clock: what was stored until then is sealed."""
+    host: str
+    head: str
+    epoch: int
+    is_keyed: bool
+    """A key vouches for it."""
+
+
 class HuntRule(NamedTuple):
     """What a detection rule says of itself."""
 

@@ -19,7 +19,7 @@ from execaudit.enums import GapReason, Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from execaudit.event import ExecEvent, ExitEvent, Gap, Hit, HuntRule, Nanoseconds
+    from execaudit.event import ExecEvent, ExitEvent, Gap, Hit, HuntRule, Nanoseconds, Sealed
     from execaudit.fields import Launch, Origin
 
 # Bytes of Python's memory for an event without its arguments and paths, and for the end of a program.
@@ -47,6 +47,8 @@ class _Finished(NamedTuple):
     """The host's name then; None: as before."""
     hits: Sequence[Hit] = ()
     """What detection rules hit; of earlier batches, and in the database already."""
+    sealed: Sequence[Sealed] = ()
+    """Seals of earlier batches."""
 
 
 class Weight(NamedTuple):
@@ -206,7 +208,7 @@ class Backlog:
 
     def add(self, batch: Finished) -> None:
         """Keeps a batch. Counts what there is no room for."""
-        if self and not (batch.events or batch.gaps or batch.exits or batch.hits):
+        if self and not (batch.events or batch.gaps or batch.exits or batch.hits or batch.sealed):
             return
         began = batch.seen_ns if self._seen_ns is None else self._seen_ns
         entry = _Waiting(batch, began)
@@ -318,7 +320,8 @@ class Backlog:
         last.from_ns = min(last.from_ns, entry.batch.seen_ns)
         seen_ns = max(last.batch.seen_ns, entry.batch.seen_ns)
         hits = _counted([*last.batch.hits, *entry.batch.hits])
-        last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns, hits=hits)
+        sealed = [*last.batch.sealed, *entry.batch.sealed][-1:]  # the newest proves the others
+        last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns, hits=hits, sealed=sealed)
         last.lost.add(entry.lost)
         last.lost_until_ns = max(last.lost_until_ns, entry.lost_until_ns)
         self._hold(last)

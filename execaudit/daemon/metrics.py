@@ -7,6 +7,16 @@ from typing import NamedTuple
 from execaudit.system.prometheus import metric
 
 
+class SealHealth(NamedTuple):
+    """The newest seal."""
+
+    age_s: float
+    """How long ago it was made."""
+    is_keyed: bool
+    """A key vouches for it."""
+    epoch: int
+
+
 class Health(NamedTuple):
     """The state of a recorder. Counts begin when it was started."""
 
@@ -23,6 +33,8 @@ class Health(NamedTuple):
     """The most that waited at a time."""
     waiting: tuple[str, ...]
     """Sinks that cannot write now."""
+    seal: SealHealth | None = None
+    """None: this recorder has sealed nothing yet."""
 
 
 # name, type, help; the last one has a label.
@@ -63,4 +75,15 @@ def metrics(health: Health, *, started_s: float, sinks: tuple[str, ...]) -> str:
         "Whether what is recorded cannot be written there now.",
         *(f'{{sink="{name}"}} {int(name in health.waiting)}' for name in sinks),
     )
+    if health.seal is not None:
+        lines += _of_seal(health.seal)
     return "\n".join((*lines, ""))
+
+
+def _of_seal(seal: SealHealth) -> list[str]:
+    age = "How long ago what was stored was sealed; at rest, a minute at most."
+    return [
+        *metric("execaudit_seal_age_seconds", "gauge", age, f" {seal.age_s:.3f}"),
+        *metric("execaudit_seal_keyed", "gauge", "Whether a key vouches for it.", f" {int(seal.is_keyed)}"),
+        *metric("execaudit_seal_epoch", "gauge", "The number of the newest seal.", f" {seal.epoch}"),
+    ]

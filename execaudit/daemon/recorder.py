@@ -22,7 +22,8 @@ from execaudit.daemon.batch import Batch
 from execaudit.daemon.gap_log import GapLog
 from execaudit.daemon.hunting import NO_RULES, Hunting
 from execaudit.daemon.losses import Lost, Shares, gaps_by_account, neighbours_joined
-from execaudit.daemon.metrics import Health
+from execaudit.daemon.metrics import Health, SealHealth
+from execaudit.daemon.seals import Seals
 from execaudit.daemon.source import Captured
 from execaudit.daemon.stopping import LEAVE_SECONDS, SAY_SECONDS, Deadline, StuckError
 from execaudit.enums import GapReason, Kind
@@ -86,13 +87,15 @@ class Recorder:
         begun: Begun,
         hunting: Hunting = NO_RULES,
         redacted: Redacted | None = None,
+        seals: Seals | None = None,
     ) -> None:
-        """`redacted` returns execs as they may be written."""
+        """`redacted` returns execs as they may be written; `seals` knows what the database sealed."""
         self._source = source
         self._deadline = Deadline()
         self._roots = begun.roots
         self._assembler = assembler
         self._sinks, self._hunting, self._redacted = list(sinks), hunting, redacted
+        self._seals = Seals() if seals is None else seals
         self._host = self._new_host = host
         self._offset = clock.WallOffset()
         self._losses = Losses(0, 0, 0, 0)
@@ -121,7 +124,14 @@ class Recorder:
         """Returns how it is now."""
         waiting = tuple(sink.name for sink in self._sinks if sink.waits())
         queued = self._queued_bytes, self._most_queued_bytes
-        return Health(self._execs, self._exits, self._missed, self._gaps, *queued, waiting)
+        return Health(
+            self._execs, self._exits, self._missed, self._gaps, *queued, waiting, self._seal_health()
+        )
+
+    def _seal_health(self) -> SealHealth | None:
+        if (sealed := self._seals.newest) is None:
+            return None
+        return SealHealth(max(clock.wall_ns() - sealed.time_ns, 0) / 1e9, sealed.is_keyed, sealed.epoch)
 
     def rename(self, host: str) -> None:
         """The host has this name from now on. For any thread."""
@@ -297,7 +307,7 @@ class Recorder:
         self._is_tidy = not any(more)
 
     def _is_busy(self) -> bool:
-        waits = self._gap_log or self._hunting.is_waiting()
+        waits = self._gap_log or self._hunting.is_waiting() or self._seals.is_waiting()
         return bool(waits) or any(sink.is_busy() for sink in self._sinks)
 
     def _next(self, timeout_s: float) -> Captured | None:
@@ -347,7 +357,8 @@ class Recorder:
         # Gaps that are held back, and execs that are not whole, are not stored yet.
         held = (self._gap_log.since_ns(), self._assembler.oldest_ns())
         seen_ns = min([self._seen_ns, *(at for at in held if at is not None)])
-        finished = Finished(events, gaps, exits, seen_ns, self._host, self._hunting.take_stored())
+        told = self._hunting.take_stored(), self._seals.take()
+        finished = Finished(events, gaps, exits, seen_ns, self._host, *told)
         self._gaps += len(gaps)
         self._exits += len(exits)
         self._execs += sum([event.kind is not Kind.SNAPSHOT for event in events])

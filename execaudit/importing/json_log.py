@@ -67,7 +67,7 @@ class JsonReader:
         if record.get("kind") == "gap":
             gap = own_records.gap_of(record)
             return (Other(1),) if gap is None else (Lost(number, gap),)
-        if record.get("kind") == "hit":
+        if record.get("kind") in {"hit", "sealed"}:
             return (Other(1),)  # the exec that was hit has a record of its own
         event = own_records.event_of(record)
         exit_ = own_records.exit_of(record, event)
@@ -96,7 +96,7 @@ def _format_of(record: Object) -> str:
     """Returns what a line is. Raises RejectError."""
     if "@timestamp" in record:
         return ECS
-    if "boot_id" in record or record.get("kind") in ("gap", "hit"):
+    if "boot_id" in record or record.get("kind") in ("gap", "hit", "sealed"):
         return JSONL
     if any(name in record for name in ("process_exec", "process_exit")) or "node_name" in record:
         return TETRAGON

@@ -20,7 +20,7 @@ from execaudit.times import utc_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from execaudit.event import ExecEvent, Gap, Hit, HuntRule
+    from execaudit.event import ExecEvent, Gap, Hit, HuntRule, Sealed
     from execaudit.fields import Field
 
 # What makes lines finds these here.
@@ -136,6 +136,18 @@ def hit_record(hit: Hit) -> dict[str, object]:
         "exe": hit.exe,
         "rule": rule_record(hit.rule),
         "left_out": hit.left_out,
+    }
+
+
+def sealed_record(sealed: Sealed) -> dict[str, object]:
+    """Returns the record of a seal. Its `kind` distinguishes it from the record of an exec."""
+    return {
+        "kind": "sealed",
+        "time": utc_text(sealed.time_ns),
+        "host": sealed.host,
+        "head": sealed.head,
+        "epoch": sealed.epoch,
+        "keyed": sealed.is_keyed,
     }
 
 

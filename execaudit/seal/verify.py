@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from execaudit.seal.chain import Head
     from execaudit.seal.keys import VerificationKey
+    from execaudit.seal.newest import Newest
 
 # Segments that are read in one transaction: a long one would keep the recorder's WAL from being checkpointed.
 _IN_TRANSACTION = 4
@@ -164,6 +165,20 @@ def _before(connection: sqlite3.Connection, number: int) -> tuple[Cursors, Link,
         return Cursors(), Link(NOTHING, None), None
     *ends, digest, code, chain_id = row
     return cursors_of(ends), Link(digest, code), chain_id
+
+
+def check_last(connection: sqlite3.Connection) -> tuple[list[Problem], Newest | None]:
+    """Checks the newest segment, and looks for rows above it. Returns problems, and the newest seal."""
+    connection.execute("BEGIN")
+    try:
+        last = connection.execute("SELECT max(id) FROM seal").fetchone()[0]
+        if last is None:
+            return [*_unsealed(connection, Cursors(), None)], None
+        check, ends = _walked(connection, asked_of(connection, (), ()), last, last)
+        seal = newest(connection)
+        return [*check.problems, *_unsealed(connection, ends, None if seal is None else seal.at_ns)], seal
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked]) -> Result:

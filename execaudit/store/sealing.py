@@ -18,6 +18,7 @@ from execaudit.seal import chain, tree
 from execaudit.seal.chain import NOTHING, Added, ChainRow, Cursors, Entry, Link, RunState
 from execaudit.seal.key_file import KeyFile, LostKeyError, path_of
 from execaudit.seal.keys import CHAIN_BYTES
+from execaudit.seal.newest import Newest
 from execaudit.seal.rows import TABLES, Rows
 from execaudit.seal.segments import COLUMNS, read_segment
 from execaudit.store.removal import Removal
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from execaudit.seal.chain import Head
     from execaudit.seal.keys import SealingKey
 
 # A segment's row is written anew with each entry, so it stays below a page of the database.
@@ -87,8 +87,6 @@ class Sealer:
         self._committed: _State | None = None
         self._version: int | None = None
         self._execs: list[tuple[int, int, list[bytes]]] = []
-        self.news: ChainReason | None = None
-        """Why a new chain began, until somebody has told it."""
 
     @contextlib.contextmanager
     def transaction(
@@ -278,7 +276,6 @@ class Sealer:
         state.chain = ChainRow(cursor.lastrowid, number, int(is_keyed), reason.value, begun_ns)
         state.link = state.link._replace(code=None)
         _next_segment(state)
-        self.news = reason
 
     def _commit(self) -> None:
         """Notes that the transaction is committed, and forgets the keys that it used."""
@@ -289,12 +286,13 @@ class Sealer:
                 self._file.write(self._handle, self._next_key)
             self._key = self._next_key
 
-    def head(self) -> tuple[Head, int] | None:
-        """Returns the newest head that is committed, and when it was sealed (ns); None: nothing is sealed."""
+    def newest(self) -> Newest | None:
+        """Returns the newest seal that is committed; None: nothing is sealed."""
         state = self._committed
         if state is None or state.chain is None or not state.count:
             return None
-        return chain.head(state.chain.id, state.last.epoch, state.link.hash), state.last.at_ns
+        head = chain.head(state.chain.id, state.last.epoch, state.link.hash)
+        return Newest(state.chain, state.last.at_ns, head, state.cursors)
 
     def seal_old(self, connection: sqlite3.Connection, progress: Callable[[str, int, int], object]) -> None:
         """Seals what was recorded before histories were sealed, in steps. Who is killed goes on.

@@ -65,7 +65,9 @@ def go_on(store: Store, batches: int, *, size: int = 3, after: int = 0) -> None:
     """Stores so many batches of execs, whose command lines differ."""
     for batch in range(after, after + batches):
         numbers = range(batch * size, (batch + 1) * size)
-        store.append([make_event(b"run", b"%d" % number, seconds=number, pid=1 + number) for number in numbers])
+        store.append(
+            [make_event(b"run", b"%d" % number, seconds=number, pid=1 + number) for number in numbers]
+        )
 
 
 @contextlib.contextmanager

@@ -84,7 +84,8 @@ def test_a_recorder_that_runs_uses_the_key_at_once(tmp_path: Path) -> None:
         go_on(store, 2)
         key = key_of(execaudit("--db", path, "seal", "setup"))
         go_on(store, 2, after=2)
-        assert store.sealer.news is ChainReason.SETUP
+        assert (seal := store.sealer.newest()) is not None
+        assert seal.chain.reason == ChainReason.SETUP.value
         other = key_of(execaudit("--db", path, "seal", "setup", "--new-key"))
         go_on(store, 2, after=4)
         code, found = verified(path, key, other)

@@ -21,6 +21,7 @@ from execaudit.daemon import diagnostics, log_limit
 from execaudit.daemon.diagnostics import log
 from execaudit.daemon.monitor import Monitor
 from execaudit.daemon.recorder import Recorder
+from execaudit.daemon.seals import check_last
 from execaudit.daemon.settings import upkeep
 from execaudit.daemon.stopping import StuckError, leave
 from execaudit.errors import ExecauditError
@@ -49,7 +50,7 @@ def run(state: State, path: Path, options: ProbeOptions, wanted: Wanted) -> int:
         privileges.become_owner(path.absolute().parent)
     with contextlib.ExitStack() as stack:
         targets = open_targets(stack, path, wanted.json_log, settings, quiet=wanted.quiet)
-        before_ns = targets.store.recorded_until()
+        before_ns, found = targets.store.recorded_until(), check_last(targets.store)
         recorder, probe = _attach(stack, options, targets)
         if not wanted.command:
             privileges.drop_all(written(path, targets.log_file))
@@ -65,7 +66,10 @@ def run(state: State, path: Path, options: ProbeOptions, wanted: Wanted) -> int:
             db=printable(str(path)),
             json_log=None if wanted.json_log is None else printable(wanted.json_log),
             nobody_recorded_since=None if before_ns is None else utc_text(before_ns),
+            sealed=found.word,
+            sealed_until=None if found.sealed_until_ns is None else utc_text(found.sealed_until_ns),
         )
+        found.say()
         systemd.notify("READY=1", must_arrive=True)
         beside = _Beside.start(wanted.command)
         is_over = at_once if beside.refused else until(stop, wanted.duration, beside.child)
@@ -79,6 +83,8 @@ def run(state: State, path: Path, options: ProbeOptions, wanted: Wanted) -> int:
 
         totals = _record(recorder, look, stop, beside.child)
         targets.store.end_run(clock.wall_ns())
+        targets.seals.look(targets.store, targets.host)
+        targets.seals.say()
         log.info("stopped", execs=totals.execs, missed=totals.missed)
         return beside.status(stop)
 
@@ -121,7 +127,7 @@ def _attach(stack: contextlib.ExitStack, options: ProbeOptions, targets: Targets
     assembler = Assembler(Machine(host, boot_id, user_of, begun.roots.key_of), max_argv=options.max_argv)
     recorder = Recorder(
         source, assembler, targets.sinks, host=host, begun=begun, hunting=targets.hunting,
-        redacted=targets.redacting.redacted,
+        redacted=targets.redacting.redacted, seals=targets.seals,
     )  # fmt: skip
     return recorder, source.uses
 

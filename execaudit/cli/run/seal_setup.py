@@ -75,10 +75,10 @@ def _begin(connection: sqlite3.Connection, path: Path, file: KeyFile, *, has_qr:
     _show(key, has_qr=has_qr)
     with sealer.transaction(connection, always=True):
         file.replace(SealingKey.new(key), owner=path.stat())
-    head = sealer.head()
-    if head is None:
+    sealed = sealer.newest()
+    if sealed is None:
         raise AssertionError("an entry was written")
-    _say(f"sealed from now on; the first head is {head[0]}")
+    _say(f"sealed from now on; the first head is {sealed.head}")
     _say("keep the verification key on another machine: it is not stored here, and is not shown again")
     if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
         _say("warning: it is in a file now: whoever reads that can forge seals; take it off this host")

@@ -17,6 +17,7 @@ from execaudit.daemon.hunting import Hunting
 from execaudit.daemon.log_file import LogFile
 from execaudit.daemon.redacting import Redacting
 from execaudit.daemon.retention import Retention
+from execaudit.daemon.seals import Seals
 from execaudit.daemon.sinks.database import DatabaseSink
 from execaudit.daemon.sinks.json_log import JsonLogSink, JsonStreamSink
 from execaudit.daemon.sinks.terminal import TerminalSink
@@ -45,6 +46,7 @@ class Targets(NamedTuple):
     retention: Retention
     hunting: Hunting
     redacting: Redacting
+    seals: Seals
 
 
 def open_targets(
@@ -64,14 +66,15 @@ def open_targets(
     stack.callback(hunting.close)
     redacting = Redacting(path)
     redacting.use(wanted.redact)
+    seals = Seals()
     log_file = _log_file(json_log, wanted)
     sinks: list[Sink] = [
-        DatabaseSink(store, host=host, ballast=ballast, retention=retention, hunting=hunting),
+        DatabaseSink(store, host=host, ballast=ballast, retention=retention, hunting=hunting, seals=seals),
         *_further_sinks(log_file, host, json_log, quiet=quiet),
     ]
     for sink in sinks:
         stack.callback(sink.close)
-    return Targets(store, log_file, sinks, host, retention, hunting, redacting)
+    return Targets(store, log_file, sinks, host, retention, hunting, redacting, seals)
 
 
 def written(database: Path, log_file: LogFile | None) -> list[Path]:

@@ -22,6 +22,7 @@ from execaudit.event import Gap
 if TYPE_CHECKING:
     from execaudit.daemon.hunting import Hunting
     from execaudit.daemon.retention import Retention
+    from execaudit.daemon.seals import Seals
     from execaudit.store.ballast import Ballast
     from execaudit.store.writer import Store
 
@@ -48,15 +49,16 @@ class DatabaseSink(Sink):
         ballast: Ballast | None = None,
         retention: Retention | None = None,
         hunting: Hunting | None = None,
+        seals: Seals | None = None,
         most_bytes: int = _BACKLOG_BYTES,
     ) -> None:
         """On a full disk `ballast` is freed, and `retention` deletes the oldest execs.
 
-        What `hunting` finds is stored too.
+        What `hunting` finds is stored too. `seals` says what is sealed.
         """
         self._store, self._host = store, host
         self._ballast, self._retention = ballast, retention
-        self._hunting = hunting
+        self._hunting, self._seals = hunting, seals
         self._is_hunted = False
         """The database says up to where rules were run."""
         self._backlog = Backlog(host, most_bytes)
@@ -123,6 +125,8 @@ class DatabaseSink(Sink):
             self._ballast.restore()
         if self._retention is not None:
             self._retention.work(self._store)
+        if self._seals is not None:
+            self._seals.look(self._store, self._host)
         return None
 
     def _write(self) -> None:

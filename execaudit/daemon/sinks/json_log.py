@@ -1,4 +1,4 @@
-"""The JSON log: a line for each exec, each gap and each hit, in a file or on standard output."""
+"""The JSON log: a line for each exec, gap, hit, and each minute for a seal, in a file or on stdout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from execaudit.daemon.budget import JSON_LOG, Budget
 from execaudit.daemon.left_out import LeftOut, Omitted
 from execaudit.daemon.sinks.sink import Sink
 from execaudit.output.json_lines import JsonLines, json_text
-from execaudit.output.record import gap_record, hit_record
+from execaudit.output.record import gap_record, hit_record, sealed_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,10 +132,11 @@ class _LineWriter:
                     del line
                     yield some.take()
             at = end
-        for gap in chain(batch.gaps, self._left_out.gaps(omitted, batch.seen_ns)):
-            some.add(json_text(gap_record(gap)))
-        for hit in batch.hits:
-            some.add(json_text(hit_record(hit)))
+        gaps = chain(batch.gaps, self._left_out.gaps(omitted, batch.seen_ns))
+        for record in chain(
+            map(gap_record, gaps), map(hit_record, batch.hits), map(sealed_record, batch.sealed)
+        ):
+            some.add(json_text(record))
         if some.lines:
             yield some.take()
 

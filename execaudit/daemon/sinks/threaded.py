@@ -44,7 +44,7 @@ class ThreadedSink(Sink):
         with self._changed:
             if self._failure is not None:
                 raise self._failure
-            if batch.events or batch.gaps or batch.hits:
+            if batch.events or batch.gaps or batch.hits or batch.sealed:
                 self._backlog.add(batch)
                 self._changed.notify_all()
         # Not earlier: a thread keeps the privileges that the process had when the thread was started.
