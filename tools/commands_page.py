@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 # A command that has this option takes the filters.
-_OF_FILTERS = "--since TIME"
+_OF_FILTERS = "--until TIME"
 # The end of a help text: the default, the environment variable, the range of a number.
 _LIMITS = re.compile(r"(.*?)  \[(.*)\]", re.DOTALL)
 _RANGE = re.compile(r"(?:(\d+)<=)?x([<>])=(\d+)")

@@ -9,6 +9,7 @@ import click
 
 from execaudit import native
 from execaudit.capture import coverage, doctor, loader, own_tracefs, probe_options
+from execaudit.cli.run import doctor_seal
 from execaudit.daemon.settings import upkeep
 from execaudit.database.revision import REVISION
 from execaudit.errors import ConfigError, ExecauditError, StoreError
@@ -34,8 +35,11 @@ def examine(path: Path, settings: Settings, *, as_json: bool) -> bool:
     # As the recorder does: the checks are to see what it would see.
     environment = doctor.Environment(has_own_tracefs=own_tracefs.mount_if_missing())
     checks = doctor.run(environment, lambda: _database(path))
-    recorder = [_recorder(path, utc_text if as_json else local_text)] if checks[-1].ok else []
-    checks = [*checks, _limits(path, settings), *_rules(settings), _compiled(), *recorder]
+    time_text = utc_text if as_json else local_text
+    of_history = (
+        [doctor_seal.check(path, settings, time_text), _recorder(path, time_text)] if checks[-1].ok else []
+    )
+    checks = [*checks, _limits(path, settings), *_rules(settings), _compiled(), *of_history]
     # Without tracefs, or permission to read it, nothing is known of what the probes would see.
     folder = probe_options.tracefs()
     coverages = [] if folder is None else coverage.look(folder, loader.KALLSYMS)

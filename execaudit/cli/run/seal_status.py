@@ -15,6 +15,7 @@ from execaudit.times import utc_text
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
 
     from execaudit.cli.context import State
     from execaudit.seal.chain import ChainRow
@@ -93,10 +94,10 @@ def _lines(found: _Status) -> list[str]:
     ]
 
 
-def lost_key(chain: ChainRow) -> str:
+def lost_key(chain: ChainRow, time_text: Callable[[int], str] = local_text) -> str:
     """Returns the warning that nobody vouches any more for what is recorded."""
     return (
-        f"warning: the sealing key is gone or damaged, and since {local_text(chain.begun_ns)} nobody vouches for what is"
+        f"warning: the sealing key is gone or damaged, and since {time_text(chain.begun_ns)} nobody vouches for what is"
         " recorded: find out why, then run `execaudit seal setup --new-key`"
     )
 
