@@ -307,7 +307,7 @@ class Recorder:
         self._is_tidy = not any(more)
 
     def _is_busy(self) -> bool:
-        waits = self._gap_log or self._hunting.is_waiting() or self._seals.is_waiting()
+        waits = self._gap_log or self._hunting.is_waiting()
         return bool(waits) or any(sink.is_busy() for sink in self._sinks)
 
     def _next(self, timeout_s: float) -> Captured | None:

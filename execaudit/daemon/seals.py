@@ -98,13 +98,12 @@ class Seals:
             log.info("sealed", head=head, epoch=epoch, keyed=is_keyed, until=utc_text(time_ns))
 
     def take(self) -> Sequence[Sealed]:
-        """Returns what the JSON log is to have."""
+        """Returns what the JSON log is to have with the next batch.
+
+        That need not come soon: to write one for this would make another seal.
+        """
         waiting, self._waiting = self._waiting, []
         return waiting
-
-    def is_waiting(self) -> bool:
-        """Says whether there is anything for the JSON log."""
-        return bool(self._waiting)
 
 
 def _say_chain(reason: str, *, is_new: bool) -> None:

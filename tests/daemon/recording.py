@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.daemon.backlog import Finished
+    from execaudit.daemon.seals import Seals
 
 BOOT = "dd0b22f0-c730-46c7-8272-c5ebd89a5692"
 
@@ -61,6 +62,7 @@ def record(
     begun_with: list[bytes] | None = None,
     roots: Roots | None = None,
     stopped_ns: Nanoseconds | None = None,
+    seals: Seals | None = None,
 ) -> Totals:
     """Records until `should_stop` says so, or by default until the fake source is empty."""
     if should_stop is None:
@@ -70,7 +72,7 @@ def record(
         roots = Roots(Present([], {}), Beginning("host", BOOT, lambda uid: f"u{uid}", 1, 0))
     assembler = Assembler(Machine("host", BOOT, lambda uid: f"u{uid}", roots.key_of))
     begun = Begun(begun_with or [], roots, clock.wall_ns(), clock.wall_ns(), stopped_ns)
-    return Recorder(source, assembler, sinks, host="host", begun=begun).run(should_stop)
+    return Recorder(source, assembler, sinks, host="host", begun=begun, seals=seals).run(should_stop)
 
 
 @contextlib.contextmanager

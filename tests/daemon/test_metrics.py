@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.parser import text_string_to_metric_families
 
 from execaudit.daemon import metrics, monitor
-from execaudit.daemon.metrics import Health
+from execaudit.daemon.metrics import Health, SealHealth
 from execaudit.daemon.monitor import Monitor, watchdog_seconds
 from execaudit.system import systemd
 from tests.commands import PATIENCE
@@ -38,7 +38,8 @@ def test_the_status_line() -> None:
 
 def test_prometheus_reads_the_metrics() -> None:
     """Its own parser finds every number under its name, with its type."""
-    text = metrics.metrics(UNWELL, started_s=1.5, sinks=SINKS)
+    seal = SealHealth(age_s=2.25, is_keyed=True, epoch=17)
+    text = metrics.metrics(UNWELL._replace(seal=seal), started_s=1.5, sinks=SINKS)
     families = {family.name: family for family in text_string_to_metric_families(text)}
     values = {
         (sample.name, sample.labels.get("sink")): sample.value
@@ -56,6 +57,9 @@ def test_prometheus_reads_the_metrics() -> None:
         ("execaudit_start_time_seconds", None): 1.5,
         ("execaudit_sink_waiting", "database"): 0,
         ("execaudit_sink_waiting", "json log"): 1,
+        ("execaudit_seal_age_seconds", None): 2.25,
+        ("execaudit_seal_keyed", None): 1,
+        ("execaudit_seal_epoch", None): 17,
     }
     assert {"counter", "gauge"} == {family.type for family in families.values()}
     assert all(family.documentation for family in families.values())
