@@ -55,7 +55,7 @@ class KeepingSink(Sink):
         self.seen_ns.append(batch.seen_ns)
 
 
-def record(
+def record(  # noqa: PLR0913  # each is a part of a recorder
     source: FakeSource | FakeRing,
     *sinks: Sink,
     should_stop: Callable[[], bool] | None = None,

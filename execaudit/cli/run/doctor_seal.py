@@ -56,7 +56,7 @@ def _key(path: Path, last: Newest, time_text: Callable[[int], str]) -> Check | N
         return Check(_NAME, ok=False, detail=f"{file}: {exc.strerror}", fix="run it as root")
     if not stat.S_ISREG(found.st_mode):
         return _lost(f"the sealing key {file} is no file")
-    detail, fix = None, None
+    detail = None
     if stat.S_IMODE(found.st_mode) != _MODE:
         detail = f"others may use the sealing key {file}: its mode is {stat.S_IMODE(found.st_mode):o}"
         fix = f"run `chmod 600 {file}`"
