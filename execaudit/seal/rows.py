@@ -105,10 +105,19 @@ class Rows:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
+        self._generation: object = None
         self._clocks: dict[int, tuple[int, int]] = {}
         self._launches: dict[int | None, Shared] = {}
         self._origins: dict[int | None, bytes] = {}
         self._comms: dict[int, bytes | None] = {}
+
+    def begin(self) -> None:
+        """To be called in each transaction: after a pruning, other rows may have the numbers of old ones."""
+        row = self._execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+        if row != self._generation:
+            self._generation = row
+            for known in (self._clocks, self._launches, self._origins, self._comms):
+                known.clear()
 
     def hashes(self, stream: Stream, first: int, last: int, most: int = -1) -> list[tuple[int, bytes]]:
         """Returns numbers and hashes of the rows between two numbers, at most so many of them."""

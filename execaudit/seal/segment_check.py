@@ -77,9 +77,12 @@ class Asked(NamedTuple):
 class SegmentCheck:
     """Checks segments, one after the other."""
 
-    def __init__(self, connection: sqlite3.Connection, chains: Mapping[int, ChainRow], asked: Asked) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, rows: Rows, chains: Mapping[int, ChainRow], asked: Asked
+    ) -> None:
+        """`rows` may remember what earlier transactions read."""
         self._connection = connection
-        self._rows = Rows(connection)
+        self._rows = rows
         self._chains, self._asked = chains, asked
         self.found = Checked()
 

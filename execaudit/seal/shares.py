@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from execaudit.seal.rows import Rows
     from execaudit.seal.segment_check import Asked, Problem
     from execaudit.seal.verify import Parts
 
@@ -80,7 +81,7 @@ def _dealt(parts: list[Part], ranges: Sequence[tuple[int, int]], tables: Part, c
 
 
 def check(
-    connection: sqlite3.Connection, asked: Asked, part: Part, *, is_whole: bool
+    connection: sqlite3.Connection, rows: Rows, asked: Asked, part: Part, *, is_whole: bool
 ) -> Iterator[tuple[int, bytes]]:
     """Checks a part. Yields how much of its weight is done, and what was found, for verify.from_json()."""
     for table in part.tables:
@@ -91,7 +92,7 @@ def check(
         for problems in indexes.used(connection, part.first, part.last):
             yield 0, verify.to_json(Checked(problems))
     else:
-        for done, found in verify.check_range(connection, asked, part.first, part.last):
+        for done, found in verify.check_range(connection, rows, asked, part.first, part.last):
             yield done, verify.to_json(found)
         if not is_whole:
             yield 0, verify.to_json(Checked(_unled(connection, part)))

@@ -11,6 +11,7 @@ from execaudit.database.sealed_streams import ENDS
 from execaudit.seal import acts
 from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link, cursors_of
 from execaudit.seal.newest import newest, unsealed
+from execaudit.seal.rows import Rows
 from execaudit.seal.segment_check import Asked, Checked, Problem, SegmentCheck
 from execaudit.seal.segments import COLUMNS, segment_of
 
@@ -119,28 +120,31 @@ def _segment_of(connection: sqlite3.Connection, head: Head) -> int:
 
 
 def check_range(
-    connection: sqlite3.Connection, asked: Asked, low: int, high: int
+    connection: sqlite3.Connection, rows: Rows, asked: Asked, low: int, high: int
 ) -> Iterator[tuple[int, Checked]]:
     """Checks the segments of a range; yields what was found in some of them, and how many these are."""
     at = low
     while at <= high:
         end = min(at + _IN_TRANSACTION - 1, high)
-        yield end - at + 1, _checked(connection, asked, at, end)
+        yield end - at + 1, _checked(connection, rows, asked, at, end)
         at = end + 1
 
 
-def _checked(connection: sqlite3.Connection, asked: Asked, low: int, high: int) -> Checked:
+def _checked(connection: sqlite3.Connection, rows: Rows, asked: Asked, low: int, high: int) -> Checked:
     """Checks a few segments in one transaction."""
     connection.execute("BEGIN")
     try:
-        return _walked(connection, asked, low, high)[0]
+        return _walked(connection, rows, asked, low, high)[0]
     finally:
         connection.execute("ROLLBACK")
 
 
-def _walked(connection: sqlite3.Connection, asked: Asked, low: int, high: int) -> tuple[Checked, Cursors]:
+def _walked(
+    connection: sqlite3.Connection, rows: Rows, asked: Asked, low: int, high: int
+) -> tuple[Checked, Cursors]:
     """Checks segments. Returns what was found, and what the last of them seals."""
-    check = SegmentCheck(connection, _chains(connection), asked)
+    rows.begin()
+    check = SegmentCheck(connection, rows, _chains(connection), asked)
     start, link, chain_before = _before(connection, low)
     expected = low
     for row in connection.execute(_SEGMENTS, (low, high)).fetchall():
@@ -174,7 +178,7 @@ def check_last(connection: sqlite3.Connection) -> tuple[list[Problem], Newest | 
         last = connection.execute("SELECT max(id) FROM seal").fetchone()[0]
         if last is None:
             return [*_unsealed(connection, Cursors(), None)], None
-        check, ends = _walked(connection, asked_of(connection, (), ()), last, last)
+        check, ends = _walked(connection, Rows(connection), asked_of(connection, (), ()), last, last)
         seal = newest(connection)
         return [*check.problems, *_unsealed(connection, ends, None if seal is None else seal.at_ns)], seal
     finally:
@@ -209,7 +213,7 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
             result.problems += _unsealed(connection, Cursors(), None)
             return result
         result.is_sealed = True
-        check, start = _walked(connection, parts.asked, parts.last, last)
+        check, start = _walked(connection, Rows(connection), parts.asked, parts.last, last)
         take(check)
         result.chains = list(_chains(connection).values())
         if (last_seal := newest(connection)) is not None:

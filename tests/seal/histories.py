@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from execaudit.seal import indexes, shares, verify
 from execaudit.seal.key_file import KeyFile, path_of
 from execaudit.seal.keys import CHAIN_BYTES, KEY_BYTES, SealingKey, VerificationKey
+from execaudit.seal.rows import Rows
 from execaudit.store.writer import Store
 from tests.histories import at, begin_run, make_event
 
@@ -40,10 +41,11 @@ def verified(
         asked = verify.asked_of(connection, keys, heads)
         parts = verify.parts_of(connection, asked, since_ns)
         plan = shares.plan(connection, parts, children=3)
+        rows = Rows(connection)
         found = [
             each
             for part in plan.parts
-            for _, each in shares.check(connection, asked, part, is_whole=plan.is_whole)
+            for _, each in shares.check(connection, rows, asked, part, is_whole=plan.is_whole)
         ]
         result = verify.finish(connection, parts, map(verify.from_json, found))
         result.problems += indexes.counters(connection)

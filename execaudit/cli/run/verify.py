@@ -22,6 +22,7 @@ from execaudit.query.filter import Filter
 from execaudit.seal import indexes, remembered, shares, verify
 from execaudit.seal.chain import Head
 from execaudit.seal.keys import VerificationKey
+from execaudit.seal.rows import Rows
 from execaudit.system import clock, parallel
 from execaudit.system.parallel import Block
 
@@ -128,8 +129,9 @@ def _found(connection: sqlite3.Connection, path: Path, parts: Parts) -> Generato
     def work(some: Sequence[Part]) -> Iterator[Iterator[Block]]:
         with open_history(path) as own:
             own.execute(_CACHE)
+            rows = Rows(own)
             for part in some:
-                checked = shares.check(own, parts.asked, part, is_whole=plan.is_whole)
+                checked = shares.check(own, rows, parts.asked, part, is_whole=plan.is_whole)
                 yield (Block(*each) for each in checked)
 
     with bar("Verifying", lambda: sum(part.weight for part in plan.parts)) as advance:
