@@ -320,7 +320,7 @@ class Backlog:
         last.from_ns = min(last.from_ns, entry.batch.seen_ns)
         seen_ns = max(last.batch.seen_ns, entry.batch.seen_ns)
         hits = _counted([*last.batch.hits, *entry.batch.hits])
-        sealed = [*last.batch.sealed, *entry.batch.sealed][-1:]  # the newest proves the others
+        sealed = (*last.batch.sealed, *entry.batch.sealed)[-1:]  # the newest proves the others
         last.batch = entry.batch._replace(gaps=gaps, seen_ns=seen_ns, hits=hits, sealed=sealed)
         last.lost.add(entry.lost)
         last.lost_until_ns = max(last.lost_until_ns, entry.lost_until_ns)

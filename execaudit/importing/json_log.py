@@ -67,7 +67,7 @@ class JsonReader:
         if record.get("kind") == "gap":
             gap = own_records.gap_of(record)
             return (Other(1),) if gap is None else (Lost(number, gap),)
-        if record.get("kind") in {"hit", "sealed"}:
+        if record.get("kind") in ("hit", "sealed"):
             return (Other(1),)  # the exec that was hit has a record of its own
         event = own_records.event_of(record)
         exit_ = own_records.exit_of(record, event)

@@ -344,13 +344,20 @@ def _load(connection: sqlite3.Connection) -> _State:
     segment = read_segment(connection, row)
     cursors, last, count, rows = Cursors(segment.start), segment.begins, 0, 0
     runs: dict[int, RunState] = {}
-    for _, entry in chain.entries(segment.entries, segment.begins, cursors):
-        last, count = entry, count + 1
-        rows += sum(each.rows for each in entry.added)
-        runs |= {run.run_id: run for run in entry.runs}
+    try:
+        for _, entry in chain.entries(segment.entries, segment.begins, cursors):
+            last, count = entry, count + 1
+            rows += sum(each.rows for each in entry.added)
+            runs |= {run.run_id: run for run in entry.runs}
+        streams = chain.streams_from_bytes(segment.streams)
+    except (ValueError, IndexError):
+        # Somebody changed it, and `verify` says so. What comes is sealed in the next segment, after all epochs
+        # that this one can have had.
+        last = segment.begins._replace(epoch=segment.begins.epoch + _MOST_ENTRIES)
+        streams, cursors, count, runs = {}, Cursors(segment.ends), _MOST_ENTRIES, {}
     return _State(
-        known, segment.number, segment.begins, segment.start, segment.entries,
-        chain.streams_from_bytes(segment.streams), segment.link, last, cursors, count, rows, runs,
+        known, segment.number, segment.begins, segment.start, segment.entries, streams, segment.link, last,
+        cursors, count, rows, runs,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,8 +20,9 @@ from execaudit.importing.json_log import JsonReader
 from execaudit.seal.key_file import path_of
 from execaudit.seal.keys import VerificationKey
 from execaudit.store.writer import Store
+from tests.commands import PATIENCE
 from tests.daemon.recording import opened_store, record
-from tests.fakes import FakeSource, exec_record
+from tests.fakes import FakeRing, exec_record
 from tests.histories import HOST, begin_run, make_event
 from tests.seal.histories import KEY, change, go_on, make_key, sealed_history
 
@@ -206,15 +208,23 @@ def test_an_import_of_the_log_leaves_seals_out() -> None:
 
 def test_the_recorder_hands_seals_to_the_log(path: Path, told: Said) -> None:
     """With the next batch."""
-    lines: list[bytes] = []
-    seals = Seals()
-    with opened_store(path) as store:
-        log = ThreadedSink(JsonStreamSink(lines.append), host="host", patient=False)
-        batches = [[exec_record(1)], [exec_record(2)], [exec_record(3)]]
-        record(FakeSource(batches), DatabaseSink(store, host="host", seals=seals), log, seals=seals)
-        log.finish()
+    kinds: list[str] = []
 
-    kinds = [json.loads(line)["kind"] for line in b"".join(lines).splitlines()]
+    def write(lines: bytes) -> None:
+        kinds.extend(json.loads(line)["kind"] for line in lines.splitlines())
+
+    ring, seals = FakeRing(100_000), Seals()
+    deadline = time.monotonic() + PATIENCE
+
+    def has_seal() -> bool:
+        ring.emit(exec_record(len(kinds) + 1))
+        return "sealed" in kinds or time.monotonic() > deadline
+
+    with opened_store(path) as store:
+        log = ThreadedSink(JsonStreamSink(write), host="host", patient=False)
+        sinks = DatabaseSink(store, host="host", seals=seals), log
+        record(ring, *sinks, should_stop=has_seal, seals=seals)
+
     assert "sealed" in [event for _, event, _ in told]
     assert "sealed" in kinds
 

@@ -16,7 +16,7 @@ from execaudit.store.writer import Store
 from tests.commands import as_nobody, execaudit, on_terminal
 from tests.histories import begin_run
 from tests.nobody import public_folder
-from tests.seal.histories import KEY, go_on, sealed_history
+from tests.seal.histories import KEY, change, go_on, sealed_history
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,3 +229,17 @@ def test_a_new_key_waits_for_who_uses_the_old_one(tmp_path: Path) -> None:
         pass
     file.replace(SealingKey.new(other), owner=path.stat())
     assert file.exists()
+
+
+def test_a_recorder_goes_on_after_seals_that_make_no_sense(tmp_path: Path) -> None:
+    """What comes is sealed, and what was changed is named."""
+    path = sealed_history(tmp_path / "h.db", 4)
+    change(path, "UPDATE seal SET entries = x'ff', streams = x'ff'")
+    with Store(path) as store:
+        begin_run(store)
+        go_on(store, 4, after=4)
+    _, found = verified(path, KEY)
+    kinds = {(problem["kind"], problem["table"]) for problem in found["problems"]}  # type: ignore[attr-defined]  # JSON
+
+    assert ("changed", "seal") in kinds
+    assert not {("changed", "exec"), ("added", "exec"), ("forged", "seal")} & kinds

@@ -58,13 +58,13 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
 
     Raises StoreError.
     """
-    keys = [_key(text) for text in given.keys]
-    heads = [Head.from_text(text) for text in given.heads]
-    known = None if given.remembered is None else remembered.load(given.remembered)
-    if known is not None and keys and not known.authentic:
-        known = None  # it was verified without a key
     path = state.database()
     with state.local() as history:
+        keys = [_key(text) for text in given.keys]
+        heads = [Head.from_text(text) for text in given.heads]
+        known = None if given.remembered is None else remembered.load(given.remembered)
+        if known is not None and keys and not known.authentic:
+            known = None  # it was verified without a key
         _check_keys(history.connection, keys)
         asked = verify.asked_of(history.connection, keys, heads)
         parts, lost = _parts(history.connection, asked, given, known)
