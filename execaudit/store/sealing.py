@@ -87,6 +87,8 @@ class Sealer:
         self._committed: _State | None = None
         self._version: int | None = None
         self._execs: list[tuple[int, int, list[bytes]]] = []
+        self._skipped: tuple[Added, ...] = ()
+        """Rows that somebody added without a seal, until an entry leaves them out."""
 
     @contextlib.contextmanager
     def transaction(
@@ -119,7 +121,7 @@ class Sealer:
         if self._committed is None or version != self._version:
             self._committed = _load(connection)
             if self._committed.chain is not None and not _is_old(connection):
-                _skip_unsealed(connection, self._committed.cursors)
+                self._skipped = tuple(_unsealed(connection, self._committed.cursors))
             self._version = version
         self._state = self._committed.copy()
 
@@ -138,6 +140,8 @@ class Sealer:
         rows = Rows(connection)
         found = [RunState(*row) for run in runs for row in connection.execute(_RUN, (run,))]
         changed = tuple(run for run in found if state.runs.get(run.run_id) != run)
+        if self._skipped:
+            self._put(connection, state, (), self._skipped, [tree.EMPTY] * len(self._skipped))
         while True:
             added, roots = self._added(connection, state.cursors, rows)
             if not added and not changed and not always:
@@ -280,7 +284,7 @@ class Sealer:
     def _commit(self) -> None:
         """Notes that the transaction is committed, and forgets the keys that it used."""
         if self._state is not None:
-            self._committed = self._state
+            self._committed, self._skipped = self._state, ()
         if self._next_key is not None and self._handle is not None:
             with contextlib.suppress(OSError):  # the next key is got from this one
                 self._file.write(self._handle, self._next_key)
@@ -367,10 +371,11 @@ def _next_segment(state: _State) -> None:
     state.entries, state.streams, state.count, state.rows = b"", {}, 0, 0
 
 
-def _skip_unsealed(connection: sqlite3.Connection, cursors: Cursors) -> None:
-    """Moves the cursors past rows that somebody added without a seal: nobody vouches for them."""
+def _unsealed(connection: sqlite3.Connection, cursors: Cursors) -> Iterator[Added]:
+    """Yields the rows that somebody added without a seal, as ranges of no rows: nobody vouches for them."""
     tables = {Stream.EXEC: "exec"} | {stream: table for stream, (table, _) in TABLES.items()}
     del tables[Stream.HIT]
     for stream, table in tables.items():
         last = connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0]  # noqa: S608  # ours
-        cursors[stream] = max(cursors[stream], last or 0)
+        if last is not None and last > cursors[stream]:
+            yield Added(stream, cursors[stream] + 1, last, 0)

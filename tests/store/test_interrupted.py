@@ -60,7 +60,9 @@ from execaudit.query.filter import Filter
 from execaudit.errors import StoreError
 from execaudit.store.writer import Store
 from tests.histories import begin_run, make_event
+from tests.seal.histories import make_key, verified
 path = Path(sys.argv[1]) / "history.db"
+make_key(path)
 spare = path.with_name("spare")
 spare.write_bytes(bytes(300_000))
 def count():
@@ -80,17 +82,19 @@ with Store(path) as opened:
     spare.unlink()
     opened.append(batch)
     print(stored + 20, count())
+print(verified(path).problems, verified(path).is_authentic)
 """
 
 
 def test_a_full_disk_is_said_in_one_line_and_costs_nothing_stored(tmp_path: Path) -> None:
     """When no room is left, committed execs stay, and the same batch is stored once there is some."""
     done = run_on_small_disk(tmp_path, "2m", _FILLER)
-    error, full, *more = done.stdout.splitlines()
+    error, full, *more, sealed = done.stdout.splitlines()
 
     assert not done.stderr
     assert error == (
         f"FullStoreError cannot write {tmp_path}/history.db: database or disk is full: make room on the disk"
     )
+    assert sealed == "[] True"
     assert int(full.split()[0]) > 100
     assert {1} == {len(set(line.split())) for line in (full, *more)}

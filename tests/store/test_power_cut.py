@@ -18,6 +18,9 @@ import pytest
 from execaudit.query import find
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
+from execaudit.store.writer import Run, Store
+from tests.histories import at, make_event
+from tests.seal.histories import verified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +35,8 @@ import sys
 from execaudit.store.writer import Store
 from pathlib import Path
 from tests.histories import begin_run, make_event
+from tests.seal.histories import make_key
+make_key(Path(sys.argv[1]))
 with Store(Path(sys.argv[1]), durable=sys.argv[2] == "full") as store:
     begin_run(store)
     for number in range(100_000):
@@ -102,6 +107,14 @@ def _cuts(folder: Path, synchronous: str) -> list[Cut]:
     return cuts
 
 
+def _go_on(path: Path) -> None:
+    """Records a little more, after the boot that follows a power cut."""
+    run = Run(boot_id="99999999-2222-4333-8444-555555555555", host="h", version="0", started_ns=at(10**6))
+    with Store(path) as store:
+        store.begin_run(run)
+        store.append([make_event(b"after", boot_id=run.boot_id, seconds=10**6 + 1)])
+
+
 @pytest.mark.parametrize("synchronous", ["normal", "full"])
 def test_the_history_is_sound_and_has_what_was_promised(tmp_path: Path, synchronous: str) -> None:
     """Whole batches from the first to some last one; with `full`, all that were acknowledged."""
@@ -116,6 +129,10 @@ def test_the_history_is_sound_and_has_what_was_promised(tmp_path: Path, synchron
             assert pids == list(range(1, len(pids) + 1))
             assert len(pids) % 10 == 0
             stored.append(len(pids) // 10)
+            _go_on(path)
+            # What is lost is of a time before a boot, and no alarm.
+            assert [] == verified(path).problems
+            assert verified(path).is_authentic
 
     assert len(cuts) == _CUTS
     assert cuts[-1].acknowledged > _CUTS
