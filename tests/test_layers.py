@@ -32,8 +32,8 @@ ROOMS: dict[str, set[str]] = {
     "screen": _FLOOR | {"query", "output"},
     "importing": _FLOOR | {"native", "store", "query", "output"},
     "central": _FLOOR,
-    "forward": _FLOOR | {"query", "central"},
-    "fleet": _FLOOR | {"query", "output", "central"},
+    "forward": _FLOOR | {"query", "central", "seal"},
+    "fleet": _FLOOR | {"query", "output", "central", "seal"},
     "daemon": _FLOOR | {"native", "capture", "seal", "store", "output", "redaction"},
     "cli": _FLOOR
     | {

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from execaudit.central.tables import Column, Table
 
-REVISION = "2"
+REVISION = "3"
 """Of these tables. It stands in VERSION_TABLE."""
 VERSION_TABLE = "execaudit_schema"
 RECENT = "recent"

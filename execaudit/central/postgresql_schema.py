@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from execaudit.central import postgresql_functions
-from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PROGRAM, RETIRED, RUN, STREAM, TABLES, Type
+from execaudit.central.tables import EXEC, EXIT, GAP, HEAD, HIT, PROGRAM, RETIRED, RUN, STREAM, TABLES, Type
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.enums import GapReason
 
@@ -45,6 +45,10 @@ _CHECKS = {
     ),
     GAP.name: (f"encode(\"reason\", 'escape') IN ({_REASONS})",),
     STREAM.name: ("encode(\"continued\", 'escape') ~ '^[[][0-9,]*[]]$'",),
+    HEAD.name: (
+        "encode(\"chain\", 'escape') ~ '^[0-9a-f]{16}$' AND encode(\"hash\", 'escape') ~ '^[0-9a-f]{64}$'",
+        '"epoch" >= 0 AND "at_ns" >= 0',
+    ),
 }
 
 

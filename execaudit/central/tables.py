@@ -227,7 +227,22 @@ RETIRED = Table(
 there is another stream of the host, it is back. `at_ns` is when it was retired, by the clock of who did it.
 """
 
-TABLES = (EXEC, EXIT, HIT, RULE, RUN, GAP, PRUNED, STREAM, PROGRAM, RETIRED)
+HEAD = Table(
+    "head",
+    (
+        *_not_null(Type.BIG, "stream"),
+        *_not_null(Type.BYTES, "chain"),
+        *_not_null(Type.BIG, "epoch", "at_ns"),
+        *_not_null(Type.BYTES, "hash"),
+    ),
+    key=("stream", "chain", "epoch"),
+)
+"""A seal of the host's file, as it was when something was shipped: `verify --against` asks for them.
+
+`chain` and `hash` are the texts that a head has (seal.chain.Head), `at_ns` is the host's wall clock.
+"""
+
+TABLES = (EXEC, EXIT, HIT, RULE, RUN, GAP, PRUNED, STREAM, PROGRAM, RETIRED, HEAD)
 
 _STREAM_BYTES = 8
 

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     help="A head that was noted earlier: it must be in the history. Repeatable.",
 )
 @click.option(
+    "--against",
+    metavar="URL",
+    help="A central database: the heads that were forwarded there must be in the history.",
+)
+@click.option(
     "--since",
     "since_ns",
     type=Time(),
@@ -55,6 +60,7 @@ def command(  # noqa: PLR0913  # each is an option
     *,
     keys: tuple[str, ...],
     heads: tuple[str, ...],
+    against: str | None,
     since_ns: Nanoseconds | None,
     remembered: Path | None,
     fmt: str,
@@ -69,6 +75,6 @@ def command(  # noqa: PLR0913  # each is an option
     from execaudit.cli.run import verify  # noqa: PLC0415  # `--help` needs only the options
 
     state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
-    given = verify.Given(keys, heads, since_ns, remembered)
+    given = verify.Given(keys, heads, since_ns, remembered, against)
     if not verify.run(state, given, as_json=fmt == "json"):
         ctx.exit(4)

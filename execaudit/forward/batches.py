@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PRUNED, RULE, RUN
+from execaudit.central.tables import EXEC, EXIT, GAP, HEAD, HIT, PRUNED, RULE, RUN
 from execaudit.enums import GapReason
 from execaudit.forward import other_rows
 from execaudit.forward.flat import FlatRows
@@ -73,6 +73,7 @@ class Batches:
         self._runs: dict[int, int] = {}
         self._all_runs_ns: int | None = None
         self._pruned: Sequence[Row] = ()
+        self._head: Sequence[Row] = ()
 
     @property
     def arrived(self) -> tuple[bytes, int]:
@@ -89,6 +90,7 @@ class Batches:
         if following.all_runs_ns is not None:
             self._all_runs_ns = following.all_runs_ns
         self._pruned = following.batch.rows.get(PRUNED) or self._pruned
+        self._head = following.batch.rows.get(HEAD) or self._head
 
     def next(self, source: Source, now_ns: int, most: int) -> Next | None:
         """Returns what comes next, with up to `most` rows of a table; None: there is nothing."""
@@ -125,6 +127,9 @@ class Batches:
             if all_runs_ns is not None:
                 self._all_runs_ns = all_runs_ns
             return None
+        if not is_alone and (sealed := source.head()) is not None:
+            heads = [other_rows.head(stream.number, sealed)]
+            rows[HEAD] = [] if heads == self._head else heads
         return Next(
             Batch(now, self._before, {table: found for table, found in rows.items() if found}),
             len(execs.rows), execs.argv_bytes, execs.upto, execs.last, execs.upto if is_alone else None, runs, all_runs_ns,

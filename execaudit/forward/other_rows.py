@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from execaudit.central.numbering import Shifts
     from execaudit.enums import GapReason
     from execaudit.forward.source import End, Hit, LocalGap, Pruned, Rule, Run
+    from execaudit.seal.chain import Head
 
     _Row = tuple[Any, ...]
 
@@ -104,6 +105,12 @@ def prunings(stream: int, shifts: Shifts, rows: Iterable[Pruned]) -> Iterator[_R
 def _kind(row: Pruned) -> int:
     reason = _PRUNING_REASONS.index(row.reason) if row.reason in _PRUNING_REASONS else 0
     return 4 * reason + 2 * bool(row.has_deleted) + bool(row.finished)
+
+
+def head(stream: int, found: tuple[Head, int]) -> _Row:
+    """Returns the row of HEAD."""
+    (chain, epoch, digest), at_ns = found
+    return (stream, chain.encode(), epoch, at_ns, digest.encode())
 
 
 def continued(shifts: Shifts, execs: Iterable[int]) -> bytes:

@@ -10,6 +10,7 @@ from execaudit.query import recorders
 from execaudit.query.filter import Filter
 from execaudit.query.find import PartReader
 from execaudit.query.statements import Span
+from execaudit.seal.newest import newest
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from execaudit.query.find import Page
     from execaudit.query.rows import Recording
+    from execaudit.seal.chain import Head
 
 _META = "SELECT value FROM meta WHERE key = ?"
 _SIGNATURES = {
@@ -153,6 +155,11 @@ class Source:
         """Returns up to which exec detection rules were run; 0: none were."""
         row = self._connection.execute(_META, ("hunted",)).fetchone()
         return 0 if row is None else int(row[0])
+
+    def head(self) -> tuple[Head, int] | None:
+        """Returns the newest seal of the history, and its wall clock; None: nothing is sealed."""
+        found = newest(self._connection)
+        return None if found is None else (found.head, found.at_ns)
 
     def newest_run(self) -> tuple[bytes, bytes] | None:
         """Returns host and version of the newest recorder, else import; None: there was none."""

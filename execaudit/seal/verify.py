@@ -222,7 +222,7 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.problems += _runs(connection, runs, is_whole=parts.first == 1)
         result.problems += _pruned(connection, result)
         result.problems += _others(connection)
-        result.problems += _heads(parts.asked.heads, heads, result)
+        result.problems += _heads(connection, parts.asked, heads, result)
     finally:
         connection.execute("ROLLBACK")
     if not parts.asked.keys:
@@ -280,10 +280,14 @@ def _others(connection: sqlite3.Connection) -> Iterator[Problem]:
         yield Problem("added", "argv_cut", None, None, None, None)
 
 
-def _heads(wanted: Iterable[Head], found: Mapping[str, bool], result: Result) -> Iterator[Problem]:
+def _heads(
+    connection: sqlite3.Connection, asked: Asked, found: Mapping[str, bool], result: Result
+) -> Iterator[Problem]:
     """Yields heads that were noted earlier and are not in the chain."""
-    for head in wanted:
+    for head in asked.heads:
         agrees = found.get(str(head))
+        if agrees is None and _segment_of(connection, head) in asked.stripped:
+            continue  # all that it sealed was pruned
         if agrees is None:
             # The epoch is not here: it was cut off, or is of a part that was not looked at.
             yield Problem("cut", "seal", None, None, result.sealed_until_ns, None)

@@ -14,8 +14,9 @@ from execaudit.cli.run import verify_text
 from execaudit.cli.run.missing import Missing, say
 from execaudit.cli.run.progress import bar
 from execaudit.cli.run.seal_status import lost_key
+from execaudit.database.url import Central, location_of
 from execaudit.enums import ChainReason
-from execaudit.errors import DamagedStoreError, StoreError
+from execaudit.errors import ConfigError, DamagedStoreError, StoreError
 from execaudit.output.json_lines import json_text
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
@@ -51,6 +52,7 @@ class Given(NamedTuple):
     heads: tuple[str, ...]
     since_ns: Nanoseconds | None
     remembered: Path | None
+    against: str | None
 
 
 def run(state: State, given: Given, *, as_json: bool) -> bool:
@@ -66,6 +68,9 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
         if known is not None and keys and not known.authentic:
             known = None  # it was verified without a key
         _check_keys(history.connection, keys)
+        if given.against is not None:
+            since_ns = given.since_ns if known is None else known.verified_ns
+            heads += _forwarded(history.connection, given.against, since_ns)
         asked = verify.asked_of(history.connection, keys, heads)
         parts, lost = _parts(history.connection, asked, given, known)
         history.connection.execute("PRAGMA shrink_memory")  # children get a copy of what is cached
@@ -100,6 +105,27 @@ def _key(text: str) -> VerificationKey:
         why = exc.strerror if isinstance(exc, OSError) else str(exc)
         raise StoreError(f"cannot read the key {name}: {why}", fix="name its file with --key @FILE") from exc
     return VerificationKey.from_text(raw.decode("ascii", "replace"))
+
+
+def _forwarded(connection: sqlite3.Connection, url: str, since_ns: int | None) -> list[Head]:
+    """Returns the heads that a central database has of this history. Raises StoreError."""
+    from execaudit.fleet.central import open_engine  # noqa: PLC0415  # heavy
+    from execaudit.fleet.heads import heads_of  # noqa: PLC0415  # as above
+
+    location = location_of(url)
+    if not isinstance(location, Central):
+        raise ConfigError(
+            f"{url} is no central database", fix="name one: postgresql://... or clickhouse://..."
+        )
+    stream_id = connection.execute("SELECT value FROM meta WHERE key = 'stream_id'").fetchone()[0]
+    with open_engine(location) as engine:
+        found = heads_of(engine, stream_id, since_ns)
+    if not found:
+        raise DamagedStoreError(
+            f"{location} has no head of this history, or none of that time",
+            fix="has `execaudit forward` ever shipped it there? else somebody replaced the history",
+        )
+    return found
 
 
 def _check_keys(connection: sqlite3.Connection, keys: Sequence[VerificationKey]) -> None:
