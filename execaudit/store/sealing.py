@@ -355,7 +355,7 @@ def _load(connection: sqlite3.Connection) -> _State:
             runs |= {run.run_id: run for run in entry.runs}
         streams = chain.streams_from_bytes(segment.streams)
     except (ValueError, IndexError):
-        # Somebody changed it, and `verify` says so. What comes is sealed in the next segment, after all the
+        # Somebody changed it, and `verify` says so. What comes is sealed in the next segment, after all
         # epochs that this one can have had.
         last = segment.begins._replace(epoch=segment.begins.epoch + _MOST_ENTRIES)
         streams, cursors, count, runs = {}, Cursors(segment.ends), _MOST_ENTRIES, {}
