@@ -24,6 +24,8 @@ _hash_entry, _hash_segment, _hash_stream = map(
     hasher, (b"execaudit.entry", b"execaudit.segm", b"execaudit.stream")
 )
 _MICROSECOND_NS = 1000
+# An entry with more rows is none of ours. Who edits a seal could else have a verifier take all memory.
+_MOST_ROWS = 1 << 22
 
 
 class Added(NamedTuple):
@@ -57,6 +59,10 @@ class Entry(NamedTuple):
     def at_ns(self) -> int:
         """Wall clock of the seal."""
         return self.at_us * _MICROSECOND_NS
+
+
+BEFORE_ALL = Entry(-1, 0, (), ())
+"""What the first entry of a history follows."""
 
 
 class Cursors(dict[Stream, int]):
@@ -152,6 +158,18 @@ def read_entry(numbers: Numbers, before: Entry, cursors: Cursors) -> Entry:
         span = numbers.unsigned()
         added.append(Added(stream, first, first + span - 1, span - numbers.either()))
     return Entry(epoch, at_us, tuple(runs), tuple(added))
+
+
+def is_orderly(entry: Entry, cursors: Cursors) -> bool:
+    """Says whether an entry's rows have numbers after all that was sealed before, and not too many rows."""
+    known = Cursors(cursors)
+    for stream, first, last, rows in entry.added:
+        # Of an exec there may be several hits.
+        most = _MOST_ROWS if stream is Stream.HIT else min(last - first + 1, _MOST_ROWS)
+        if not (known[stream] < first <= last and 0 <= rows <= most):
+            return False
+        known[stream] = last
+    return True
 
 
 def advance(cursors: Cursors, entry: Entry) -> None:

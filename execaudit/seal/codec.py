@@ -141,6 +141,11 @@ def line_of_hash(digest: bytes) -> bytes:
     return _BY_HASH + digest
 
 
+def is_by_hash(line_bytes: bytes) -> bool:
+    """Says whether these are the bytes for a long line."""
+    return line_bytes.startswith(_BY_HASH)
+
+
 def exec_hash(numbers: bytes, launch: bytes, origin: bytes, line_bytes: bytes) -> bytes:
     """Returns the hash of an exec: its packed numbers, the hashes of launch and origin, and its line."""
     return _hash_exec(numbers + launch + origin + line_bytes)

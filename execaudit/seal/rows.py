@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.database.enum_codes import TRUNCATIONS
 from execaudit.database.field_columns import column_of, dictionary_of
 from execaudit.database.sealed_streams import Stream
+from execaudit.enums import Truncated
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS
 from execaudit.seal import codec
 
@@ -36,6 +38,7 @@ _CHANGES = (
     " WHERE exec_id BETWEEN ? AND ? ORDER BY id"
 )
 _CLOCKS = "SELECT id, offset_ns, run_id FROM clock WHERE id IN (SELECT value FROM json_each(?))"
+_LIMIT = TRUNCATIONS.index(Truncated.LIMIT)
 _UNREADABLE = bytes(codec.BYTES)
 """The hash of a row that refers to what is not there. No row has it."""
 _NO_LINE = b"\3"
@@ -163,7 +166,7 @@ class Rows:
             else:
                 line = codec.line(argv, (truncated, *cuts[number]))
             if change is not None:
-                if not change.fits(parent, line):
+                if not change.fits(parent, line, truncated) or self._are_there(change.parents):
                     problem = "seal_change"
                 parent, line = change.parent(parent), change.line(line)
             numbers = codec.pack_exec(
@@ -175,6 +178,13 @@ class Rows:
         if launch.uid != uid or launch.comm != self._comm(comm_id):
             problem = "exec"
         return ExecRow(number, codec.exec_hash(numbers, launch.hash, origin, line), ts, line_id, problem)
+
+    def _are_there(self, execs: Iterable[int | None]) -> bool:
+        """Says whether one of these execs was not deleted: then nothing replaces it as a parent."""
+        return any(
+            self._execute("SELECT 1 FROM exec WHERE id = ?", (number,)).fetchone() is not None
+            for number in execs
+        )
 
     def _learn_clocks(self, numbers: Iterable[int]) -> None:
         new = [number for number in numbers if number not in self._clocks]
@@ -233,8 +243,21 @@ class _Change:
         else:
             self._parents.append((parent_was, parent_now))
 
-    def fits(self, parent: int, line: bytes) -> bool:
-        """Says whether each change follows the last, and what stands there the last one."""
+    @property
+    def parents(self) -> list[int | None]:
+        """The parents that were replaced."""
+        return [was for was, _ in self._parents]
+
+    def fits(self, parent: int, line: bytes, truncated: int | None) -> bool:
+        """Says whether each change follows the last, and what stands there the last one.
+
+        And whether each is one that a pruning makes: a parent is replaced by an older one or by none, and
+        only a long line is shortened, which is then marked.
+        """
+        if any(was is None or (now is not None and now >= was) for was, now in self._parents):
+            return False
+        if self._lines and not (codec.is_by_hash(self._lines[0][0]) and truncated == _LIMIT):
+            return False
         ends = [(_or_null(was), _or_null(now)) for was, now in self._parents] + [(parent, parent)]
         lines = [*self._lines, (line, line)]
         return all(a[1] == b[0] for chain in (ends, lines) for a, b in pairwise(chain))

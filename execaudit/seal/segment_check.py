@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from execaudit.seal.keys import VerificationKey
     from execaudit.seal.segments import Segment
 
+# A power cut takes what is not on the disk. SQLite syncs its log at each checkpoint, which is after 1000
+# pages, and a seal writes one or more.
+_MOST_LOST = 1000
+# No pruning deletes these.
+_NEVER_PRUNED = frozenset({Stream.RUN, Stream.RULE})
 KINDS = ("changed", "missing", "added", "reordered", "cut", "forged")
 """What can be wrong."""
 
@@ -61,7 +66,18 @@ class Checked:
     """The heads that were looked for and whose entry is here: whether they agree."""
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     """Epochs that were lost at a boot: how many, and the wall clock of the seals before and after."""
-    acts: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    gone: int = 0
+    """How many execs were sealed and are not there."""
+
+
+class Before(NamedTuple):
+    """What is known of the row before a segment."""
+
+    link: Link
+    chain: int | None
+    """Its row of seal_chain; None: there is no row before."""
+    last: Entry | None
+    """Its last entry; None: it was stripped."""
 
 
 class Asked(NamedTuple):
@@ -86,8 +102,8 @@ class SegmentCheck:
         self._chains, self._asked = chains, asked
         self.found = Checked()
 
-    def check(self, segment: Segment, before: Link, chain_before: int | None) -> None:
-        """Checks one, given the hash and the code in the row before it, and that row's chain.
+    def check(self, segment: Segment, before: Before) -> None:
+        """Checks one, given what is known of the row before it.
 
         In a transaction, so that seals and rows are of one moment.
         """
@@ -95,13 +111,13 @@ class SegmentCheck:
             if segment.number not in self._asked.stripped:
                 self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
             self._none_left(segment)
+            self.found.gone += max(segment.ends[Stream.EXEC] - segment.start[Stream.EXEC], 0)
             return
-        cursors, last = Cursors(segment.start), segment.begins
-        entries: list[tuple[bytes, Entry]] = []
+        self._check_begin(segment, before)
+        last = segment.begins
         try:
-            for raw, entry in chain.entries(segment.entries, segment.begins, cursors):
-                entries.append((raw, entry))
-                last = entry
+            entries, cursors = _entries(segment)
+            last = entries[-1][1]
             streams = chain.streams_from_bytes(segment.streams)
             row = self._chains[segment.chain]
         except (ValueError, IndexError, KeyError):
@@ -119,9 +135,21 @@ class SegmentCheck:
                 wrong.add(stream)
                 low, high = segment.start[stream] + 1, segment.ends[stream]
                 self._add("changed", table_of(stream), segment, low, high, last)
-        self._links(segment, row, before, chain_before, entries, roots, wrong, last)
+        self._links(segment, row, before, entries, roots, wrong, last)
         for _, entry in entries:
             self.found.runs |= {run.run_id: [*run[1:]] for run in entry.runs}
+
+    def _check_begin(self, segment: Segment, before: Before) -> None:
+        """Looks whether a segment follows the last entry before it: else entries between were cut off."""
+        if before.last is None:
+            # The last of a row of stripped segments is never stripped, because its epoch would be lost.
+            follows = before.chain != segment.chain
+        else:
+            follows = before.last.at_us == segment.begins.at_us and (
+                before.chain != segment.chain or before.last.epoch == segment.begins.epoch
+            )
+        if not follows:
+            self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
 
     def _none_left(self, segment: Segment) -> None:
         """Looks for rows where a pruning left none."""
@@ -155,8 +183,10 @@ class SegmentCheck:
                 if outside := [number for number, _ in found[begin:at] if number < added.first]:
                     wrong.add(stream)
                     self._add("added", table_of(stream), segment, outside[0], outside[-1], last)
+                parts = gone.get(batch, {})
+                self._count_gone(segment, added, parts, last)
                 try:
-                    roots[stream][batch] = tree.root_of_left(added.rows, within, gone.get(batch, {}))
+                    roots[stream][batch] = tree.root_of_left(added.rows, within, parts)
                 except tree.CountError as exc:
                     wrong.add(stream)
                     kind = "missing" if exc.missing > 0 else "added"
@@ -165,13 +195,23 @@ class SegmentCheck:
                         kind,
                         table_of(stream),
                         segment,
-                        *_narrowed(added, numbers, kind, gone.get(batch, {})),
+                        *_narrowed(added, numbers, kind, parts),
                         last,
                     )
             if at < len(found):
                 wrong.add(stream)
                 self._add("added", table_of(stream), segment, found[at][0], found[-1][0], last)
         return roots, wrong
+
+    def _count_gone(
+        self, segment: Segment, added: Added, parts: Mapping[tree.Place, bytes], last: Entry
+    ) -> None:
+        if not parts:
+            return
+        if added.stream in _NEVER_PRUNED:
+            self._add("missing", table_of(added.stream), segment, added.first, added.last, last)
+        elif added.stream is Stream.EXEC:
+            self.found.gone += added.rows - len(tree.places_left(added.rows, parts))
 
     def _found(
         self, segment: Segment, stream: Stream, low: int, high: int, last: Entry
@@ -225,16 +265,16 @@ class SegmentCheck:
         self,
         segment: Segment,
         row: ChainRow,
-        before: Link,
-        chain_before: int | None,
+        before: Before,
         entries: Sequence[tuple[bytes, Entry]],
         roots: Mapping[Stream, Mapping[int, bytes]],
         wrong: set[Stream],
         last: Entry,
     ) -> None:
         """Computes the chain anew, through the entries."""
-        digest = chain.segment_hash(before.hash, segment.number, row, segment.begins, segment.start)
-        code = before.code if chain_before == segment.chain and before.code is not None else NOTHING
+        chain_before, link = before.chain, before.link
+        digest = chain.segment_hash(link.hash, segment.number, row, segment.begins, segment.start)
+        code = link.code if chain_before == segment.chain and link.code is not None else NOTHING
         key = self._asked.keys.get(row.id) if row.is_keyed else None
         self._check_epochs(segment, row, chain_before, entries)
         if wrong:
@@ -271,12 +311,15 @@ class SegmentCheck:
     ) -> None:
         """Looks for epochs that are not here: after a power cut there may be some, else never."""
         before = segment.begins
-        if row.is_keyed and chain_before != segment.chain and before.epoch >= 0:
+        is_first = row.is_keyed and chain_before != segment.chain
+        # Of a chain with a key all epochs are there: whoever has a later key cannot begin it anew.
+        if is_first and (before.epoch >= 0 or entries[0][1].epoch != 0):
             self._add("cut", "seal", segment, segment.number, segment.number, entries[0][1])
         for _, entry in entries:
             if entry.epoch != before.epoch + 1:
-                if self._is_after_boot(entry):
-                    self.found.lost.append((entry.epoch - before.epoch - 1, before.at_ns, entry.at_ns))
+                lost = entry.epoch - before.epoch - 1
+                if lost <= _MOST_LOST and not is_first and self._is_after_boot(entry):
+                    self.found.lost.append((lost, before.at_ns, entry.at_ns))
                 else:
                     number = segment.number
                     self.found.problems.append(
@@ -301,6 +344,21 @@ class SegmentCheck:
     ) -> None:
         begin_ns = segment.begins.at_ns or None
         self.found.problems.append(Problem(kind, table, first, end, begin_ns, last.at_ns or None))
+
+
+def _entries(segment: Segment) -> tuple[list[tuple[bytes, Entry]], Cursors]:
+    """Returns a segment's entries, each with its bytes, and what is sealed after them.
+
+    Raises IndexError or ValueError for what makes no sense.
+    """
+    cursors, known = Cursors(segment.start), Cursors(segment.start)
+    entries: list[tuple[bytes, Entry]] = []
+    for raw, entry in chain.entries(segment.entries, segment.begins, cursors):
+        if not chain.is_orderly(entry, known):
+            raise ValueError("an entry seals what was sealed before")
+        chain.advance(known, entry)
+        entries.append((raw, entry))
+    return entries, cursors
 
 
 def _narrowed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database.sealed_streams import ENDS
-from execaudit.seal.chain import Cursors, Entry, Link, cursors_of
+from execaudit.seal.chain import Cursors, Entry, Link, cursors_of, entries
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,6 +38,17 @@ def segment_of(row: Sequence[Any], start: Cursors) -> Segment:
     entries, streams, digest, code = row[4 + len(ENDS) :]
     begins = Entry(epoch, at_us, (), ())
     return Segment(number, chain, begins, start, cursors_of(ends), entries, streams, Link(digest, code))
+
+
+def last_entry(found: Segment) -> Entry | None:
+    """Returns the last entry of a segment, None if it was stripped or cannot be read."""
+    last = None
+    try:
+        for _, last in entries(found.entries, found.begins, Cursors(found.start)):  # noqa: B007  # the last one
+            pass
+    except (IndexError, ValueError):
+        return None
+    return last
 
 
 def read_segment(connection: sqlite3.Connection, row: Sequence[Any]) -> Segment:

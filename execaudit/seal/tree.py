@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CHILDREN = 8
+_MOST_LEVELS = 8
 _node = hasher(b"execaudit.node")
 EMPTY = _node(b"")
 """The hash of no rows."""
@@ -130,5 +131,7 @@ def from_bytes(raw: bytes) -> dict[int, dict[Place, bytes]]:
     numbers = Numbers(raw)
     while numbers:
         batch, place = numbers.unsigned(), Place(numbers.unsigned(), numbers.unsigned())
+        if place.level > _MOST_LEVELS:
+            raise ValueError("no tree is so high")
         gone.setdefault(batch, {})[place] = numbers.take(BYTES)
     return gone

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database import execs_view
-from execaudit.database.sealed_streams import ENDS
-from execaudit.seal import acts
-from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link, cursors_of
+from execaudit.database.sealed_streams import Stream
+from execaudit.seal import acts, chain
+from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link
 from execaudit.seal.newest import newest, unsealed
 from execaudit.seal.rows import Rows
-from execaudit.seal.segment_check import Asked, Checked, Problem, SegmentCheck
-from execaudit.seal.segments import COLUMNS, segment_of
+from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, table_of
+from execaudit.seal.segments import COLUMNS, last_entry, read_segment, segment_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Segments that are read in one transaction: a long one would keep the recorder's WAL from being checkpointed.
 _IN_TRANSACTION = 4
 _SEGMENTS = f"SELECT {COLUMNS} FROM seal WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608  # ours
-_BEFORE = f"SELECT {', '.join(ENDS)}, hash, code, chain_id FROM seal WHERE id = ?"  # noqa: S608  # ours
+_BEFORE = f"SELECT {COLUMNS} FROM seal WHERE id = ?"  # noqa: S608  # ours
 _CHAINS = "SELECT id, chain, is_keyed, reason, begun_ns FROM seal_chain ORDER BY id"
 _PRUNED = "SELECT id, at_ns, top, ts_from, ts_to, execs, reason, finished FROM pruned ORDER BY id"
 _RUN_STATES = "SELECT id, started_ns, stopped_ns, seen_ns FROM run ORDER BY id"
@@ -84,8 +84,9 @@ def asked_of(connection: sqlite3.Connection, keys: Iterable[VerificationKey], he
     ).fetchone()
     if row is not None:
         try:
+            top = connection.execute("SELECT coalesce(max(id), 0) FROM seal").fetchone()[0]
             for first, last in acts.read(row[0])[1]:
-                stripped.update(range(first, last + 1))
+                stripped.update(range(first, min(last, top) + 1))
         except (IndexError, ValueError):
             stripped = set()
     return Asked({key.chain: key for key in keys}, frozenset(heads), frozenset(stripped))
@@ -145,14 +146,14 @@ def _walked(
     """Checks segments. Returns what was found, and what the last of them seals."""
     rows.begin()
     check = SegmentCheck(connection, rows, _chains(connection), asked)
-    start, link, chain_before = _before(connection, low)
+    start, before = _before(connection, low)
     expected = low
     for row in connection.execute(_SEGMENTS, (low, high)).fetchall():
         if row[0] != expected:
             check.found.problems.append(Problem("missing", "seal", expected, row[0] - 1, None, row[3] * 1000))
         segment = segment_of(row, start)
-        check.check(segment, link, chain_before)
-        start, link, chain_before = segment.ends, segment.link, segment.chain
+        check.check(segment, before)
+        start, before = segment.ends, Before(segment.link, segment.chain, last_entry(segment))
         expected = row[0] + 1
     if expected <= high:
         check.found.problems.append(Problem("missing", "seal", expected, high, None, None))
@@ -163,12 +164,12 @@ def _chains(connection: sqlite3.Connection) -> dict[int, ChainRow]:
     return {row[0]: ChainRow(*row) for row in connection.execute(_CHAINS)}
 
 
-def _before(connection: sqlite3.Connection, number: int) -> tuple[Cursors, Link, int | None]:
+def _before(connection: sqlite3.Connection, number: int) -> tuple[Cursors, Before]:
     row = connection.execute(_BEFORE, (number - 1,)).fetchone()
     if row is None:
-        return Cursors(), Link(NOTHING, None), None
-    *ends, digest, code, chain_id = row
-    return cursors_of(ends), Link(digest, code), chain_id
+        return Cursors(), Before(Link(NOTHING, None), None, chain.BEFORE_ALL)
+    segment = read_segment(connection, row)
+    return segment.ends, Before(segment.link, segment.chain, last_entry(segment))
 
 
 def check_last(connection: sqlite3.Connection) -> tuple[list[Problem], Newest | None]:
@@ -190,15 +191,16 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
     result = Result()
     runs: dict[int, list[int | None]] = {}
     heads: dict[str, bool] = {}
-    unchecked = 0
+    unchecked = gone = 0
 
     def take(each: Checked) -> None:
-        nonlocal unchecked
+        nonlocal unchecked, gone
         result.problems += each.problems
         result.execs += each.execs
         result.lost += each.lost
         result.unkeyed += each.unkeyed
         unchecked += each.unchecked
+        gone += each.gone
         runs.update(each.runs)
         heads.update(each.heads)
         if each.is_authentic is not None:
@@ -221,6 +223,8 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.problems += _unsealed(connection, start, result.sealed_until_ns)
         result.problems += _runs(connection, runs, is_whole=parts.first == 1)
         result.problems += _pruned(connection, result)
+        if gone > sum(pruning.execs for pruning in result.pruned):
+            result.problems.append(Problem("missing", "exec", None, None, None, result.sealed_until_ns))
         result.problems += _others(connection)
         result.problems += _heads(connection, parts.asked, heads, result)
     finally:
@@ -230,15 +234,26 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
     elif not result.chains or not result.chains[-1].is_keyed:
         result.is_authentic = False
     elif unchecked and result.is_authentic:
-        result.is_authentic = None
+        # Nobody whose key was given vouches for all of it.
+        result.is_authentic = False
     result.problems = list(dict.fromkeys(result.problems))
     return result
 
 
 def _unsealed(connection: sqlite3.Connection, ends: Cursors, at_ns: int | None) -> Iterator[Problem]:
-    """Yields rows above the last that is sealed: whoever writes seals what he writes."""
+    """Yields rows above the last that is sealed, for whoever writes seals it, and those below the first."""
     for table, (_, low, high) in unsealed(connection, ends).items():
         yield Problem("added", table, low, high, at_ns, None)
+    for stream in Stream:
+        table, column = table_of(stream), "exec_id" if stream is Stream.HIT else "id"
+        # Numbers begin with 1, but those of the index with 0.
+        least = 0 if stream is Stream.ARGV_GRAMS else 1
+        low, high = connection.execute(
+            f"SELECT min({column}), max({column}) FROM {table} WHERE {column} < ?",  # noqa: S608  # ours
+            (least,),
+        ).fetchone()
+        if low is not None:
+            yield Problem("added", table, low, high, None, None)
 
 
 def _runs(
@@ -270,6 +285,10 @@ def _others(connection: sqlite3.Connection) -> Iterator[Problem]:
     ):
         if kind == "trigger" or name != "execs" or sql != execs_view.statement():
             yield Problem("added" if kind == "trigger" else "changed", name, None, None, None, None)
+    for (number,) in connection.execute(
+        "SELECT id FROM seal_chain WHERE id NOT IN (SELECT chain_id FROM seal)"
+    ):
+        yield Problem("added", "seal_chain", number, number, None, None)
     next_id, last, cut = connection.execute(
         "SELECT (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'next_id'), (SELECT max(id) FROM exec),"
         " (SELECT count(*) FROM argv_cut WHERE exec_id NOT IN (SELECT id FROM exec))"

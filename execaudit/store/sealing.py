@@ -68,9 +68,6 @@ class _State:
         return replace(self, streams=dict(self.streams), cursors=Cursors(self.cursors), runs=dict(self.runs))
 
 
-_BEFORE_ALL = Entry(-1, 0, (), ())
-
-
 class Sealer:
     """The seals of one history."""
 
@@ -344,7 +341,9 @@ def _load(connection: sqlite3.Connection) -> _State:
     row = connection.execute(_LAST).fetchone()
     if row is None:
         nothing = Link(NOTHING, None)
-        return _State(known, 1, _BEFORE_ALL, Cursors(), b"", {}, nothing, _BEFORE_ALL, Cursors(), 0, 0, {})
+        return _State(
+            known, 1, chain.BEFORE_ALL, Cursors(), b"", {}, nothing, chain.BEFORE_ALL, Cursors(), 0, 0, {}
+        )
     segment = read_segment(connection, row)
     cursors, last, count, rows = Cursors(segment.start), segment.begins, 0, 0
     runs: dict[int, RunState] = {}
