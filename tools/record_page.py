@@ -58,7 +58,8 @@ _FORMS = """
 - `show --format json` is one object: `exec` is the record; `ancestors` (the nearest first), `children` and `siblings` are lists of records; `more_children` is how many children were left out, or null
   if there are too many to count. `hits` are the detection rules that hit it while it was recorded.
 - The JSON log has a line for each exec when it happens, so how the program ended is never in it. With detection rules it has lines of
-  the kind `hit` too: [Hunting](hunting.md#while-recording).
+  the kind `hit` too: [Hunting](hunting.md#while-recording). Each minute it has a line of the kind `sealed`, with a head:
+  [Is the history as it was recorded?](security.md#is-the-history-as-it-was-recorded)
 - A program whose end is not in the history is `running` only while its recorder goes on and has missed no end since. Else it is `unknown`. It is `unknown` too if you may not read the lock
   beside the database and are in another pid namespace than the recorder.
 
