@@ -101,12 +101,12 @@ def test_a_database_without_an_encoding_does(postgres: PostgresServer, tmp_path:
 _HARM = (
     "UPDATE stream SET exec_seq = 9223372036854775807 WHERE stream = {theirs}",
     "UPDATE stream SET continued = 'garbage', shifts = 'garbage' WHERE stream = {theirs}",
-    "UPDATE stream SET stream = 5 WHERE stream = {theirs}",
     "UPDATE run SET started_ns = 0, host = 'nobody' WHERE stream = {theirs}",
     "UPDATE pruned SET execs = 7 WHERE stream = {theirs}",
     "UPDATE program SET first_ts = 9 WHERE stream = {theirs}",
 )
 _REFUSED = (
+    "UPDATE stream SET stream = 5 WHERE stream = {theirs}",
     "INSERT INTO program VALUES ('/tmp/evil', {theirs}, 0)",
     "INSERT INTO gap VALUES ({theirs}, 99, 'h', 1, 2, 'clock', 1, 0, NULL)",
     "INSERT INTO rule VALUES ({theirs}, 1, NULL, 'a', NULL, '[]', 'a')",
