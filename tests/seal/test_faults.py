@@ -167,6 +167,8 @@ def test_a_lost_key_is_told(tmp_path: Path, how: str) -> None:
         path_of(path).write_bytes(b"x" * 4096)
     with Store(path) as store:
         begin_run(store)
+        assert (seal := store.sealer.newest()) is not None
+        assert ChainReason.KEY_LOST.value == seal.chain.reason
         store.append([make_event(seconds=2)])
 
     found = verified(path)
