@@ -160,16 +160,17 @@ def read_entry(numbers: Numbers, before: Entry, cursors: Cursors) -> Entry:
     return Entry(epoch, at_us, tuple(runs), tuple(added))
 
 
-def is_orderly(entry: Entry, cursors: Cursors) -> bool:
-    """Says whether an entry's rows have numbers after all that was sealed before, and not too many rows."""
-    known = Cursors(cursors)
+def check_order(entry: Entry, cursors: Cursors) -> None:
+    """Moves the cursors to after an entry.
+
+    Raises ValueError if its rows do not come after all that was sealed before, or are too many.
+    """
     for stream, first, last, rows in entry.added:
         # Of an exec there may be several hits.
         most = _MOST_ROWS if stream is Stream.HIT else min(last - first + 1, _MOST_ROWS)
-        if not (known[stream] < first <= last and 0 <= rows <= most):
-            return False
-        known[stream] = last
-    return True
+        if not (cursors[stream] < first <= last and 0 <= rows <= most):
+            raise ValueError("an entry is out of order")
+        cursors[stream] = last
 
 
 def advance(cursors: Cursors, entry: Entry) -> None:

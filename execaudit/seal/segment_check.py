@@ -135,6 +135,8 @@ class SegmentCheck:
                 wrong.add(stream)
                 low, high = segment.start[stream] + 1, segment.ends[stream]
                 self._add("changed", table_of(stream), segment, low, high, last)
+        if not wrong and streams.keys() != roots.keys():
+            self._add("changed", "seal", segment, segment.number, segment.number, last)
         self._links(segment, row, before, entries, roots, wrong, last)
         for _, entry in entries:
             self.found.runs |= {run.run_id: [*run[1:]] for run in entry.runs}

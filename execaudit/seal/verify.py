@@ -233,7 +233,7 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.is_authentic = None
     elif not result.chains or not result.chains[-1].is_keyed:
         result.is_authentic = False
-    elif unchecked and result.is_authentic:
+    elif unchecked and parts.asked.keys:
         # Nobody whose key was given vouches for all of it.
         result.is_authentic = False
     result.problems = list(dict.fromkeys(result.problems))

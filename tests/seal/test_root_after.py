@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from execaudit.database.sealed_streams import Stream
 from execaudit.seal import codec
 from execaudit.seal.keys import VerificationKey
-from execaudit.store import writer
+from execaudit.store import sealing, writer
 from execaudit.store.removal import Removal
 from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Run, Store
@@ -24,6 +24,8 @@ from tests.seal.histories import make_key, verified
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from execaudit.seal.keys import SealingKey
 
 _ENTRIES = 200  # of which 64 make a segment
 _OTHER_BOOT = "99999999-2222-4333-8444-555555555555"
