@@ -108,10 +108,7 @@ class SegmentCheck:
         In a transaction, so that seals and rows are of one moment.
         """
         if not segment.entries:
-            if segment.number not in self._asked.stripped:
-                self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
             self._none_left(segment)
-            self.found.gone += max(segment.ends[Stream.EXEC] - segment.start[Stream.EXEC], 0)
             return
         self._check_begin(segment, before)
         last = segment.begins
@@ -143,18 +140,19 @@ class SegmentCheck:
 
     def _check_begin(self, segment: Segment, before: Before) -> None:
         """Looks whether a segment follows the last entry before it: else entries between were cut off."""
-        if before.last is None:
-            # The last of a row of stripped segments is never stripped, because its epoch would be lost.
-            follows = before.chain != segment.chain
-        else:
-            follows = before.last.at_us == segment.begins.at_us and (
-                before.chain != segment.chain or before.last.epoch == segment.begins.epoch
-            )
-        if not follows:
+        last = before.last
+        # After a stripped one only it knew: what was cut off there counts as pruned, see Result.stripped.
+        if last is not None and (
+            last.at_us != segment.begins.at_us
+            or (before.chain == segment.chain and last.epoch != segment.begins.epoch)
+        ):
             self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
 
     def _none_left(self, segment: Segment) -> None:
-        """Looks for rows where a pruning left none."""
+        """Looks for rows where a pruning left none, and whether there was one."""
+        if segment.number not in self._asked.stripped:
+            self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
+        self.found.gone += max(segment.ends[Stream.EXEC] - segment.start[Stream.EXEC], 0)
         for stream in Stream:
             low, high = segment.start[stream] + 1, segment.ends[stream]
             if low <= high and (found := self._rows.hashes(stream, low, high, 1)):
@@ -356,8 +354,7 @@ def _entries(segment: Segment) -> tuple[list[tuple[bytes, Entry]], Cursors]:
     cursors, known = Cursors(segment.start), Cursors(segment.start)
     entries: list[tuple[bytes, Entry]] = []
     for raw, entry in chain.entries(segment.entries, segment.begins, cursors):
-        if not chain.is_orderly(entry, known):
-            raise ValueError("an entry seals what was sealed before")
+        chain.check_order(entry, known)
         chain.advance(known, entry)
         entries.append((raw, entry))
     return entries, cursors

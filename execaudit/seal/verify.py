@@ -32,6 +32,15 @@ _PRUNED = "SELECT id, at_ns, top, ts_from, ts_to, execs, reason, finished FROM p
 _RUN_STATES = "SELECT id, started_ns, stopped_ns, seen_ns FROM run ORDER BY id"
 
 
+class Stripped(NamedTuple):
+    """Epochs of which a pruning left nothing."""
+
+    epochs: int
+    from_ns: int
+    """Wall clock of the seals before and after."""
+    to_ns: int
+
+
 class Pruning(NamedTuple):
     """Execs that were deleted to keep the history within its limits, and that this is sealed."""
 
@@ -53,6 +62,7 @@ class Result:
     sealed_until_ns: int | None = None
     head: str | None = None
     pruned: list[Pruning] = field(default_factory=list)
+    stripped: list[Stripped] = field(default_factory=list)
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     """Epochs that a power cut took: how many, and the wall clock of the seals before and after."""
     chains: list[ChainRow] = field(default_factory=list)
@@ -220,6 +230,7 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.chains = list(_chains(connection).values())
         if (last_seal := newest(connection)) is not None:
             result.sealed_until_ns, result.head = last_seal.at_ns, str(last_seal.head)
+        result.stripped = list(_stripped(connection))
         result.problems += _unsealed(connection, start, result.sealed_until_ns)
         result.problems += _runs(connection, runs, is_whole=parts.first == 1)
         result.problems += _pruned(connection, result)
@@ -238,6 +249,19 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.is_authentic = False
     result.problems = list(dict.fromkeys(result.problems))
     return result
+
+
+def _stripped(connection: sqlite3.Connection) -> Iterator[Stripped]:
+    """Yields what has no entries any more. Whoever has the key can do that to all that was sealed before."""
+    first: tuple[int, int] | None = None
+    for epoch, at_us, is_stripped in connection.execute(
+        "SELECT epoch, at_us, length(entries) = 0 FROM seal ORDER BY id"
+    ):
+        if is_stripped:
+            first = first or (epoch, at_us)
+        elif first is not None:
+            yield Stripped(epoch - first[0], first[1] * 1000, at_us * 1000)
+            first = None
 
 
 def _unsealed(connection: sqlite3.Connection, ends: Cursors, at_ns: int | None) -> Iterator[Problem]:

@@ -39,7 +39,7 @@ def strip(connection: sqlite3.Connection, sealer: Sealer, top: int, now_ns: int)
             some = [row[0] for row in connection.execute(_CANDIDATES, (seen, top, _MOST))]
             found = [each for number in some if (each := segment(connection, number)) is not None]
             _delete_spent_acts(connection, found, now_ns)
-            bare = _without_last(connection, [each.number for each in found if _is_bare(connection, each)])
+            bare = [each.number for each in found if _is_bare(connection, each)]
             if bare:
                 row = connection.execute(_LAST_STRIPPED).fetchone()
                 before = [] if row is None else acts.read(row[1])[1]
@@ -52,20 +52,6 @@ def strip(connection: sqlite3.Connection, sealer: Sealer, top: int, now_ns: int)
         if len(some) < _MOST:
             return
         seen = some[-1]
-
-
-def _without_last(connection: sqlite3.Connection, bare: list[int]) -> list[int]:
-    """Returns those that a bare or a stripped one follows.
-
-    The last keeps its entries, which say after which epoch the next segment begins. Else whoever has a later
-    key could cut what was between.
-    """
-    stripped = "SELECT EXISTS (SELECT 1 FROM seal WHERE id = ? AND length(entries) = 0)"
-    return [
-        number
-        for number in bare
-        if number + 1 in bare or connection.execute(stripped, (number + 1,)).fetchone()[0]
-    ]
 
 
 def _delete_spent_acts(connection: sqlite3.Connection, found: list[Segment], now_ns: int) -> None:
