@@ -14,7 +14,7 @@ import pytest
 from execaudit.database.sealed_streams import Stream
 from execaudit.seal import codec
 from execaudit.seal.keys import VerificationKey
-from execaudit.store import sealing, writer
+from execaudit.store import writer
 from execaudit.store.removal import Removal
 from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Run, Store
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from execaudit.seal.keys import SealingKey
 
 _ENTRIES = 200  # of which 64 make a segment
 _OTHER_BOOT = "99999999-2222-4333-8444-555555555555"
@@ -69,7 +68,7 @@ def _forge(monkeypatch: pytest.MonkeyPatch, epoch_of: Callable[[int], int]) -> N
     forged: list[int] = []
 
     class _Forger(Sealer):
-        def _key_for(self, connection: sqlite3.Connection, state: Any) -> Any:  # noqa: ANN401  # the Sealer's own
+        def _key_for(self, connection: sqlite3.Connection, state: Any) -> Any:  # the Sealer's own
             key = super()._key_for(connection, state)
             if key is not None and not forged:
                 forged.append(epoch_of(key.epoch))
