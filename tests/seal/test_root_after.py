@@ -68,7 +68,7 @@ def _forge(monkeypatch: pytest.MonkeyPatch, epoch_of: Callable[[int], int]) -> N
     forged: list[int] = []
 
     class _Forger(Sealer):
-        def _key_for(self, connection: sqlite3.Connection, state: Any) -> Any:  # the Sealer's own
+        def _key_for(self, connection: sqlite3.Connection, state: sealing._State) -> SealingKey | None:
             key = super()._key_for(connection, state)
             if key is not None and not forged:
                 forged.append(epoch_of(key.epoch))

@@ -66,6 +66,10 @@ def record(result: Result, gaps: Sequence[dict[str, object]]) -> dict[str, objec
             }
             for each in result.chains
         ],
+        "stripped": [
+            {"epochs": count, "from": _utc(from_ns), "to": _utc(to_ns)}
+            for count, from_ns, to_ns in result.stripped
+        ],
         "lost": [
             {"epochs": count, "from": _utc(from_ns), "to": _utc(to_ns)}
             for count, from_ns, to_ns in result.lost
@@ -95,6 +99,12 @@ def lines(result: Result, *, since_ns: int | None = None) -> Iterator[str]:
     yield f"head: {result.head}"
     for each in result.pruned:
         yield _pruned(each)
+    for count, from_ns, to_ns in result.stripped:
+        seals = "1 seal" if count == 1 else f"{count} seals"
+        yield (
+            f"pruned as a whole: what {seals} covered, from {local_text(from_ns)} to {local_text(to_ns)}: their heads"
+            " prove nothing any more"
+        )
     for count, from_ns, to_ns in result.lost:
         seals = "1 seal" if count == 1 else f"{count} seals"
         yield f"lost: {seals} at the restart of the host, between {local_text(from_ns)} and {local_text(to_ns)}"
