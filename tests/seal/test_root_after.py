@@ -14,7 +14,7 @@ import pytest
 from execaudit.database.sealed_streams import Stream
 from execaudit.seal import codec
 from execaudit.seal.keys import VerificationKey
-from execaudit.store import writer
+from execaudit.store import sealing, writer
 from execaudit.store.removal import Removal
 from execaudit.store.sealing import Sealer
 from execaudit.store.writer import Run, Store
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from execaudit.seal.keys import SealingKey
 
 _ENTRIES = 200  # of which 64 make a segment
 _OTHER_BOOT = "99999999-2222-4333-8444-555555555555"
@@ -198,3 +199,73 @@ def test_an_entry_with_numbers_without_bounds_takes_no_memory(sealed: Path) -> N
         connection.execute("UPDATE seal SET entries = ? WHERE id = 2", (entries,))
 
     assert ("changed", "seal") in _kinds(sealed)
+
+
+def test_segments_that_are_stripped_are_told(sealed: Path) -> None:
+    """What is gone is told, and when it was sealed."""
+    with _forging(sealed) as connection:
+        (top,) = connection.execute("SELECT end_exec FROM seal WHERE id = 2").fetchone()
+        connection.execute("DELETE FROM argv_cut WHERE exec_id <= ?", (top,))
+        connection.execute("DELETE FROM exec WHERE id <= ?", (top,))
+        connection.execute("UPDATE seal SET entries = x'', streams = x'' WHERE id = 2")
+        Removal(connection).finish(1, "stripped", stripped=[2])
+
+    found = verified(sealed)
+    assert ("missing", "exec") in _kinds(sealed)
+    assert [64] == [stripped.epochs for stripped in found.stripped]
+
+
+def test_text_that_is_not_utf_8_is_found(sealed: Path) -> None:
+    """SQLite takes any bytes for a text."""
+    _edit(sealed, "UPDATE run SET host = CAST(x'ff' AS TEXT)")
+
+    assert ("changed", "run") in _kinds(sealed)
+
+
+def test_an_act_with_ranges_without_bounds_takes_no_memory(sealed: Path) -> None:
+    """Nor does a tree that is too high."""
+    ranges = codec.unsigned(0) + codec.unsigned(1) + codec.unsigned(1) + codec.unsigned(2**60)
+    _edit(
+        sealed,
+        f"INSERT INTO seal_act (at_ns, reason, execs, pruned, parts) VALUES (1, 'stripped', 0, x'', x'{ranges.hex()}')",
+    )
+
+    assert ("added", "seal_act") in _kinds(sealed)
+
+
+def test_the_recorder_goes_on_after_a_seal_was_made_unreadable(sealed: Path) -> None:
+    """Whoever damages the last seal must not stop the recording of what he does next."""
+    _edit(sealed, "UPDATE seal SET entries = x'80' WHERE id = (SELECT max(id) FROM seal)")
+    with Store(sealed) as store:
+        begin_run(store)
+        store.append([make_event(b"after", seconds=300)])
+
+    assert ("changed", "seal") in _kinds(sealed)
+    with contextlib.closing(sqlite3.connect(sealed)) as connection:
+        assert connection.execute("SELECT count(*) FROM exec").fetchone() == (_ENTRIES,)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_row_of_the_index_is_sealed(sealed: Path, number: int) -> None:
+    """Its numbers begin with 0. A bit less in it hides a command line from searches."""
+    with _forging(sealed) as connection:
+        connection.execute("INSERT INTO argv_grams (id, bits) VALUES (0, x'01'), (1, x'02')")
+    assert verified(sealed).is_verified
+
+    _edit(sealed, f"UPDATE argv_grams SET bits = x'00' WHERE id = {number}")
+
+    assert ("changed", "argv_grams") in _kinds(sealed)
+
+
+@pytest.mark.parametrize("column", ["started_ns", "stopped_ns", "seen_ns"])
+def test_the_times_of_a_run_that_is_over_cannot_be_sealed_anew(sealed: Path, column: str) -> None:
+    """Else a time would seem to be recorded in which nobody did."""
+    with Store(sealed) as store:
+        begin_run(store)
+    with (
+        contextlib.closing(sqlite3.connect(sealed, isolation_level=None)) as connection,
+        Sealer(sealed).transaction(connection, runs=[1]),
+    ):
+        connection.execute(f"UPDATE run SET {column} = 5 WHERE id = 1")
+
+    assert {("changed", "run")} == _kinds(sealed)
