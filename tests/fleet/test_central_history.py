@@ -18,9 +18,8 @@ from execaudit.fleet.central_history import CentralHistory
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.dialects import FALSE, TRUE, PostgreSQL
 from execaudit.fleet.postgresql_reader import PostgresReader
-from execaudit.hunt.paged import PagedHunt
+from execaudit.hunt.paged import PagedHunt, hunt_of
 from execaudit.hunt.rule import Rule
-from execaudit.hunt.search import Hunt
 from execaudit.hunt.sieve import Sieve
 from execaudit.query.connection import Reading, open_history
 from execaudit.query.expression import And, Like, LineMatches, Not, Or, Passes, Text, Wild
@@ -104,7 +103,7 @@ def test_the_answers_are_the_same(
         same_answers(local, central, asked)
 
 
-def same_answers(local: LocalHistory, central: History, asked: Asked) -> None:
+def same_answers(local: History, central: History, asked: Asked) -> None:
     """All that is asked has the same answer."""
     for wanted in asked.wanted:
         same_execs(local, central, wanted)
@@ -119,28 +118,28 @@ def same_answers(local: LocalHistory, central: History, asked: Asked) -> None:
     same_relatives(local, central, asked.numbers, asked.most)
 
 
-def same_execs(local: LocalHistory, central: History, wanted: Filter) -> None:
+def same_execs(local: History, central: History, wanted: Filter) -> None:
     """The execs with their numbers and parents, in the same order; and as many are counted."""
     found = [*local.find(wanted)]
     assert found == [*central.find(wanted)], wanted
     assert len(found) == central.count(wanted), wanted
 
 
-def same_hits(local: LocalHistory, central: History, said: list[Expression]) -> None:
+def same_hits(local: History, central: History, said: list[Expression]) -> None:
     """Of the rules that say so, though the engine leaves out what has none of the texts of any."""
     rules = [Rule(file=str(place), title="", expression=each) for place, each in enumerate(said)]
-    hits = [*Hunt(local.connection, Sieve(rules), Filter()).hits()]
-    assert hits == [*PagedHunt(central, Sieve(rules), Filter()).hits()], said
+    hits = [*hunt_of(local, Sieve(rules), Filter()).hits()]
+    assert hits == [*hunt_of(central, Sieve(rules), Filter()).hits()], said
 
 
-def same_counts(local: LocalHistory, central: History, wanted: Filter) -> None:
+def same_counts(local: History, central: History, wanted: Filter) -> None:
     """What is counted by the engine, or one by one."""
     assert local.times(wanted) == central.times(wanted), wanted
     assert local.stats(wanted, now_ns=50, top=5) == central.stats(wanted, now_ns=50, top=5), wanted
     assert local.by_host(wanted) == central.by_host(wanted), wanted
 
 
-def same_relatives(local: LocalHistory, central: History, numbers: list[int], most: int) -> None:
+def same_relatives(local: History, central: History, numbers: list[int], most: int) -> None:
     """Up and down, with and without bounds; and by their ids."""
     assert [*local.lineage(numbers)] == [*central.lineage(numbers)]
     assert local.descendants(numbers) == central.descendants(numbers)
