@@ -161,7 +161,7 @@ def problems(db, key):
     db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     db.execute("BEGIN")
     one, said, totals = lambda sql, *given: db.execute(sql, given).fetchone(), [], {"gone": 0, "runs": {}}
-    ends, before, number = dict.fromkeys(STREAMS, 0), (NOTHING, NOTHING, None, -1, 0), 0
+    ends, before, number = {stream: -(stream == 8) for stream in STREAMS}, (NOTHING, NOTHING, None, -1, 0), 0
     numbers = {stream: (table, columns.split(",")[0]) for stream, (table, columns) in STREAMS.items()}
     stripped = one("SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1")
     for row in db.execute("SELECT * FROM seal ORDER BY id").fetchall():

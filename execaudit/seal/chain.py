@@ -23,6 +23,8 @@ NOTHING = bytes(BYTES)
 _hash_entry, _hash_segment, _hash_stream = map(
     hasher, (b"execaudit.entry", b"execaudit.segm", b"execaudit.stream")
 )
+BEFORE_FIRST = {Stream.ARGV_GRAMS: -1}
+"""Numbers begin with 1, but in this stream with 0."""
 _MICROSECOND_NS = 1000
 # An entry with more rows is none of ours. Who edits a seal could else have a verifier take all memory.
 _MOST_ROWS = 1 << 22
@@ -66,10 +68,10 @@ BEFORE_ALL = Entry(-1, 0, (), ())
 
 
 class Cursors(dict[Stream, int]):
-    """The last number that is sealed of each stream; 0: none."""
+    """The last number that is sealed of each stream. What is before the first: see BEFORE_FIRST."""
 
     def __missing__(self, key: Stream) -> int:
-        return 0
+        return BEFORE_FIRST.get(key, 0)
 
 
 class ChainRow(NamedTuple):

@@ -90,6 +90,10 @@ class Asked(NamedTuple):
     """The segments of which a pruning left nothing."""
 
 
+def _to_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
 class SegmentCheck:
     """Checks segments, one after the other."""
 
@@ -98,6 +102,8 @@ class SegmentCheck:
     ) -> None:
         """`rows` may remember what earlier transactions read."""
         self._connection = connection
+        # Whoever edits a history may write a text that is none; the default would raise.
+        connection.text_factory = _to_text
         self._rows = rows
         self._chains, self._asked = chains, asked
         self.found = Checked()

@@ -270,11 +270,9 @@ def _unsealed(connection: sqlite3.Connection, ends: Cursors, at_ns: int | None) 
         yield Problem("added", table, low, high, at_ns, None)
     for stream in Stream:
         table, column = table_of(stream), "exec_id" if stream is Stream.HIT else "id"
-        # Numbers begin with 1, but those of the index with 0.
-        least = 0 if stream is Stream.ARGV_GRAMS else 1
         low, high = connection.execute(
-            f"SELECT min({column}), max({column}) FROM {table} WHERE {column} < ?",  # noqa: S608  # ours
-            (least,),
+            f"SELECT min({column}), max({column}) FROM {table} WHERE {column} <= ?",  # noqa: S608  # ours
+            (Cursors()[stream],),
         ).fetchone()
         if low is not None:
             yield Problem("added", table, low, high, None, None)

@@ -100,7 +100,12 @@ def _exec(argv: bytes, cut: tuple[Value, ...] | None) -> dict[str, object]:
 def _entries() -> Iterable[dict[str, object]]:
     before, cursors = chain.BEFORE_ALL, Cursors()
     digest, code = chain.segment_hash(chain.NOTHING, 1, _CHAIN, before, cursors), chain.NOTHING
-    yield {"segment": 1, "chain": to_json(_CHAIN), "hash": digest.hex()}
+    yield {
+        "segment": 1,
+        "chain": to_json(_CHAIN),
+        "ends": [cursors[stream] for stream in Stream],
+        "hash": digest.hex(),
+    }
     for entry, leaves in _ENTRIES:
         raw = chain.to_bytes(entry, before, cursors)
         roots = [tree.root(each) for each in leaves]
