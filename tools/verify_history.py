@@ -1,8 +1,7 @@
 """Verify a sealed history: `python3 tools/verify_history.py DATABASE [KEY]`.
 
-Written from docs/seals.md alone, with no code of execaudit; simple and slow. Prints the first problem of each segment.
-Exit status: 0 proved (without KEY: unbroken), 4 not. Leaves out what no hash has: the time index (`seg`), `exec.uid`
-and `exec.comm_id`, triggers, views and `meta`. `execaudit verify` looks at these too.
+Written from docs/seals.md alone, and slow. Prints the first problem of each segment. Exit status: 0 proved (without
+KEY: unbroken), 4 not. Leaves out what no hash has: `seg`, `exec.uid`, `exec.comm_id`, triggers, views and `meta`.
 """
 import base64, hashlib, itertools, pathlib, sqlite3, struct, sys
 
@@ -48,7 +47,6 @@ def root(count, leaves, gone):
     made = node(height, 0) if count else hashed(b"node")
     need(next(leaves, None) is None, "there are more rows than were sealed")
     return made
-
 def leb(raw, at_end=None):
     """Takes a number from an iterator of bytes."""
     number = 0
@@ -151,6 +149,9 @@ def check_segment(db, one, key, row, before, ends, totals):
             made[stream], sealed[stream] = hashed(b"stream", made.get(stream, NOTHING) + roots[-1]), end
         digest = hashed(b"entry", digest + values([part]) + b"".join(roots))
         code = hashed(b"mac", code + digest, key_of(key[1], epoch)) if key else None
+        for run in (run for run in runs if not one("SELECT 1 FROM run WHERE id = ? AND version LIKE 'import%'", run)):
+            old, totals["newest"] = totals["runs"].get(run, runs[run]), max(run, totals["newest"])
+            need(run == totals["newest"] and old[0] == runs[run][0] and (old[1] is None or old == runs[run]), f"run {run} was over")
         totals["runs"], totals["last"] = totals["runs"] | runs, (epoch, now_us)
     need((digest, (*ends.values(),)) == (row_hash, row[4:14]) and streams == b"".join(bytes([each]) + made[each] for each in sorted(made)),
          "something was changed: its rows do not have its hash")
@@ -160,7 +161,7 @@ def problems(db, key):
     """Returns what is wrong. Nothing: the history is proved."""
     db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     db.execute("BEGIN")
-    one, said, totals = lambda sql, *given: db.execute(sql, given).fetchone(), [], {"gone": 0, "runs": {}}
+    one, said, totals = lambda sql, *given: db.execute(sql, given).fetchone(), [], {"gone": 0, "newest": 0, "runs": {}}
     ends, before, number = {stream: -(stream == 8) for stream in STREAMS}, (NOTHING, NOTHING, None, -1, 0), 0
     numbers = {stream: (table, columns.split(",")[0]) for stream, (table, columns) in STREAMS.items()}
     stripped = one("SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1")

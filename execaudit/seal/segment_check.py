@@ -13,9 +13,9 @@ from execaudit.seal.rows import TABLES, Rows
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from execaudit.seal.chain import Added, ChainRow, Link
+    from execaudit.seal.chain import Added, ChainRow, Link, RunState
     from execaudit.seal.keys import VerificationKey
     from execaudit.seal.segments import Segment
 
@@ -54,8 +54,17 @@ class Checked:
     problems: list[Problem] = field(default_factory=list)
     execs: int = 0
     """Rows that agree with their seals, and those beside them."""
-    runs: dict[int, list[int | None]] = field(default_factory=dict)
-    """What was sealed last of each run: started_ns, stopped_ns, seen_ns."""
+    runs: list[RunState] = field(default_factory=list)
+    """What was sealed of runs, in order, without what only went on."""
+
+    def take_runs(self, runs: Iterable[RunState]) -> None:
+        """Takes what is sealed next of runs."""
+        for run in runs:
+            last = self.runs[-1] if self.runs else None
+            if last is not None and last[:2] == run[:2] and last.stopped_ns is None:
+                self.runs.pop()
+            self.runs.append(run)
+
     is_authentic: bool | None = None
     """None: no code could be checked; there was no key, or not the right one."""
     unkeyed: int = 0
@@ -142,7 +151,7 @@ class SegmentCheck:
             self._add("changed", "seal", segment, segment.number, segment.number, last)
         self._links(segment, row, before, entries, roots, wrong, last)
         for _, entry in entries:
-            self.found.runs |= {run.run_id: [*run[1:]] for run in entry.runs}
+            self.found.take_runs(entry.runs)
 
     def _check_begin(self, segment: Segment, before: Before) -> None:
         """Looks whether a segment follows the last entry before it: else entries between were cut off."""

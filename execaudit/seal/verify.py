@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database import execs_view
+from execaudit.database.imports import IS_IMPORT
 from execaudit.database.sealed_streams import Stream
 from execaudit.seal import acts, chain
-from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link
+from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link, RunState
 from execaudit.seal.newest import newest, unsealed
 from execaudit.seal.rows import Rows
 from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, table_of
@@ -17,7 +18,7 @@ from execaudit.seal.segments import COLUMNS, last_entry, read_segment, segment_o
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from execaudit.seal.chain import Head
     from execaudit.seal.keys import VerificationKey
@@ -199,7 +200,7 @@ def check_last(connection: sqlite3.Connection) -> tuple[list[Problem], Newest | 
 def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked]) -> Result:
     """Checks what came since, and what is about all of the history. Returns the whole result."""
     result = Result()
-    runs: dict[int, list[int | None]] = {}
+    runs: list[RunState] = []
     heads: dict[str, bool] = {}
     unchecked = gone = 0
 
@@ -211,7 +212,7 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         result.unkeyed += each.unkeyed
         unchecked += each.unchecked
         gone += each.gone
-        runs.update(each.runs)
+        runs.extend(each.runs)
         heads.update(each.heads)
         if each.is_authentic is not None:
             result.is_authentic = each.is_authentic and result.is_authentic is not False
@@ -278,13 +279,24 @@ def _unsealed(connection: sqlite3.Connection, ends: Cursors, at_ns: int | None) 
             yield Problem("added", table, low, high, None, None)
 
 
-def _runs(
-    connection: sqlite3.Connection, sealed: Mapping[int, Sequence[int | None]], *, is_whole: bool
-) -> Iterator[Problem]:
-    """Yields the runs whose times are not those that were sealed last."""
-    for number, *times in connection.execute(_RUN_STATES):
-        known = sealed.get(number)
-        if (known is None and is_whole) or (known is not None and [*known] != times):
+def _runs(connection: sqlite3.Connection, sealed: Iterable[RunState], *, is_whole: bool) -> Iterator[Problem]:
+    """Yields the runs whose times are not those sealed last, or were changed when they were over."""
+    imports = {row[0] for row in connection.execute(f"SELECT id FROM run WHERE {IS_IMPORT}")}  # noqa: S608  # ours
+    last: dict[int, RunState] = {}
+    newest = 0
+    for state in sealed:
+        number = state.run_id
+        if number not in imports:
+            known = last.get(number, state)
+            is_over = known.stopped_ns is not None and known != state
+            if number < newest or is_over or known.started_ns != state.started_ns:
+                yield Problem("changed", "run", number, number, None, None)
+            newest = max(number, newest)
+        last[number] = state
+    for row in connection.execute(_RUN_STATES):
+        state = RunState(*row)
+        if last.get(state.run_id, None if is_whole else state) != state:
+            number = state.run_id
             yield Problem("changed", "run", number, number, None, None)
 
 
@@ -345,6 +357,6 @@ def from_json(text: bytes) -> Checked:
     """Returns what to_json() made a text of."""
     raw = json.loads(text)
     raw["problems"] = [Problem(*each) for each in raw["problems"]]
-    raw["runs"] = {int(number): times for number, times in raw["runs"].items()}
+    raw["runs"] = [RunState(*each) for each in raw["runs"]]
     raw["lost"] = [tuple(each) for each in raw["lost"]]
     return Checked(**raw)

@@ -255,3 +255,17 @@ def test_a_row_of_the_index_is_sealed(sealed: Path, number: int) -> None:
     _edit(sealed, f"UPDATE argv_grams SET bits = x'00' WHERE id = {number}")
 
     assert ("changed", "argv_grams") in _kinds(sealed)
+
+
+@pytest.mark.parametrize("column", ["started_ns", "stopped_ns", "seen_ns"])
+def test_the_times_of_a_run_that_is_over_cannot_be_sealed_anew(sealed: Path, column: str) -> None:
+    """Else a time would seem to be recorded in which nobody did."""
+    with Store(sealed) as store:
+        begin_run(store)
+    with (
+        contextlib.closing(sqlite3.connect(sealed, isolation_level=None)) as connection,
+        Sealer(sealed).transaction(connection, runs=[1]),
+    ):
+        connection.execute(f"UPDATE run SET {column} = 5 WHERE id = 1")
+
+    assert {("changed", "run")} == _kinds(sealed)
