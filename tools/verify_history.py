@@ -149,7 +149,7 @@ def check_segment(db, one, key, row, before, ends, totals):
             made[stream], sealed[stream] = hashed(b"stream", made.get(stream, NOTHING) + roots[-1]), end
         digest = hashed(b"entry", digest + values([part]) + b"".join(roots))
         code = hashed(b"mac", code + digest, key_of(key[1], epoch)) if key else None
-        for run in (run for run in runs if not one("SELECT 1 FROM run WHERE id = ? AND version LIKE 'import%'", run)):
+        for run in (run for run in runs if not one("SELECT 1 FROM run WHERE id = ? AND version GLOB 'import *'", run)):
             old, totals["newest"] = totals["runs"].get(run, runs[run]), max(run, totals["newest"])
             need(run == totals["newest"] and old[0] == runs[run][0] and (old[1] is None or old == runs[run]), f"run {run} was over")
         totals["runs"], totals["last"] = totals["runs"] | runs, (epoch, now_us)

@@ -370,7 +370,6 @@ def _entries(segment: Segment) -> tuple[list[tuple[bytes, Entry]], Cursors]:
     entries: list[tuple[bytes, Entry]] = []
     for raw, entry in chain.entries(segment.entries, segment.begins, cursors):
         chain.check_order(entry, known)
-        chain.advance(known, entry)
         entries.append((raw, entry))
     return entries, cursors
 

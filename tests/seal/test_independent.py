@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TOOL = Path(__file__).parents[2] / "tools/verify_history.py"
 _MOST_LINES = 200
 # What it leaves out, because no hash has it.
-_LEFT_OUT = {"seg"}
+_LEFT_OUT = {"seg", "meta", "argv_used", "long_argv"}
 _LEFT_OUT_COLUMNS = {("exec", "uid"), ("exec", "comm_id")}
 
 
