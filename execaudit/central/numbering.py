@@ -10,6 +10,8 @@ import json
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
+from execaudit.central.tables import MOST_SEQ
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -74,7 +76,7 @@ class Shifts(NamedTuple):
         """Returns what to_json() returned. Raises ValueError for anything else."""
         try:
             return cls(**{name: _numbers(shifts) for name, shifts in json.loads(text).items()})
-        except (AttributeError, TypeError) as exc:
+        except (AttributeError, OverflowError, RecursionError, TypeError) as exc:
             raise ValueError(f"shifts of numbers make no sense ({exc})") from exc
 
 
@@ -82,4 +84,7 @@ NOT_SHIFTED = Shifts()
 
 
 def _numbers(shifts: Sequence[Sequence[int]]) -> Numbers:
-    return Numbers(tuple(Shift(int(after), int(by)) for after, by in shifts))
+    found = tuple(Shift(int(after), int(by)) for after, by in shifts)
+    if not all(0 <= after <= MOST_SEQ and abs(by) <= MOST_SEQ for after, by in found):
+        raise ValueError("a shift is out of range")
+    return Numbers(found)

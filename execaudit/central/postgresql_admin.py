@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from execaudit.central.content import Content, Pruned
 from execaudit.central.postgresql import connected, failure
-from execaudit.central.postgresql_functions import DAY_NS, NEWEST_DAYS, OLDEST_DAYS
+from execaudit.central.postgresql_functions import DAY_NS
 from execaudit.central.postgresql_schema import quoted
 from execaudit.central.revision import check_revision
-from execaudit.central.tables import EXEC, TABLES
+from execaudit.central.tables import EXEC, NEWEST_DAYS, OLDEST_DAYS, TABLES
 from execaudit.database.revision import REVISION
 
 if TYPE_CHECKING:

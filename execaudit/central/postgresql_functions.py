@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from execaudit.central.tables import NEWEST_DAYS, OLDEST_DAYS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 DAY_NS = 86_400 * 1_000_000_000
-OLDEST_DAYS, NEWEST_DAYS = 400, 8
-"""Partitions are made for days so long ago, and ahead. Whoever sets a host's clock decides on its times."""
 # What a forwarder moves out of a default partition, and how much of that is looked at: both while nobody else
 # can write there. The owner moves any number.
 _MOST_MOVED, _MOST_BYTES = 10_000, 64 * 1024 * 1024

@@ -244,6 +244,12 @@ HEAD = Table(
 
 TABLES = (EXEC, EXIT, HIT, RULE, RUN, GAP, PRUNED, STREAM, PROGRAM, RETIRED, HEAD)
 
+OLDEST_DAYS, NEWEST_DAYS = 400, 8
+"""Rows are kept by the day of their time if it is so long ago, or ahead, when they arrive. Whoever sets a
+host's clock decides on its times: of other days there may be any number."""
+MOST_SEQ, MOST_PID = 2**40 - 1, 2**22
+"""No number of an exec, and no pid, is greater."""
+
 _STREAM_BYTES = 8
 
 

@@ -43,6 +43,11 @@ class Next(NamedTuple):
     all_runs_ns: int | None
     """When all runs were looked at; None: they were not."""
 
+    @property
+    def has_history(self) -> bool:
+        """Says whether it has more than how the recorder does."""
+        return not self.batch.rows.keys() <= {RUN, PRUNED}
+
 
 class _Execs(NamedTuple):
     """The execs that come next."""

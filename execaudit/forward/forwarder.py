@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.central.tables import EXEC
+from execaudit.errors import StoreError
 from execaudit.forward import resume
 from execaudit.forward.batches import Batches
 from execaudit.forward.target import RefusedError
@@ -76,8 +77,11 @@ class Forwarder:
             return None
         try:
             self._target.send(following.batch)
-        except RefusedError:
-            if self._next_most == 1 and following.only_exec is not None:
+        except RefusedError as exc:
+            if self._next_most == 1:
+                if following.only_exec is None or following.only_exec in self._refused:
+                    # There is nothing more to leave out.
+                    raise StoreError(exc.what, fix=exc.fix) from exc
                 self._refused.add(following.only_exec)
             self._next_most = max(self._next_most // _FEWER, 1)
             raise

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from execaudit.central import postgresql
 from execaudit.central.postgresql import connected, failure
-from execaudit.central.postgresql_functions import DAY_NS, NEWEST_DAYS
+from execaudit.central.postgresql_functions import DAY_NS
 from execaudit.central.postgresql_schema import PROGRAM_KEY, TYPES, quoted
 from execaudit.central.revision import check_revision
-from execaudit.central.tables import EXEC, STREAM
+from execaudit.central.tables import EXEC, NEWEST_DAYS, STREAM
 from execaudit.errors import StoreError
 from execaudit.forward.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from execaudit.central.numbering import Shifts
-from execaudit.central.tables import STREAM
+from execaudit.central.tables import MOST_SEQ, STREAM
 from execaudit.errors import StoreError
 
 if TYPE_CHECKING:
@@ -71,9 +71,18 @@ class Stream(NamedTuple):
         end = _FIRST_CURSOR + len(Cursors._fields)
         try:
             cursors, shifts = Cursors(*map(int, row[_FIRST_CURSOR:end])), Shifts.from_json(row[-1])
-        except ValueError as exc:
-            raise StoreError(f"what the central database has of this host makes no sense ({exc})") from exc
+        except (OverflowError, ValueError) as exc:
+            raise _nonsense(str(exc)) from exc
+        if not all(0 <= each <= MOST_SEQ for each in cursors):
+            raise _nonsense("a number is out of range")
         return cls._make((*row[:_FIRST_CURSOR], cursors, *row[end:-1], shifts))
+
+
+def _nonsense(why: str) -> StoreError:
+    return StoreError(
+        f"what the central database has of this host makes no sense ({why})",
+        fix="find out who wrote into its table `stream`",
+    )
 
 
 class Batch(NamedTuple):

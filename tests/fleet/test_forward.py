@@ -22,12 +22,14 @@ from tests.events import Batch, events, lineages
 from tests.examples import examples
 from tests.fleet.centre import Centre, assert_same, forwarding, make_central, ship
 from tests.fleet.proxies import Proxy
-from tests.fleet.recording import appended
+from tests.fleet.recording import appended, execs
 from tests.histories import (
     HOST,
     at,
     begin_run,
     make_event,
+    make_exit,
+    make_hit,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +52,24 @@ def test_all_arrives_and_what_comes_later_too(centre: Centre, tmp_path: Path) ->
             assert_same(path, centre)
     (stream,) = centre.table(STREAM)
     assert f'{{"stream": "{stream[1].decode()}", "seq": 600}}\n' == state.read_text()
+
+
+def test_ends_and_hits_that_come_later_all_arrive(centre: Centre, tmp_path: Path) -> None:
+    """In as many batches as they need, when no exec comes with them."""
+    path = tmp_path / "x.db"
+    found = execs(1, 100)
+    with Store(path) as store:
+        begin_run(store)
+        store.begin_hunting()
+        store.append(found, ())
+    ship(path, centre.url)
+    with Store(path) as store:
+        begin_run(store)
+        store.append((), (), [make_exit(each.key, 200) for each in found])
+        store.append_hits([make_hit(number) for number in range(1, 101)], 100)
+    ship(path, centre.url, batch=7)
+
+    assert_same(path, centre)
 
 
 @examples(15)

@@ -169,7 +169,7 @@ class _Shipping:
                     continue
                 waiting = self._forwarder.waiting(source)
                 self._note(shipped, waiting.execs, waiting.since_ns)
-                if shipped is None or (self._wanted.once and not shipped.execs and not waiting.execs):
+                if shipped is None or (self._wanted.once and not shipped.has_history and not waiting.execs):
                     break
 
     def _count_waiting(self) -> None:
