@@ -99,7 +99,7 @@ class Session:
         if parameters is not None:
             written = statement.format_map({name: literal(value) for name, value in parameters.items()})
         with self._translated():
-            found: list[Row] = self._client.execute(written, settings=settings)
+            found: list[Row] = self._client.execute(written, settings={**_LARGE, **settings})
         return found
 
     def insert(
@@ -138,6 +138,8 @@ class Session:
             raise
 
 
+# Values stand in the statement, and an argument of a filter may be as long as a command line.
+_LARGE = {"max_query_size": 64 * 1024 * 1024}
 # Squashing and splitting by the server would make two inserts of one.
 _ONE_BLOCK = {"insert_distributed_sync": 1, "max_insert_block_size": 1_048_576}
 

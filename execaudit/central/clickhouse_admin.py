@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _SERVERS = "SELECT host_name, port, replica_num FROM system.clusters WHERE cluster = {cluster} ORDER BY shard_num, replica_num"
 _PARTS = (
-    "SELECT partition, sum(rows) AS `rows`, sum(bytes_on_disk) AS `bytes` FROM system.parts"
-    " WHERE active AND database = {database} AND table = {table} GROUP BY partition"
+    "SELECT partition_id, sum(rows) AS `rows`, sum(bytes_on_disk) AS `bytes` FROM system.parts"
+    " WHERE active AND database = {database} AND table = {table} GROUP BY partition_id"
 )
 _BYTES = "SELECT sum(bytes_on_disk) AS `bytes` FROM system.parts WHERE active AND database = {database}"
 
@@ -57,8 +57,8 @@ def upgrade(location: Central, password: str | None, cluster: str | None, keep_d
 
 
 def prune(location: Central, password: str | None, before_ns: int, *, dry_run: bool = False) -> Pruned:
-    """Drops whole days before a time. What a mad clock said stays. Raises StoreError."""
-    until = clickhouse_schema.first_day_kept(before_ns)
+    """Drops whole days before a time; of what a mad clock said, when it arrived. Raises StoreError."""
+    until = before_ns // clickhouse_schema.DAY_NS
     days: set[int] = set()
     execs = size = 0
     for session, layout in _every_server(location, password):
@@ -66,14 +66,14 @@ def prune(location: Central, password: str | None, before_ns: int, *, dry_run: b
             name = local_name(table, layout)
             parts = session.execute(_PARTS, {"database": layout.database.encode(), "table": name.encode()})
             for partition, rows, on_disk in parts:
-                day = int(partition)
-                if not 0 < day < until:
+                day = int(partition.partition(b"-")[0])
+                if day >= until:
                     continue
                 days.add(day)
                 size += on_disk
                 execs += rows if table is EXEC else 0
                 if not dry_run:
-                    session.execute(f"ALTER TABLE {quoted(name)} DROP PARTITION {day}")
+                    session.execute(f"ALTER TABLE {quoted(name)} DROP PARTITION ID '{partition.decode()}'")
     return Pruned(len(days), execs, size)
 
 

@@ -1,7 +1,10 @@
 """The tables of a central database in ClickHouse. Pure.
 
-Each is a ReplacingMergeTree: of rows with the same key the one that was inserted last stays, so what arrives
-twice is there once, at the latest when parts are merged. A statement that must not see it before says FINAL.
+Each is a ReplacingMergeTree, so what arrives twice is there once, at the latest when parts are merged. A
+statement that must not see it before says FINAL. Of rows with the same key the one that was inserted first
+stays where rows never change, so nobody who may insert changes what is there; else the last one.
+
+The server computes some columns when a row is inserted, and nobody else can set them: see _computed().
 
 Servers before 23.3 get the types alone. Newer ones also get codecs, indexes that skip what cannot match, and
 blocks that are on the disk before the server says so.
@@ -11,7 +14,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from execaudit.central.tables import EXEC, PROGRAM, STREAM, TABLES, Type
+from execaudit.central.tables import (
+    EXEC,
+    MOST_PID,
+    MOST_SEQ,
+    NEWEST_DAYS,
+    OLDEST_DAYS,
+    PROGRAM,
+    STREAM,
+    TABLES,
+    Type,
+)
+from execaudit.database.enum_codes import KINDS, TRUNCATIONS
+from execaudit.enums import GAINED_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +42,8 @@ RECENT = "recent"
 _MODERN = (23, 3)
 _LOCAL = "_local"
 DAY_NS = 86_400_000_000_000
-# From 2000 to 2100. What a mad clock says is kept together, so it makes few parts.
-_FIRST_NS, _LAST_NS = 946_684_800_000_000_000, 4_102_444_800_000_000_000
+IS_SANE = "is_sane"
+"""A column of EXEC that only this engine has, which cannot refuse a row: 0 where no reader understands it."""
 
 _TYPES = {Type.BIG: "Int64", Type.SMALL: "Int16", Type.BYTES: "String", Type.WORD: "String"}
 _RISING = frozenset({"seq", "ts", "boot_ns", "id", "ts_from", "ts_to", "first_ts"})
@@ -70,19 +85,49 @@ def quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def day_of(time_ns: int) -> int:
-    """Returns the partition of a time: days since 1970, 0 for a mad clock's."""
-    return time_ns // DAY_NS if _FIRST_NS <= time_ns < _LAST_NS else 0
+def group_of(time_ns: int, today: int) -> int | None:
+    """Returns which rows surely are of one partition: a day, in days since 1970; None: any of a mad clock.
+
+    `today` is the server's, more or less a day.
+    """
+    day = time_ns // DAY_NS
+    return day if today - OLDEST_DAYS - 2 <= day <= today + NEWEST_DAYS + 2 else None
 
 
-def first_day_kept(time_ns: int) -> int:
-    """Returns the first partition that has, or may have, times since this one."""
-    return time_ns // DAY_NS
+def _computed(table: Table) -> Iterator[tuple[str, str, str]]:
+    """Yields the columns that the server computes: name, type, and the expression."""
+    today = "intDiv(toUInt32(now()), 86400)"
+    if table is PROGRAM:
+        # The least time has the greatest version.
+        yield "version", "UInt64", "toUInt64(9223372036854775807 - `first_ts`)"
+    elif table.is_append_only:
+        # The first that came has the greatest one.
+        yield "version", "UInt32", "toUInt32(4294967295 - toUInt32(now()))"
+    if table.day is not None:
+        day = f"intDiv({quoted(table.day)}, {DAY_NS})"
+        is_near = f"{day} >= {today} - {OLDEST_DAYS} AND {day} <= {today} + {NEWEST_DAYS}"
+        yield "is_mad", "UInt8", f"if({is_near}, 0, 1)"
+        yield "arrived", "Int64", f"toInt64({today})"
+    if table is EXEC:
+        yield IS_SANE, "UInt8", f"if({_SANE}, 1, 0)"
+
+
+# As PostgreSQL checks them.
+_SANE = " AND ".join(
+    (
+        f"`seq` >= 1 AND `seq` <= {MOST_SEQ} AND `ts` >= 0",
+        *(f"`{name}` >= 0 AND `{name}` <= {MOST_PID}" for name in ("pid", "tid")),
+        f"`kind` >= 0 AND `kind` < {len(KINDS)}",
+        f"(isNull(`truncated`) OR `truncated` >= 0 AND `truncated` < {len(TRUNCATIONS)} AND isNotNull(`holes`))",
+        f"(isNull(`privileged`) OR `privileged` >= 0 AND `privileged` < {len(GAINED_WORDS)})",
+        "match(`boot_id`, '^[0-9a-f]{8}-')",
+    )
+)
 
 
 def _day(column: str) -> str:
-    time = quoted(column)
-    return f"if({time} >= {_FIRST_NS} AND {time} < {_LAST_NS}, intDiv({time}, {DAY_NS}), 0)"
+    """Returns the day by which a row is kept: of its time, but if that is a mad clock's, when it arrived."""
+    return f"if(`is_mad` = 1, `arrived`, intDiv({quoted(column)}, {DAY_NS}))"
 
 
 def columns_of(table: Table) -> tuple[str, ...]:
@@ -108,6 +153,9 @@ def distributed_statements(layout: Layout) -> Iterator[str]:
         return
     for table in TABLES:
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in _typed(table, layout))
+        if table is EXEC:
+            # Old servers would send a column that is MATERIALIZED to the shards, which refuse it.
+            columns += f", {quoted(IS_SANE)} UInt8 ALIAS if({_SANE}, 1, 0)"
         # All rows of a stream are on one shard, so a block of them is one insert there.
         where = f"{_text(layout.cluster)}, {_text(layout.database)}, {_text(table.name + _LOCAL)}, `stream`"
         yield f"CREATE TABLE IF NOT EXISTS {quoted(table.name)} ({columns}) ENGINE = Distributed({where})"
@@ -117,7 +165,7 @@ def keep_statements(layout: Layout) -> Iterator[str]:
     """Yields what sets after how many days each server deletes rows. Only modern ones know it."""
     for table in TABLES:
         if table.day is not None:
-            seconds = f"toDateTime(intDiv({quoted(table.day)}, 1000000000))"
+            seconds = f"toDateTime({_day(table.day)} * 86400)"
             name = quoted(local_name(table, layout))
             yield f"ALTER TABLE {name} MODIFY TTL {seconds} + INTERVAL {layout.keep_days} DAY"
 
@@ -134,11 +182,13 @@ def _local(table: Table, layout: Layout) -> str:
         f"{quoted(name)} {kind}{_codec(name, kind) if layout.is_modern else ''}"
         for name, kind in _typed(table, layout)
     ]
-    name, version = local_name(table, layout), ""
-    if table is PROGRAM:
-        # The least time has the greatest version.
-        lines.append("`version` UInt64 DEFAULT toUInt64(9223372036854775807 - `first_ts`)")
-        version = "`version`"
+    name = local_name(table, layout)
+    computed = [*_computed(table)]
+    lines += [
+        f"{quoted(name)} {kind} MATERIALIZED {how}{_codec(name, kind) if layout.is_modern else ''}"
+        for name, kind, how in computed
+    ]
+    version = "`version`" if any(each == "version" for each, _, _ in computed) else ""
     if layout.is_modern and table is EXEC:
         lines += [
             f"INDEX {name}_index {quoted(name)} TYPE {kind} GRANULARITY 1" for name, kind in _INDEXES.items()
@@ -148,7 +198,8 @@ def _local(table: Table, layout: Layout) -> str:
         f"ENGINE = {_engine(name, layout, version)}",
     ]
     if table.day is not None:
-        parts.append(f"PARTITION BY {_day(table.day)}")
+        # The flag keeps mad times in parts of their own. The server chooses parts by what is named here.
+        parts.append(f"PARTITION BY ({_day(table.day)}, `is_mad`)")
     parts.append(f"ORDER BY ({', '.join(map(quoted, table.key))})")
     if layout.is_modern:
         parts.append(f"SETTINGS {_settings(layout)}")

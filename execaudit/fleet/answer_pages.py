@@ -5,9 +5,11 @@ The local reader's own function makes events of them (query.rows.to_found), and 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.central.tables import EXEC
+from execaudit.event import Hole, Redaction
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS
 from execaudit.query.find import Page
 from execaudit.query.rows import LAUNCHES, ORIGINS, Clock, Known, Recording, Relative
@@ -143,8 +145,9 @@ class Numbers:
     ) -> int:
         number = numbers.get(row)
         if number is None:
+            value = made(row)
             number = numbers[row] = self._next()
-            known[number] = made(row)
+            known[number] = value
         return number
 
     def _next(self) -> int:
@@ -161,8 +164,8 @@ def page_of(
 ) -> Page:
     """Returns the page that a local reader would have for rows of EXEC. It is good until the next one.
 
-    `places` and `live` are by stream. Raises LookupError, TypeError or ValueError for a row that makes no
-    sense, or whose stream is in neither.
+    `places` and `live` are by stream. Raises LookupError for a row whose stream is in neither. Rows that make
+    no sense are left out: a forwarder that means harm may have sent them.
     """
     numbers.begin_page()
     known = numbers.known
@@ -172,6 +175,11 @@ def page_of(
         stream, seq, ts, boot_ns, run, host, boot_id, kind, pid, tid, ppid, parent = row[:_BEFORE_LAUNCH]
         argv, argc, argv_bytes, truncated, holes, redacted, errno, *end = row[_AFTER_ORIGIN:]
         now, base = live[stream], places[stream] << SEQ_BITS
+        try:
+            launch = numbers.launch(row[_BEFORE_LAUNCH:_BEFORE_ORIGIN])
+            origin = numbers.origin(row[_BEFORE_ORIGIN:_AFTER_ORIGIN])
+        except LookupError:
+            continue
         number = base | seq
         is_watched = run == now.run and ts >= now.lost_ns
         clock = Clock(
@@ -183,8 +191,10 @@ def page_of(
         if seq in now.continued:
             continued.add(number)
         if truncated is not None:
-            marks = None if redacted is None else redacted.decode("ascii")
-            known.cuts[number] = argc, argv_bytes, holes.decode("ascii"), marks
+            cut = _cut(argc, argv_bytes, holes, redacted)
+            if cut is None:
+                continue
+            known.cuts[number] = cut
         following = end[2]
         if end[0] is None and (later := relatives.ends.get((stream, seq))) is not None:
             following = later[2]
@@ -199,12 +209,28 @@ def page_of(
         made.append(
             (
                 number, ts, numbers.clock(clock), kind, pid, None if tid == pid else tid, ppid,
-                numbers.launch(row[_BEFORE_LAUNCH:_BEFORE_ORIGIN]), numbers.origin(row[_BEFORE_ORIGIN:_AFTER_ORIGIN]),
-                numbers.line(argv), errno, truncated, _based(base, parent), end[0], end[1], _based(base, end[2]),
+                launch, origin, numbers.line(argv), errno, truncated, _based(base, parent), end[0], end[1], _based(base, end[2]),
             )
         )  # fmt: skip
         known.keys[number] = boot_ns, pid
     return Page(made, known, Recording(_WATCHED, 0, frozenset(continued)))
+
+
+def _cut(
+    argc: int | None, argv_bytes: int | None, holes: bytes | None, redacted: bytes | None
+) -> tuple[int | None, int | None, str, str | None] | None:
+    """Returns what the local table has of a command line that is not whole; None: it makes no sense."""
+    try:
+        text, marks = (None if each is None else each.decode("ascii") for each in (holes, redacted))
+        said = [
+            *(Hole(*each) for each in json.loads(text or "[]")),
+            *(Redaction(*each) for each in json.loads(marks or "[]")),
+        ]
+        if not all(isinstance(first, int) and isinstance(second or 0, int) for first, second in said):
+            return None
+    except (RecursionError, TypeError, ValueError):
+        return None
+    return None if text is None else (argc, argv_bytes, text, marks)
 
 
 def _based(base: int, seq: int | None) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from execaudit.central.clickhouse_schema import REVISION, day_of
+from execaudit.central.clickhouse_schema import DAY_NS, REVISION
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.days import ANY_TIME
 from execaudit.fleet.dialects import ClickHouse
@@ -57,7 +57,7 @@ class ClickHouseReader:
             return self.rows(select._replace(most=len(keys)).text(columns), parameters)
         found: list[Row] = []
         # Of each day alone: all columns of all parts of a month are more than a server's memory.
-        for _, of_day in groupby(keys, key=lambda key: day_of(key[0])):
+        for _, of_day in groupby(keys, key=lambda key: key[0] // DAY_NS):
             some = [*of_day]
             conditions = Conditions(self.dialect)
             times = [ts for ts, _, _ in some]

@@ -160,7 +160,7 @@ class Days:
         """Returns the least and the greatest value of a column, from the execs of a range themselves."""
         dialect = self._engine.dialect
         conditions = Conditions(dialect)
-        said = []
+        said = [dialect.sane]
         if streams is not None:
             among = [streams] if isinstance(streams, int) else streams
             said.append(conditions.one_of('e."stream"', among))
@@ -170,7 +170,7 @@ class Days:
             # What is above is no number of the engine, and no time.
             said.append(f'e."ts" <= {conditions.bind(min(until_ns - 1, _LATEST))}')
         ends = ", ".join(dialect.extreme(function, f'e."{axis}"') for function in ("min", "max"))
-        source = f"{dialect.as_it_is('exec', 'e')} WHERE {' AND '.join(said) or TRUE}"
+        source = f"{dialect.as_it_is('exec', 'e')} WHERE {' AND '.join(said)}"
         sql = f"SELECT {ends} FROM {source}"  # noqa: S608  # bound
         return _pair(self._engine.rows(sql, conditions.parameters)[0])
 

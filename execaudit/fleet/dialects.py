@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from execaudit.central.clickhouse_schema import IS_SANE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -29,6 +31,11 @@ class Dialect(Protocol):
     @property
     def plans_by_day(self) -> bool:
         """A statement is to name the days that it is about; see Days."""
+        ...
+
+    @property
+    def sane(self) -> str:
+        """The condition for the execs, as `e`, that a reader understands."""
         ...
 
     @property
@@ -142,6 +149,8 @@ class PostgreSQL:
 
     joins_ends = True
     plans_by_day = True
+    # It refuses others.
+    sane = TRUE
     in_order = True
     among = "IN"
     # A text takes a third of a microsecond in each row.
@@ -241,6 +250,7 @@ class ClickHouse:
     # A statement of old servers joins two tables at most, and not by times.
     joins_ends = False
     plans_by_day = False
+    sane = f'e."{IS_SANE}" = 1'
     # LIKE reads its texts as UTF-8.
     in_order = False
     # The tables may be on several servers, each of which gets what the other SELECT finds.
@@ -337,7 +347,7 @@ class ClickHouse:
     def where(self, conditions: Sequence[str]) -> str:
         """Returns what chooses execs, as far as it can be before FINAL merges all columns of all rows.
 
-        Of an exec that arrived twice the end alone may differ, and the last one counts.
+        Of an exec that arrived twice the end alone may differ, and the first one counts.
         """
         early = [each for each in conditions if 'e."' in each and not any(name in each for name in _LATE)]
         late = [each for each in conditions if each not in early]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execaudit.database.files import damaged
 from execaudit.fleet.answer_pages import Live
 from execaudit.query import globs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from execaudit.fleet.conditions import Conditions
     from execaudit.fleet.engine import Engine
@@ -59,15 +58,14 @@ class Streams:
         return [each for each in self.all if each.number in found or is_meant(each.host)]
 
 
-def _stream(row: Iterable[object]) -> Stream:
+def _stream(row: Sequence[Any]) -> Stream:
     number, host, contact_ns, live_run, lost_ns, continued = row
+    return Stream(number, host, contact_ns, Live(live_run, lost_ns or 0, _seqs(continued)))
+
+
+def _seqs(text: bytes) -> frozenset[int]:
+    """Returns what is in `continued`; of a text that makes no sense nothing: a forwarder may mean harm."""
     try:
-        seqs = json.loads(continued) if continued else []  # type: ignore[arg-type]  # bytes
-        return Stream(
-            number,  # type: ignore[arg-type]  # as the table has it
-            host,  # type: ignore[arg-type]
-            contact_ns,  # type: ignore[arg-type]
-            Live(live_run, lost_ns or 0, frozenset(map(int, seqs))),  # type: ignore[arg-type]
-        )
-    except (TypeError, ValueError) as exc:
-        raise damaged(f"the central database is damaged: a stream makes no sense ({exc})") from exc
+        return frozenset(map(int, json.loads(text or b"[]")))
+    except (OverflowError, RecursionError, TypeError, ValueError):
+        return frozenset()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.enum_codes import KINDS
-from execaudit.enums import Gained, Kind
+from execaudit.enums import GAINED_WORDS, Gained, Kind
 from execaudit.errors import DamagedStoreError
 from execaudit.escaping import exact
 from execaudit.event import End, HuntRule, Nanoseconds
@@ -126,7 +126,7 @@ class Totals:
         for exe, bits, count in self._grouped(certain, 'e."exe", e."privileged"'):
             if exe is not None:
                 tally.programs.add(exe)
-            if bits:
+            if bits is not None and 0 < bits < len(GAINED_WORDS):
                 tally.privileged[exe, Gained(bits)] += count
         for comm, count in self._grouped(certain, 'e."comm"'):
             tally.commands[comm] += count

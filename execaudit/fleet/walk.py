@@ -53,7 +53,8 @@ def source_of(engine: Engine, said: Sequence[str], conditions: Conditions, times
     """Returns what follows FROM, for execs on all that is said, of some times."""
     table = engine.dialect.table
     of_ends, of_execs = (times.said(alias, conditions) for alias in ("x", "e"))
-    where = engine.dialect.where([each for each in (of_execs, *said) if each != TRUE] or [TRUE])
+    every = (of_execs, engine.dialect.sane, *said)
+    where = engine.dialect.where([each for each in every if each != TRUE] or [TRUE])
     return f"{table('exec', 'e')}{ends_of(table, ' AND '.join(said), of_ends)} {where}"
 
 

@@ -4,7 +4,9 @@ An insert of one block, of one day and one stream, is there as a whole or not at
 these, execs in the order of their numbers, and the stream's row comes last. When it begins, it asks:
 
 - Inserts of a connection that was lost may still run: wait for them.
-- Execs are there up to the greatest number, because the next block is only sent when this one is there.
+- Execs are there up to the greatest number, because the next block is only sent when this one is there. Where
+  a host's clock jumps to and fro that would be a block for each exec: then each day is one block, and the
+  batch is noted before as sent lately, so its rows are counted.
 - Of later ends and hits those that are there are left out.
 - A server that lost its last seconds in a power cut lacks any of the last blocks: see recent_blocks.
 
@@ -26,27 +28,31 @@ from execaudit.central.clickhouse_schema import (
     DAY_NS,
     Layout,
     columns_of,
-    day_of,
+    group_of,
     insert_statement,
     quoted,
 )
 from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PROGRAM, RULE, STREAM
 from execaudit.errors import StoreError
 from execaudit.forward import recent_blocks
+from execaudit.forward.recent_blocks import Range
 from execaudit.forward.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from execaudit.central.tables import Table
     from execaudit.database.url import Central
-    from execaudit.forward.recent_blocks import Range
     from execaudit.forward.target import Batch, Row
 
 _QUERY_ID = "execaudit-{stream}-"
 _RUNNING_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
+_DAY_SECONDS = 86_400
 _MOST_PROGRAMS = 50_000
+_MOST_NUMBERS = 5000
+# Each block is a part, which the server merges.
+_MOST_BLOCKS = 20
 _OF_EXECS = frozenset({EXEC, EXIT, HIT})
 _SEQ, _TS, _EXE = (EXEC.names.index(name) for name in ("seq", "ts", "exe"))
 
@@ -63,8 +69,8 @@ _NUMBERED = {
 class _Known(NamedTuple):
     """What is at the centre of a stream."""
 
-    stored: Cursors
-    """As its row says it."""
+    stored: Stream
+    """Its row."""
     said: Cursors
     """What whoever ships was told."""
     recent: Mapping[str, Sequence[Range]]
@@ -78,6 +84,8 @@ class ClickHouseTarget:
         self._location, self._password = location, password
         self._session: Session | None = None
         self._layout = Layout((0, 0), "")
+        self._server_s = 0.0
+        """The server's clock minus monotonic time."""
         self._known: dict[int, _Known] = {}
         self._programs: dict[tuple[int, bytes], int] = {}
 
@@ -96,7 +104,7 @@ class ClickHouseTarget:
             stream, recent = Stream.from_row(row[:-1]), recent_blocks.from_json(row[-1])
             self._wait_for_inserts(stream.number)
             arrived = self._arrived(stream, recent)
-            self._known[stream.number] = _Known(stream.cursors, arrived, recent)
+            self._known[stream.number] = _Known(stream, arrived, recent)
             found.append(stream._replace(cursors=arrived))
         return found
 
@@ -118,20 +126,47 @@ class ClickHouseTarget:
         known = self._expected(batch)
         if batch.before is None:
             # Whoever reads finds no exec of a stream that it does not know.
-            self._insert(STREAM, [(*batch.stream._replace(cursors=Cursors()).row(), b"{}")], number)
+            self._insert_stream(known)
         self._insert_programs(batch, number)
-        now_s = int(time.time())
-        recent = {name: list(ranges) for name, ranges in known.recent.items()}
         # First what execs refer to.
         for table in sorted(batch.rows, key=lambda table: table in _OF_EXECS):
             rows = self._missing(table, number, batch.rows[table])
-            for block in _blocks(table, rows):
+            noted = self._noted(known, table, rows)
+            blocks = [*_blocks(table, rows, self._today())]
+            if table is EXEC and len(blocks) > _MOST_BLOCKS:
+                self._insert_stream(self._announced(known, table, rows))
+                blocks = [*_blocks(table, rows, self._today(), in_order=False)]
+            for block in blocks:
                 self._insert(table, block, number)
-            if table.name in _NUMBERED:
-                sent = _numbers_and_days(table, rows, now_s)
-                recent[table.name] = recent_blocks.with_block(recent.get(table.name, ()), sent, now_s)
-        self._insert(STREAM, [(*batch.stream.row(), recent_blocks.to_json(recent))], number)
-        self._known[number] = _Known(batch.stream.cursors, batch.stream.cursors, recent)
+            known = noted
+        known = _Known(batch.stream, batch.stream.cursors, known.recent)
+        self._insert_stream(known)
+        self._known[number] = known
+
+    def _noted(self, known: _Known, table: Table, rows: Sequence[Row]) -> _Known:
+        """Returns what is known with rows as sent lately."""
+        if table.name not in _NUMBERED:
+            return known
+        now_s = int(time.time())
+        sent = _numbers_and_days(table, rows, self._today(), now_s)
+        ranges = recent_blocks.with_block(known.recent.get(table.name, ()), sent, now_s)
+        return known._replace(recent={**known.recent, table.name: ranges})
+
+    def _announced(self, known: _Known, table: Table, rows: Sequence[Row]) -> _Known:
+        """Returns what is known with rows that are about to be sent: what lacks then was never there."""
+        numbers, now_s = [row[_SEQ] for row in rows], int(time.time())
+        each = Range(numbers[0], numbers[-1], len(numbers), now_s, now_s // _DAY_SECONDS)
+        ranges = [*known.recent.get(table.name, ()), each]
+        return known._replace(recent={**known.recent, table.name: ranges})
+
+    def _insert_stream(self, known: _Known) -> None:
+        row = (*known.stored.row(), recent_blocks.to_json(known.recent))
+        self._insert(STREAM, [row], known.stored.number)
+
+    def _today(self) -> int:
+        """Returns the server's day, since 1970."""
+        self._opened()
+        return int(self._server_s + time.monotonic()) // _DAY_SECONDS
 
     def _opened(self) -> Session:
         if self._session is None:
@@ -142,6 +177,7 @@ class ClickHouseTarget:
                 opened.close()
                 raise
             self._layout = Layout(opened.version, opened.location.database or "default", cluster)
+            self._server_s = opened.execute("SELECT toUInt32(now()) AS `now`")[0][0] - time.monotonic()
             self._session = opened
         return self._session
 
@@ -160,11 +196,11 @@ class ClickHouseTarget:
         if batch.before is None:
             if rows:
                 raise MovedError("the stream is at the centre already: somebody else shipped it")
-            return _Known(Cursors(), Cursors(), {})
+            return _Known(batch.stream._replace(cursors=Cursors()), Cursors(), {})
         known = self._known.get(number)
         if known is None or known.said != batch.before or not rows:
             raise MovedError("the centre has other rows than was said: it was put back")
-        if Stream.from_row(rows[0][:-1]).cursors != known.stored:
+        if Stream.from_row(rows[0][:-1]).cursors != known.stored.cursors:
             raise MovedError("the centre has other rows than was said: somebody else ships this history too")
         return known
 
@@ -234,18 +270,14 @@ class ClickHouseTarget:
         key = [table.names.index(name) for name in table.key[1:]]
         columns = ", ".join(map(quoted, table.key[1:]))
         numbers = [row[_SEQ] for row in rows]
-        found = (
-            self._ask(
-                f"SELECT {columns} FROM {quoted(table.name)} WHERE `stream` = {{stream}}"  # noqa: S608  # ours
-                " AND `seq` BETWEEN {first} AND {last}",
-                {"stream": stream, "first": min(numbers), "last": max(numbers)},
-            )
-            if table is not EXIT
-            else self._ask(
-                f"SELECT {columns} FROM {quoted(table.name)} WHERE `stream` = {{stream}} AND `seq` IN {{numbers}}",  # noqa: S608  # ours
-                {"stream": stream, "numbers": numbers},
-            )
-        )
+        asked: list[tuple[str, dict[str, object]]] = [
+            ("`seq` BETWEEN {first} AND {last}", {"first": min(numbers), "last": max(numbers)})
+        ]
+        if table is EXIT:
+            pieces = (numbers[at : at + _MOST_NUMBERS] for at in range(0, len(numbers), _MOST_NUMBERS))
+            asked = [("`seq` IN {numbers}", {"numbers": some}) for some in pieces]
+        sql = f"SELECT {columns} FROM {quoted(table.name)} WHERE `stream` = {{stream}} AND "  # noqa: S608  # ours
+        found = [row for said, values in asked for row in self._ask(sql + said, {"stream": stream, **values})]
         there = {tuple(each) for each in found}
         return [row for row in rows if tuple(row[each] for each in key) not in there] if there else rows
 
@@ -279,30 +311,36 @@ class ClickHouseTarget:
             ) from exc
 
 
-def _blocks(table: Table, rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Yields rows in blocks of one day each. Execs stay in order; the order of other rows does not matter."""
+def _blocks(
+    table: Table, rows: Sequence[Row], today: int, *, in_order: bool = True
+) -> Iterator[Sequence[Row]]:
+    """Yields rows in blocks of one partition each; `today` is the server's.
+
+    Execs stay in order, if that is wanted. The order of other rows does not matter.
+    """
     if table.day is None:
         if rows:
             yield rows
         return
     column = table.names.index(table.day)
 
-    def day(row: Row) -> int:
-        return day_of(row[column])
+    def group(row: Row) -> int:
+        found = group_of(row[column], today)
+        return -1 if found is None else found
 
-    in_order: Iterable[Row] = rows if table is EXEC else sorted(rows, key=day)
-    for _, block in groupby(in_order, key=day):
+    sorted_ = rows if table is EXEC and in_order else sorted(rows, key=group)
+    for _, block in groupby(sorted_, key=group):
         yield list(block)
 
 
-def _numbers_and_days(table: Table, rows: Sequence[Row], now_s: int) -> Iterator[tuple[int, int]]:
+def _numbers_and_days(table: Table, rows: Sequence[Row], today: int, now_s: int) -> Iterator[tuple[int, int]]:
     """Yields the numbers of a host's own rows, and their days; of what is never dropped, today."""
     column = table.names.index(_NUMBERED[table.name][0])
     time_column = None if table.day is None else table.names.index(table.day)
     for row in rows:
         if row[column] > 0:
-            at_ns = now_s * 1_000_000_000 if time_column is None else row[time_column]
-            yield row[column], at_ns // DAY_NS
+            day = None if time_column is None else group_of(row[time_column], today)
+            yield row[column], now_s // _DAY_SECONDS if day is None else day
 
 
 def _name_of(table: Table, rows: Sequence[Row]) -> str:

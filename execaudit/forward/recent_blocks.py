@@ -51,7 +51,8 @@ def with_block(ranges: Iterable[Range], rows: Iterable[tuple[int, int]], now_s: 
 
 def to_count(ranges: Iterable[Range], now_s: int) -> list[Range]:
     """Returns the ranges whose rows must all be there."""
-    return [each for each in ranges if 0 <= now_s - each.begun_s < _BELIEVED_SECONDS]
+    # A clock may have been set back meanwhile.
+    return [each for each in ranges if abs(now_s - each.begun_s) < _BELIEVED_SECONDS]
 
 
 def may_be_dropped(each: Range, now_s: int) -> bool:
@@ -71,5 +72,5 @@ def from_json(text: bytes) -> dict[str, list[Range]]:
             str(name): [Range(*map(int, each)) for each in ranges]
             for name, ranges in json.loads(text).items()
         }
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, RecursionError, TypeError, ValueError):
         return {}

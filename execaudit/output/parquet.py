@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from execaudit import __version__
 from execaudit.errors import ExecauditError
+from execaudit.escaping import name_text
 from execaudit.fields import BY_NAME, FIELDS, GAP_FIELDS, Form
 from execaudit.output.record import to_record
 from execaudit.times import utc_ns
@@ -93,14 +94,18 @@ class Parquet:
     def _flush(self) -> None:
         if not self._rows:
             return
-        pa = self._arrow
         columns = zip(*self._rows, strict=True)
-        arrays = [
-            pa.array(list(column), type=kind)
-            for column, kind in zip(columns, self._schema.types, strict=True)
-        ]
+        arrays = [self._array(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
         self._rows, self._argv_bytes = [], 0
-        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        self._writer.write_batch(self._arrow.record_batch(arrays, schema=self._schema))
+
+    def _array(self, column: Sequence[object], kind: Any) -> Any:  # noqa: ANN401  # pyarrow has no types
+        try:
+            return self._arrow.array(column, type=kind)
+        except UnicodeEncodeError:
+            # A name of a host that is no UTF-8.
+            texts = [name_text(value) if isinstance(value, str) else value for value in column]
+            return self._arrow.array(texts, type=kind)
 
     def __enter__(self) -> Parquet:
         return self

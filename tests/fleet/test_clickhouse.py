@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 
 from execaudit.central import clickhouse_admin
 from execaudit.central.clickhouse import Session, check_revision, session
-from execaudit.central.clickhouse_schema import day_of, literal
-from execaudit.central.tables import EXEC
+from execaudit.central.clickhouse_schema import group_of, literal
+from execaudit.central.tables import EXEC, EXIT, HIT
 from execaudit.database.url import Central, location_of
 from execaudit.errors import ConfigError, ExecauditError, StoreError
 from execaudit.forward.clickhouse_target import ClickHouseTarget
@@ -87,20 +88,29 @@ def test_what_no_table_has_is_no_value() -> None:
         literal("text")
 
 
-@pytest.mark.parametrize(
-    "time_ns",
-    [-(2**63), -1, 0, 1, 946_684_799_999_999_999, 946_684_800_000_000_000, 20_000 * _DAY, 2**63 - 1],
-)
-def test_partitions_are_days(clickhouse: ClickHouse, clickhouse_database: str, time_ns: int) -> None:
-    """As who ships them counts them; a mad clock's are together."""
-    clickhouse_admin.upgrade(central(clickhouse_database), None, None, None)
-    name = central(clickhouse_database).database or ""
-    clickhouse.execute(f"INSERT INTO hit (stream, seq, ts) SELECT 1, 1, {time_ns}", database=name)
-    partitions = clickhouse.execute(
-        f"SELECT partition FROM system.parts WHERE database = '{name}' AND table = 'hit' AND active"
-    )
+_FAR_NS = [-(2**63), -1, 0, 1, 946_684_800_000_000_000, 4_102_444_800_000_000_000, 2**63 - 1]
 
-    assert [(str(day_of(time_ns)).encode(),)] == partitions
+
+def test_partitions_are_days(clickhouse: ClickHouse, clickhouse_database: str) -> None:
+    """As who ships them counts them; what mad clocks say is together, whatever they say, by when it came."""
+    clickhouse_admin.upgrade(central(clickhouse_database), None, None, None)
+    name, now_ns = central(clickhouse_database).database or "", time.time_ns()
+    times = [*_FAR_NS, *(now_ns - days * _DAY for days in range(-2000, 2000, 50)), now_ns + _DAY]
+    today = now_ns // _DAY
+    groups = [group_of(each, today) for each in times]
+    clickhouse.execute(
+        "INSERT INTO hit (stream, seq, ts) VALUES", [(1, n, ts) for n, ts in enumerate(times)], name
+    )
+    partitions: dict[int, bytes] = dict(clickhouse.execute("SELECT seq, _part FROM hit", database=name))
+
+    assert {b"%d-1" % today} == {
+        partitions[seq].partition(b"_")[0] for seq, group in enumerate(groups) if group is None
+    }
+    known = {seq: group for seq, group in enumerate(groups) if group is not None}
+    assert {seq: b"%d-0" % group for seq, group in known.items()} == {
+        seq: partitions[seq].partition(b"_")[0] for seq in known
+    }
+    assert 10 == len(known)
 
 
 def test_upgrading_again_changes_nothing(clickhouse: ClickHouse, clickhouse_database: str) -> None:
@@ -152,6 +162,30 @@ def test_modern_servers_delete_by_themselves(modern_clickhouse: ClickHouse) -> N
     modern_clickhouse.drop_database(name)
 
     assert "toIntervalDay(90)" in definition
+
+
+def test_old_days_expire(modern_clickhouse: ClickHouse) -> None:
+    """When parts are merged; what a mad clock said stays as long, from when it came. Nothing comes again."""
+    name, now_ns = modern_clickhouse.new_database(), time.time_ns()
+    location = central(modern_clickhouse.url(name))
+    clickhouse_admin.upgrade(location, None, None, 90)
+    host, place = made(30), EXEC.names.index("ts")
+    times = [5, *(now_ns - 10 * days * _DAY for days in range(28, -1, -1))]
+    rows = [(*row[:place], ts, *row[place + 1 :]) for row, ts in zip(host.tables[EXEC], times, strict=True)]
+    host = host._replace(tables={**host.tables, EXEC: rows, EXIT: [], HIT: []})
+
+    def kept() -> list[int]:
+        shipped(ClickHouseTarget(location, lambda: None), host, 10)
+        modern_clickhouse.execute("OPTIMIZE TABLE exec FINAL", database=name)
+        found = modern_clickhouse.execute("SELECT ts FROM exec FINAL", database=name)
+        return sorted(ts for (ts,) in found)
+
+    assert [ts for ts in times if ts == 5 or ts > now_ns - 90 * _DAY] == kept() == kept()
+    clickhouse_admin.prune(location, None, now_ns - 50 * _DAY)
+    assert [ts for ts in times if ts == 5 or ts >= now_ns - 50 * _DAY] == kept()
+    clickhouse_admin.prune(location, None, now_ns + 2 * _DAY)
+    assert [] == kept()
+    modern_clickhouse.drop_database(name)
 
 
 @pytest.mark.long_fleet

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from execaudit.central import postgresql
-from execaudit.central.postgresql_functions import DAY_NS, NEWEST_DAYS
-from execaudit.central.tables import EXEC
+from execaudit.central.postgresql_functions import DAY_NS
+from execaudit.central.tables import EXEC, NEWEST_DAYS
 from execaudit.errors import StoreError
 from execaudit.fleet.postgresql_reader import PostgresReader
 from tests.commands import execaudit
