@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
-from execaudit.central.numbering import Shifts
-from execaudit.database.files import damaged
-from execaudit.database.imports import VERSION_BEGINNING
-=======
 from execaudit.central.numbering import Numbers, Shift, Shifts
->>>>>>> d58fa28 (Keep what has arrived in ClickHouse, and mad clocks in one part a day)
+from execaudit.database.imports import VERSION_BEGINNING
 from execaudit.enums import GapReason
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.retired import retired
@@ -28,11 +23,7 @@ _COLUMNS = (
 def heard(engine: Engine, since_ns: int) -> list[Heard]:
     """Returns what is known of each stream; of gaps, those that ended since a time.
 
-<<<<<<< HEAD
-    Raises as last_heard().
-=======
     Raises StoreError.
->>>>>>> d58fa28 (Keep what has arrived in ClickHouse, and mad clocks in one part a day)
     """
     gaps = _gaps(engine, since_ns)
     found = []
@@ -45,7 +36,7 @@ def heard(engine: Engine, since_ns: int) -> list[Heard]:
 def last_heard(engine: Engine) -> list[Heard]:
     """Returns the same, but for gaps: as if there were none.
 
-    Raises StoreError; DamagedStoreError for a stream that makes no sense.
+    Raises StoreError.
     """
     columns = ", ".join(f'"{name}"' for name in _COLUMNS)
     rows = engine.rows(f"SELECT {columns} FROM {engine.dialect.table('stream')}", {})  # noqa: S608  # ours
@@ -54,15 +45,9 @@ def last_heard(engine: Engine) -> list[Heard]:
     for stream, host, version, first_ns, contact_ns, last_seq, exec_seq, live_run, shifts in rows:
         try:
             moved = Shifts.from_json(shifts).exec
-<<<<<<< HEAD
-        except ValueError as exc:
-            raise damaged(f"the central database is damaged: a stream makes no sense ({exc})") from exc
-=======
         except ValueError:
             # A forwarder that means harm may have sent that: it is as if the history had been put back.
             moved = Numbers((Shift(0, 0),))
-        its_gaps, missed = gaps.get(stream, (0, 0))
->>>>>>> d58fa28 (Keep what has arrived in ClickHouse, and mad clocks in one part a day)
         found.append(
             Heard(
                 stream=stream,
