@@ -134,7 +134,7 @@ def test_a_reader_may_what_it_does(url: str, said: list[str], tmp_path: Path) ->
         history.sightings(0)
         history.gaps(Filter())
         history.silences((), (), now_ns=0)
-        history.complete_until(())
+        history.complete_until((), now_ns=0, patience_ns=0)
         history.locate(found[0].event.key)
         history.users_of(numbers)
         assert [*history.lineage(numbers)]
@@ -143,7 +143,7 @@ def test_a_reader_may_what_it_does(url: str, said: list[str], tmp_path: Path) ->
         history.uids_of(b"root")
         history.size()
         history.about_how_many()
-        history.versions()
+        history.versions(())
     with open_engine(central(url)) as engine:
         heard(engine, 0)
 
