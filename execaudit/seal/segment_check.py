@@ -103,6 +103,22 @@ def _to_text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def stripped(connection: sqlite3.Connection) -> frozenset[int]:
+    """Returns the segments of which a pruning says that it left nothing."""
+    row = connection.execute(
+        "SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    found: set[int] = set()
+    if row is not None:
+        top = connection.execute("SELECT coalesce(max(id), 0) FROM seal").fetchone()[0]
+        try:
+            for first, last in acts.read(row[0])[1]:
+                found.update(range(first, min(last, top) + 1))
+        except (IndexError, ValueError):
+            return frozenset()
+    return frozenset(found)
+
+
 class SegmentCheck:
     """Checks segments, one after the other."""
 
@@ -165,6 +181,9 @@ class SegmentCheck:
 
     def _none_left(self, segment: Segment) -> None:
         """Looks for rows where a pruning left none, and whether there was one."""
+        if segment.number not in self._asked.stripped:
+            # A pruning may have stripped it since.
+            self._asked = self._asked._replace(stripped=stripped(self._connection))
         if segment.number not in self._asked.stripped:
             self._add("cut", "seal", segment, segment.number, segment.number, segment.begins)
         self.found.gone += max(segment.ends[Stream.EXEC] - segment.start[Stream.EXEC], 0)

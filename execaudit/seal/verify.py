@@ -13,7 +13,7 @@ from execaudit.seal import acts, chain
 from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link, RunState
 from execaudit.seal.newest import newest, unsealed
 from execaudit.seal.rows import Rows
-from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, table_of
+from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, stripped, table_of
 from execaudit.seal.segments import COLUMNS, last_entry, read_segment, segment_of
 
 if TYPE_CHECKING:
@@ -89,18 +89,7 @@ class Parts(NamedTuple):
 
 def asked_of(connection: sqlite3.Connection, keys: Iterable[VerificationKey], heads: Iterable[Head]) -> Asked:
     """Returns what a verification goes by, with what the last pruning says of segments that are gone."""
-    stripped: set[int] = set()
-    row = connection.execute(
-        "SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    if row is not None:
-        try:
-            top = connection.execute("SELECT coalesce(max(id), 0) FROM seal").fetchone()[0]
-            for first, last in acts.read(row[0])[1]:
-                stripped.update(range(first, min(last, top) + 1))
-        except (IndexError, ValueError):
-            stripped = set()
-    return Asked({key.chain: key for key in keys}, frozenset(heads), frozenset(stripped))
+    return Asked({key.chain: key for key in keys}, frozenset(heads), stripped(connection))
 
 
 def parts_of(connection: sqlite3.Connection, asked: Asked, since_ns: int | None, *, after: int = 0) -> Parts:
@@ -337,9 +326,10 @@ def _heads(
     connection: sqlite3.Connection, asked: Asked, found: Mapping[str, bool], result: Result
 ) -> Iterator[Problem]:
     """Yields heads that were noted earlier and are not in the chain."""
+    bare = stripped(connection) if asked.heads else frozenset()
     for head in asked.heads:
         agrees = found.get(str(head))
-        if agrees is None and _segment_of(connection, head) in asked.stripped:
+        if agrees is None and _segment_of(connection, head) in bare:
             continue  # all that it sealed was pruned
         if agrees is None:
             # The epoch is not here: it was cut off, or is of a part that was not looked at.

@@ -315,12 +315,15 @@ def test_a_service_says_how_it_gets_on(centre: Centre, tmp_path: Path) -> None:
     assert b"there is no history" in next(lines)
     history_of(path, [now_ns()])
     centre.await_execs(1)
+    deadline = time.monotonic() + 60
+    # What arrived is counted when the server's answer has come.
+    while not metrics.exists() or "execaudit_forward_execs_total 1\n" not in metrics.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     service.terminate()
     assert 0 == service.wait(20)
-    assert b'"event": "forwarding_again"' in b"".join(lines) or True
     service.stderr.close()
 
-    assert "execaudit_forward_execs_total 1\n" in metrics.read_text()
     assert 1 == json.loads(state.read_text())["seq"]
 
 
