@@ -1116,7 +1116,7 @@ def exec_hashes(
     """
     cdef list made = []
     cdef Py_ssize_t at = 0, size, n
-    cdef bytes raw, argv
+    cdef bytes raw
     cdef int64_t numbers[SEALED_NUMBERS]
     cdef char *to
     cdef PyObject *known
@@ -1151,9 +1151,9 @@ def exec_hashes(
         argv = (<tuple>event)[8]
         if not (PyBytes_CheckExact(launch) and PyBytes_CheckExact(origin)):
             raise TypeError("a hash is bytes")
-        if PyBytes_GET_SIZE(launch) != 32 or PyBytes_GET_SIZE(origin) != 32 or argv is None:
+        if PyBytes_GET_SIZE(launch) != 32 or PyBytes_GET_SIZE(origin) != 32:
             raise ValueError("a hash has 32 bytes")
-        if cut == NOTHING and PyBytes_GET_SIZE(argv) <= LONGEST_INLINE:
+        if cut == NOTHING and PyBytes_CheckExact(argv) and PyBytes_GET_SIZE(argv) <= LONGEST_INLINE:
             rest, n = argv, 1
         else:
             rest = line(argv, None if cut == NOTHING else (cut, *cut_of[values[at - COLUMNS_OF_EXEC]]))

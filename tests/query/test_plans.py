@@ -214,6 +214,9 @@ def mistakes(sql: str, steps: list[str], wanted: Filter) -> Iterator[str]:
 
 def mistakes_of_search(sql: str, steps: list[str], wanted: Filter) -> Iterator[str]:
     """Yields what is wrong with how a plan finds execs."""
+    if " GROUP BY e.clock_id" in sql:
+        # `stats` of some hosts of several goes from their first exec to their last, whatever else is asked.
+        wanted = stats.of_hosts(wanted)
     if " FROM exit AS y" in sql:
         # Few ends come later than their execs: these lead.
         if not {*steps} >= {
@@ -266,6 +269,7 @@ def test_all_that_can_be_asked_is_asked_here() -> None:
         "count",
         "config",
         "db",
+        "db_password_file",
         "within",
     }
     options = {str(option.name) for option in command.params} - shape

@@ -156,7 +156,7 @@ def _other(value: object, kind: str, chance: random.Random) -> object:
     return bytes(raw)
 
 
-@examples(150)
+@examples(60)
 @given(st.integers(0, 2**32))
 def test_one_change_to_a_cell_is_found(
     sealed: Path, tmp_path_factory: pytest.TempPathFactory, seed: int
@@ -204,7 +204,7 @@ def _is_used(connection: sqlite3.Connection, table: str, row: tuple[Any, ...]) -
     return statement is None or bool(connection.execute(statement, (row[0],)).fetchone()[0])
 
 
-@examples(100)
+@examples(50)
 @given(st.integers(0, 2**32), st.sampled_from(["delete", "add", "swap", "empty"]))
 def test_rows_that_go_come_or_change_places_are_found(
     sealed: Path, tmp_path_factory: pytest.TempPathFactory, seed: int, how: str

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHECKOUT = Path(__file__).parents[2]
-_KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "12"))
+_KILLS = int(os.environ.get("EXECAUDIT_TEST_KILLS", "6"))
 _WRITER = """
 import sys
 from pathlib import Path

@@ -131,7 +131,7 @@ def test_both_prove_an_honest_history(tmp_path: Path) -> None:
         assert connection.execute("SELECT count(*) FROM seal WHERE length(entries) = 0").fetchone()[0]
 
 
-@examples(150)
+@examples(40)
 @given(st.integers(0, 2**32))
 def test_both_find_the_same_changes(
     pruned: Path, tmp_path_factory: pytest.TempPathFactory, seed: int
