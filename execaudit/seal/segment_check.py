@@ -10,6 +10,7 @@ from execaudit.database.sealed_streams import Stream
 from execaudit.seal import acts, chain, tree
 from execaudit.seal.chain import NOTHING, Cursors, Entry
 from execaudit.seal.rows import TABLES, Rows
+from execaudit.seal.segments import stripped
 
 if TYPE_CHECKING:
     import sqlite3
@@ -101,22 +102,6 @@ class Asked(NamedTuple):
 
 def _to_text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
-
-
-def stripped(connection: sqlite3.Connection) -> frozenset[int]:
-    """Returns the segments of which a pruning says that it left nothing."""
-    row = connection.execute(
-        "SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    found: set[int] = set()
-    if row is not None:
-        top = connection.execute("SELECT coalesce(max(id), 0) FROM seal").fetchone()[0]
-        try:
-            for first, last in acts.read(row[0])[1]:
-                found.update(range(first, min(last, top) + 1))
-        except (IndexError, ValueError):
-            return frozenset()
-    return frozenset(found)
 
 
 class SegmentCheck:

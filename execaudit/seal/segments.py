@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database.sealed_streams import ENDS
+from execaudit.seal import acts
 from execaudit.seal.chain import Cursors, Entry, Link, cursors_of, entries
 
 if TYPE_CHECKING:
@@ -61,3 +62,19 @@ def segment(connection: sqlite3.Connection, number: int) -> Segment | None:
     """Returns a segment, None if there is no such row."""
     row = connection.execute(_ONE, (number,)).fetchone()
     return None if row is None else read_segment(connection, row)
+
+
+def stripped(connection: sqlite3.Connection) -> frozenset[int]:
+    """Returns the segments of which a pruning says that it left nothing."""
+    row = connection.execute(
+        "SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    found: set[int] = set()
+    if row is not None:
+        top = connection.execute("SELECT coalesce(max(id), 0) FROM seal").fetchone()[0]
+        try:
+            for first, last in acts.read(row[0])[1]:
+                found.update(range(first, min(last, top) + 1))
+        except (IndexError, ValueError):
+            return frozenset()
+    return frozenset(found)

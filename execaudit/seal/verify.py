@@ -13,8 +13,8 @@ from execaudit.seal import acts, chain
 from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link, RunState
 from execaudit.seal.newest import newest, unsealed
 from execaudit.seal.rows import Rows
-from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, stripped, table_of
-from execaudit.seal.segments import COLUMNS, last_entry, read_segment, segment_of
+from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, table_of
+from execaudit.seal.segments import COLUMNS, last_entry, read_segment, segment_of, stripped
 
 if TYPE_CHECKING:
     import sqlite3
