@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.sealed_streams import Stream
-from execaudit.seal import acts, chain, tree
+from execaudit.seal import acts, chain, links, tree
 from execaudit.seal.chain import NOTHING, Cursors, Entry
 from execaudit.seal.rows import TABLES, Rows
 from execaudit.seal.segments import stripped
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from execaudit.seal.chain import Added, ChainRow, Link, RunState
     from execaudit.seal.keys import VerificationKey
+    from execaudit.seal.links import Roots
     from execaudit.seal.segments import Segment
 
 # A power cut takes what is not on the disk. SQLite syncs its log at each checkpoint, which is after 1000
@@ -179,13 +180,13 @@ class SegmentCheck:
 
     def _roots(
         self, segment: Segment, entries: Sequence[tuple[bytes, Entry]], last: Entry
-    ) -> tuple[dict[Stream, dict[int, bytes]], set[Stream]]:
+    ) -> tuple[Roots, set[Stream]]:
         """Returns hashes by stream and entry, and the streams whose rows are not all there."""
         ranges: dict[Stream, list[tuple[int, Added]]] = defaultdict(list)
         for at, (_, entry) in enumerate(entries):
             for added in entry.added:
                 ranges[added.stream].append((at, added))
-        roots: dict[Stream, dict[int, bytes]] = {}
+        roots: Roots = {}
         wrong: set[Stream] = set()
         for stream in Stream:
             low, high = segment.start[stream] + 1, segment.ends[stream]
@@ -286,28 +287,19 @@ class SegmentCheck:
         row: ChainRow,
         before: Before,
         entries: Sequence[tuple[bytes, Entry]],
-        roots: Mapping[Stream, Mapping[int, bytes]],
+        roots: Roots,
         wrong: set[Stream],
         last: Entry,
     ) -> None:
         """Computes the chain anew, through the entries."""
-        chain_before, link = before.chain, before.link
-        digest = chain.segment_hash(link.hash, segment.number, row, segment.begins, segment.start)
-        code = link.code if chain_before == segment.chain and link.code is not None else NOTHING
         key = self._asked.keys.get(row.id) if row.is_keyed else None
-        self._check_epochs(segment, row, chain_before, entries)
+        self._check_epochs(segment, row, before.chain, entries)
         if wrong:
             return
-        heads = {
-            head.epoch: head for head in self._asked.heads if head.chain == row.id.hex()[: len(head.chain)]
-        }
-        for at, (raw, entry) in enumerate(entries):
-            digest = chain.entry_hash(digest, raw, [roots[each.stream][at] for each in entry.added])
-            if key is not None:
-                code = chain.entry_code(key.key_of(entry.epoch), code, digest)
-            if (head := heads.get(entry.epoch)) is not None:
-                self.found.heads[str(head)] = head.hash == digest.hex()
-        if digest != segment.link.hash:
+        link = links.link_before(before.link, before.chain, segment)
+        computed = links.follow(segment, row, link, entries, roots, key, self._asked.heads)
+        self.found.heads.update(computed.heads)
+        if computed.link.hash != segment.link.hash:
             self._add("changed", "seal", segment, segment.number, segment.number, last)
         elif not row.is_keyed:
             self.found.unkeyed += 1
@@ -315,7 +307,7 @@ class SegmentCheck:
                 self._add("changed", "seal", segment, segment.number, segment.number, last)
         elif key is None:
             self.found.unchecked += 1
-        elif code == segment.link.code:
+        elif computed.link.code == segment.link.code:
             self.found.is_authentic = self.found.is_authentic is not False
         else:
             self.found.is_authentic = False

@@ -1,0 +1,70 @@
+"""Compute the chain through a segment, from what was sealed in it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from execaudit.seal import chain
+from execaudit.seal.chain import NOTHING, Head, Link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from execaudit.database.sealed_streams import Stream
+    from execaudit.seal.chain import ChainRow, Entry
+    from execaudit.seal.keys import VerificationKey
+    from execaudit.seal.segments import Segment
+
+Roots = dict["Stream", dict[int, bytes]]
+"""The hash of the rows of each entry, by stream and by the entry's place in the segment."""
+
+
+class Computed(NamedTuple):
+    """Where the chain stands after a segment."""
+
+    link: Link
+    """Without the key, or where the chain has none, the code is None."""
+    heads: dict[str, bool]
+    """The heads whose entry is in the segment: whether they agree."""
+
+
+def link_before(before: Link, number: int | None, segment: Segment) -> Link:
+    """Returns what a segment's first entry follows, given the segment before and the number of its chain.
+
+    A chain's codes begin anew.
+    """
+    return Link(before.hash, before.code if number == segment.chain and before.code is not None else NOTHING)
+
+
+def follow(  # noqa: PLR0913, PLR0917  # what a segment is made of
+    segment: Segment,
+    row: ChainRow,
+    before: Link,
+    entries: Sequence[tuple[bytes, Entry]],
+    roots: Roots,
+    key: VerificationKey | None,
+    heads: Iterable[Head],
+) -> Computed:
+    """Returns where the chain stands after a segment's entries, each given with its bytes.
+
+    `before` is what link_before() returns, and `row` the segment's chain.
+    """
+    looked_for = _by_epoch(heads, row)
+    found: dict[str, bool] = {}
+    digest = chain.segment_hash(before.hash, segment.number, row, segment.begins, segment.start)
+    code = before.code if before.code is not None else NOTHING
+    for at, (raw, entry) in enumerate(entries):
+        digest = chain.entry_hash(digest, raw, [roots[each.stream][at] for each in entry.added])
+        if key is not None:
+            code = chain.entry_code(key.key_of(entry.epoch), code, digest)
+        for head in looked_for.get(entry.epoch, ()):
+            found[str(head)] = head.hash == digest.hex()
+    return Computed(Link(digest, None if key is None else code), found)
+
+
+def _by_epoch(heads: Iterable[Head], row: ChainRow) -> Mapping[int, list[Head]]:
+    found: dict[int, list[Head]] = {}
+    for head in heads:
+        if head.chain == row.id.hex()[: len(head.chain)]:
+            found.setdefault(head.epoch, []).append(head)
+    return found
