@@ -30,6 +30,8 @@ _PASSWORD = (
     "{shown} refuses this user or the password",
     "correct the user in the URL, or the file of passwords",
 )
+_NO_ROOM = ("{shown} has no room left on its disk", "make room there")
+_CANNOT_WRITE, _ENOSPC = 75, "errno: 28,"
 # {shown}: the URL, {said}: the server's text.
 _BY_CODE = {
     192: _PASSWORD,
@@ -42,7 +44,7 @@ _BY_CODE = {
     164: ("{shown} lets this user only read: {said}", "give it the rights of docs/fleet.md"),
     392: ("{shown} lets this user change no tables: {said}", "give it the rights of docs/fleet.md"),
     242: ("{shown} only reads now: {said}", "look into the server's log"),
-    243: ("{shown} has no room left on its disk", "make room there"),
+    243: _NO_ROOM,
     241: ("{shown} lacks memory for this: {said}", "ask for less, or raise max_memory_usage there"),
     252: ("{shown} is behind with merging parts: {said}", "wait, or look into the server's log"),
     159: ("{shown} ended the statement: {said}", "ask for less, or raise max_execution_time there"),
@@ -187,7 +189,9 @@ def failure(location: Central, error: BaseException) -> ClickHouseError:
     is_server = type(error).__name__ == "ServerException"
     cause = f"{text} {error.__cause__ or error.__context__ or ''}".lower()
     by_text = next((found for part, found in _BY_TEXT if part in cause), None)
-    if is_server:
+    if is_server and code == _CANNOT_WRITE and _ENOSPC in text:
+        found = _NO_ROOM
+    elif is_server:
         found = _BY_CODE.get(code or 0, ("cannot use {shown}: {said}", "look into the server's log"))
     else:
         found = by_text or _BY_CODE.get(code or 0, _BROKE)

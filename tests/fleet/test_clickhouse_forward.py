@@ -37,7 +37,8 @@ def assert_same(path: Path, server: ClickHouse, database: str) -> None:
     assert last == max(row[1] for row in expected[EXEC.name])
 
 
-def _await_all(server: ClickHouse, database: str, last: int) -> None:
+def await_all(server: ClickHouse, database: str, last: int) -> None:
+    """Waits until the exec of this number has arrived."""
     end = time.monotonic() + PATIENCE
     while server.execute("SELECT max(exec_seq) FROM stream", database=database) != [(last,)]:
         assert time.monotonic() < end, "they do not arrive"
@@ -61,7 +62,7 @@ def _killed(path: Path, url: str, servers: list[ClickHouse], rounds: int, seed: 
                 victim.start()
                 time.sleep(chance.uniform(0, 1.5))
     with command("--db", path, "forward", "--to", url) as forwarder:
-        _await_all(servers[0], central(url).database or "", last)
+        await_all(servers[0], central(url).database or "", last)
         forwarder.terminate()
         assert 0 == forwarder.wait(PATIENCE)
     return last
