@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from execaudit.cli.context import State, config_option, db_option, files
+from execaudit.cli.param_types import Duration
+
+if TYPE_CHECKING:
+    from execaudit.event import Nanoseconds
 
 _FILE = click.Path(path_type=Path, readable=False)
 _MOST_ROWS = 100_000
@@ -29,6 +34,13 @@ _MOST_ROWS = 100_000
     show_default=True,
     metavar="N",
     help="Ship at most so many execs at once.",
+)
+@click.option(
+    "--every",
+    "every_ns",
+    type=Duration(),
+    metavar="TIME",
+    help="Ship so often, and whenever a batch is full.  [default: 1s; into ClickHouse 10s]",
 )
 @click.option(
     "--metrics",
@@ -54,6 +66,7 @@ def command(  # noqa: PLR0913, PLR0917  # each is an option
     to: str | None,
     password_file: Path | None,
     batch: int,
+    every_ns: Nanoseconds | None,
     metrics: Path | None,
     state_file: Path | None,
     *,
@@ -69,5 +82,5 @@ def command(  # noqa: PLR0913, PLR0917  # each is an option
     from execaudit.cli.run import forward  # noqa: PLC0415  # `--help` needs only the options
 
     return forward.forward(
-        state.database(), to, forward.Wanted(once, password_file, batch, metrics, state_file)
+        state.database(), to, forward.Wanted(once, password_file, batch, metrics, state_file, every_ns)
     )

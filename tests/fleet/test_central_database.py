@@ -18,9 +18,10 @@ from execaudit.central.postgresql_schema import statements
 from execaudit.central.tables import EXEC, TABLES
 from execaudit.database.revision import REVISION
 from execaudit.event import Nanoseconds
-from tests.commands import Finished, execaudit
+from tests.commands import Finished, execaudit, running
 from tests.fleet.centre import Centre, assert_same, ship
 from tests.fleet.proxies import Authority, Proxy
+from tests.fleet.recording import appended
 from tests.histories import make_event, make_history
 
 if TYPE_CHECKING:
@@ -325,6 +326,22 @@ def test_a_service_says_how_it_gets_on(centre: Centre, tmp_path: Path) -> None:
     service.stderr.close()
 
     assert 1 == json.loads(state.read_text())["seq"]
+
+
+def test_it_ships_as_often_as_is_said_or_when_a_batch_is_full(centre: Centre, tmp_path: Path) -> None:
+    """So a host at rest makes few batches."""
+    path = tmp_path / "x.db"
+    appended(path, 1, 5)
+    with running("--db", path, "forward", f"--to={centre.url}", "--every=1h", "--batch=50") as service:
+        centre.await_execs(5)
+        appended(path, 6, 54)
+        # It looks each second.
+        time.sleep(3)
+        assert 5 == len(centre.pids())
+        appended(path, 55, 55)
+        centre.await_execs(55)
+        service.terminate()
+        assert 0 == service.wait(20)
 
 
 def test_what_waits_is_counted_while_nothing_arrives(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def _killed(path: Path, url: str, servers: list[ClickHouse], rounds: int, seed: 
     last = 1  # there is one before the first forwarder
     for _ in range(rounds):
         batch = str(chance.choice((1, 7, 50, 400)))
-        with command("--db", path, "forward", "--to", url, "--batch", batch) as forwarder:
+        with command("--db", path, "forward", "--to", url, "--every=1s", "--batch", batch) as forwarder:
             assert b'"forwarding"' in line_of(forwarder.stderr)
             appended(path, last + 1, last := last + chance.randint(1, 400))
             time.sleep(chance.uniform(0, 0.5))
@@ -61,7 +61,7 @@ def _killed(path: Path, url: str, servers: list[ClickHouse], rounds: int, seed: 
                 time.sleep(chance.uniform(0, 0.3))
                 victim.start()
                 time.sleep(chance.uniform(0, 1.5))
-    with command("--db", path, "forward", "--to", url) as forwarder:
+    with command("--db", path, "forward", "--to", url, "--every=1s") as forwarder:
         await_all(servers[0], central(url).database or "", last)
         forwarder.terminate()
         assert 0 == forwarder.wait(PATIENCE)

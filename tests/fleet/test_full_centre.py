@@ -18,7 +18,7 @@ from tests.commands import line_of
 from tests.commands import running as command
 from tests.fleet.centre import Centre, assert_same, central, make_central, ship
 from tests.fleet.clickhouse_servers import OldClickHouse
-from tests.fleet.servers import PostgresServer, ordinary_user, running
+from tests.fleet.servers import PostgresServer, folder_of_server, ordinary_user, running
 from tests.fleet.test_clickhouse_forward import assert_same as assert_same_in_clickhouse
 from tests.fleet.test_clickhouse_forward import await_all
 from tests.histories import at, begin_run, make_event
@@ -53,19 +53,16 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
+def disk() -> Iterator[Disk]:
     """Returns a file system of 600 MB in memory, of which only what is used is taken."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
+    folder = folder_of_server()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={600 * _MB},mode=700", "none", folder], check=True)
     try:
-        # Every user may go through the folders above.
-        for each in (tmp_path, *tmp_path.parents[:3]):
-            each.chmod(each.stat().st_mode | 0o011)
         os.chown(folder, ordinary_user(), -1)
         yield Disk(folder)
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
+        folder.rmdir()
 
 
 def _append_much(path: Path) -> None:
@@ -122,7 +119,7 @@ def test_clickhouse_without_room(disk: Disk, tmp_path: Path) -> None:
         clickhouse_admin.upgrade(central(url), None, None, None)
         _append_much(path)
         disk.fill(2 * _MB)
-        with command("--db", path, "forward", "--to", url, "--batch", "50") as forwarder:
+        with command("--db", path, "forward", "--to", url, "--every=1s", "--batch", "50") as forwarder:
             _await_no_room(forwarder.stderr)
             disk.make_room()
             await_all(server, "one", _EXECS)

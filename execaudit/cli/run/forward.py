@@ -16,7 +16,7 @@ from execaudit.central.password import password
 from execaudit.daemon import diagnostics
 from execaudit.daemon.diagnostics import log
 from execaudit.database import files
-from execaudit.database.url import Central, location_of
+from execaudit.database.url import Central, Engine, location_of
 from execaudit.errors import ConfigError, ExecauditError, StoreError
 from execaudit.escaping import printable
 from execaudit.forward import progress as said
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 # So often the history is looked at when nothing comes.
 _LOOK_SECONDS = 1.0
+# Each batch makes several parts in ClickHouse, which are files that it then merges.
+_EVERY_SECONDS = {Engine.POSTGRESQL: 1.0, Engine.CLICKHOUSE: 10.0}
 # Between two tries: twice as long each time, up to a minute.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _METRICS_SECONDS = 15.0
@@ -53,6 +55,8 @@ class Wanted(NamedTuple):
     batch: int
     metrics: Path | None
     state_file: Path | None
+    every_ns: int | None = None
+    """Between two shipments, unless a batch is full. None: as is good for the engine."""
 
 
 class _StoppedError(BaseException):
@@ -70,7 +74,8 @@ def forward(path: Path, to: str, wanted: Wanted) -> int:
             f"{location} is no central database", fix="name one: --to postgresql://USER@HOST/DATABASE"
         )
     target = open_target(location, lambda: password(wanted.password_file, os.environ))
-    shipping = _Shipping(path, Forwarder(target, most=wanted.batch), wanted)
+    every_s = _EVERY_SECONDS[location.engine] if wanted.every_ns is None else wanted.every_ns / 1e9
+    shipping = _Shipping(path, Forwarder(target, most=wanted.batch), wanted, every_s)
     if wanted.once:
         try:
             shipping.ship_all()
@@ -98,8 +103,9 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 class _Shipping:
     """A forwarder, and what is told of it."""
 
-    def __init__(self, path: Path, forwarder: Forwarder, wanted: Wanted) -> None:
-        self._path, self._forwarder, self._wanted = path, forwarder, wanted
+    def __init__(self, path: Path, forwarder: Forwarder, wanted: Wanted, every_s: float) -> None:
+        self._path, self._forwarder, self._wanted, self._every_s = path, forwarder, wanted, every_s
+        self._shipped_at = float("-inf")
         self._progress = said.Progress(started_s=time.time())
         self._told_state: str | None = None
         self._state_at = self._metrics_at = float("-inf")
@@ -122,12 +128,15 @@ class _Shipping:
         pause = _FIRST_PAUSE
         while True:
             try:
-                self.ship_all()
+                if self._is_due():
+                    self.ship_all()
+                    self._shipped_at = time.monotonic()
+                    self._succeeded()
                 pause = _FIRST_PAUSE
-                self._succeeded()
                 waiting = _LOOK_SECONDS
             except ExecauditError as exc:
                 self._failed(exc)
+                self._shipped_at = float("-inf")
                 self._count_waiting()
                 # The next try is not the same: it is asked anew, or of fewer rows.
                 waiting = _FIRST_PAUSE if isinstance(exc, RefusedError) else pause
@@ -135,6 +144,15 @@ class _Shipping:
             self._tell()
             # A thousand hosts do not come back at once.
             time.sleep(waiting * random.uniform(0.5, 1))  # noqa: S311  # no secret
+
+    def _is_due(self) -> bool:
+        """Says whether it is time, or a batch is full. Raises StoreError."""
+        if time.monotonic() - self._shipped_at >= self._every_s - _LOOK_SECONDS:
+            return True
+        with self._open() as source:
+            waiting = self._forwarder.waiting(source)
+        self._note(None, waiting.execs, waiting.since_ns)
+        return waiting.execs >= self._wanted.batch
 
     def ship_all(self) -> None:
         """Ships all that is there. Raises StoreError."""
