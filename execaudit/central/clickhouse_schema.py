@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from execaudit.central.tables import Column, Table
 
-REVISION = "3"
+REVISION = "4"
 """Of these tables. It stands in VERSION_TABLE."""
 VERSION_TABLE = "execaudit_schema"
 RECENT = "recent"

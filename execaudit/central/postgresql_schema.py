@@ -9,7 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from execaudit.central import postgresql_functions
-from execaudit.central.tables import EXEC, EXIT, GAP, HEAD, HIT, PROGRAM, RETIRED, RUN, STREAM, TABLES, Type
+from execaudit.central.tables import (
+    EXEC,
+    EXIT,
+    GAP,
+    HEAD,
+    HIT,
+    OF_THE_OWNER,
+    PROGRAM,
+    RUN,
+    SEAL,
+    SEAL_CHAIN,
+    SEAL_CHANGE,
+    STREAM,
+    TABLES,
+    Type,
+)
 from execaudit.database.enum_codes import KINDS, TRUNCATIONS
 from execaudit.enums import GapReason
 
@@ -23,6 +38,7 @@ _INDEXES = {
     # By time, because answers of several hosts are in its order, and begin and end somewhere.
     EXEC.name: ('"ts"', '"comm", "ts"', '"pid", "ts"', '"stream", "parent"'),
     GAP.name: ('"ts_to"',),
+    SEAL_CHANGE.name: ('"stream", "exec"',),
 }
 # A path may be longer than what an index takes.
 PROGRAM_KEY = 'sha256("exe"), "stream"'
@@ -48,6 +64,12 @@ _CHECKS = {
     HEAD.name: (
         "encode(\"chain\", 'escape') ~ '^[0-9a-f]{16}$' AND encode(\"hash\", 'escape') ~ '^[0-9a-f]{64}$'",
         '"epoch" >= 0 AND "at_ns" >= 0',
+    ),
+    SEAL_CHAIN.name: ('octet_length("chain") = 16 AND octet_length("reason") <= 64',),
+    SEAL.name: (
+        '"id" BETWEEN 1 AND 1099511627775 AND "ts" >= 0',
+        'octet_length("chain") = 16 AND octet_length("before") = 32 AND octet_length("hash") = 32',
+        '"code" IS NULL OR octet_length("code") = 32',
     ),
 }
 
@@ -123,7 +145,7 @@ def _table(table: Table) -> Iterator[str]:
     yield f'CREATE TABLE "{table.name}" (\n{body}\n){by_day}'
     if table.day:
         yield f'CREATE TABLE "{table.name}_default" PARTITION OF "{table.name}" DEFAULT'
-        if table is not EXEC:
+        if table in {EXIT, HIT}:
             yield f'CREATE INDEX ON "{table.name}" USING brin ("{table.day}") WITH (pages_per_range = 32)'
     for indexed in _INDEXES.get(table.name, ()):
         yield f'CREATE INDEX ON "{table.name}" ({indexed})'
@@ -136,7 +158,7 @@ def _policies(table: Table) -> Iterator[str]:
     own = _OWNS if table is STREAM else _OF_OWN
     yield f'ALTER TABLE "{table.name}" ENABLE ROW LEVEL SECURITY'
     yield f'CREATE POLICY "all" ON "{table.name}" FOR SELECT USING (true)'
-    if table is RETIRED:
+    if table in OF_THE_OWNER:
         # The owner of the tables alone says it.
         return
     yield f'CREATE POLICY "own" ON "{table.name}" FOR INSERT WITH CHECK ({own})'

@@ -242,7 +242,75 @@ HEAD = Table(
 `chain` and `hash` are the texts that a head has (seal.chain.Head), `at_ns` is the host's wall clock.
 """
 
-TABLES = (EXEC, EXIT, HIT, RULE, RUN, GAP, PRUNED, STREAM, PROGRAM, RETIRED, HEAD)
+SEAL_CHAIN = Table(
+    "seal_chain",
+    (
+        *_not_null(Type.BIG, "stream", "id"),
+        *_not_null(Type.BYTES, "chain"),
+        *_not_null(Type.SMALL, "is_keyed"),
+        *_not_null(Type.BYTES, "reason"),
+        *_not_null(Type.BIG, "begun_ns"),
+    ),
+    key=("stream", "id", "chain"),
+)
+"""A row of the host's `seal_chain`. A history that was put back may give its number again."""
+
+SEAL = Table(
+    "seal",
+    (
+        *_not_null(Type.BIG, "stream", "id", "ts", "number", "place"),
+        *_not_null(Type.BYTES, "chain"),
+        *_not_null(Type.BIG, "chain_id", "epoch", "at_us", "last_epoch"),
+        *_not_null(
+            Type.BYTES, "start", "entries", "roots", "runs", "oldest", "gone", "shifts", "before", "hash"
+        ),
+        *_null(Type.BYTES, "code"),
+    ),
+    key=("stream", "id"),
+    day="ts",
+)
+"""Entries of the host's seals that follow each other: a piece of a segment; see seal.pieces. `id` counts them
+in the order in which they were shipped. `ts` is the wall clock of the last entry."""
+
+SEAL_ACT = Table(
+    "seal_act",
+    (
+        *_not_null(Type.BIG, "stream", "seal", "id", "at_ns"),
+        *_not_null(Type.BYTES, "reason"),
+        *_not_null(Type.BIG, "execs"),
+        *_not_null(Type.BYTES, "pruned", "parts"),
+    ),
+    key=("stream", "seal", "id"),
+)
+"""A row of the host's `seal_act`, which has the host's number. `seal` is the piece that seals it."""
+
+SEAL_CHANGE = Table(
+    "seal_change",
+    (
+        *_not_null(Type.BIG, "stream", "seal", "id", "exec"),
+        *_null(Type.BIG, "parent_was", "parent_now"),
+        *_null(Type.BYTES, "line_was", "line_now"),
+    ),
+    key=("stream", "seal", "id"),
+)
+"""A row of the host's `seal_change`, with the host's numbers. `seal` is the piece that seals it."""
+
+DROPPED = Table(
+    "dropped",
+    _not_null(Type.BIG, "stream", "at_ns", "before_ns", "keep_ns"),
+    key=("stream", "at_ns"),
+    is_append_only=False,
+)
+"""What the owner deleted at the centre: all days before `before_ns`. Or else `keep_ns` is above 0: the server
+deletes by itself what is as old as that. `stream` is 0: it is of all streams. `at_ns` is when, by the clock
+of who did it."""
+
+TABLES = (
+    EXEC, EXIT, HIT, RULE, RUN, GAP, PRUNED, STREAM, PROGRAM, RETIRED, HEAD, SEAL_CHAIN, SEAL, SEAL_ACT, SEAL_CHANGE,
+    DROPPED,
+)  # fmt: skip
+OF_THE_OWNER = frozenset({RETIRED, DROPPED})
+"""Only the owner of the tables writes into these."""
 
 OLDEST_DAYS, NEWEST_DAYS = 400, 8
 """Rows are kept by the day of their time if it is so long ago, or ahead, when they arrive. Whoever sets a

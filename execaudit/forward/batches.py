@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.central.tables import EXEC, EXIT, GAP, HEAD, HIT, PRUNED, RULE, RUN
+from execaudit.database.sealed_streams import Stream as Sealed
 from execaudit.enums import GapReason
 from execaudit.forward import other_rows
 from execaudit.forward.flat import FlatRows
 from execaudit.forward.target import Batch, Cursors
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from execaudit.central.tables import Table
+    from execaudit.forward.seals import Made, Seals, State
     from execaudit.forward.source import Run, Source
     from execaudit.forward.target import Row, Stream
 
@@ -42,6 +44,8 @@ class Next(NamedTuple):
     runs: dict[int, int]
     all_runs_ns: int | None
     """When all runs were looked at; None: they were not."""
+    seals: State | None
+    """Which seals come next; None: none are among these rows."""
 
     @property
     def has_history(self) -> bool:
@@ -65,12 +69,19 @@ class Batches:
     """Knows what has arrived of a history, and makes what comes next."""
 
     def __init__(
-        self, stream: Stream, arrived: Cursors | None, refused: Collection[int], last_ts: int | None = None
+        self,
+        stream: Stream,
+        arrived: Cursors | None,
+        refused: Collection[int],
+        last_ts: int | None = None,
+        *,
+        seals: Seals,
     ) -> None:
         """Goes on where the stream is, whose last exec has the time `last_ts`.
 
         `refused`: local numbers of execs that the centre does not take.
         """
+        self._seals = seals
         self._stream, self._before, self._refused = stream, arrived, refused
         self._flat = FlatRows(stream.number, stream.shifts)
         self._upto = stream.shifts.exec.on_host(stream.cursors.exec_seq)
@@ -96,10 +107,14 @@ class Batches:
             self._all_runs_ns = following.all_runs_ns
         self._pruned = following.batch.rows.get(PRUNED) or self._pruned
         self._head = following.batch.rows.get(HEAD) or self._head
+        if following.seals is not None:
+            self._seals.sent(following.seals)
 
     def next(self, source: Source, now_ns: int, most: int) -> Next | None:
         """Returns what comes next, with up to `most` rows of a table; None: there is nothing."""
         stream, shifts = self._stream, self._stream.shifts
+        # What was sealed before any row is read, was there.
+        sealed_upto = source.sealed.upto()
         # Before the execs are read: what is above is left for the next batch. And runs before that: they say
         # until when all is stored, and when these numbers have arrived, so has all until then.
         found, all_runs_ns = self._changed_runs(source, now_ns, most)
@@ -108,6 +123,7 @@ class Batches:
         rows: dict[Table, Sequence[Row]] = {EXEC: execs.rows, GAP: execs.gaps}
         cursors = stream.cursors._replace(exec_seq=shifts.exec.at_centre(execs.upto))
         runs: dict[int, int] = {}
+        made: Made | None = None
         is_alone = most == 1 and execs.upto > self._upto
         # One exec alone: if it is refused, it is known which.
         if is_alone:
@@ -121,6 +137,11 @@ class Batches:
             prunings = [*other_rows.prunings(stream.number, shifts, source.pruned())]
             if prunings != self._pruned:
                 rows[PRUNED] = prunings
+            if sealed_upto is not None and len(found) < most:
+                made = self._seals.make(
+                    source.sealed, sealed_upto, self._ends(rows, execs.upto, most), now_ns
+                )
+                rows.update({} if made is None else made.rows)
         now = self._now(source, cursors, last, now_ns, execs.lost_ns)
         is_rest = self._before is not None and abs(now_ns - stream.contact_ns) < _REST_NS
         if (
@@ -138,7 +159,21 @@ class Batches:
         return Next(
             Batch(now, self._before, {table: found for table, found in rows.items() if found}),
             len(execs.rows), execs.argv_bytes, execs.upto, execs.last, execs.upto if is_alone else None, runs, all_runs_ns,
+            None if made is None else made.state,
         )  # fmt: skip
+
+    def _ends(self, rows: Mapping[Table, Sequence[Row]], upto: int, most: int) -> dict[Sealed, int]:
+        """Returns the local numbers up to which all rows are shipped, of the streams that have more."""
+        ends, shifts = {Sealed.EXEC: upto}, self._stream.shifts
+        for sealed, table, numbers, name in (
+            (Sealed.EXIT, EXIT, shifts.exit, "id"),
+            (Sealed.HIT, HIT, shifts.exec, "seq"),
+            (Sealed.RULE, RULE, shifts.rule, "id"),
+            (Sealed.GAP, GAP, shifts.gap, "id"),
+        ):
+            if len(its := rows[table]) >= most:
+                ends[sealed] = numbers.on_host(its[-1][table.names.index(name)])
+        return ends
 
     def _execs(self, source: Source, last: int, most: int) -> _Execs:
         """Returns the execs that come next, and gaps for those that cannot be shipped any more."""

@@ -20,7 +20,7 @@ import hashlib
 import secrets
 import time
 from array import array
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.central.clickhouse import Session, check_revision
@@ -36,7 +36,7 @@ from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PROGRAM, RULE, STREAM
 from execaudit.errors import StoreError
 from execaudit.forward import recent_blocks
 from execaudit.forward.recent_blocks import Range
-from execaudit.forward.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
+from execaudit.forward.target import SIGNATURES, Cursors, LastSeal, MovedError, RefusedError, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +55,10 @@ _MOST_NUMBERS = 5000
 _MOST_BLOCKS = 20
 _OF_EXECS = frozenset({EXEC, EXIT, HIT})
 _SEQ, _TS, _EXE = (EXEC.names.index(name) for name in ("seq", "ts", "exe"))
+_SEALS = (
+    "SELECT `id`, `number`, `last_epoch`, `hash`, `shifts` FROM `seal` FINAL WHERE `stream` = {stream}"  # noqa: S608  # ours
+    f" ORDER BY `id` DESC LIMIT {_MOST_NUMBERS}"
+)
 
 # The number of a row, and the cursor up to which all are there.
 _NUMBERED = {
@@ -119,6 +123,15 @@ class ClickHouseTarget:
             {"stream": stream, "numbers": list(numbers)},
         )
         return {row[0]: tuple(row[1:]) for row in rows}
+
+    def last_seal(self, stream: int) -> LastSeal | None:
+        """Returns the last piece of seals before the first that is not there. Raises StoreError."""
+        rows = self._ask(_SEALS, {"stream": stream})
+        if not rows:
+            return None
+        # What a power cut took comes again. Of long ago nothing is missing, but for days that were dropped.
+        place = next((at for at, (one, other) in enumerate(pairwise(rows), 1) if one[0] - other[0] > 1), 0)
+        return LastSeal(rows[0][0] + 1, *rows[place][1:])._replace(is_whole=not place)
 
     def send(self, batch: Batch) -> None:
         """Ships a batch. Raises StoreError: MovedError, RefusedError, or what keeps it from the server."""

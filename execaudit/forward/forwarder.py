@@ -11,6 +11,7 @@ from execaudit.central.tables import EXEC
 from execaudit.errors import StoreError
 from execaudit.forward import resume
 from execaudit.forward.batches import Batches
+from execaudit.forward.seals import HOLD_NS, Seals
 from execaudit.forward.target import RefusedError
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ class Waiting(NamedTuple):
 class Forwarder:
     """Ships one history."""
 
-    def __init__(self, target: Target, *, most: int) -> None:
-        """Ships up to `most` rows of a table at once."""
+    def __init__(self, target: Target, *, most: int, hold_ns: int = HOLD_NS) -> None:
+        """Ships up to `most` rows of a table at once; of seals what came in `hold_ns` together."""
+        self._hold_ns = hold_ns
         self._target, self._most = target, most
         self._next_most = most
         self._batches: Batches | None = None
@@ -70,7 +72,9 @@ class Forwarder:
             seq = stream.cursors.exec_seq
             signature = self._target.signatures(EXEC, stream.number, [seq]).get(seq)
             last_ts = None if signature is None else signature[0]
-            self._batches = Batches(stream, arrived, self._refused, last_ts)
+            last = None if arrived is None else self._target.last_seal(stream.number)
+            seals = Seals(stream.number, stream.shifts, last, self._hold_ns)
+            self._batches = Batches(stream, arrived, self._refused, last_ts, seals=seals)
         following = self._batches.next(source, now_ns, self._next_most)
         source.check()
         if following is None:

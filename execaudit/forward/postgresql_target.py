@@ -14,7 +14,7 @@ from execaudit.central.postgresql_schema import PROGRAM_KEY, TYPES, quoted
 from execaudit.central.revision import check_revision
 from execaudit.central.tables import EXEC, NEWEST_DAYS, STREAM
 from execaudit.errors import StoreError
-from execaudit.forward.target import SIGNATURES, Cursors, MovedError, RefusedError, Stream
+from execaudit.forward.target import SIGNATURES, Cursors, LastSeal, MovedError, RefusedError, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +44,11 @@ _DAYS_OF = (
     ' ON s."first_seq" <= n AND s."last_seq" >= n WHERE s."stream" = %s ORDER BY 1'
 )
 _SELECT_STREAMS = f'SELECT {quoted(*STREAM.names)} FROM "stream" WHERE "stream_id" = %s'  # noqa: S608  # ours
+
+_LAST_SEAL = (
+    'SELECT "id", "number", "last_epoch", "hash", "shifts" FROM "seal" WHERE "stream" = %s'
+    ' ORDER BY "id" DESC LIMIT 1'
+)
 
 
 def _insert(table: Table, source: str) -> str:
@@ -117,6 +122,12 @@ class PostgresTarget:
                 cursor.execute(of_day.encode(), (stream, [*numbers]))
                 found.update((row[0], row[1:]) for row in cursor)
         return found
+
+    def last_seal(self, stream: int) -> LastSeal | None:
+        """Returns the piece of seals that arrived last."""
+        with self._cursor() as cursor:
+            row = cursor.execute(_LAST_SEAL, (stream,)).fetchone()
+        return None if row is None else LastSeal(row[0] + 1, *row[1:])
 
     def send(self, batch: Batch) -> None:
         """Ships a batch in one transaction."""

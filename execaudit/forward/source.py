@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.imports import IS_IMPORT
 from execaudit.errors import StoreError
+from execaudit.forward.sealed_source import SealedSource
 from execaudit.query import recorders
 from execaudit.query.filter import Filter
 from execaudit.query.find import PartReader
@@ -136,6 +137,7 @@ class Source:
         """Takes an open history, and what says whether it can be believed what was read from it."""
         self._connection, self._is_whole = connection, is_whole
         self._reader = PartReader(connection, Filter())
+        self.sealed = SealedSource(connection)
 
     def check(self) -> None:
         """Raises StoreError if what was read may be wrong: a recorder began to write meanwhile."""

@@ -78,6 +78,20 @@ class Stream(NamedTuple):
         return cls._make((*row[:_FIRST_CURSOR], cursors, *row[end:-1], shifts))
 
 
+class LastSeal(NamedTuple):
+    """The piece of seals that arrived last: see seal.pieces."""
+
+    next_id: int
+    """The number for the next one."""
+    number: int
+    epoch: int
+    """Of its last entry."""
+    hash: bytes
+    shifts: bytes
+    is_whole: bool = True
+    """All before it have arrived. Else what follows it is shipped again."""
+
+
 def _nonsense(why: str) -> StoreError:
     return StoreError(
         f"what the central database has of this host makes no sense ({why})",
@@ -108,6 +122,10 @@ class Target(Protocol):
 
     def signatures(self, table: Table, stream: int, numbers: Sequence[int]) -> Mapping[int, tuple[int, ...]]:
         """Returns what tells rows apart, of those with these numbers that are there: see SIGNATURES."""
+        ...
+
+    def last_seal(self, stream: int) -> LastSeal | None:
+        """Returns the piece of seals that arrived last; None: none has."""
         ...
 
     def send(self, batch: Batch) -> None:

@@ -22,6 +22,7 @@ from execaudit.escaping import printable
 from execaudit.forward import progress as said
 from execaudit.forward.forwarder import Forwarder
 from execaudit.forward.open_target import open_target
+from execaudit.forward.seals import HOLD_NS
 from execaudit.forward.source import Source
 from execaudit.forward.target import MovedError, RefusedError
 from execaudit.query.connection import open_history
@@ -74,8 +75,9 @@ def forward(path: Path, to: str, wanted: Wanted) -> int:
             f"{location} is no central database", fix="name one: --to postgresql://USER@HOST/DATABASE"
         )
     target = open_target(location, lambda: password(wanted.password_file, os.environ))
+    hold_ns = 0 if wanted.once else HOLD_NS
     every_s = _EVERY_SECONDS[location.engine] if wanted.every_ns is None else wanted.every_ns / 1e9
-    shipping = _Shipping(path, Forwarder(target, most=wanted.batch), wanted, every_s)
+    shipping = _Shipping(path, Forwarder(target, most=wanted.batch, hold_ns=hold_ns), wanted, every_s)
     if wanted.once:
         try:
             shipping.ship_all()
