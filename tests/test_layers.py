@@ -22,7 +22,7 @@ ROOMS: dict[str, set[str]] = {
     "native": {"system"},
     "database": {"", "system", "native"},
     "redaction": {""},
-    "seal": _FLOOR,
+    "seal": _FLOOR | {"native"},
     "capture": {"", "system", "native"},
     "store": _FLOOR | {"native", "seal"},
     "query": _FLOOR | {"native"},

@@ -43,6 +43,8 @@ class Compiled(Protocol):
     exec_hashes: Callable[..., list[bytes]]
     learn: Callable[..., int]
     rows: Callable[..., Rows]
+    sealed_execs: Callable[..., list[bytes]]
+    sealed_values: Callable[..., list[bytes]]
     set_buckets: Callable[..., None]
     take: Callable[..., int]
     weights: Callable[..., dict[int | None, tuple[int, int, int, int]]]

@@ -90,6 +90,20 @@ def exec_hashes(
     line: Callable[[bytes, Any], bytes],
     empty: object,
 ) -> list[bytes]: ...
+def sealed_execs(
+    rows: list[Any],
+    clocks: dict[Any, Any],
+    launches: dict[Any, Any],
+    origins: dict[Any, Any],
+    lines: dict[Any, Any],
+    comms: dict[Any, Any],
+    odd: dict[Any, Any],
+    in_python: Callable[[Any], bytes],
+    empty: object,
+) -> list[bytes]: ...
+def sealed_values(
+    rows: list[Any], at: int, in_python: Callable[[Any], bytes], empty: object
+) -> list[bytes]: ...
 def learn(texts: object, value: bytes) -> int: ...
 def weights(
     events: Iterable[ExecEvent],

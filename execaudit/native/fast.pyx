@@ -111,6 +111,11 @@ cdef extern from *:
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
     }
 
+    static int subtracted(int64_t from, int64_t what, int64_t *left)
+    {
+        return __builtin_sub_overflow(from, what, left);
+    }
+
     static PyObject *ascii_text(Py_ssize_t size)
     {
         return PyUnicode_New(size, 127);
@@ -120,6 +125,7 @@ cdef extern from *:
     uint32_t RING_BUSY, RING_DISCARDED, RING_LENGTH
     uint32_t loaded(const uint32_t *) noexcept
     void fence() noexcept
+    bint subtracted(int64_t, int64_t, int64_t *) noexcept
     uint32_t EA_ONE_PATH
     object new_tuple(PyObject *type, Py_ssize_t size)
     object ascii_text(Py_ssize_t size)
@@ -1103,7 +1109,16 @@ def rows(
 cdef enum:
     SEALED_NUMBERS = 13
     COLUMNS_OF_EXEC = 18
+    # Of a row that the verifier reads.
+    COLUMNS_OF_SEALED = 19
     LONGEST_INLINE = 256
+    HASH_BYTES = 32
+    # See codec.values: a tag, and a number or a length.
+    TAG_NULL = 0
+    TAG_NUMBER = 1
+    TAG_BYTES = 2
+    TAG_TEXT = 3
+    TAGGED = 9
 
 
 def exec_hashes(
@@ -1172,6 +1187,188 @@ def exec_hashes(
         hashing.update(raw)
         made.append(hashing.digest())
     return made
+
+
+cdef inline bint as_signed(object number, int64_t *value):
+    """Sets `value` to a number or NULL. Returns False for what is neither, or is NULL's own number."""
+    cdef int overflow = 0
+    if number is None:
+        value[0] = LEAST
+        return True
+    if not PyLong_CheckExact(number):
+        return False
+    value[0] = PyLong_AsLongLongAndOverflow(number, &overflow)
+    return not overflow and value[0] != LEAST
+
+
+def sealed_execs(
+    list rows, dict clocks, dict launches, dict origins, dict lines, dict comms, dict odd, in_python, empty
+):
+    """Returns what is sealed of each exec, given its row: `Rows._exec`, which `in_python` is.
+
+    The dicts have what is known, by number, as `rows._Known`; `odd` has the numbers of execs that Python is
+    to look at. `empty` is the hash object of no bytes.
+    """
+    cdef list made = []
+    cdef bytes raw
+    copy = empty.copy
+    for row in rows:
+        if type(row) is not tuple or PyTuple_GET_SIZE(row) != COLUMNS_OF_SEALED:
+            raise TypeError("a row is a tuple")
+        raw = sealed_exec(<tuple>row, clocks, launches, origins, lines, comms, odd)
+        if raw is None:
+            made.append(in_python(row))
+        else:
+            hashing = copy()
+            hashing.update(raw)
+            made.append(hashing.digest())
+    return made
+
+
+cdef bytes sealed_exec(
+    tuple row, dict clocks, dict launches, dict origins, dict lines, dict comms, dict odd
+):
+    """Returns the bytes that are hashed for an exec. None if Python has to look at it."""
+    cdef int64_t numbers[SEALED_NUMBERS]
+    cdef int64_t offset_ns
+    cdef Py_ssize_t n, size
+    cdef PyObject *known
+    cdef object launch, origin, clock, rest
+    cdef bytes raw
+    cdef char *to
+    (
+        number, ts, clock_id, kind, pid, tid, ppid, errno, parent, duration, status, replaced_by, launch_id, origin_id,
+        truncated, uid, comm_id, line_id, argv,
+    ) = row
+    if truncated is not None or PyDict_GetItemWithError(odd, number) is not NULL:
+        return None
+    known = PyDict_GetItemWithError(clocks, clock_id)
+    if known is NULL:
+        return None
+    clock = <object>known
+    known = PyDict_GetItemWithError(launches, launch_id)
+    if known is NULL:
+        return None
+    launch = <object>known
+    known = PyDict_GetItemWithError(origins, origin_id)
+    if known is NULL:
+        return None
+    origin = <object>known
+    known = PyDict_GetItemWithError(comms, comm_id)
+    if known is NULL:
+        return None
+    comm = <object>known
+    if not isinstance(clock, tuple) or PyTuple_GET_SIZE(clock) != 2 or not isinstance(launch, tuple):
+        return None
+    if PyTuple_GET_SIZE(launch) != 3:
+        return None
+    launch_hash, of_launch, comm_of_launch = <tuple>launch
+    if not (is_hash(launch_hash) and is_hash(origin)) or uid != of_launch or comm != comm_of_launch:
+        return None
+    offset, run = <tuple>clock
+    # In the order of codec.EXEC_NUMBERS.
+    if not (
+        as_signed(number, numbers) and as_signed(ts, numbers + 1) and as_signed(offset, &offset_ns)
+        and as_signed(run, numbers + 3) and as_signed(kind, numbers + 4) and as_signed(pid, numbers + 5)
+        and as_signed(pid if tid is None else tid, numbers + 6) and as_signed(ppid, numbers + 7)
+        and as_signed(errno, numbers + 8) and as_signed(parent, numbers + 9) and as_signed(duration, numbers + 10)
+        and as_signed(status, numbers + 11) and as_signed(replaced_by, numbers + 12)
+    ):
+        return None
+    # These are never NULL, and nobody wants to know what Python makes of it.
+    if ts is None or offset is None or run is None or kind is None or pid is None:
+        return None
+    if subtracted(numbers[1], offset_ns, numbers + 2):
+        return None
+    n = 1
+    rest = argv
+    if argv is None:
+        known = PyDict_GetItemWithError(lines, line_id)
+        if known is NULL:
+            return None
+        n = 0
+        rest = <object>known
+    if not PyBytes_CheckExact(rest) or PyBytes_GET_SIZE(rest) > LONGEST_INLINE:
+        return None
+    size = sizeof(numbers) + 64 + n + PyBytes_GET_SIZE(rest)
+    raw = PyBytes_FromStringAndSize(NULL, size)
+    to = PyBytes_AS_STRING(raw)
+    memcpy(to, numbers, sizeof(numbers))
+    memcpy(to + sizeof(numbers), PyBytes_AS_STRING(launch_hash), HASH_BYTES)
+    memcpy(to + sizeof(numbers) + HASH_BYTES, PyBytes_AS_STRING(origin), HASH_BYTES)
+    to[sizeof(numbers) + 2 * HASH_BYTES] = 0
+    memcpy(to + sizeof(numbers) + 2 * HASH_BYTES + n, PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
+    return raw
+
+
+def sealed_values(list rows, Py_ssize_t at, in_python, empty):
+    """Returns the hash of the values of each row from `at` on: `rows._hashes`, which has `in_python`.
+
+    `empty` is the hash object of no bytes.
+    """
+    cdef list made = []
+    cdef bytes raw
+    copy = empty.copy
+    if at < 0:
+        raise ValueError("there is no such column")
+    for row in rows:
+        raw = bytes_of_values(<tuple>row, at) if type(row) is tuple else None
+        if raw is None:
+            made.append(in_python(row))
+        else:
+            hashing = copy()
+            hashing.update(raw)
+            made.append(hashing.digest())
+    return made
+
+
+cdef bytes bytes_of_values(tuple row, Py_ssize_t at):
+    """Returns the bytes for values: `codec.values`. None for one that Python has to look at."""
+    cdef Py_ssize_t n, size = 0
+    cdef int64_t number = 0
+    cdef uint64_t length
+    cdef bytes raw
+    cdef char *to
+    for n in range(at, PyTuple_GET_SIZE(row)):
+        value = row[n]
+        if value is None:
+            size += 1
+        elif PyLong_CheckExact(value):
+            size += TAGGED
+        elif PyBytes_CheckExact(value):
+            size += TAGGED + PyBytes_GET_SIZE(value)
+        elif is_ascii(value):
+            size += TAGGED + PyUnicode_GET_LENGTH(value)
+        else:
+            return None
+    raw = PyBytes_FromStringAndSize(NULL, size)
+    to = PyBytes_AS_STRING(raw)
+    for n in range(at, PyTuple_GET_SIZE(row)):
+        value = row[n]
+        if value is None:
+            to[0] = TAG_NULL
+            to += 1
+        elif PyLong_CheckExact(value):
+            if not as_signed(value, &number) and number != LEAST:
+                return None
+            to[0] = TAG_NUMBER
+            memcpy(to + 1, &number, sizeof(number))
+            to += TAGGED
+        elif PyBytes_CheckExact(value):
+            to[0], length = TAG_BYTES, PyBytes_GET_SIZE(value)
+            memcpy(to + 1, &length, sizeof(length))
+            memcpy(to + TAGGED, PyBytes_AS_STRING(value), length)
+            to += TAGGED + length
+        else:
+            to[0], length = TAG_TEXT, PyUnicode_GET_LENGTH(value)
+            memcpy(to + 1, &length, sizeof(length))
+            memcpy(to + TAGGED, PyUnicode_1BYTE_DATA(value), length)
+            to += TAGGED + length
+    return raw
+
+
+cdef inline bint is_hash(object raw):
+    return PyBytes_CheckExact(raw) and PyBytes_GET_SIZE(raw) == HASH_BYTES
 
 
 cdef object arguments_of(object argv):

@@ -74,8 +74,11 @@ _hash_row, _hash_group, _hash_line, _hash_exec = map(
 )
 
 
-EMPTY_EXEC = blake2b(digest_size=BYTES, person=b"execaudit.exec")
-"""The hash object of no bytes, for exec_hash() where it is compiled."""
+EMPTY_ROW, EMPTY_GROUP, EMPTY_EXEC = (
+    blake2b(digest_size=BYTES, person=person)
+    for person in (b"execaudit.row", b"execaudit.group", b"execaudit.exec")
+)
+"""The hash objects of no bytes, for row_hash(), group_hash() and exec_hash() where they are compiled."""
 
 
 def row_hash(row: Iterable[Value]) -> bytes:

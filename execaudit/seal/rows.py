@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from execaudit import native
 from execaudit.database.enum_codes import TRUNCATIONS
 from execaudit.database.field_columns import column_of, dictionary_of
 from execaudit.database.sealed_streams import Stream
@@ -15,37 +16,39 @@ from execaudit.seal import codec
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
+    from hashlib import blake2b
 
     from execaudit.fields import Field
 
 _MOST_REMEMBERED = 50_000
 
 
-def _number(column: str) -> str:
-    """Returns the SQL for a number or NULL, as one number. NULL's own number is none that a column has."""
-    return f"ifnull(max({column}, {codec.NULL} + 1), {codec.NULL})"
-
-
 _EXECS = (
-    "SELECT e.id, e.ts, e.clock_id, e.kind, e.pid, ifnull(e.tid, e.pid),"  # noqa: S608  # ours
-    f" {', '.join(_number('e.' + name) for name in ('ppid', 'errno', 'parent_id', 'duration_ns', 'status', 'replaced_by'))},"
-    " e.launch_id, e.origin_id, e.truncated, a.v, e.uid, e.comm_id, e.argv_id"
+    "SELECT e.id, e.ts, e.clock_id, e.kind, e.pid, e.tid, e.ppid, e.errno, e.parent_id, e.duration_ns, e.status,"  # noqa: S608  # ours
+    " e.replaced_by, e.launch_id, e.origin_id, e.truncated, e.uid, e.comm_id, e.argv_id,"
+    f" CASE WHEN length(a.v) <= {codec.LONGEST_INLINE} THEN a.v END"
     " FROM exec AS e LEFT JOIN argv AS a ON a.id = e.argv_id WHERE e.id BETWEEN ? AND ? ORDER BY e.id"
 )
+# Execs that are read at a time: their short lines are in memory, of long ones there is one at a time.
+_AT_ONCE = 1024
 _CUTS = "SELECT exec_id, argc, argv_bytes, holes, redacted FROM argv_cut WHERE exec_id BETWEEN ? AND ?"
 _CHANGES = (
     "SELECT exec_id, parent_was, parent_now, line_was, line_now FROM seal_change"
     " WHERE exec_id BETWEEN ? AND ? ORDER BY id"
 )
-_CLOCKS = "SELECT id, offset_ns, run_id FROM clock WHERE id IN (SELECT value FROM json_each(?))"
+_LISTED = "IN (SELECT value FROM json_each(?))"
+_CLOCKS = f"SELECT id, offset_ns, run_id FROM clock WHERE id {_LISTED}"  # noqa: S608  # ours
+_COMMS = f"SELECT id, v FROM comm WHERE id {_LISTED}"  # noqa: S608  # as above
+_LINES = f"SELECT id, v FROM argv WHERE id {_LISTED}"  # noqa: S608  # as above
+_LINE = "SELECT v FROM argv WHERE id = ?"
 _LIMIT = TRUNCATIONS.index(Truncated.LIMIT)
 _UNREADABLE = bytes(codec.BYTES)
-"""The hash of a row that refers to what is not there. No row has it."""
+"""The hash of a row that refers to what is not there, or has what no column has. No row has it."""
 _NO_LINE = b"\3"
 
 
 def _shared(table: str, fields: Sequence[Field]) -> str:
-    """Returns the statement for a launch or an origin, with the values of dictionaries."""
+    """Returns the statement for launches or origins, with the values of dictionaries."""
     columns, joins = [], []
     for at, field in enumerate(fields):
         dictionary = dictionary_of(field)
@@ -55,7 +58,7 @@ def _shared(table: str, fields: Sequence[Field]) -> str:
             # A number that leads nowhere is not the same as NULL.
             columns.append(f"ifnull(d{at}.v, s.{column_of(field)})")
             joins.append(f" LEFT JOIN {dictionary} AS d{at} ON d{at}.id = s.{column_of(field)}")
-    return f"SELECT {', '.join(columns)} FROM {table} AS s{''.join(joins)} WHERE s.id = ?"  # noqa: S608  # ours
+    return f"SELECT s.id, {', '.join(columns)} FROM {table} AS s{''.join(joins)} WHERE s.id {_LISTED}"  # noqa: S608  # ours
 
 
 _LAUNCH, _ORIGIN = _shared("launch", LAUNCH_FIELDS), _shared("origin", ORIGIN_FIELDS)
@@ -91,16 +94,29 @@ class Shared(NamedTuple):
     comm: bytes | None
 
 
-class ExecRow(NamedTuple):
-    """What was sealed of an exec, and what stands in its row a second time."""
+class Execs(NamedTuple):
+    """Execs, and what was sealed of each, in order."""
 
-    number: int
-    hash: bytes
-    """As it was sealed, before a pruning gave it another parent or shortened its line."""
-    ts: int
-    line_id: int
-    problem: str | None = None
-    """A table in which something does not agree with the rest, though the hash is right."""
+    numbers: list[int]
+    hashes: list[bytes]
+    """As they were sealed, before a pruning gave them another parent or shortened their lines."""
+    times: list[int]
+    """Their columns `ts`."""
+    problems: list[tuple[int, str]]
+    """Of which a hash is right, but something does not agree with the rest; and in which table."""
+
+
+class _Known(NamedTuple):
+    """Rows that many execs refer to, by number."""
+
+    clocks: dict[object, tuple[int, int]]
+    """Offset and run."""
+    launches: dict[object, Shared]
+    origins: dict[object, bytes]
+    """Their hashes."""
+    lines: dict[object, bytes]
+    """Of long lines that are whole: what enters for them."""
+    comms: dict[object, bytes | None]
 
 
 class Rows:
@@ -109,24 +125,22 @@ class Rows:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
         self._generation: object = None
-        self._clocks: dict[int, tuple[int, int]] = {}
-        self._launches: dict[int | None, Shared] = {}
-        self._origins: dict[int | None, bytes] = {}
-        self._comms: dict[int, bytes | None] = {}
+        self._known = _Known({}, {}, {}, {}, {})
 
     def begin(self) -> None:
         """To be called in each transaction: after a pruning, other rows may have the numbers of old ones."""
         row = self._execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
         if row != self._generation:
             self._generation = row
-            for known in (self._clocks, self._launches, self._origins, self._comms):
+            for known in self._known:
                 known.clear()
 
     def hashes(self, stream: Stream, first: int, last: int, most: int = -1) -> list[tuple[int, bytes]]:
         """Returns numbers and hashes of the rows between two numbers, at most so many of them."""
         if stream is Stream.EXEC:
             last = last if most < 0 else min(last, first + most - 1)
-            return [(row.number, row.hash) for row in self.execs(first, last)]
+            execs = self.execs(first, last)
+            return [*zip(execs.numbers, execs.hashes, strict=True)]
         table, columns = TABLES[stream]
         number = NUMBER.get(stream, "id")
         order = "exec_id, rule_id" if stream is Stream.HIT else "id"
@@ -134,50 +148,82 @@ class Rows:
             f"SELECT {columns} FROM {table} AS t WHERE t.{number} BETWEEN ? AND ? ORDER BY {order} LIMIT ?",  # noqa: S608  # ours
             (first, last, most),
         )
-        return [(row[0], codec.row_hash(row)) for row in rows]
+        found = rows.fetchall()
+        return [*zip([row[0] for row in found], _hashes(found, 0, codec.EMPTY_ROW), strict=True)]
 
-    def execs(self, first: int, last: int) -> list[ExecRow]:
+    def execs(self, first: int, last: int) -> Execs:
         """Returns the execs between two numbers."""
-        rows = self._execute(_EXECS, (first, last)).fetchall()
-        if not rows:
-            return []
-        self._learn_clocks({row[2] for row in rows})
-        cuts = {row[0]: row[1:] for row in self._execute(_CUTS, (first, last))}
-        changes: dict[int, _Change] = {}
-        for number, *change in self._execute(_CHANGES, (first, last)):
-            changes.setdefault(number, _Change()).add(*change)
-        return [self._exec(row, cuts, changes.get(row[0])) for row in rows]
+        found = Execs([], [], [], [])
+        cursor = self._execute(_EXECS, (first, last))
+        while rows := cursor.fetchmany(_AT_ONCE):
+            self._learn(rows)
+            self._add(rows, found)
+        return found
 
-    def _exec(self, row: tuple, cuts: dict[int, tuple], change: _Change | None) -> ExecRow:  # type: ignore[type-arg]  # of SQLite
+    def _add(self, rows: list[tuple], found: Execs) -> None:  # type: ignore[type-arg]  # of SQLite
+        between = rows[0][0], rows[-1][0]
+        cuts = {row[0]: row[1:] for row in self._execute(_CUTS, between)}
+        changes: dict[int, _Change] = {}
+        for number, *change in self._execute(_CHANGES, between):
+            changes.setdefault(number, _Change()).add(*change)
+
+        def in_python(row: tuple) -> bytes:  # type: ignore[type-arg]  # as above
+            digest, problem = self._exec(row, cuts, changes.get(row[0]))
+            if problem is not None:
+                found.problems.append((row[0], problem))
+            return digest
+
+        found.numbers.extend([row[0] for row in rows])
+        found.times.extend([row[1] for row in rows])
+        if native.fast is not None:
+            odd = cuts | changes
+            found.hashes.extend(
+                native.fast.sealed_execs(rows, *self._known, odd, in_python, codec.EMPTY_EXEC)
+            )
+        else:
+            found.hashes.extend(map(in_python, rows))
+
+    def _exec(
+        self,
+        row: tuple,  # type: ignore[type-arg]  # of SQLite
+        cuts: dict[int, tuple],  # type: ignore[type-arg]  # as above
+        change: _Change | None,
+    ) -> tuple[bytes, str | None]:
+        """Returns what was sealed of an exec, and in which table something else is wrong."""
         (
             number, ts, clock_id, kind, pid, tid, ppid, errno, parent, duration, status, replaced_by, launch_id,
-            origin_id, truncated, argv, uid, comm_id, line_id,
+            origin_id, truncated, uid, comm_id, line_id, argv,
         ) = row  # fmt: skip
         problem = None
         try:
-            offset_ns, run_id = self._clocks[clock_id]
-            launch = self._launches.get(launch_id) or self._launch(launch_id)
-            origin = self._origins.get(origin_id) or self._origin(origin_id)
-            if argv is None:
-                line = _NO_LINE
-            elif truncated is None:
-                line = codec.line(argv, None)
-                problem = "argv_cut" if number in cuts else None
-            else:
-                line = codec.line(argv, (truncated, *cuts[number]))
+            offset_ns, run_id = self._known.clocks[clock_id]
+            launch, origin = self._known.launches[launch_id], self._known.origins[origin_id]
+            parent = _or_null(parent)
+            line = self._line(argv, line_id, None if truncated is None else (truncated, *cuts[number]))
+            if truncated is None and number in cuts:
+                problem = "argv_cut"
             if change is not None:
                 if not change.fits(parent, line, truncated) or self._are_there(change.parents):
                     problem = "seal_change"
                 parent, line = change.parent(parent), change.line(line)
             numbers = codec.pack_exec(
-                number, ts, ts - offset_ns, run_id, kind, pid, tid, ppid, errno, parent, duration, status,
-                replaced_by,
+                number, ts, ts - offset_ns, run_id, kind, pid, pid if tid is None else tid,
+                *map(_or_null, (ppid, errno)), parent, *map(_or_null, (duration, status, replaced_by)),
             )  # fmt: skip
         except (LookupError, ValueError, TypeError, OverflowError, codec.PackError):
-            return ExecRow(number, _UNREADABLE, ts, line_id)
-        if launch.uid != uid or launch.comm != self._comm(comm_id):
+            return _UNREADABLE, None
+        if launch.uid != uid or launch.comm != self._known.comms.get(comm_id):
             problem = "exec"
-        return ExecRow(number, codec.exec_hash(numbers, launch.hash, origin, line), ts, line_id, problem)
+        return codec.exec_hash(numbers, launch.hash, origin, line), problem
+
+    def _line(self, argv: bytes | None, number: object, cut: Sequence[Any] | None) -> bytes:
+        """Returns what enters for a line, which is only given if it is short."""
+        if argv is None and cut is None:
+            return self._known.lines.get(number, _NO_LINE)
+        if argv is None:
+            found = self._execute(_LINE, (number,)).fetchone()
+            return _NO_LINE if found is None else codec.line(found[0], cut)
+        return codec.line(argv, cut)
 
     def _are_there(self, execs: Iterable[int | None]) -> bool:
         """Says whether one of these execs was not deleted: then nothing replaces it as a parent."""
@@ -186,46 +232,53 @@ class Rows:
             for number in execs
         )
 
-    def _learn_clocks(self, numbers: Iterable[int]) -> None:
-        new = [number for number in numbers if number not in self._clocks]
-        if new:
-            if len(self._clocks) > _MOST_REMEMBERED:
-                self._clocks.clear()
-                return self._learn_clocks(numbers)
-            text = f"[{','.join(map(str, new))}]"
-            self._clocks |= {row[0]: (row[1], row[2]) for row in self._execute(_CLOCKS, (text,))}
-        return None
+    def _learn(self, rows: list[tuple]) -> None:  # type: ignore[type-arg]  # of SQLite
+        """Reads what execs refer to. What is not there stays unknown."""
+        known = self._known
+        for clock, offset_ns, run_id in self._new({row[2] for row in rows}, known.clocks, _CLOCKS):
+            known.clocks[clock] = offset_ns, run_id
+        new = self._new({row[12] for row in rows}, known.launches, _LAUNCH)
+        while launches := new.fetchmany(_AT_ONCE // 8):
+            for row, digest in zip(launches, _hashes(launches, 1, codec.EMPTY_GROUP), strict=True):
+                known.launches[row[0]] = Shared(digest, row[1 + _UID], row[1 + _COMM])
+        origins = self._new({row[13] for row in rows}, known.origins, _ORIGIN).fetchall()
+        for row, digest in zip(origins, _hashes(origins, 1, codec.EMPTY_GROUP), strict=True):
+            known.origins[row[0]] = digest
+        known.comms.update(self._new({row[16] for row in rows}, known.comms, _COMMS))
+        known.launches[None], known.origins[None], known.comms[None] = _NO_LAUNCH, _NO_ORIGIN, None
+        long = {row[17] for row in rows if row[18] is None}
+        for number, argv in self._new(long, known.lines, _LINES):
+            if isinstance(argv, bytes):
+                known.lines[number] = codec.line(argv, None)
 
-    def _launch(self, number: int | None) -> Shared:
-        row = _NOTHING_KNOWN if number is None else self._execute(_LAUNCH, (number,)).fetchone()
-        if row is None:
-            raise LookupError("there is no such launch")
-        if len(self._launches) > _MOST_REMEMBERED:
-            self._launches.clear()
-        found = self._launches[number] = Shared(codec.group_hash(row), row[_UID], row[_COMM])
-        return found
-
-    def _origin(self, number: int | None) -> bytes:
-        row = _NO_ORIGIN if number is None else self._execute(_ORIGIN, (number,)).fetchone()
-        if row is None:
-            raise LookupError("there is no such origin")
-        if len(self._origins) > _MOST_REMEMBERED:
-            self._origins.clear()
-        found = self._origins[number] = codec.group_hash(row)
-        return found
-
-    def _comm(self, number: int | None) -> bytes | None:
-        if number is None:
-            return None
-        if number not in self._comms:
-            if len(self._comms) > _MOST_REMEMBERED:
-                self._comms.clear()
-            row = self._execute("SELECT v FROM comm WHERE id = ?", (number,)).fetchone()
-            self._comms[number] = None if row is None else row[0]
-        return self._comms[number]
+    def _new(self, numbers: set[object], known: dict[object, Any], statement: str) -> sqlite3.Cursor:
+        """Returns the rows of those of these numbers that are not known."""
+        new = [number for number in numbers if number not in known and isinstance(number, int)]
+        if new and len(known) > _MOST_REMEMBERED:
+            known.clear()
+            new = [number for number in numbers if isinstance(number, int)]
+        return self._execute(statement, (f"[{','.join(map(str, new))}]",))
 
 
-_NOTHING_KNOWN, _NO_ORIGIN = (None,) * len(LAUNCH_FIELDS), (None,) * len(ORIGIN_FIELDS)
+def _hashes(rows: list[tuple], at: int, empty: blake2b) -> list[bytes]:  # type: ignore[type-arg]  # of SQLite
+    """Returns a hash for each row, of its values from `at` on. `empty` is the hash object of no bytes."""
+
+    def in_python(row: tuple) -> bytes:  # type: ignore[type-arg]  # as above
+        try:
+            raw = codec.values(row[at:])
+        except (TypeError, codec.PackError):
+            return _UNREADABLE
+        hashing = empty.copy()
+        hashing.update(raw)
+        return hashing.digest()
+
+    if native.fast is not None:
+        return native.fast.sealed_values(rows, at, in_python, empty)
+    return [*map(in_python, rows)]
+
+
+_NO_LAUNCH = Shared(codec.group_hash((None,) * len(LAUNCH_FIELDS)), None, None)
+_NO_ORIGIN = codec.group_hash((None,) * len(ORIGIN_FIELDS))
 
 
 class _Change:
@@ -270,4 +323,5 @@ class _Change:
 
 
 def _or_null(number: int | None) -> int:
-    return codec.NULL if number is None else number
+    """Returns a number or NULL, as one number. NULL's own number is none that a column has."""
+    return codec.NULL if number is None else max(number, codec.NULL + 1)

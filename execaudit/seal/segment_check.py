@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from execaudit.seal.chain import Added, ChainRow, Link, RunState
     from execaudit.seal.keys import VerificationKey
     from execaudit.seal.links import Roots
+    from execaudit.seal.rows import Execs
     from execaudit.seal.segments import Segment
 
 # A power cut takes what is not on the disk. SQLite syncs its log at each checkpoint, which is after 1000
@@ -239,28 +241,32 @@ class SegmentCheck:
         """Returns numbers and hashes of the rows that are there."""
         if stream is not Stream.EXEC:
             return self._rows.hashes(stream, low, high)
-        rows = self._rows.execs(low, high)
-        self.found.execs += len(rows)
-        for row in rows:
-            if row.problem is not None:
-                self._add("changed", row.problem, segment, row.number, row.number, last)
-        self._check_times([(row.number, row.ts) for row in rows], segment, last)
-        return [(row.number, row.hash) for row in rows]
+        execs = self._rows.execs(low, high)
+        self.found.execs += len(execs.numbers)
+        for number, table in execs.problems:
+            self._add("changed", table, segment, number, number, last)
+        self._check_times(execs, segment, last)
+        return [*zip(execs.numbers, execs.hashes, strict=True)]
 
-    def _check_times(self, rows: list[tuple[int, int]], segment: Segment, last: Entry) -> None:
+    def _check_times(self, execs: Execs, segment: Segment, last: Entry) -> None:
         """Looks whether the time index leads to these execs."""
-        if not rows:
+        numbers, times = execs.numbers, execs.times
+        if not numbers:
             return
         index = self._connection.execute(
             "SELECT id_lo, id_hi, ts_min, ts_max FROM seg WHERE id_hi >= ? AND id_lo <= ? ORDER BY id_lo",
-            (rows[0][0], rows[-1][0]),
+            (numbers[0], numbers[-1]),
         ).fetchall()
-        at, wrong = 0, []
-        for number, ts in rows:
-            while at < len(index) and index[at][1] < number:
-                at += 1
-            if at == len(index) or not (index[at][0] <= number and index[at][2] <= ts <= index[at][3]):
-                wrong.append(number)
+        at = 0
+        wrong: list[int] = []
+        for low, high, earliest, latest in index:
+            begin = max(bisect_left(numbers, low), at)
+            wrong += numbers[at:begin]
+            at = max(bisect_right(numbers, high), begin)
+            within = times[begin:at]
+            if within and not (earliest <= min(within) and max(within) <= latest):
+                wrong += numbers[begin:at]
+        wrong += numbers[at:]
         if wrong:
             self._add("changed", "seg", segment, wrong[0], wrong[-1], last)
 
