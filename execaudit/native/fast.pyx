@@ -1237,8 +1237,8 @@ cdef bytes sealed_exec(
     cdef bytes raw
     cdef char *to
     (
-        number, ts, clock_id, kind, pid, tid, ppid, errno, parent, duration, status, replaced_by, launch_id, origin_id,
-        truncated, uid, comm_id, line_id, argv,
+        number, ts, clock_id, kind, pid, tid, ppid, uid, comm_id, launch_id, origin_id, line_id, errno, truncated, parent,
+        duration, status, replaced_by, argv,
     ) = row
     if truncated is not None or PyDict_GetItemWithError(odd, number) is not NULL:
         return None

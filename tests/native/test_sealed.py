@@ -26,8 +26,8 @@ fast = native.fast
 # Without types, as who edits the schema can have it.
 _TABLES = {
     "exec": (
-        "ts", "clock_id", "kind", "pid", "tid", "ppid", "errno", "parent_id", "duration_ns", "status", "replaced_by",
-        "launch_id", "origin_id", "truncated", "uid", "comm_id", "argv_id",
+        "ts", "clock_id", "kind", "pid", "tid", "ppid", "uid", "comm_id", "launch_id", "origin_id", "argv_id", "errno",
+        "truncated", "parent_id", "duration_ns", "status", "replaced_by",
     ),
     "clock": ("offset_ns", "run_id"),
     "argv": ("v",), "comm": ("v",), "path": ("v",), "user": ("v",),
@@ -43,6 +43,7 @@ _texts = st.sampled_from([b"", b"a\0", b"b" * 256, b"c" * 257, b"d" * 3000])
 _anything = st.none() | _numbers | st.floats(allow_nan=False) | st.sampled_from(["", "a", "\udcff"])
 _ids = st.integers(1, 3)
 _MANY = 3
+_UID, _COMM, _LAUNCH, _TRUNCATED = map(_TABLES["exec"].index, ("uid", "comm_id", "launch_id", "truncated"))
 
 
 def _row(table: str, draw: st.DrawFn) -> list[object]:
@@ -69,9 +70,10 @@ def _histories(draw: st.DrawFn) -> dict[str, list[list[object]]]:
         tables["seal_change"] = []
     for row in tables["exec"]:
         # Mostly it has what its launch has.
-        launch = tables["launch"][row[11] - 1] if row[11] in {1, 2, 3} else None
-        if launch is not None and draw(st.integers(0, 9)):
-            row[14], row[15] = launch[0], launch[4]
+        number = row[_LAUNCH]
+        if isinstance(number, int) and number in {1, 2, 3} and draw(st.integers(0, 9)):
+            launch = tables["launch"][number - 1]
+            row[_UID], row[_COMM] = launch[0], launch[4]
     return tables
 
 
@@ -135,7 +137,7 @@ def test_an_ordinary_exec_needs_no_python() -> None:
     }
     tables |= {table: [[b"x"], [b"c" * 300]] for table in ("argv", "comm", "path", "user")}
     for row in tables["exec"]:
-        row[13] = None
+        row[_TRUNCATED] = None
     tables["seal_change"] = []
     asked: list[object] = []
     with _opened(tables, []) as connection, pytest.MonkeyPatch.context() as patched:
@@ -147,7 +149,7 @@ def test_an_ordinary_exec_needs_no_python() -> None:
 
 
 _HASH = bytes(32)
-_ROW = (1, 5, 1, 1, 7, None, 1, None, None, None, None, None, 1, 1, None, 0, 1, 1, b"a\0")
+_ROW = (1, 5, 1, 1, 7, None, 1, 0, 1, 1, 1, 1, None, None, None, None, None, None, b"a\0")
 
 
 def _sealed(row: Any = _ROW, **known: Any) -> list[object]:  # noqa: ANN401  # what it must not take
