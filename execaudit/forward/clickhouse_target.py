@@ -93,11 +93,15 @@ class ClickHouseTarget:
         self._known: dict[int, _Known] = {}
         self._programs: dict[tuple[int, bytes], int] = {}
 
-    def close(self) -> None:
-        """Closes the connection, and forgets what was there."""
+    def rest(self) -> None:
+        """Closes the connection."""
         if self._session is not None:
             self._session.close()
         self._session = None
+
+    def close(self) -> None:
+        """Closes the connection, and forgets what was there."""
+        self.rest()
         self._known.clear()
         self._programs.clear()
 

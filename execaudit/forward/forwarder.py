@@ -61,6 +61,10 @@ class Forwarder:
         self._batches = self._last = None
         self._target.close()
 
+    def rest(self) -> None:
+        """Closes the connection until something is shipped again."""
+        self._target.rest()
+
     def ship(self, source: Source, now_ns: int) -> Next | None:
         """Ships what comes next of an open history. Returns None if there was nothing.
 

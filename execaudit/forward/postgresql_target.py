@@ -89,6 +89,10 @@ class PostgresTarget:
         self._days: dict[int, float] = {}
         """Which days were asked for, and the monotonic time when they are asked for again."""
 
+    def rest(self) -> None:
+        """Closes the connection, which is a process of the server."""
+        self.close()
+
     def close(self) -> None:
         """Closes the connection."""
         opened, self._open, self._driver = self._open, None, None

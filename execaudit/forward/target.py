@@ -135,8 +135,12 @@ class Target(Protocol):
         """
         ...
 
+    def rest(self) -> None:
+        """Closes the connection between two batches. The next call opens another. Raises nothing."""
+        ...
+
     def close(self) -> None:
-        """Closes the connection. The next call opens another. Raises nothing."""
+        """Closes the connection, whatever has happened, and forgets what was there. Raises nothing."""
         ...
 
 

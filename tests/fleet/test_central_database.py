@@ -329,8 +329,11 @@ def test_a_service_says_how_it_gets_on(centre: Centre, tmp_path: Path) -> None:
 
 
 def test_it_ships_as_often_as_is_said_or_when_a_batch_is_full(centre: Centre, tmp_path: Path) -> None:
-    """So a host at rest makes few batches."""
+    """So a host at rest makes few batches, and keeps no connection."""
     path = tmp_path / "x.db"
+    connected = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
     appended(path, 1, 5)
     with running("--db", path, "forward", f"--to={centre.url}", "--every=1h", "--batch=50") as service:
         centre.await_execs(5)
@@ -338,6 +341,7 @@ def test_it_ships_as_often_as_is_said_or_when_a_batch_is_full(centre: Centre, tm
         # It looks each second.
         time.sleep(3)
         assert 5 == len(centre.pids())
+        assert [(0,)] == centre.rows(connected)
         appended(path, 55, 55)
         centre.await_execs(55)
         service.terminate()

@@ -69,6 +69,18 @@ def test_what_is_shipped_is_there(clickhouse: ClickHouse, central_database: str)
     assert_same(clickhouse, central(central_database).database or "", *hosts)
 
 
+def test_a_connection_may_be_closed_between_batches(clickhouse: ClickHouse, central_database: str) -> None:
+    """What has arrived is not asked anew."""
+    rows, target, before = made(100), target_of(central_database), None
+    while (batch := rows.batch(before, 40)) is not None:
+        target.send(batch)
+        target.rest()
+        before = batch.stream.cursors
+    target.close()
+
+    assert_same(clickhouse, central(central_database).database or "", rows)
+
+
 def test_programs_have_the_time_when_they_were_first_seen(
     clickhouse: ClickHouse, central_database: str
 ) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 1.0
 # Each batch makes several parts in ClickHouse, which are files that it then merges.
 _EVERY_SECONDS = {Engine.POSTGRESQL: 1.0, Engine.CLICKHOUSE: 10.0}
+# A connection that is not needed for longer is closed: a server may have few for many hosts.
+_KEPT_SECONDS = 60.0
 # Between two tries: twice as long each time, up to a minute.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _METRICS_SECONDS = 15.0
@@ -133,6 +135,8 @@ class _Shipping:
                 if self._is_due():
                     self.ship_all()
                     self._shipped_at = time.monotonic()
+                    if self._every_s >= _KEPT_SECONDS:
+                        self._forwarder.rest()
                     self._succeeded()
                 pause = _FIRST_PAUSE
                 waiting = _LOOK_SECONDS
