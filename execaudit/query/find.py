@@ -342,11 +342,17 @@ def gaps(connection: sqlite3.Connection, wanted: Filter) -> list[Gap]:
 
     Raises DamagedStoreError for a gap that makes no sense.
     """
+    return [gap for _, gap in numbered_gaps(connection, wanted)]
+
+
+def numbered_gaps(connection: sqlite3.Connection, wanted: Filter) -> list[tuple[int, Gap]]:
+    """Returns the same with the numbers of their rows, in the order of these."""
     is_wanted = globs.matching_names(wanted.hosts or ("*",))
     try:
+        rows = connection.execute(*gaps_statement(wanted))
         return [
-            Gap(host, start, end, GapReason(reason), count, exits, uid)
-            for host, start, end, reason, count, exits, uid in connection.execute(*gaps_statement(wanted))
+            (number, Gap(host, start, end, GapReason(reason), count, exits, uid))
+            for number, host, start, end, reason, count, exits, uid in rows
             if is_wanted(host or "")
         ]
     except ValueError as exc:

@@ -321,13 +321,13 @@ def numbers_statement(numbers: Sequence[int]) -> Statement:
 
 
 def gaps_statement(wanted: Filter) -> Statement:
-    """Returns the statement for the gaps in the range asked for, on whichever hosts."""
+    """Returns the statement for the gaps in the range asked for, on all hosts: numbers, and the rest."""
     where = _Where()
     if wanted.since_ns is not None:
         where.add(f"g.ts_to >= {where.bind(wanted.since_ns)}")
     if wanted.until_ns is not None:
         where.add(f"g.ts_from < {where.bind(wanted.until_ns)}")
-    columns = "SELECT r.host, g.ts_from, g.ts_to, g.reason, g.count, g.exits, g.uid FROM gap AS g"
+    columns = "SELECT g.id, r.host, g.ts_from, g.ts_to, g.reason, g.count, g.exits, g.uid FROM gap AS g"
     joined = f"{columns} LEFT JOIN run AS r ON r.id = g.run_id"
     return Statement(f"{joined}{where.text()} ORDER BY g.id", where.parameters)
 

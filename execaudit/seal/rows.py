@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit import native
-from execaudit.database.enum_codes import TRUNCATIONS
 from execaudit.database.field_columns import column_of, dictionary_of
 from execaudit.database.sealed_streams import Stream
-from execaudit.enums import Truncated
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS
 from execaudit.seal import codec
+from execaudit.seal.changes import Change, or_null
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,7 +40,6 @@ _CLOCKS = f"SELECT id, offset_ns, run_id FROM clock WHERE id {_LISTED}"  # noqa:
 _COMMS = f"SELECT id, v FROM comm WHERE id {_LISTED}"  # noqa: S608  # as above
 _LINES = f"SELECT id, v FROM argv WHERE id {_LISTED}"  # noqa: S608  # as above
 _LINE = "SELECT v FROM argv WHERE id = ?"
-_LIMIT = TRUNCATIONS.index(Truncated.LIMIT)
 _UNREADABLE = bytes(codec.BYTES)
 """The hash of a row that refers to what is not there, or has what no column has. No row has it."""
 _NO_LINE = b"\3"
@@ -62,7 +59,8 @@ def _shared(table: str, fields: Sequence[Field]) -> str:
     return f"SELECT s.id, {', '.join(columns)} FROM {table} AS s{''.join(joins)} WHERE s.id {_LISTED}"  # noqa: S608  # ours
 
 
-_LAUNCH, _ORIGIN = _shared("launch", LAUNCH_FIELDS), _shared("origin", ORIGIN_FIELDS)
+LAUNCH, ORIGIN = _shared("launch", LAUNCH_FIELDS), _shared("origin", ORIGIN_FIELDS)
+"""The statements for numbers and values of some, whose numbers are a JSON list."""
 _UID, _COMM = (list(map(column_of, LAUNCH_FIELDS)).index(name) for name in ("uid", "comm_id"))
 
 # Of each stream but execs and hits: the table, and the columns that are sealed. The first is the number.
@@ -164,9 +162,9 @@ class Rows:
     def _add(self, rows: list[tuple], found: Execs) -> None:  # type: ignore[type-arg]  # of SQLite
         between = rows[0][0], rows[-1][0]
         cuts = {row[0]: row[1:] for row in self._execute(_CUTS, between)}
-        changes: dict[int, _Change] = {}
+        changes: dict[int, Change] = {}
         for number, *change in self._execute(_CHANGES, between):
-            changes.setdefault(number, _Change()).add(*change)
+            changes.setdefault(number, Change()).add(*change)
 
         def in_python(row: tuple) -> bytes:  # type: ignore[type-arg]  # as above
             digest, problem = self._exec(row, cuts, changes.get(row[0]))
@@ -188,7 +186,7 @@ class Rows:
         self,
         row: tuple,  # type: ignore[type-arg]  # of SQLite
         cuts: dict[int, tuple],  # type: ignore[type-arg]  # as above
-        change: _Change | None,
+        change: Change | None,
     ) -> tuple[bytes, str | None]:
         """Returns what was sealed of an exec, and in which table something else is wrong."""
         (
@@ -199,7 +197,7 @@ class Rows:
         try:
             offset_ns, run_id = self._known.clocks[clock_id]
             launch, origin = self._known.launches[launch_id], self._known.origins[origin_id]
-            parent = _or_null(parent)
+            parent = or_null(parent)
             line = self._line(argv, line_id, None if truncated is None else (truncated, *cuts[number]))
             if truncated is None and number in cuts:
                 problem = "argv_cut"
@@ -209,7 +207,7 @@ class Rows:
                 parent, line = change.parent(parent), change.line(line)
             numbers = codec.pack_exec(
                 number, ts, ts - offset_ns, run_id, kind, pid, pid if tid is None else tid,
-                *map(_or_null, (ppid, errno)), parent, *map(_or_null, (duration, status, replaced_by)),
+                *map(or_null, (ppid, errno)), parent, *map(or_null, (duration, status, replaced_by)),
             )  # fmt: skip
         except (LookupError, ValueError, TypeError, OverflowError, codec.PackError):
             return _UNREADABLE, None
@@ -238,11 +236,11 @@ class Rows:
         known = self._known
         for clock, offset_ns, run_id in self._new({row[2] for row in rows}, known.clocks, _CLOCKS):
             known.clocks[clock] = offset_ns, run_id
-        new = self._new({row[9] for row in rows}, known.launches, _LAUNCH)
+        new = self._new({row[9] for row in rows}, known.launches, LAUNCH)
         while launches := new.fetchmany(_AT_ONCE // 8):
             for row, digest in zip(launches, _hashes(launches, 1, codec.EMPTY_GROUP), strict=True):
                 known.launches[row[0]] = Shared(digest, row[1 + _UID], row[1 + _COMM])
-        origins = self._new({row[10] for row in rows}, known.origins, _ORIGIN).fetchall()
+        origins = self._new({row[10] for row in rows}, known.origins, ORIGIN).fetchall()
         for row, digest in zip(origins, _hashes(origins, 1, codec.EMPTY_GROUP), strict=True):
             known.origins[row[0]] = digest
         known.comms.update(self._new({row[8] for row in rows}, known.comms, _COMMS))
@@ -280,49 +278,3 @@ def _hashes(rows: list[tuple], at: int, empty: blake2b) -> list[bytes]:  # type:
 
 _NO_LAUNCH = Shared(codec.group_hash((None,) * len(LAUNCH_FIELDS)), None, None)
 _NO_ORIGIN = codec.group_hash((None,) * len(ORIGIN_FIELDS))
-
-
-class _Change:
-    """What prunings made of an exec: first it was so, now it is so."""
-
-    def __init__(self) -> None:
-        self._parents: list[tuple[int | None, int | None]] = []
-        self._lines: list[tuple[bytes, bytes]] = []
-
-    def add(
-        self, parent_was: int | None, parent_now: int | None, line_was: bytes | None, line_now: bytes | None
-    ) -> None:
-        if line_was is not None and line_now is not None:
-            self._lines.append((line_was, line_now))
-        else:
-            self._parents.append((parent_was, parent_now))
-
-    @property
-    def parents(self) -> list[int | None]:
-        """The parents that were replaced."""
-        return [was for was, _ in self._parents]
-
-    def fits(self, parent: int, line: bytes, truncated: int | None) -> bool:
-        """Says whether each change follows the last, and what stands there the last one.
-
-        And whether each is one that a pruning makes: a parent is replaced by an older one or by none, and
-        only a long line is shortened, which is then marked.
-        """
-        if any(was is None or (now is not None and now >= was) for was, now in self._parents):
-            return False
-        if self._lines and not (codec.is_by_hash(self._lines[0][0]) and truncated == _LIMIT):
-            return False
-        ends = [(_or_null(was), _or_null(now)) for was, now in self._parents] + [(parent, parent)]
-        lines = [*self._lines, (line, line)]
-        return all(a[1] == b[0] for chain in (ends, lines) for a, b in pairwise(chain))
-
-    def parent(self, parent: int) -> int:
-        return _or_null(self._parents[0][0]) if self._parents else parent
-
-    def line(self, line: bytes) -> bytes:
-        return self._lines[0][0] if self._lines else line
-
-
-def _or_null(number: int | None) -> int:
-    """Returns a number or NULL, as one number. NULL's own number is none that a column has."""
-    return codec.NULL if number is None else max(number, codec.NULL + 1)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.sealed_streams import Stream
 from execaudit.seal import acts, chain, links, tree
-from execaudit.seal.chain import NOTHING, Cursors, Entry
+from execaudit.seal.chain import NOTHING, Entry
 from execaudit.seal.rows import TABLES, Rows
-from execaudit.seal.segments import stripped
+from execaudit.seal.segments import entries_of, stripped
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # A power cut takes what is not on the disk. SQLite syncs its log at each checkpoint, which is after 1000
 # pages, and a seal writes one or more.
-_MOST_LOST = 1000
+MOST_LOST = 1000
 # No pruning deletes these.
 _NEVER_PRUNED = frozenset({Stream.RUN, Stream.RULE})
 KINDS = ("changed", "missing", "added", "reordered", "cut", "forged")
@@ -132,7 +132,7 @@ class SegmentCheck:
         self._check_begin(segment, before)
         last = segment.begins
         try:
-            entries, cursors = _entries(segment)
+            entries, cursors = entries_of(segment)
             last = entries[-1][1]
             streams = chain.streams_from_bytes(segment.streams)
             row = self._chains[segment.chain]
@@ -335,7 +335,7 @@ class SegmentCheck:
         for _, entry in entries:
             if entry.epoch != before.epoch + 1:
                 lost = entry.epoch - before.epoch - 1
-                if lost <= _MOST_LOST and not is_first and self._is_after_boot(entry):
+                if lost <= MOST_LOST and not is_first and self._is_after_boot(entry):
                     self.found.lost.append((lost, before.at_ns, entry.at_ns))
                 else:
                     number = segment.number
@@ -361,19 +361,6 @@ class SegmentCheck:
     ) -> None:
         begin_ns = segment.begins.at_ns or None
         self.found.problems.append(Problem(kind, table, first, end, begin_ns, last.at_ns or None))
-
-
-def _entries(segment: Segment) -> tuple[list[tuple[bytes, Entry]], Cursors]:
-    """Returns a segment's entries, each with its bytes, and what is sealed after them.
-
-    Raises IndexError or ValueError for what makes no sense.
-    """
-    cursors, known = Cursors(segment.start), Cursors(segment.start)
-    entries: list[tuple[bytes, Entry]] = []
-    for raw, entry in chain.entries(segment.entries, segment.begins, cursors):
-        chain.check_order(entry, known)
-        entries.append((raw, entry))
-    return entries, cursors
 
 
 def _narrowed(

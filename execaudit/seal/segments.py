@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from execaudit.database.sealed_streams import ENDS
 from execaudit.seal import acts
-from execaudit.seal.chain import Cursors, Entry, Link, cursors_of, entries
+from execaudit.seal.chain import Cursors, Entry, Link, check_order, cursors_of, entries
 
 if TYPE_CHECKING:
     import sqlite3
@@ -39,6 +39,19 @@ def segment_of(row: Sequence[Any], start: Cursors) -> Segment:
     entries, streams, digest, code = row[4 + len(ENDS) :]
     begins = Entry(epoch, at_us, (), ())
     return Segment(number, chain, begins, start, cursors_of(ends), entries, streams, Link(digest, code))
+
+
+def entries_of(found: Segment) -> tuple[list[tuple[bytes, Entry]], Cursors]:
+    """Returns a segment's entries, each with its bytes, and what is sealed after them.
+
+    Raises IndexError or ValueError for what makes no sense.
+    """
+    cursors, known = Cursors(found.start), Cursors(found.start)
+    read: list[tuple[bytes, Entry]] = []
+    for raw, entry in entries(found.entries, found.begins, cursors):
+        check_order(entry, known)
+        read.append((raw, entry))
+    return read, cursors
 
 
 def last_entry(found: Segment) -> Entry | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from execaudit.seal.codec import BYTES, Numbers, hasher, unsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 CHILDREN = 8
 _MOST_LEVELS = 8
@@ -53,6 +53,11 @@ def _height(count: int) -> int:
     return level
 
 
+def top(count: int) -> Place:
+    """Returns the whole tree of so many rows."""
+    return Place(_height(count), 0)
+
+
 def places_left(count: int, gone: Mapping[Place, bytes]) -> list[int]:
     """Returns the places of the rows that are left of so many."""
     left = bytearray(b"\1") * count
@@ -74,7 +79,38 @@ def root_of_left(count: int, rows: Sequence[bytes], gone: Mapping[Place, bytes])
     if len(left) != len(rows):
         raise CountError(len(left) - len(rows))
     known = {Place(0, at): row for at, row in zip(left, rows, strict=True)} | dict(gone)
-    return _hash_at(Place(_height(count), 0), count, known)
+    return _hash_at(top(count), count, known)
+
+
+def root_of_parts(count: int, rows: Sequence[bytes], parts: Mapping[Place, bytes]) -> bytes:
+    """Returns the same, where both come from anybody. Takes time and memory for what is given alone.
+
+    Raises CountError, and ValueError unless the parts are in order and each has rows of its own.
+    """
+    left = _ranges_left(count, parts)
+    missing = sum(map(len, left)) - len(rows)
+    if missing:
+        raise CountError(missing)
+    if not count:
+        return EMPTY
+    places = (Place(0, at) for each in left for at in each)
+    known = dict(zip(places, rows, strict=True)) | dict(parts)
+    return _hash_at(top(count), count, known)
+
+
+def _ranges_left(count: int, parts: Iterable[Place]) -> list[range]:
+    """Returns the places that no part has. Raises ValueError."""
+    left, at, height = [], 0, _height(count)
+    for level, number in sorted(parts, key=lambda part: part.at * CHILDREN**part.level):
+        begin = number * CHILDREN**level
+        if begin < at or begin >= count or level > height:
+            raise ValueError("parts of a tree overlap, or are none of it")
+        if begin > at:
+            left.append(range(at, begin))
+        at = min(begin + CHILDREN**level, count)
+    if at < count:
+        left.append(range(at, count))
+    return left
 
 
 def _hash_at(place: Place, count: int, known: Mapping[Place, bytes]) -> bytes:
@@ -112,7 +148,7 @@ def without(
                 walk(child)
 
     if count:
-        walk(Place(_height(count), 0))
+        walk(top(count))
     return parts
 
 

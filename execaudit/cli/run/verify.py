@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -14,15 +12,15 @@ from execaudit.cli.run import verify_text
 from execaudit.cli.run.missing import Missing, say
 from execaudit.cli.run.progress import bar
 from execaudit.cli.run.seal_status import lost_key
+from execaudit.cli.run.verification_key import key_of
 from execaudit.database.url import Central, location_of
 from execaudit.enums import ChainReason
-from execaudit.errors import ConfigError, DamagedStoreError, StoreError
+from execaudit.errors import ConfigError, DamagedStoreError
 from execaudit.output.json_lines import json_text
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
 from execaudit.seal import indexes, remembered, shares, verify
 from execaudit.seal.chain import Head
-from execaudit.seal.keys import VerificationKey
 from execaudit.seal.rows import Rows
 from execaudit.system import clock, parallel
 from execaudit.system.parallel import Block
@@ -30,10 +28,12 @@ from execaudit.system.parallel import Block
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Iterator, Sequence
+    from pathlib import Path
 
     from execaudit.cli.context import State
     from execaudit.cli.run.missing import Missed
     from execaudit.event import Nanoseconds
+    from execaudit.seal.keys import VerificationKey
     from execaudit.seal.remembered import Remembered
     from execaudit.seal.segment_check import Asked, Checked, Problem
     from execaudit.seal.shares import Part
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 # Rows are read in order, so a large cache is of no use.
 _CACHE = "PRAGMA cache_size = -16384"
-_STDIN = "-"
-_LONGEST_KEY = 10_000
 
 
 class Given(NamedTuple):
@@ -62,7 +60,7 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
     """
     path = state.database()
     with state.local() as history:
-        keys = [_key(text) for text in given.keys]
+        keys = [key_of(text) for text in given.keys]
         heads = [Head.from_text(text) for text in given.heads]
         known = None if given.remembered is None else remembered.load(given.remembered)
         if known is not None and keys and not known.authentic:
@@ -84,27 +82,6 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
             _remember(history.connection, given.remembered, parts, result)
         _write(result, missing, missed, as_json=as_json)
     return result.is_verified
-
-
-def _key(text: str) -> VerificationKey:
-    """Returns the key that an option names. Raises StoreError."""
-    if not text.startswith("@"):
-        click.echo(
-            "warning: a key in the command line is recorded with it; give --key @FILE, or @- for standard input",
-            err=True,
-        )
-        return VerificationKey.from_text(text)
-    name = text[1:]
-    try:
-        if name == _STDIN:
-            raw = sys.stdin.buffer.readline(_LONGEST_KEY)
-        else:
-            with Path(name).open("rb") as file:
-                raw = file.read(_LONGEST_KEY)
-    except (OSError, ValueError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else str(exc)
-        raise StoreError(f"cannot read the key {name}: {why}", fix="name its file with --key @FILE") from exc
-    return VerificationKey.from_text(raw.decode("ascii", "replace"))
 
 
 def _forwarded(connection: sqlite3.Connection, url: str, since_ns: int | None) -> list[Head]:
