@@ -34,7 +34,7 @@ def line_of(argv, cut):
     plain = b"\0" + argv if cut is None else b"\1" + values(cut) + argv
     return plain if len(argv) <= 256 else b"\2" + hashed(b"line", plain)
 def exec_hash(numbers, launch, origin, line):
-    packed = struct.pack("<13q", *(NULL if number is None else number for number in numbers))
+    packed = struct.pack("<13q", *(NULL if number is None else max(number, NULL + 1) for number in numbers))
     return hashed(b"exec", packed + hashed(b"group", values(launch)) + hashed(b"group", values(origin)) + line)
 
 def root(count, leaves, gone):
@@ -129,7 +129,7 @@ def check_segment(db, one, key, row, before, ends, totals):
     need(last_time in (None, time) and (last_epoch in (None, epoch) or is_new), "it does not follow the one before: something was cut off")
     digest = hashed(b"segm", digest + values([number, *chain_row, epoch, time, *ends.values()]))
     code, sealed, made = NOTHING if is_new or code is None else code, dict(ends), {}
-    gone = {stream: gone_of(one, number, stream) for stream in STREAMS if ends[stream] < row[3 + stream]}
+    totals["parts"] += sum(map(bool, (gone := {each: gone_of(one, number, each) for each in STREAMS if ends[each] < row[3 + each]}).values()))
     for at, (part, now, now_us, runs, added) in enumerate(entries(raw, epoch, time, ends)):
         is_first = at == 0 and is_new and chain_row[2]
         boots = [one("SELECT boot_id FROM run WHERE id <= ? ORDER BY id DESC LIMIT 1", first - less)
@@ -161,7 +161,7 @@ def problems(db, key):
     """Returns what is wrong. Nothing: the history is proved."""
     db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
     db.execute("BEGIN")
-    one, said, totals = lambda sql, *given: db.execute(sql, given).fetchone(), [], {"gone": 0, "newest": 0, "runs": {}}
+    one, said, totals = lambda sql, *given: db.execute(sql, given).fetchone(), [], {"gone": 0, "newest": 0, "runs": {}, "parts": 0}
     ends, before, number = {stream: -(stream == 8) for stream in STREAMS}, (NOTHING, NOTHING, None, -1, 0), 0
     numbers = {stream: (table, columns.split(",")[0]) for stream, (table, columns) in STREAMS.items()}
     stripped = one("SELECT parts FROM seal_act WHERE reason = 'stripped' ORDER BY id DESC LIMIT 1")
@@ -188,13 +188,13 @@ def problems(db, key):
         ((act or pruned) and (act or [b""])[0] != hashed(b"pruned", b"".join(map(values, pruned))), "pruned: not as it was sealed"),
         ({run: (*times,) for run, *times in db.execute("SELECT id, started_ns, stopped_ns, seen_ns FROM run")} != totals["runs"], "run: not as sealed"),
         (totals["gone"] > sum(row[5] for row in pruned), "exec: more rows are gone than were pruned"),
-        (one("SELECT 1 FROM argv_cut WHERE exec_id NOT IN (SELECT id FROM exec)"), "argv_cut: it has rows of no exec"),
+        (one("SELECT 1 FROM argv_cut WHERE exec_id NOT IN (SELECT id FROM exec)") or one("SELECT count(*) FROM seal_gone")[0] != totals["parts"],
+         "argv_cut or seal_gone: it has rows of nothing"),
         (one("SELECT 1 FROM seal_chain WHERE id NOT IN (SELECT chain_id FROM seal)"), "seal_chain: one seals nothing"),
         (not keyed or not keyed[0], "the last seal has no key: at most the history is unbroken"),
     ) if is_wrong]
 
 if __name__ == "__main__":
-    path = pathlib.Path(sys.argv[1]).absolute().as_uri()
-    found = problems(sqlite3.connect(f"{path}?mode=ro", uri=True, isolation_level=None), parse_key(sys.argv[2]) if sys.argv[2:] else None)
+    found = problems(sqlite3.connect(f"{pathlib.Path(sys.argv[1]).absolute().as_uri()}?mode=ro", uri=True, isolation_level=None), parse_key(sys.argv[2]) if sys.argv[2:] else None)
     print(*found, "not proved" if found else "proved" if sys.argv[2:] else "unbroken; without the key nobody knows who wrote it", sep="\n")
     sys.exit(4 if found else 0)

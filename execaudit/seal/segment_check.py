@@ -15,7 +15,7 @@ from execaudit.seal.segments import entries_of, stripped
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from execaudit.seal.chain import Added, ChainRow, Link, RunState
     from execaudit.seal.keys import VerificationKey
@@ -169,6 +169,7 @@ class SegmentCheck:
 
     def _none_left(self, segment: Segment) -> None:
         """Looks for rows where a pruning left none, and whether there was one."""
+        self._check_gone(segment, frozenset(), segment.begins)
         if segment.number not in self._asked.stripped:
             # A pruning may have stripped it since.
             self._asked = self._asked._replace(stripped=stripped(self._connection))
@@ -188,6 +189,7 @@ class SegmentCheck:
         for at, (_, entry) in enumerate(entries):
             for added in entry.added:
                 ranges[added.stream].append((at, added))
+        self._check_gone(segment, ranges.keys(), last)
         roots: Roots = {}
         wrong: set[Stream] = set()
         for stream in Stream:
@@ -286,6 +288,12 @@ class SegmentCheck:
         except (ValueError, IndexError):
             self._add("changed", "seal_gone", segment, segment.number, segment.number, last)
             return {}
+
+    def _check_gone(self, segment: Segment, streams: Collection[int], last: Entry) -> None:
+        """Looks for what a pruning left of streams of which nothing was sealed."""
+        rows = self._connection.execute("SELECT stream FROM seal_gone WHERE seal_id = ?", (segment.number,))
+        if any(stream not in streams for (stream,) in rows):
+            self._add("added", "seal_gone", segment, segment.number, segment.number, last)
 
     def _links(  # noqa: PLR0913, PLR0917  # what a segment is made of
         self,

@@ -115,6 +115,9 @@ def _ranges_left(count: int, parts: Iterable[Place]) -> list[range]:
 
 def _hash_at(place: Place, count: int, known: Mapping[Place, bytes]) -> bytes:
     found = known.get(place)
+    if found is None and place.level == 0:
+        # What is gone is not of this tree.
+        raise CountError(1)
     if found is None:
         found = _node(b"".join(_hash_at(child, count, known) for child in _children(place, count)))
     return found

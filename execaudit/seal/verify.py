@@ -312,6 +312,10 @@ def _others(connection: sqlite3.Connection) -> Iterator[Problem]:
         "SELECT id FROM seal_chain WHERE id NOT IN (SELECT chain_id FROM seal)"
     ):
         yield Problem("added", "seal_chain", number, number, None, None)
+    for low, high in connection.execute(
+        "SELECT min(seal_id), max(seal_id) FROM seal_gone WHERE seal_id NOT IN (SELECT id FROM seal) HAVING count(*)"
+    ):
+        yield Problem("added", "seal_gone", low, high, None, None)
     next_id, last, cut = connection.execute(
         "SELECT (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'next_id'), (SELECT max(id) FROM exec),"
         " (SELECT count(*) FROM argv_cut WHERE exec_id NOT IN (SELECT id FROM exec))"

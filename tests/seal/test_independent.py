@@ -159,6 +159,33 @@ def test_both_find_the_same_changes(
     _agree(path)
 
 
+def test_the_number_that_stands_for_null_is_none(pruned: Path, tmp_path: Path) -> None:
+    """Else a column could be said to be known."""
+    path = tmp_path / "history.db"
+    shutil.copy(pruned, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        changed = connection.execute(
+            f"UPDATE exec SET errno = {-(2**63)} WHERE id = (SELECT max(id) FROM exec WHERE errno IS NULL)"  # a number
+        )
+        assert 1 == changed.rowcount
+
+    assert not _agree(path)
+
+
+@pytest.mark.parametrize("place", ["1000", "(SELECT max(id) FROM seal)"])
+def test_what_a_pruning_left_of_nothing_is_told(pruned: Path, tmp_path: Path, place: str) -> None:
+    """Of a segment that is not there, and of a stream of which it sealed nothing."""
+    path = tmp_path / "history.db"
+    shutil.copy(pruned, path)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            f"INSERT INTO seal_gone (seal_id, stream, act_id, parts) SELECT {place}, 3, act_id, parts"
+            " FROM seal_gone LIMIT 1"
+        )
+
+    assert not _agree(path)
+
+
 def test_it_is_a_program_for_strangers(pruned: Path) -> None:
     """Of at most 200 lines, that needs nothing but Python, with an exit status."""
     assert len(_TOOL.read_text().splitlines()) <= _MOST_LINES
