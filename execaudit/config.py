@@ -16,7 +16,7 @@ _Value = TypeVar("_Value")
 DEFAULT_CONFIG = "/etc/execaudit/config.toml"
 TABLES = ("record", "query", "export", "show", "tree", "stats", "report", "hunt", "top", "forward", "verify")
 """Each has the options of the command of its name."""
-SECTIONS = ("store", "retention", "json_log", "metrics", "redact")
+SECTIONS = ("store", "retention", "json_log", "metrics", "redact", "seal")
 """Tables for the tasks that a recorder does by itself: see daemon/settings.py."""
 # Longer than any settings. Without a limit, a device such as /dev/zero would be read for ever.
 _LARGEST = 1_000_000

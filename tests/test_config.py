@@ -64,7 +64,7 @@ def test_only_the_default_may_be_missing(tmp_path: Path, config: Path, place: st
         (b"[recrod]", r"{path}: unknown setting 'recrod' at the top: did you mean record\?"),
         (
             b"zzz = 1",
-            r"{path}: unknown setting 'zzz' at the top: there are db, export, forward, hunt, json_log, metrics, query, record, redact, report, retention, show, stats, store, top, tree, verify",
+            r"{path}: unknown setting 'zzz' at the top: there are db, export, forward, hunt, json_log, metrics, query, record, redact, report, retention, seal, show, stats, store, top, tree, verify",
         ),
         (
             b"#" * 1_000_001,

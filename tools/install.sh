@@ -55,6 +55,7 @@ list() {
 	echo "$scratch/execaudit $PREFIX/bin/execaudit 755"
 	echo "$scratch/execaudit.service $units/execaudit.service 644"
 	echo "$scratch/execaudit-forward.service $units/execaudit-forward.service 644"
+	echo "$scratch/execaudit-timestamp.service $units/execaudit-timestamp.service 644"
 	echo "packaging/execaudit.sysusers $users/execaudit.conf 644"
 	echo "packaging/execaudit.tmpfiles $files/execaudit.conf 644"
 	echo "packaging/execaudit.logrotate /etc/logrotate.d/execaudit 644"
@@ -75,7 +76,9 @@ make_files() {
 		main()
 	END
 	sed "s|/usr/local/bin/|$PREFIX/bin/|" execaudit.service >"$scratch/execaudit.service"
-	sed "s|/usr/local/bin/|$PREFIX/bin/|" packaging/execaudit-forward.service >"$scratch/execaudit-forward.service"
+	for unit in execaudit-forward execaudit-timestamp; do
+		sed "s|/usr/local/bin/|$PREFIX/bin/|" "packaging/$unit.service" >"$scratch/$unit.service"
+	done
 	mkdir "$scratch/man"
 	.venv/bin/python tools/completions.py "$scratch"
 	# The date of a page is the day of the last change of the code, not today.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, files
 
 
 @click.group("seal")
@@ -47,3 +49,34 @@ def status(ctx: click.Context, fmt: str) -> None:
     state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
     if not seal_status.write(state, as_json=fmt == "json"):
         ctx.exit(1)
+
+
+@command.command()
+@click.option("--follow", is_flag=True, help="Go on: one now and then, and one when the recorder stops.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    shell_complete=files,
+    help="With --follow: leave the time stamps there for the recorder.",
+)
+@config_option
+@db_option
+@click.pass_context
+def timestamp(ctx: click.Context, into: Path | None, *, follow: bool) -> None:
+    """Have an authority stamp the head (RFC 3161): what is sealed now existed then, at the latest.
+
+    `timestamp` and `timestamp_authority` in [seal] of the configuration say whom to ask and whom to trust.
+    The stamp is stored in the history, and `verify` checks it.
+    """
+    state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
+    if follow != (into is not None):
+        raise click.UsageError("--follow and --into FILE go together")
+    from execaudit.cli.run import timestamp as run  # noqa: PLC0415  # `--help` needs only the options
+    from execaudit.daemon.settings import seal_settings  # noqa: PLC0415  # as above
+
+    settings = seal_settings(state.settings())
+    if into is None:
+        run.once(state.database_to_write(), settings)
+    else:
+        run.follow(state.database(), settings, into)

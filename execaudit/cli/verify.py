@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option
+from execaudit.cli.context import State, config_option, db_option, files
 from execaudit.cli.param_types import Time
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Remember in this file up to where it was verified, and go on from there the next time.",
 )
+@click.option(
+    "--tsa",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    shell_complete=files,
+    help="The certificates of who certifies the time stamp authority, as PEM.  [default: timestamp_authority in [seal]]",
+)
 @text_or_json
 @config_option
 @db_option
@@ -63,6 +70,7 @@ def command(  # noqa: PLR0913  # each is an option
     against: str | None,
     since_ns: Nanoseconds | None,
     remembered: Path | None,
+    tsa: Path | None,
     fmt: str,
 ) -> None:
     """Prove that nothing stored was changed, removed, added or reordered since it was sealed.
@@ -75,6 +83,6 @@ def command(  # noqa: PLR0913  # each is an option
     from execaudit.cli.run import verify  # noqa: PLC0415  # `--help` needs only the options
 
     state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
-    given = verify.Given(keys, heads, since_ns, remembered, against)
+    given = verify.Given(keys, heads, since_ns, remembered, against, tsa)
     if not verify.run(state, given, as_json=fmt == "json"):
         ctx.exit(4)

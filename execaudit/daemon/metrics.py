@@ -15,6 +15,9 @@ class SealHealth(NamedTuple):
     is_keyed: bool
     """A key vouches for it."""
     epoch: int
+    stamped_s: float | None = None
+    """When the newest time stamp in the history was made, seconds since 1970; None: there is none, or none is
+    asked for."""
 
 
 class Health(NamedTuple):
@@ -82,8 +85,14 @@ def metrics(health: Health, *, started_s: float, sinks: tuple[str, ...]) -> str:
 
 def _of_seal(seal: SealHealth) -> list[str]:
     age = "How long ago what was stored was sealed; at rest, a minute at most."
+    stamped = "When an authority stamped the newest head in the history."
     return [
         *metric("execaudit_seal_age_seconds", "gauge", age, f" {seal.age_s:.3f}"),
         *metric("execaudit_seal_keyed", "gauge", "Whether a key vouches for it.", f" {int(seal.is_keyed)}"),
         *metric("execaudit_seal_epoch", "gauge", "The number of the newest seal.", f" {seal.epoch}"),
+        *(
+            []
+            if seal.stamped_s is None
+            else metric("execaudit_seal_timestamp_seconds", "gauge", stamped, f" {seal.stamped_s:.0f}")
+        ),
     ]

@@ -131,7 +131,11 @@ class Recorder:
     def _seal_health(self) -> SealHealth | None:
         if (sealed := self._seals.newest) is None:
             return None
-        return SealHealth(max(clock.wall_ns() - sealed.time_ns, 0) / 1e9, sealed.is_keyed, sealed.epoch)
+        age_s = max(clock.wall_ns() - sealed.time_ns, 0) / 1e9
+        stamped_ns = self._seals.stamps.newest_ns
+        return SealHealth(
+            age_s, sealed.is_keyed, sealed.epoch, None if stamped_ns is None else stamped_ns / 1e9
+        )
 
     def rename(self, host: str) -> None:
         """The host has this name from now on. For any thread."""

@@ -1,4 +1,4 @@
-"""Say each minute what is sealed: a head that leaves the host proves later what was here then."""
+"""Say now and then what is sealed: a head that leaves the host proves later what was here then."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from execaudit.daemon.settings import SealSettings
+from execaudit.daemon.stamps import Stamps
 from execaudit.enums import ChainReason
 from execaudit.errors import StoreError
 from execaudit.event import Nanoseconds, Sealed
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_SECONDS = 60.0
 _MOST_SAID = 10
 
 
@@ -68,14 +69,23 @@ class Seals:
     def __init__(self) -> None:
         self.newest: Sealed | None = None
         """The newest seal that is committed."""
+        self.stamps = Stamps()
         self._chain: bytes | None = None
         self._since_ns = clock.wall_ns()
-        self._next = time.monotonic() + _SECONDS
+        self._every_s = SealSettings().say_every_s
+        self._next = time.monotonic() + self._every_s
         self._said: Sealed | None = None
         self._waiting: list[Sealed] = []
 
+    def use(self, wanted: SealSettings) -> None:
+        """Takes new settings."""
+        self._next += wanted.say_every_s - self._every_s
+        self._every_s = wanted.say_every_s
+        self.stamps.path = None if wanted.url is None else wanted.left
+
     def look(self, store: Store, host: str) -> None:
-        """Notes the newest seal; says it if a minute has passed, and at once that another chain has begun."""
+        """Notes the newest seal; says it now and then, and at once that another chain has begun."""
+        self.stamps.look(store)
         last = store.sealer.newest()
         if last is None:
             return
@@ -86,7 +96,7 @@ class Seals:
             self._chain = last.chain.id
             _say_chain(last.chain.reason, is_new=last.chain.begun_ns >= self._since_ns)
         if time.monotonic() >= self._next and self.newest != self._said:
-            self._next = time.monotonic() + _SECONDS
+            self._next = time.monotonic() + self._every_s
             self._said = self.newest
             self._waiting = [self.newest]
             self.say()

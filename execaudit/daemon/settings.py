@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.config import scalars
 from execaudit.daemon.log_file import NEVER, Rotation
 from execaudit.daemon.wait_for import DEFAULT_SHARE, WaitFor
+from execaudit.errors import ConfigError
 from execaudit.event import LEVELS
 from execaudit.sizes import parse_percent, parse_size
 from execaudit.store.limits import DEFAULT_MIN_AGE, Limits
+from execaudit.system.post import check_url
 from execaudit.times import parse_duration
 
 if TYPE_CHECKING:
@@ -25,7 +27,16 @@ _KEYS = {
     "json_log": ("max_size", "max_age", "max_total", "keep", "compress"),
     "metrics": ("textfile",),
     "redact": ("presets", "rules"),
+    "seal": (
+        "say_every",
+        "timestamp",
+        "timestamp_authority",
+        "timestamp_interval",
+        "timestamp_timeout",
+        "timestamps",
+    ),
 }
+_NS = 1_000_000_000
 _MOST_KEPT = 1000
 
 
@@ -36,6 +47,23 @@ class HuntSettings(NamedTuple):
     """Files and folders."""
     level: str | None
     """Only rules of this level or above."""
+
+
+class SealSettings(NamedTuple):
+    """What [seal] says."""
+
+    say_every_s: float = 60.0
+    """How often the log says a head."""
+    url: str | None = None
+    """Whom to ask for time stamps; None: nobody."""
+    authority: Path | None = None
+    """The certificates of who certifies that server."""
+    interval_s: float = 3600.0
+    """A stamp at most so often, except when the recorder stops."""
+    timeout_s: float = 30.0
+    """How long an answer may take."""
+    left: Path = Path("/var/lib/execaudit-timestamp/stamps.json")
+    """Where the process that asks leaves them for the recorder."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,8 @@ class Upkeep:
     """The detection rules that are run on what is recorded."""
     redact: RedactSettings | None = None
     """What is a secret in command lines; None: nothing is redacted."""
+    seal: SealSettings = field(default_factory=SealSettings)
+    """What is said of seals, and who stamps them."""
 
     @property
     def limits(self) -> Limits:
@@ -88,7 +118,44 @@ def upkeep(settings: Settings) -> Upkeep:
         textfile=None if textfile is None else Path(textfile),
         hunt=_hunt(settings),
         redact=redact_settings(settings),
+        seal=seal_settings(settings),
     )
+
+
+def seal_settings(settings: Settings) -> SealSettings:
+    """Returns what [seal] says. Raises ConfigError."""
+    settings.check_keys("in [seal]", settings.tables.get("seal", {}), _KEYS["seal"])
+    found = SealSettings()
+    url, authority = settings.text("seal", "timestamp"), settings.text("seal", "timestamp_authority")
+    if url is not None:
+        try:
+            check_url(url)
+        except ConfigError as exc:
+            settings.refuse(f"timestamp in [seal]: {exc.what}", fix=exc.fix)
+        if authority is None:
+            settings.refuse(
+                "timestamp in [seal] needs timestamp_authority",
+                fix="a PEM file with the certificate of the time stamp authority's CA",
+            )
+    left = settings.text("seal", "timestamps")
+    return SealSettings(
+        _seconds(settings, "say_every", found.say_every_s),
+        url,
+        None if authority is None else Path(authority),
+        _seconds(settings, "timestamp_interval", found.interval_s),
+        _seconds(settings, "timestamp_timeout", found.timeout_s),
+        found.left if left is None else Path(left),
+    )
+
+
+def _seconds(settings: Settings, key: str, default: float) -> float:
+    """Returns a duration of [seal]. Raises ConfigError, also for none at all."""
+    found = settings.parsed("seal", key, parse_duration)
+    if found is None:
+        return default
+    if found < _NS:
+        settings.refuse(f"{key} in [seal] must be a second or more")
+    return found / _NS
 
 
 def _wait_for(settings: Settings) -> WaitFor | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import sqlite3
 
-REVISION = "0016"
+REVISION = "0017"
 """The newest one in migrations/versions; a test compares the two. They sort as text."""
 
 

@@ -388,6 +388,20 @@ seal_act = Table(
     sqlite_autoincrement=True,
     sqlite_strict=True,
 )
+# Time stamps of heads, see seal.stamps. No stream that is sealed: an authority's signature vouches for each.
+seal_timestamp = Table(
+    "seal_timestamp",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # As text, see chain.Head.
+    Column("head", Text, nullable=False),
+    # By the authority's clock, ns since 1970; and its name.
+    Column("at_ns", Integer, nullable=False),
+    Column("authority", Text, nullable=False),
+    # DER of a TimeStampResp (RFC 3161).
+    Column("reply", LargeBinary, nullable=False),
+    sqlite_strict=True,
+)
 
 
 @event.listens_for(metadata, "after_create")

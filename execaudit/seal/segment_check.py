@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database.sealed_streams import Stream
@@ -101,6 +102,8 @@ class Asked(NamedTuple):
     heads: frozenset[chain.Head]
     stripped: frozenset[int]
     """The segments of which a pruning left nothing."""
+    stamped: Mapping[chain.Head, int] = MappingProxyType({})
+    """Those of the heads that have a time stamp: its number."""
 
 
 def _to_text(raw: bytes) -> str:

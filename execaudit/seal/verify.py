@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database import execs_view
@@ -15,6 +16,7 @@ from execaudit.seal.newest import newest, unsealed
 from execaudit.seal.rows import Rows
 from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, table_of
 from execaudit.seal.segments import COLUMNS, last_entry, read_segment, segment_of, stripped
+from execaudit.seal.stamps import TABLE as STAMPS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -68,6 +70,8 @@ class Result:
     """Epochs that a power cut took: how many, and the wall clock of the seals before and after."""
     chains: list[ChainRow] = field(default_factory=list)
     unkeyed: int = 0
+    proved_heads: set[str] = field(default_factory=set)
+    """The heads that were looked for and are in the chain."""
     is_sealed: bool = False
 
     @property
@@ -87,9 +91,19 @@ class Parts(NamedTuple):
     """The segment that may still grow. It and later ones are checked at the end."""
 
 
-def asked_of(connection: sqlite3.Connection, keys: Iterable[VerificationKey], heads: Iterable[Head]) -> Asked:
-    """Returns what a verification goes by, with what the last pruning says of segments that are gone."""
-    return Asked({key.chain: key for key in keys}, frozenset(heads), stripped(connection))
+def asked_of(
+    connection: sqlite3.Connection,
+    keys: Iterable[VerificationKey],
+    heads: Iterable[Head],
+    stamped: Mapping[Head, int] = MappingProxyType({}),
+) -> Asked:
+    """Returns what a verification goes by, with what the last pruning says of segments that are gone.
+
+    `stamped` are heads with the numbers of their time stamps.
+    """
+    return Asked(
+        {key.chain: key for key in keys}, frozenset((*heads, *stamped)), stripped(connection), stamped
+    )
 
 
 def parts_of(connection: sqlite3.Connection, asked: Asked, since_ns: int | None, *, after: int = 0) -> Parts:
@@ -105,8 +119,8 @@ def parts_of(connection: sqlite3.Connection, asked: Asked, since_ns: int | None,
         row = connection.execute("SELECT min(id) FROM seal WHERE at_us > ?", (since_ns // 1000,)).fetchone()
         first = max(first, (row[0] or last + 1) - 1)
     first = max(first, min(after + 1, last))
-    of_heads = sorted({_segment_of(connection, head) for head in asked.heads})
-    ranges = [(number, number) for number in of_heads if 0 < number < first]
+    of_heads = {_segment_of(connection, head) for head in asked.heads} if first > 1 else set()
+    ranges = [(number, number) for number in sorted(of_heads) if 0 < number < first]
     return Parts(asked, [*ranges, (first, last - 1)], first, last)
 
 
@@ -228,6 +242,7 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
             result.problems.append(Problem("missing", "exec", None, None, None, result.sealed_until_ns))
         result.problems += _others(connection)
         result.problems += _heads(connection, parts.asked, heads, result)
+        result.proved_heads = {head for head, agrees in heads.items() if agrees}
     finally:
         connection.execute("ROLLBACK")
     if not parts.asked.keys:
@@ -337,9 +352,15 @@ def _heads(
             continue  # all that it sealed was pruned
         if agrees is None:
             # The epoch is not here: it was cut off, or is of a part that was not looked at.
-            yield Problem("cut", "seal", None, None, result.sealed_until_ns, None)
+            yield Problem("cut", *_place(asked, head), result.sealed_until_ns, None)
         elif not agrees:
-            yield Problem("forged", "seal", None, None, None, None)
+            yield Problem("forged", *_place(asked, head), None, None)
+
+
+def _place(asked: Asked, head: Head) -> tuple[str, int | None, int | None]:
+    """Returns the table and the number of what says that a head was here."""
+    number = asked.stamped.get(head)
+    return ("seal", None, None) if number is None else (STAMPS, number, number)
 
 
 def to_json(found: Checked) -> bytes:

@@ -38,6 +38,7 @@ def test_everything_has_its_place(staged: Path) -> None:
         "etc/logrotate.d/execaudit",
         "usr/local/lib/systemd/system/execaudit.service",
         "usr/local/lib/systemd/system/execaudit-forward.service",
+        "usr/local/lib/systemd/system/execaudit-timestamp.service",
         "usr/local/lib/sysusers.d/execaudit.conf",
         "usr/local/lib/tmpfiles.d/execaudit.conf",
         "usr/local/share/bash-completion/completions/execaudit",

@@ -124,7 +124,7 @@ def test_the_shipped_settings_are_accepted(uncommented: Path, command: str, tmp_
 
 
 def test_users_are_made(tmp_path: Path) -> None:
-    """Each with a group of its name, no shell, and nothing to log in with. The forwarder may read."""
+    """Each with a group of its name, no shell, and nothing to log in with. All may read."""
     (tmp_path / "etc").mkdir()
     subprocess.run(
         ["systemd-sysusers", f"--root={tmp_path}", PACKAGING / "execaudit.sysusers"],
@@ -133,14 +133,16 @@ def test_users_are_made(tmp_path: Path) -> None:
     )
     users = [line for line in (tmp_path / "etc/passwd").read_text().splitlines() if "execaudit" in line]
     groups = (tmp_path / "etc/group").read_text().splitlines()
-    assert ["execaudit", "execaudit-forward"] == sorted(user.split(":")[0] for user in users)
-    members = {"execaudit": "execaudit-forward", "execaudit-forward": ""}
+    assert ["execaudit", "execaudit-forward", "execaudit-timestamp"] == sorted(
+        user.split(":")[0] for user in users
+    )
+    readers = "execaudit-forward,execaudit-timestamp"
     for user in users:
         name, password, uid, gid, _, home, shell = user.split(":")
         assert ("x", f"/var/lib/{name}") == (password, home)
         assert shell.endswith("nologin")
         assert 0 < int(uid) < 1000
-        assert f"{name}:x:{gid}:{members[name]}" in groups
+        assert f"{name}:x:{gid}:{readers if name == 'execaudit' else ''}" in groups
 
 
 def test_folders_are_made_and_what_root_recorded_is_handed_over(tmp_path: Path) -> None:

@@ -166,6 +166,7 @@ def _reload(state: State, targets: Targets, monitor: Monitor, recorder: Recorder
         targets.retention.limits = wanted.limits
         targets.retention.wait_for = wanted.wait_for
         targets.hunting.use(wanted.hunt)
+        targets.seals.use(wanted.seal)
         if targets.log_file is not None:
             targets.log_file.rotation = log_limit.completed(wanted.rotation, targets.log_file.path)
     recorder.rename(name_text(socket.gethostname()))

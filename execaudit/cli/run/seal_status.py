@@ -10,6 +10,7 @@ from execaudit.enums import ChainReason
 from execaudit.escaping import printable
 from execaudit.output.json_lines import json_text
 from execaudit.output.summary_line import local_text
+from execaudit.seal import stamps
 from execaudit.seal.newest import newest, unsealed
 from execaudit.times import utc_text
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from execaudit.cli.context import State
     from execaudit.seal.chain import ChainRow
     from execaudit.seal.newest import Newest
+    from execaudit.seal.stamps import Stamp
 
 REASONS = {
     ChainReason.BEGUN: "the history began",
@@ -35,6 +37,8 @@ class _Status(NamedTuple):
     last: Newest | None
     sealed: int
     unsealed: int
+    stamp: Stamp | None = None
+    """The last time stamp. `verify` checks it."""
 
 
 def write(state: State, *, as_json: bool) -> bool:
@@ -60,9 +64,10 @@ def _status(connection: sqlite3.Connection) -> _Status:
         if last is None:
             return _Status(None, 0, whole)
         above = {table: count for table, (count, _, _) in unsealed(connection, last.ends).items()}
+        stamp = stamps.newest(connection)
     finally:
         connection.execute("ROLLBACK")
-    return _Status(last, whole - above.get("exec", 0), sum(above.values()))
+    return _Status(last, whole - above.get("exec", 0), sum(above.values()), stamp)
 
 
 def _record(found: _Status) -> dict[str, object]:
@@ -77,6 +82,9 @@ def _record(found: _Status) -> dict[str, object]:
         "chain": None if last is None else last.head.chain,
         "began": None if last is None else utc_text(last.chain.begun_ns),
         "reason": None if last is None else last.chain.reason,
+        "timestamp": None
+        if (stamp := found.stamp) is None
+        else {"head": stamp.head, "at": utc_text(stamp.at_ns), "authority": stamp.authority},
     }
 
 
@@ -91,7 +99,14 @@ def _lines(found: _Status) -> list[str]:
         f"head      {last.head}",
         f"key       {keyed}",
         f"chain     since {local_text(last.chain.begun_ns)}: {reason_text(last.chain.reason)}",
+        *([] if found.stamp is None else [_stamp_line(found.stamp)]),
     ]
+
+
+def _stamp_line(stamp: Stamp) -> str:
+    return printable(
+        f"stamped   {stamp.head} at {local_text(stamp.at_ns)} by {stamp.authority} (see `verify --tsa`)"
+    )
 
 
 def lost_key(chain: ChainRow, time_text: Callable[[int], str] = local_text) -> str:

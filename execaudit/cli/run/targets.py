@@ -67,6 +67,7 @@ def open_targets(
     redacting = Redacting(path)
     redacting.use(wanted.redact)
     seals = Seals()
+    seals.use(wanted.seal)
     log_file = _log_file(json_log, wanted)
     sinks: list[Sink] = [
         DatabaseSink(store, host=host, ballast=ballast, retention=retention, hunting=hunting, seals=seals),

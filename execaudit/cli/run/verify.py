@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -15,11 +16,12 @@ from execaudit.cli.run.seal_status import lost_key
 from execaudit.cli.run.verification_key import key_of
 from execaudit.database.url import Central, location_of
 from execaudit.enums import ChainReason
-from execaudit.errors import ConfigError, DamagedStoreError
+from execaudit.errors import ConfigError, DamagedStoreError, ExecauditError
+from execaudit.escaping import printable
 from execaudit.output.json_lines import json_text
 from execaudit.query.connection import open_history
 from execaudit.query.filter import Filter
-from execaudit.seal import indexes, remembered, shares, verify
+from execaudit.seal import indexes, remembered, shares, stamp_check, stamps, verify
 from execaudit.seal.chain import Head
 from execaudit.seal.rows import Rows
 from execaudit.system import clock, parallel
@@ -28,7 +30,6 @@ from execaudit.system.parallel import Block
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator, Iterator, Sequence
-    from pathlib import Path
 
     from execaudit.cli.context import State
     from execaudit.cli.run.missing import Missed
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from execaudit.seal.remembered import Remembered
     from execaudit.seal.segment_check import Asked, Checked, Problem
     from execaudit.seal.shares import Part
+    from execaudit.seal.stamp_check import Stamped
     from execaudit.seal.verify import Parts, Result
 
 # Rows are read in order, so a large cache is of no use.
@@ -51,6 +53,7 @@ class Given(NamedTuple):
     since_ns: Nanoseconds | None
     remembered: Path | None
     against: str | None
+    tsa: Path | None
 
 
 def run(state: State, given: Given, *, as_json: bool) -> bool:
@@ -69,18 +72,19 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
         if given.against is not None:
             since_ns = given.since_ns if known is None else known.verified_ns
             heads += _forwarded(history.connection, given.against, since_ns)
-        asked = verify.asked_of(history.connection, keys, heads)
+        stamped, wrong = _stamped(state, history.connection, given, known)
+        asked = verify.asked_of(history.connection, keys, heads, {each.head: each.number for each in stamped})
         parts, lost = _parts(history.connection, asked, given, known)
         history.connection.execute("PRAGMA shrink_memory")  # children get a copy of what is cached
         with contextlib.closing(_found(history.connection, path, parts)) as found:
             result = verify.finish(history.connection, parts, found)
-        result.problems[:0] = lost
+        result.problems[:0] = lost + wrong
         result.problems += indexes.counters(history.connection)
         missing = Missing(history, Filter(since_ns=given.since_ns))
         missed = missing.news()
         if given.remembered is not None and result.is_verified:
             _remember(history.connection, given.remembered, parts, result)
-        _write(result, missing, missed, as_json=as_json)
+        _write(result, stamped, missing, missed, as_json=as_json)
     return result.is_verified
 
 
@@ -103,6 +107,27 @@ def _forwarded(connection: sqlite3.Connection, url: str, since_ns: int | None) -
             fix="has `execaudit forward` ever shipped it there? else somebody replaced the history",
         )
     return found
+
+
+def _stamped(
+    state: State, connection: sqlite3.Connection, given: Given, known: Remembered | None
+) -> tuple[list[Stamped], list[Problem]]:
+    """Returns the time stamps, checked if it is known whom to trust, and what is wrong with them.
+
+    Raises ConfigError, MissingLibraryError.
+    """
+    since_ns = given.since_ns if known is None else known.verified_ns
+    if not stamps.stored(connection, since_ns):
+        return [], []
+    trusted = None
+    if given.tsa is not None:
+        trusted = stamp_check.authorities(given.tsa)
+    elif (configured := state.settings().text("seal", "timestamp_authority")) is not None:
+        try:
+            trusted = stamp_check.authorities(Path(configured))
+        except ExecauditError as exc:
+            click.echo(printable(f"warning: time stamps are not checked: {exc}"), err=True)
+    return stamp_check.check_all(connection, trusted, since_ns)
 
 
 def _check_keys(connection: sqlite3.Connection, keys: Sequence[VerificationKey]) -> None:
@@ -151,13 +176,15 @@ def _remember(connection: sqlite3.Connection, file: Path, parts: Parts, result: 
         remembered.save(file, found)
 
 
-def _write(result: Result, missing: Missing, missed: list[Missed], *, as_json: bool) -> None:
+def _write(
+    result: Result, stamped: Sequence[Stamped], missing: Missing, missed: list[Missed], *, as_json: bool
+) -> None:
     last = result.chains[-1] if result.chains else None
     if last is not None and last.reason == ChainReason.KEY_LOST.value:
         click.echo(lost_key(last), err=True)
     if as_json:
-        click.echo(json_text(verify_text.record(result, [*missing.records(missed)])))
+        click.echo(json_text(verify_text.record(result, stamped, [*missing.records(missed)])))
         return
-    for line in verify_text.lines(result):
+    for line in verify_text.lines(result, stamped):
         click.echo(line)
     say(missed)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from execaudit.seal.segment_check import Problem
+    from execaudit.seal.stamp_check import Stamped
     from execaudit.seal.verify import Pruning, Result
 
 # More would hide what is said of the whole.
@@ -27,7 +28,9 @@ _WORDS = {
 }
 
 
-def record(result: Result, gaps: Sequence[dict[str, object]]) -> dict[str, object]:
+def record(
+    result: Result, stamped: Sequence[Stamped], gaps: Sequence[dict[str, object]]
+) -> dict[str, object]:
     """Returns it as JSON values."""
     return {
         "verified": result.is_verified,
@@ -56,6 +59,15 @@ def record(result: Result, gaps: Sequence[dict[str, object]]) -> dict[str, objec
             }
             for each in result.pruned
         ],
+        "timestamps": [
+            {
+                "head": each.stamp.head,
+                "at": utc_text(each.stamp.at_ns),
+                "authority": each.stamp.authority,
+                "verified": is_proved(result, each),
+            }
+            for each in stamped
+        ],
         "gaps": [*gaps],
         "chains": [
             {
@@ -81,7 +93,14 @@ def _utc(time_ns: int | None) -> str | None:
     return None if time_ns is None else utc_text(time_ns)
 
 
-def lines(result: Result, *, since_ns: int | None = None) -> Iterator[str]:
+def is_proved(result: Result, each: Stamped) -> bool | None:
+    """Says whether a time stamp is its authority's, and its head in the chain. None: that is not known."""
+    if each.is_valid is False:
+        return False
+    return each.is_valid if each.stamp.head in result.proved_heads else None
+
+
+def lines(result: Result, stamped: Sequence[Stamped] = (), *, since_ns: int | None = None) -> Iterator[str]:
     """Yields it for people. `since_ns`: what was sealed before was not looked at."""
     if not result.is_sealed:
         yield "NOT VERIFIED: nothing is sealed here"
@@ -97,6 +116,7 @@ def lines(result: Result, *, since_ns: int | None = None) -> Iterator[str]:
         yield from _problems(result.problems)
     yield from _authentic(result)
     yield f"head: {result.head}"
+    yield from _stamped(result, stamped)
     for each in result.pruned:
         yield _pruned(each)
     for count, from_ns, to_ns in result.stripped:
@@ -108,6 +128,18 @@ def lines(result: Result, *, since_ns: int | None = None) -> Iterator[str]:
     for count, from_ns, to_ns in result.lost:
         seals = "1 seal" if count == 1 else f"{count} seals"
         yield f"lost: {seals} at the restart of the host, between {local_text(from_ns)} and {local_text(to_ns)}"
+
+
+def _stamped(result: Result, stamped: Sequence[Stamped]) -> Iterator[str]:
+    proved = [each for each in stamped if is_proved(result, each)]
+    if proved:
+        head, at_ns, authority, _ = proved[-1].stamp
+        earlier = f"; {len(proved) - 1} earlier time stamps are right too" if len(proved) > 1 else ""
+        yield f"time stamp: {head} existed at {local_text(at_ns)}, says {printable(authority)}{earlier}"
+    unchecked = sum(each.is_valid is None for each in stamped)
+    if unchecked:
+        what = "1 time stamp is" if unchecked == 1 else f"{unchecked} time stamps are"
+        yield f"{what} not checked: name the certificate of who certifies the authority (--tsa FILE)"
 
 
 def _trusted(problems: Sequence[Problem]) -> str:
