@@ -50,7 +50,9 @@ class Finished(NamedTuple):
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the execs of the JSON lines of its output."""
-        return [row for row in map(json.loads, self.out.splitlines()) if row.get("kind") != "gap"]
+        return [
+            row for row in map(json.loads, self.out.splitlines()) if row.get("kind") not in ("gap", "sealed")
+        ]
 
     def gaps(self) -> list[dict[str, Any]]:
         """Returns the gaps of the JSON lines of its output."""

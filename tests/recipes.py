@@ -41,6 +41,9 @@ _SIZE = re.compile(r"\b(takes|has) \d+ bytes")
 # And so does how it grows; its limit depends on the disk.
 _GROWTH = re.compile(r"^At the rate of this range it grows by .*$", re.MULTILINE)
 _GROWS = "At the rate of this range it grows by 40.5 MB a day: its limit of 4.0 GB comes in 98 days."
+# A history that is made anew has other seals.
+_SEALED = re.compile(r"^sealed until .*$", re.MULTILINE)
+_SEAL = "sealed until 2026-11-23 09:41:07.581 +0000, head 1f0c3a5b7d9e2468-1789-97c1bc8bd311a717ead4bd79f56c7ce6f0e4dc4efac8be89a6043a25bfce1a37"
 _LAST = re.compile(r"complete until |\d+ execs?$").match
 # Colours come from jq, which before 1.7.1 ignores NO_COLOR. The output of execaudit has no escape sequence.
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
@@ -126,7 +129,7 @@ class Asker:
         last = [line for line in lines if _LAST(line)]
         first = [line for line in lines if line not in last]
         text = _COLOUR.sub("", "".join([*first, shown.decode(), *last]))
-        text = _GROWTH.sub(_GROWS, text)
+        text = _SEALED.sub(_SEAL, _GROWTH.sub(_GROWS, text))
         return _SIZE.sub(r"\1 225280 bytes", text.replace(self.history, DEFAULT_DATABASE))
 
 

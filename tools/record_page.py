@@ -51,6 +51,7 @@ _FORMS = """
 | `inode` | a text | digits | digits |
 | `argv_base64` | only if an argument is not UTF-8 | always a column | in `show`, if an argument is not UTF-8 |
 | gaps | a record each, after the execs | `NAME.gaps.csv` beside `-o NAME.csv` | a line each on standard error |
+| [what vouches for it](exporting.md#is-it-proved) | in an export the last record, of the kind `sealed` | `NAME.seal.json` beside `-o NAME.csv` | - |
 
 - The table of `query` has a column for the time, the beginning of `id`, `pid`, USER (`user`, or the uid if that has no name), STATUS (`exit_code`, `exit_signal`, `errno` or `ended`), TOOK
   (`duration_ns`) and COMMAND: `command`, cut at the end of the line, or after 4096 characters in a pipe. [Finding](querying.md#finding-execaudit-query) explains them.

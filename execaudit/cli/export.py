@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from execaudit.cli.common_options import verify_options
 from execaudit.cli.context import State, config_option, db_option, password_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import FieldNames
@@ -40,12 +41,13 @@ _OF_RECORD = (Format.CSV, Format.JSONL, Format.PARQUET)
 )
 @click.option("--raw", is_flag=True, help="CSV: exact values, though a spreadsheet may run them.")
 @click.option("--bom", is_flag=True, help="CSV: begin with a byte order mark, for old spreadsheets.")
+@verify_options
 @password_option
 @config_option
 @db_option
-@click.pass_obj
+@click.pass_context
 def command(  # noqa: PLR0913  # each is an option
-    state: State,
+    context: click.Context,
     /,
     fmt: str | None,
     output: Path | None,
@@ -54,6 +56,8 @@ def command(  # noqa: PLR0913  # each is an option
     force: bool,
     raw: bool,
     bom: bool,
+    is_asked: bool,
+    keys: tuple[str, ...],
     **values: Any,  # noqa: ANN401  # the filters
 ) -> None:
     """Write execs to a file for an incident review, or for other programs.
@@ -72,7 +76,11 @@ def command(  # noqa: PLR0913  # each is an option
         )
     if bom and chosen is not Format.CSV:
         raise click.UsageError("--bom is for csv")
-    from execaudit.cli.run import export  # noqa: PLC0415  # `--help` needs only the options
+    from execaudit.cli.run import export, proof  # noqa: PLC0415  # `--help` needs only the options
 
+    to = export.Target(chosen, target, columns, raw, bom, force)
+    state = context.ensure_object(State)
+    verifier = proof.Verifier(context, is_asked=is_asked, keys=keys)
     with state.history() as history:
-        export.write(history, values, export.Target(chosen, target, columns, raw, bom, force))
+        export.write(history, values, to, verifier)
+    context.exit(verifier.status)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from execaudit.cli.common_options import verify_options
 from execaudit.cli.context import State, config_option, db_option, files, password_option
 from execaudit.cli.filter_options import filter_options
 from execaudit.cli.param_types import ExecId
@@ -43,17 +44,26 @@ from execaudit.cli.param_types import ExecId
     shell_complete=files,
     help="Show what this Sigma rule hits: a file, or a folder of them.",
 )
+@verify_options
 @password_option
 @config_option
 @db_option
 @click.pass_context
-def command(context: click.Context, /, output: Path | None, *, force: bool, **values: Any) -> None:  # noqa: ANN401  # the filters, and what the user says
+def command(
+    context: click.Context,
+    /,
+    output: Path | None,
+    *,
+    force: bool,
+    is_asked: bool,
+    keys: tuple[str, ...],
+    **values: Any,  # noqa: ANN401  # the filters, and what the user says
+) -> None:
     """Write an incident as one HTML file: a summary, a timeline, the tree, and each record.
 
     The file opens in any browser, from a mail too, and loads nothing from elsewhere. The filters
     are those of `query`. It has at most 20 000 execs; of more, it says which are left out.
     """
-    state = context.ensure_object(State)
     target = None if str(output) == "-" else output
     if output is None and sys.stdout.isatty():
         raise click.UsageError("name a file with -o: a terminal shows no HTML")
@@ -62,10 +72,13 @@ def command(context: click.Context, /, output: Path | None, *, force: bool, **va
         for option in context.command.params
         if context.get_parameter_source(option.name or "") is ParameterSource.DEFAULT_MAP
     ]
-    from execaudit.cli.run import report  # noqa: PLC0415  # `--help` needs only the options
+    from execaudit.cli.run import proof, report  # noqa: PLC0415  # `--help` needs only the options
 
     said = report.Said(
         **{name: values.pop(name) for name in report.Said._fields if name in values}, configured=configured
     )
+    state = context.ensure_object(State)
+    verifier = proof.Verifier(context, is_asked=is_asked, keys=keys)
     with state.history() as history:
-        report.write(history, values, said, target, force=force)
+        report.write(history, values, said, report.Target(target, force), verifier)
+    context.exit(verifier.status)

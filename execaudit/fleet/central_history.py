@@ -10,6 +10,7 @@ from execaudit.enums import GapReason
 from execaudit.event import Gap, Nanoseconds
 from execaudit.fleet import arrival
 from execaudit.fleet.conditions import Conditions
+from execaudit.fleet.heads import newest_head
 from execaudit.fleet.ids import Ids
 from execaudit.fleet.reading import Reader
 from execaudit.fleet.retired import retired
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
     from execaudit.query.rows import Found
     from execaudit.query.stats import HostCount, Stats
     from execaudit.query.summary import Pruned
+    from execaudit.seal.chain import Head
 
-_MOST_PROGRAMS = 1000
+_MOST_PROGRAMS, _MOST_HEADS = 1000, 100
 
 
 class CentralHistory(History):
@@ -204,6 +206,22 @@ class CentralHistory(History):
         is_meant = globs.matching_names(given)
         names = sorted({row[2].decode("utf-8", "surrogateescape") for row in self._runs()})
         return [name for name in names if not given or is_meant(name)]
+
+    def heads(self, hosts: Sequence[str]) -> tuple[list[tuple[str, Head | None, int]], int]:
+        """Returns of each host the newest head that has arrived, and when it was sealed; None: none has.
+
+        Hosts are as in a filter. Of very many, the first by name, and how many there are besides.
+        """
+        chosen = self._streams.of_hosts(self._engine, hosts) if hosts else self._streams.all
+        by_host: dict[bytes, list[int]] = {}
+        for stream in chosen:
+            by_host.setdefault(stream.host, []).append(stream.number)
+        found = []
+        for host in sorted(by_host)[:_MOST_HEADS]:
+            heads = [*filter(None, (newest_head(self._engine, stream) for stream in by_host[host]))]
+            head, at_ns = max(heads, key=lambda each: each[1], default=(None, 0))
+            found.append((host.decode("utf-8", "surrogateescape"), head, at_ns))
+        return found, max(0, len(by_host) - _MOST_HEADS)
 
     def versions(self, hosts: Sequence[str]) -> list[str]:
         """Returns which versions recorded these hosts, in the order in which they first did."""

@@ -28,6 +28,8 @@ def own_record(document: Object) -> Object | None:
     """Returns the record of a document that `export --format ecs` wrote; None for another's."""
     if at(document, "event.module") != _OWN:
         return None
+    if at(document, "event.action") == "sealed":
+        return {"kind": "sealed"}
     if at(document, "event.action") == "gap":
         gap = {field.name: at(document, f"{_OWN}.gap.{field.name}") for field in GAP_FIELDS}
         times = {"from": at(document, "event.start"), "to": at(document, "event.end")}

@@ -94,7 +94,7 @@ class JsonReader:
 
 def _format_of(record: Object) -> str:
     """Returns what a line is. Raises RejectError."""
-    if "@timestamp" in record:
+    if "@timestamp" in record or "ecs" in record:
         return ECS
     if "boot_id" in record or record.get("kind") in ("gap", "hit", "sealed"):
         return JSONL

@@ -10,7 +10,7 @@ from execaudit.output.json_lines import json_text
 from execaudit.query import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from execaudit.event import ExecEvent, Nanoseconds
     from execaudit.query.find import Page
@@ -24,19 +24,21 @@ class Documents:
     keys = False
     """Of relatives, more is needed than the keys: whether an exec replaced its parent."""
 
-    def __init__(self, fmt: Format, epoch_ns: Nanoseconds) -> None:
-        """`fmt` is one of FORMATS. A trace counts its times from `epoch_ns` on."""
+    def __init__(self, fmt: Format, epoch_ns: Nanoseconds, seals: Sequence[Mapping[str, Any]] = ()) -> None:
+        """`fmt` is one of FORMATS. A trace counts its times from `epoch_ns` on. `seals` are records."""
         self._of_exec: Callable[[ExecEvent], Iterable[dict[str, Any]]]
         self._of_gap: Callable[[Mapping[str, Any]], dict[str, Any]]
         self.head, self.tail, self._before, self._after = b"", b"", "", "\n"
         if fmt is Format.ECS:
             self._of_exec, self._of_gap = ecs.documents, ecs.gap_document
+            self.tail = self._text(map(ecs.seal_document, seals))
         elif fmt is Format.OCSF:
             self._of_exec, self._of_gap = ocsf.events, ocsf.gap_event
+            self.tail = self._text(map(ocsf.seal_event, seals))
         else:
             self._of_exec = lambda event: trace.events(event, epoch_ns)
             self._of_gap = lambda gap: trace.gap_event(gap, epoch_ns)
-            self.head, self.tail = trace.head(epoch_ns).encode("ascii"), trace.TAIL.encode("ascii")
+            self.head, self.tail = trace.head(epoch_ns, seals).encode("ascii"), trace.TAIL.encode("ascii")
             self._before, self._after = ",\n", ""
 
     def encoded(self, page: Page) -> bytes:

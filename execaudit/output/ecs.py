@@ -63,6 +63,7 @@ def _paths(name: str) -> list[tuple[str, ...]]:
 _PATHS = [(field.name, _paths(field.name), field.name in _TEXTS) for field in FIELDS]
 # A gap has these in its event.
 _NOT_OWN = frozenset({"kind", "from", "to", "host", "reason"})
+_NOT_OWN_OF_SEAL = frozenset({"kind", "time", "host"})
 _ACTIONS = {Kind.EXEC: "exec", Kind.FAILED: "exec-failed", Kind.SNAPSHOT: "running"}
 _TYPES = {Kind.EXEC: "start", Kind.FAILED: "start", Kind.SNAPSHOT: "info"}
 
@@ -115,6 +116,24 @@ def gap_document(gap: Mapping[str, Any]) -> _Document:
         document["@timestamp"] = at
     if gap["host"] is not None:
         document["host"] = {"name": gap["host"], "hostname": gap["host"]}
+    return document
+
+
+def seal_document(seal: Mapping[str, Any]) -> _Document:
+    """Returns the document of what vouches for an answer, of which this is the record."""
+    own = {name: value for name, value in seal.items() if name not in _NOT_OWN_OF_SEAL and value is not None}
+    document: _Document = {
+        "ecs": {"version": VERSION},
+        "event": {
+            "kind": "state", "category": ["process"], "type": ["info"], "action": "sealed", "module": _OWN,
+            "dataset": f"{_OWN}.seal",
+        },
+        _OWN: {"seal": own},
+    }  # fmt: skip
+    if seal["time"] is not None:
+        document["@timestamp"] = seal["time"]
+    if seal["host"] is not None:
+        document["host"] = {"name": seal["host"], "hostname": seal["host"]}
     return document
 
 

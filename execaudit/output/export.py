@@ -53,7 +53,7 @@ class Maker(Protocol):
 
     @property
     def tail(self) -> bytes:
-        """The text after all execs and gaps."""
+        """The text after all execs and gaps: of seals, among others."""
 
     def encoded(self, page: Page) -> bytes:
         """Returns the text of a page. Raises DamagedStoreError for an exec that makes no sense."""
@@ -65,12 +65,19 @@ class Maker(Protocol):
 class _Lines:
     """CSV or JSON lines."""
 
-    tail = b""
-
-    def __init__(self, fmt: Format, names: Sequence[str] | None, *, raw: bool, encoding: str) -> None:
+    def __init__(
+        self,
+        fmt: Format,
+        names: Sequence[str] | None,
+        seals: Sequence[Mapping[str, Any]],
+        *,
+        raw: bool,
+        encoding: str,
+    ) -> None:
         self._encoding = encoding
-        # Of chosen fields a record is no record of a gap.
+        # Of chosen fields a record is no record of a gap, nor of a seal.
         self._has_gaps = fmt is Format.JSONL and names is None
+        self.tail = self.gaps(seals)
         header = HEADER + "\n" if names is None else columns.csv_header(names)
         self.head = self._bytes(header) if fmt is Format.CSV else b""
         if names is None:
@@ -90,18 +97,22 @@ class _Lines:
         return text.encode(self._encoding, "backslashreplace")
 
 
-def maker(
+def maker(  # noqa: PLR0913  # what formats need
     fmt: Format,
     names: Sequence[str] | None = None,
     *,
     raw: bool,
     encoding: str,
     epoch_ns: Nanoseconds = _EPOCH,
+    seals: Sequence[Mapping[str, Any]] = (),
 ) -> Maker:
-    """Returns what makes text. `names` and `raw` are for CSV and JSON lines, `epoch_ns` for a trace."""
+    """Returns what makes text. `names` and `raw` are for CSV and JSON lines, `epoch_ns` for a trace.
+
+    `seals` are records of what vouches for the answer. CSV has no place for them.
+    """
     if fmt in FORMATS:
-        return Documents(fmt, epoch_ns)
-    return _Lines(fmt, names, raw=raw, encoding=encoding)
+        return Documents(fmt, epoch_ns, seals)
+    return _Lines(fmt, names, seals, raw=raw, encoding=encoding)
 
 
 def blocks(history: History, wanted: Filter, maker: Maker) -> Generator[Block, None, None]:

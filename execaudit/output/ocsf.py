@@ -148,6 +148,22 @@ def gap_event(gap: Mapping[str, Any]) -> _Event:
     )
 
 
+def seal_event(seal: Mapping[str, Any]) -> _Event:
+    """Returns what vouches for an answer, of which this is the record, as Event Log Activity."""
+    at = 0 if seal["time"] is None else utc_ns(seal["time"]) // _MILLISECOND
+    return _known(
+        {
+            **_activity_of(_LOG, _OTHER, "Sealed"),
+            **_described(None, at, _MEDIUM if seal["proof"] == "not_proved" else _INFORMATIONAL),
+            "device": None if seal["host"] is None else _device(seal["host"], None),
+            "log_name": "execaudit",
+            "status_detail": seal["proof"],
+            "message": "what vouches for these events",
+            "unmapped": {name: value for name, value in seal.items() if value is not None},
+        }
+    )
+
+
 def _activity_of(class_uid: int, activity_id: int, name: str) -> _Event:
     return {
         "category_uid": class_uid // 1000,

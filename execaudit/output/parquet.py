@@ -13,6 +13,7 @@ from execaudit import __version__
 from execaudit.errors import ExecauditError
 from execaudit.escaping import name_text
 from execaudit.fields import BY_NAME, FIELDS, GAP_FIELDS, Form
+from execaudit.output.json_lines import json_text
 from execaudit.output.record import to_record
 from execaudit.times import utc_ns
 
@@ -53,8 +54,18 @@ class _Counted(io.RawIOBase):
 class Parquet:
     """A file of execs, or of gaps. Closed without an exception, it is complete."""
 
-    def __init__(self, file: IO[bytes], names: Sequence[str] | None = None, *, gaps: bool = False) -> None:
-        """`names` of the record; None: all. Raises ExecauditError if pyarrow is not installed."""
+    def __init__(
+        self,
+        file: IO[bytes],
+        names: Sequence[str] | None = None,
+        *,
+        gaps: bool = False,
+        seals: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """`names` of the record; None: all. The file's metadata has `seals`: records of what vouches for it.
+
+        Raises ExecauditError if pyarrow is not installed.
+        """
         try:
             import pyarrow as pa  # noqa: PLC0415  # an extra, and heavy
             from pyarrow import parquet  # noqa: PLC0415
@@ -67,7 +78,9 @@ class Parquet:
         table = GAP_FIELDS if gaps else FIELDS if names is None else [BY_NAME[name] for name in names]
         schema = [pa.field(field.name, _type(pa, field), nullable=field.null is not None) for field in table]
         self._fields = table
-        self._schema = pa.schema(schema, metadata={"execaudit": __version__})
+        self._schema = pa.schema(
+            schema, metadata={"execaudit": __version__, "execaudit.seals": json_text(seals)}
+        )
         self._rows: list[list[object]] = []
         self._argv_bytes = 0
         self._file = _Counted(file)

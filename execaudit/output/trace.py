@@ -15,7 +15,7 @@ from execaudit.output.record import to_record
 from execaudit.times import utc_ns, utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from execaudit.event import ExecEvent, Nanoseconds
 
@@ -24,13 +24,14 @@ _MICROSECOND = 1000
 _GAPS = 0
 
 
-def head(epoch_ns: Nanoseconds) -> str:
-    """Returns what begins a trace whose times are counted from `epoch_ns` (since 1970)."""
+def head(epoch_ns: Nanoseconds, seals: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Returns what begins a trace whose times are counted from `epoch_ns`; `seals` are records."""
     about = {
         "recorder": "execaudit",
         "version": __version__,
         "epoch_ns": str(epoch_ns),
         "epoch": utc_text(epoch_ns),
+        "seals": json_text(seals),
     }
     first = {"name": "process_name", "ph": "M", "pid": _GAPS, "args": {"name": "gaps: execs were missed"}}
     return f'{{"displayTimeUnit":"ns","otherData":{json_text(about)},"traceEvents":[\n{json_text(first)}'

@@ -117,6 +117,12 @@ def database_of(connection: sqlite3.Connection) -> Path:
     return Path(os.fsdecode(connection.execute(main).fetchone()[0]))
 
 
+def newest_host(connection: sqlite3.Connection) -> str | None:
+    """Returns the host whose history this is: the last one that was recorded, else imported."""
+    row = connection.execute(f"SELECT host FROM run ORDER BY {IS_IMPORT}, id DESC LIMIT 1").fetchone()  # noqa: S608  # ours
+    return None if row is None else str(row[0])
+
+
 def complete_until(connection: sqlite3.Connection, hosts: Sequence[str] = ()) -> Nanoseconds | None:
     """Returns until when (wall clock) the history has all execs; None: nobody records, nothing comes."""
     recorder = live(connection)

@@ -58,6 +58,8 @@ class Page(NamedTuple):
     notes: Sequence[str]
     marked: Sequence[Marked]
     missing: Sequence[str]
+    seals: Sequence[str]
+    """What vouches for it, in sentences."""
     about: Sequence[tuple[str, str]]
     data: str
     """JSON that is inert: see columns.inert_json()."""

@@ -46,7 +46,7 @@ def test_standard_output_and_a_file_get_the_same(fmt: str, history: Path, tmp_pa
     size = len(printed.out)
     assert f"wrote 8 execs to {tmp_path}/out, {size_text(size)}".encode() == written.err.splitlines()[-1]
     assert b"wrote" not in printed.err
-    assert ["out", *(["out.gaps.csv"] if fmt == "csv" else [])] == files(tmp_path)
+    assert ["out", *(["out.gaps.csv", "out.seal.json"] if fmt == "csv" else [])] == files(tmp_path)
 
 
 def test_formats_agree(history: Path) -> None:
@@ -65,7 +65,8 @@ def test_filters_are_those_of_query(history: Path) -> None:
     found = execaudit("--db", history, "query", *options)
 
     assert [101] == found.pids()
-    assert found.out == execaudit("--db", history, "export", "--format", "jsonl", *options).out
+    exported = execaudit("--db", history, "export", "--format", "jsonl", *options).out
+    assert found.out == b"".join(exported.splitlines(keepends=True)[:-1])
 
 
 def test_others_cannot_read_the_file(history: Path, tmp_path: Path) -> None:
@@ -78,8 +79,10 @@ def test_others_cannot_read_the_file(history: Path, tmp_path: Path) -> None:
 
 
 def test_an_existing_file_is_kept(history: Path, tmp_path: Path) -> None:
-    """Without --force: one line, and neither the file nor the one for its gaps changes."""
-    for taken, name in (("out.csv", "out.csv"), ("other.gaps.csv", "other.csv")):
+    """Without --force: one line, and neither the file nor the ones for its gaps and seals change."""
+    for taken, name in (
+        ("out.csv", "out.csv"), ("other.gaps.csv", "other.csv"), ("third.seal.json", "third.csv"),
+    ):  # fmt: skip
         (tmp_path / taken).write_text("mine")
         done = execaudit("--db", history, "export", "-o", tmp_path / name)
 
@@ -87,7 +90,7 @@ def test_an_existing_file_is_kept(history: Path, tmp_path: Path) -> None:
         assert done.failed_in_one_line()
         assert f"{taken} is there already: name another file, or replace it with --force".encode() in done.err
         assert "mine" == (tmp_path / taken).read_text()
-    assert ["other.gaps.csv", "out.csv"] == files(tmp_path)
+    assert ["other.gaps.csv", "out.csv", "third.seal.json"] == files(tmp_path)
 
 
 def test_a_file_that_came_meanwhile_is_kept(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_other_files_are_left_alone(history: Path, tmp_path: Path) -> None:
     before = files(tmp_path)
     execaudit("--db", history, "export", "-o", tmp_path / "out.csv")
 
-    assert sorted([*before, "out.csv", "out.gaps.csv"]) == files(tmp_path)
+    assert sorted([*before, "out.csv", "out.gaps.csv", "out.seal.json"]) == files(tmp_path)
     assert {"mine"} == {(tmp_path / name).read_text() for name in before}
 
 
@@ -230,13 +233,14 @@ def test_progress_on_a_terminal(long_history: Path, tmp_path: Path) -> None:
 
 
 def test_an_export_of_nothing_is_a_header(history: Path, tmp_path: Path) -> None:
-    """A filter that nothing passes leaves a CSV with its header, and empty JSON lines."""
+    """A filter that nothing passes leaves a CSV with its header, and of JSON lines only that of the seal."""
     options = ("--db", history, "export", "--since", f"@{START + 800}", "--until", f"@{START + 900}")
     execaudit(*options, "-o", tmp_path / "csv")
     execaudit(*options, "--format", "jsonl", "-o", tmp_path / "jsonl")
 
     assert ",".join(FIELDS) + "\n" == (tmp_path / "csv").read_text()
-    assert b"" == (tmp_path / "jsonl").read_bytes()
+    (line,) = (tmp_path / "jsonl").read_bytes().splitlines()
+    assert b'{"kind":"sealed",' in line
 
 
 def test_the_history_can_be_somewhere_else_than_the_export(history: Path, tmp_path: Path) -> None:
@@ -269,7 +273,13 @@ def test_several_processes_write_what_a_query_shows(fmt: str, wide_history: Path
     options = ("--db", wide_history, "export", "--format", fmt, "-o", tmp_path / "out")
 
     assert execaudit(*options).status == 0
-    assert execaudit("--db", wide_history, "query", "--format", fmt).out == (tmp_path / "out").read_bytes()
+    queried, written = (
+        execaudit("--db", wide_history, "query", "--format", fmt).out,
+        (tmp_path / "out").read_bytes(),
+    )
+    if fmt == "jsonl":  # then there is a line for the seal
+        written = b"".join(written.splitlines(keepends=True)[:-1])
+    assert queried == written
 
 
 def test_an_interrupted_large_export_leaves_no_process(wide_history: Path) -> None:

@@ -48,23 +48,25 @@ def test_json_lines_by_their_ending(history: Path, tmp_path: Path) -> None:
 
 
 def test_ecs(history: Path, tmp_path: Path) -> None:
-    """A document for each exec, and for each gap."""
+    """A document for each exec, and for each gap, and for the seal."""
     documents = [json.loads(line) for line in exported(history, tmp_path, "x.ecs.json").splitlines()]
     kinds = [document["event"]["kind"] for document in documents]
 
     assert ["state", *["event"] * 7] == kinds[:8]
-    assert {"pipeline_error"} == set(kinds[8:])
+    assert {"pipeline_error"} == set(kinds[8:-1])
+    assert "sealed" == documents[-1]["event"]["action"]
     assert [7, None] == [document["execaudit"]["gap"].get("count") for document in documents[8:10]]
     assert CONTAINER == documents[4]["container"]["id"]
 
 
 def test_ocsf(history: Path, tmp_path: Path) -> None:
-    """Launches, the end of curl, a failure, what ran already, and gaps."""
+    """Launches, the end of curl, a failure, what ran already, gaps, and the seal."""
     events = [json.loads(line) for line in exported(history, tmp_path, "x.ocsf").splitlines()]
     names = [event["activity_name"] for event in events]
 
     assert ["Running", "Launch", "Launch", "Terminate", *["Launch"] * 5] == names[:9]
-    assert {"Gap"} == set(names[9:])
+    assert {"Gap"} == set(names[9:-1])
+    assert "Sealed" == names[-1]
     assert [2] == [event["status_id"] for event in events if event.get("status_code") == "ENOENT"]
 
 

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 
 # How large it is on the disk, and how it grows.
-_SIZES = re.compile(r'"(max_)?bytes(_a_day)?":(null|[0-9]+)')
+# At the centre nobody knows whether a host has a sealing key.
+_SIZES = re.compile(
+    r'"(max_)?bytes(_a_day)?":(null|[0-9]+)|"keyed":(null|false),?|^((db|web)1 is )?sealed .*\n(not looked at.*\n)?',
+    re.MULTILINE,
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,5 +133,7 @@ def test_the_same_is_reported(family: tuple[Path, str], rules: Path, tmp_path: P
         assert done.status == 0, done.err
         pages.append(Page(file.read_text()))
 
-    assert pages[0].data == pages[1].data
+    (local,), (central,) = (page.data["seals"] for page in pages)
+    assert {**local, "keyed": None} == central
+    assert {**pages[0].data, "seals": None} == {**pages[1].data, "seals": None}
     assert len(pages[0].data["hits"]) > 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from execaudit.central.clickhouse_schema import DAY_NS
-from execaudit.central.tables import EXEC, EXIT, GAP, HIT, PROGRAM, PRUNED, RULE, RUN, STREAM
+from execaudit.central.tables import EXEC, EXIT, GAP, HEAD, HIT, PROGRAM, PRUNED, RULE, RUN, STREAM
 from execaudit.errors import StoreError
 from execaudit.forward.clickhouse_target import ClickHouseTarget
 from execaudit.store.writer import Store
@@ -110,6 +110,9 @@ _OTHERS: tuple[tuple[Table, dict[str, object]], ...] = (
     (RUN, {**_RUN, "id": 50}),
     (RUN, {**_RUN, "id": 51, "boot_id": b"", "host": b"", "started_ns": _LEAST, "stopped_ns": None}),
     (EXIT, {"seq": 1, "ts": at(0), "id": 99, "duration_ns": _LEAST, "status": _MOST, "replaced_by": 2**62}),
+    (HEAD, {"chain": b"\x1b\n", "epoch": _LEAST, "at_ns": _MOST, "hash": b"\xff"}),
+    (HEAD, {"chain": b"\xff", "epoch": _MOST, "at_ns": _LEAST, "hash": b""}),
+    *((HEAD, {"chain": b"%d" % number, "epoch": 1, "at_ns": _LEAST, "hash": b"x"}) for number in range(12)),
     (PROGRAM, {"exe": b"\x1b", "first_ts": _LEAST}),
     (
         PRUNED,

@@ -77,7 +77,7 @@ def test_a_history_goes_from_one_database_into_another(tmp_path: Path) -> None:
     first, again = imported(target, own), imported(target, documents)
 
     assert b"imported 11, skipped 2 (other events: 2)\n" == first.err
-    assert b"imported 0, skipped 14 (already there: 13, other events: 1)\n" == again.err
+    assert b"imported 0, skipped 15 (already there: 13, other events: 2)\n" == again.err
     answer = execaudit("--db", target, "query")
     assert asked.rows() == answer.rows()
     # Until when the recorder ran after the last exec is not in its records.

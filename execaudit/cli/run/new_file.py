@@ -24,12 +24,12 @@ class Out(NamedTuple):
     """It is a file that is made now."""
 
 
-def refuse_existing(output: Path, beside: Path | None = None) -> None:
+def refuse_existing(output: Path, *beside: Path) -> None:
     """Raises ExecauditError if a file would be replaced."""
     if output.exists() and not output.is_file():
         return
-    for path in (output, beside):
-        if path is not None and path.exists() and not is_standard_output(path):
+    for path in (output, *beside):
+        if path.exists() and not is_standard_output(path):
             raise _is_there(path)
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from execaudit import __version__
-from execaudit.cli.run import missing
+from execaudit.cli.run import missing, proof_text
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.new_file import opened, refuse_existing
 from execaudit.cli.run.progress import answering, bar
+from execaudit.cli.run.proof_text import Proof
 from execaudit.cli.run.references import number_of
 from execaudit.enums import Kind
 from execaudit.escaping import printable, shell_words
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from execaudit.cli.run.missing import Bounded
+    from execaudit.cli.run.proof import Verifier
+    from execaudit.cli.run.proof_text import Vouched
     from execaudit.query.history import History
     from execaudit.report.gather import Gathered, Hit
 
@@ -59,12 +62,22 @@ class Said(NamedTuple):
     """Options that the configuration set."""
 
 
-def write(history: History, values: dict[str, Any], said: Said, output: Path | None, *, force: bool) -> None:
+class Target(NamedTuple):
+    """Where the report goes."""
+
+    output: Path | None
+    """None: standard output."""
+    force: bool
+    """A file that is there is replaced."""
+
+
+def write(history: History, values: dict[str, Any], said: Said, target: Target, verifier: Verifier) -> None:
     """Writes the report, and says on stderr what is missing in its range, and how large it is.
 
     Raises FilterError; ExecauditError for an exec that is not in the history, or a file that is there.
     """
-    if not force and output is not None:
+    output = target.output
+    if not target.force and output is not None:
         refuse_existing(output)
     wanted = build_filter(values, history)
     marks = [number_of(history, text, wanted.since_ns, wanted.until_ns) for text in said.marks]
@@ -73,6 +86,7 @@ def write(history: History, values: dict[str, Any], said: Said, output: Path | N
     missed = lacks.news()
     missing.say(missed)
     missing.warn_of_pruning(history, wanted)
+    vouched = verifier.look(history, asked.wanted, marks=marks)
     hits = [*_hits(history, asked.wanted, said.rules)]
     answering(history)  # it has a bar
     label = None if output is None else f"Reading for {printable(output.name)}"
@@ -84,11 +98,12 @@ def write(history: History, values: dict[str, Any], said: Said, output: Path | N
     is_pruned = gone is not None and (wanted.since_ns is None or wanted.since_ns < gone.until_ns)
     if gone is not None and is_pruned:
         lines.append(notices.pruned_line(*gone, timezone.utc))
-    data = columns.inert_json(_data(gathered, asked, [*lacks.records(missed)], lines, reverse=wanted.reverse))
-    text = page.render(_page(history, gathered, asked, said, _Texts(lines, len(missed), data)))
-    with opened(output, force=force) as out:
+    data = columns.inert_json(_data(gathered, asked, [*lacks.records(missed)], lines, vouched))
+    text = page.render(_page(history, gathered, asked, said, _Texts(lines, len(missed), vouched, data)))
+    with opened(output, force=target.force) as out:
         out.file.write(text)
     asked.say()
+    proof_text.say(vouched)
     if output is not None and out.is_new:
         execs = "1 exec" if len(gathered.columns) == 1 else f"{len(gathered.columns)} execs"
         click.echo(f"wrote {execs} to {printable(str(output))}, {size_text(len(text))}", err=True)
@@ -123,6 +138,7 @@ class _Texts(NamedTuple):
     missing: list[str]
     gaps: int
     """So many of these are gaps; the last may be about what was pruned."""
+    seals: Sequence[Vouched]
     data: str
 
 
@@ -131,8 +147,7 @@ def _data(
     asked: Bounded,
     gaps: Sequence[dict[str, object]],
     lines: Sequence[str],
-    *,
-    reverse: bool,
+    seals: Sequence[Vouched],
 ) -> dict[str, object]:
     wanted, density = asked.wanted, gathered.density
     return {
@@ -142,13 +157,14 @@ def _data(
         "meanings": {field.name: field.meaning for field in FIELDS},
         "from": None if wanted.since_ns is None else utc_text(wanted.since_ns),
         "to": None if wanted.until_ns is None else utc_text(wanted.until_ns),
-        "reverse": reverse,
+        "reverse": wanted.reverse,
         "columns": gathered.columns.encoded(),
         "context": gathered.context,
         "onward": gathered.onward,
         "marked": gathered.marked,
         "hits": gathered.hits,
         "gaps": columns.gap_rows(gaps, lines[: len(gaps)]),
+        "seals": [proof_text.record(each) for each in seals],
         "density": None
         if density is None
         else {
@@ -175,10 +191,11 @@ def _page(history: History, gathered: Gathered, asked: Bounded, said: Said, text
         author=None if said.author is None else _shown(said.author),
         made=utc(clock.wall_ns())[:-4],
         summary=summarise(gathered, scope),
-        warnings=[*_warnings(gathered)],
+        warnings=[*_unproved(texts.seals), *_warnings(gathered)],
         notes=["\n".join(map(_shown, note.split("\n"))) for note in said.notes],
         marked=[*_marked(gathered)],
         missing=[*_missing(texts.missing)],
+        seals=[*map(_sentence, proof_text.lines(texts.seals, utc))],
         about=[*_about(history, gathered, asked, said, texts)],
         data=texts.data,
     )
@@ -189,7 +206,21 @@ def _missing(lines: Sequence[str]) -> Iterator[str]:
     older = len(lines) - _MOST_GAPS
     if older > 0:
         yield f"{older:,} more before these: `execaudit stats` lists all."
-    yield from (f"{line[:1].upper()}{line[1:]} (UTC)." for line in lines[-_MOST_GAPS:])
+    yield from (f"{_capital(line)} (UTC)." for line in lines[-_MOST_GAPS:])
+
+
+def _capital(line: str) -> str:
+    return line[:1].upper() + line[1:]
+
+
+def _sentence(line: str) -> str:
+    return f"{_capital(line)}."
+
+
+def _unproved(seals: Sequence[Vouched]) -> Iterator[str]:
+    """Yields what the reader must know first."""
+    if any(each.proof is Proof.NOT_PROVED for each in seals):
+        yield "This report is not proved: the history is not as it was sealed. See below."
 
 
 def _shown(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from execaudit.cli.run import pager
+from execaudit.cli.run import pager, proof_text
 from execaudit.cli.run.build_filter import build_filter
 from execaudit.cli.run.details import (
     Size,
@@ -29,6 +29,7 @@ from execaudit.output import notices
 from execaudit.output.cells import UNKNOWN, user_text
 from execaudit.output.json_lines import json_text
 from execaudit.output.record import decoded
+from execaudit.output.summary_line import local_text
 from execaudit.output.timecolumn import TimeColumn
 from execaudit.query import stats
 from execaudit.query.filter import Filter
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from execaudit.cli.context import State
+    from execaudit.cli.run.proof import Verifier
+    from execaudit.cli.run.proof_text import Vouched
     from execaudit.event import Nanoseconds
     from execaudit.query.history import History
     from execaudit.query.hits import OfRule
@@ -55,6 +58,16 @@ _NAME_WIDTH, _BAR_WIDTH = 24, 40
 # Eighths of a column.
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 _PLAIN = " #"
+
+
+class Wanted(NamedTuple):
+    """What is wanted besides the filters."""
+
+    top: int
+    """So many of each."""
+    new_since_ns: Nanoseconds | None
+    """Also the programs that never ran before; None: not."""
+    is_by_host: bool
 
 
 class Answer(NamedTuple):
@@ -78,18 +91,18 @@ class Answer(NamedTuple):
     """About how many execs the whole history has."""
     is_of_all: bool
     """All execs of the range were asked for."""
+    seals: list[Vouched]
 
 
-def count(
-    history: History, values: dict[str, Any], *, top: int, new_since_ns: Nanoseconds | None, by_host: bool
-) -> Answer:
-    """Counts what the options ask for. Raises FilterError."""
+def count(history: History, values: dict[str, Any], more: Wanted, verifier: Verifier) -> Answer:
+    """Counts what the options ask for. Raises FilterError, StoreError."""
     wanted = build_filter(values, history)
     asked = bounded(history, wanted)
+    seals = verifier.look(history, asked.wanted)
     now_ns = clock.wall_ns()
-    gathered = history.stats(asked.wanted, now_ns=now_ns, top=top, offset_ns=_offset_ns())
+    gathered = history.stats(asked.wanted, now_ns=now_ns, top=more.top, offset_ns=_offset_ns())
     counted = asked.wanted if gathered.times is None else stats.within(asked.wanted, gathered.times)
-    new = None if new_since_ns is None else history.sightings(new_since_ns)
+    new = None if more.new_since_ns is None else history.sightings(more.new_since_ns)
     missing = Missing(history, wanted)
     missed = missing.news()
     return Answer(
@@ -100,10 +113,11 @@ def count(
         asked,
         new,
         history.count_hits(counted),
-        history.by_host(counted)[:top] if by_host else None,
+        history.by_host(counted)[: more.top] if more.is_by_host else None,
         history.size(),
         history.about_how_many(),
         is_of_all=replace(wanted, since_ns=None, until_ns=None, reverse=False) == Filter(),
+        seals=seals,
     )
 
 
@@ -172,6 +186,7 @@ def _record(answer: Answer, size: Size) -> dict[str, object]:
         **record_of(gathered, answer.new),
         "hits": hits_record(answer.hits),
         "hosts": hosts_record(answer.hosts),
+        "seals": [proof_text.record(each) for each in answer.seals],
     }
 
 
@@ -209,12 +224,12 @@ def _lines(answer: Answer, size: Size) -> Iterator[str]:
         yield ""
         yield from _chart(gathered)
     gaps = [each for each in missed if isinstance(each, Gap)]
-    if gaps or gone is not None:
-        yield ""
+    yield ""
     for gap in gaps:
         yield notices.missing_line(gap, None)
     if gone is not None:
         yield notices.pruned_line(*gone, None)
+    yield from proof_text.lines(answer.seals, local_text)
 
 
 def _shown(comm: bytes | None) -> str:

@@ -68,7 +68,7 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
         known = None if given.remembered is None else remembered.load(given.remembered)
         if known is not None and keys and not known.authentic:
             known = None  # it was verified without a key
-        _check_keys(history.connection, keys)
+        check_keys(history.connection, keys)
         if given.against is not None:
             since_ns = given.since_ns if known is None else known.verified_ns
             heads += _forwarded(history.connection, given.against, since_ns)
@@ -76,7 +76,7 @@ def run(state: State, given: Given, *, as_json: bool) -> bool:
         asked = verify.asked_of(history.connection, keys, heads, {each.head: each.number for each in stamped})
         parts, lost = _parts(history.connection, asked, given, known)
         history.connection.execute("PRAGMA shrink_memory")  # children get a copy of what is cached
-        with contextlib.closing(_found(history.connection, path, parts)) as found:
+        with contextlib.closing(found_in(history.connection, path, parts)) as found:
             result = verify.finish(history.connection, parts, found)
         result.problems[:0] = lost + wrong
         result.problems += indexes.counters(history.connection)
@@ -130,7 +130,8 @@ def _stamped(
     return stamp_check.check_all(connection, trusted, since_ns)
 
 
-def _check_keys(connection: sqlite3.Connection, keys: Sequence[VerificationKey]) -> None:
+def check_keys(connection: sqlite3.Connection, keys: Sequence[VerificationKey]) -> None:
+    """Raises DamagedStoreError for a key that no chain of the history has."""
     chains = {row[0] for row in connection.execute("SELECT chain FROM seal_chain WHERE is_keyed")}
     for key in keys:
         if key.chain not in chains:
@@ -149,7 +150,7 @@ def _parts(
     return verify.parts_of(connection, asked, given.since_ns, after=after), lost
 
 
-def _found(connection: sqlite3.Connection, path: Path, parts: Parts) -> Generator[Checked, None, None]:
+def found_in(connection: sqlite3.Connection, path: Path, parts: Parts) -> Generator[Checked, None, None]:
     """Yields what processes find in the parts, and shows how far they are."""
     children = len(os.sched_getaffinity(0))
     plan = shares.plan(connection, parts, children=children)

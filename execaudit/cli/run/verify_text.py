@@ -10,11 +10,13 @@ from execaudit.output.summary_line import local_text
 from execaudit.times import utc_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from execaudit.seal.segment_check import Problem
     from execaudit.seal.stamp_check import Stamped
     from execaudit.seal.verify import Pruning, Result
+
+    TimeText = Callable[[int], str]
 
 # More would hide what is said of the whole.
 _MOST_LINES = 50
@@ -38,17 +40,7 @@ def record(
         "execs": result.execs,
         "sealed_until": _utc(result.sealed_until_ns),
         "head": result.head,
-        "problems": [
-            {
-                "kind": each.kind,
-                "table": each.table,
-                "first": each.first,
-                "last": each.last,
-                "from": _utc(each.from_ns),
-                "to": _utc(each.to_ns),
-            }
-            for each in result.problems
-        ],
+        "problems": [problem_record(each) for each in result.problems],
         "pruned": [
             {
                 "at": utc_text(each.at_ns),
@@ -89,6 +81,18 @@ def record(
     }
 
 
+def problem_record(problem: Problem) -> dict[str, object]:
+    """Returns a problem as JSON values."""
+    return {
+        "kind": problem.kind,
+        "table": problem.table,
+        "first": problem.first,
+        "last": problem.last,
+        "from": _utc(problem.from_ns),
+        "to": _utc(problem.to_ns),
+    }
+
+
 def _utc(time_ns: int | None) -> str | None:
     return None if time_ns is None else utc_text(time_ns)
 
@@ -104,7 +108,7 @@ def lines(result: Result, stamped: Sequence[Stamped] = (), *, since_ns: int | No
     """Yields it for people. `since_ns`: what was sealed before was not looked at."""
     if not result.is_sealed:
         yield "NOT VERIFIED: nothing is sealed here"
-        yield from _problems(result.problems)
+        yield from problem_lines(result.problems)
         return
     until = "?" if result.sealed_until_ns is None else local_text(result.sealed_until_ns)
     since = "" if since_ns is None else f" since {local_text(since_ns)}"
@@ -112,8 +116,8 @@ def lines(result: Result, stamped: Sequence[Stamped] = (), *, since_ns: int | No
         execs = "1 exec is" if result.execs == 1 else f"{result.execs} execs are"
         yield f"verified: {execs} as sealed{since}, until {until}"
     else:
-        yield f"NOT VERIFIED{since}, until {until}: {_trusted(result.problems)}"
-        yield from _problems(result.problems)
+        yield f"NOT VERIFIED{since}, until {until}: {trusted(result.problems)}"
+        yield from problem_lines(result.problems)
     yield from _authentic(result)
     yield f"head: {result.head}"
     yield from _stamped(result, stamped)
@@ -142,7 +146,7 @@ def _stamped(result: Result, stamped: Sequence[Stamped]) -> Iterator[str]:
         yield f"{what} not checked: name the certificate of who certifies the authority (--tsa FILE)"
 
 
-def _trusted(problems: Sequence[Problem]) -> str:
+def trusted(problems: Sequence[Problem], time_text: TimeText = local_text) -> str:
     """Returns from when on nothing can be trusted."""
     if not problems:
         return "no key vouches for it"
@@ -150,12 +154,13 @@ def _trusted(problems: Sequence[Problem]) -> str:
     times = [each.from_ns for each in problems if each.from_ns is not None]
     if len(times) < len(problems):
         return found
-    return f"{found}; what was sealed before {local_text(min(times))} is proved"
+    return f"{found}; what was sealed before {time_text(min(times))} is proved"
 
 
-def _problems(problems: Sequence[Problem]) -> Iterator[str]:
+def problem_lines(problems: Sequence[Problem], time_text: TimeText = local_text) -> Iterator[str]:
+    """Yields what is not as it was sealed: the first, and how many more there are."""
     for each in problems[:_MOST_LINES]:
-        yield f"{each.kind}: {_place(each)} {_WORDS[each.kind]}{_when(each)}"
+        yield f"{each.kind}: {_place(each)} {_WORDS[each.kind]}{_when(each, time_text)}"
     if len(problems) > _MOST_LINES:
         yield f"and {len(problems) - _MOST_LINES} more: `--format json` has all"
 
@@ -170,14 +175,14 @@ def _place(problem: Problem) -> str:
     return f"something in {table} {problem.first} to {problem.last}"
 
 
-def _when(problem: Problem) -> str:
+def _when(problem: Problem, time_text: TimeText) -> str:
     if problem.from_ns is None and problem.to_ns is None:
         return ""
     if problem.to_ns is None:
-        return f" (since {local_text(problem.from_ns or 0)})"
+        return f" (since {time_text(problem.from_ns or 0)})"
     if problem.from_ns is None:
-        return f" (before {local_text(problem.to_ns)})"
-    return f" (sealed between {local_text(problem.from_ns)} and {local_text(problem.to_ns)})"
+        return f" (before {time_text(problem.to_ns)})"
+    return f" (sealed between {time_text(problem.from_ns)} and {time_text(problem.to_ns)})"
 
 
 def _authentic(result: Result) -> Iterator[str]:
