@@ -122,13 +122,14 @@ storms:
 	@tools/setup.sh test
 	@$(BIN)/python -m bench.storms
 
-# `make test` runs the same tests, but kills two recorders, stops one only as long as needed, and starts one beside
-# processes that come and go.
+# `make test` runs the same tests, but kills two recorders, stops one only as long as needed, starts one beside
+# processes that come and go, and changes a history of a tenth of the size.
 faults:
 	@tools/setup.sh test
 	@EXECAUDIT_TEST_STARTS=20 EXECAUDIT_TEST_WEIGHT_EXECS=400000 $(PYTEST) tests/live/test_beginning.py \
 		tests/live/test_weight.py
-	@EXECAUDIT_TEST_KILLS=100 $(PYTEST) tests/seal/test_faults.py
+	@EXECAUDIT_TEST_KILLS=100 EXECAUDIT_TEST_SEALED_EXECS=1000000 $(PYTEST) tests/seal/test_faults.py \
+		tests/seal/test_ten_changes.py
 	@EXECAUDIT_TEST_KILLS=100 EXECAUDIT_TEST_STOPPED=30 $(PYTEST) --durations=2 \
 		$(addprefix tests/live/test_killed.py::test_, \
 			killed_recorders_leave_what_they_stored_and_the_next_declares_the_rest \

@@ -9,12 +9,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from execaudit.database.packed_ids import CHUNK_EXECS, unpack
+from execaudit.database.sealed_streams import Stream
 from execaudit.database.trigram_bitmap import CHUNK_LINES, CHUNK_ROWS
-from execaudit.seal.segment_check import Problem
+from execaudit.seal.segment_check import Problem, table_of
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
+
+    from execaudit.seal.chain import Cursors
 
 # A pruning removes a chunk of the index when fewer of its execs are left: see store/prune.py.
 _FEW = CHUNK_EXECS // 64
@@ -37,6 +40,10 @@ _BESIDE = (
     " AND EXISTS (SELECT 1 FROM exec AS i INDEXED BY ix_exec_pid WHERE i.pid = e.pid AND i.id = e.id)"
     " AND EXISTS (SELECT 1 FROM exec AS i INDEXED BY ix_exec_parent WHERE i.parent_id IS e.parent_id AND i.id = e.id))"
 )
+_BESIDE_EXIT = (
+    "SELECT min(id), max(id) FROM exit AS e WHERE id BETWEEN ? AND ? AND NOT EXISTS"
+    " (SELECT 1 FROM exit AS i INDEXED BY ix_exit_exec WHERE i.exec_id IS e.exec_id AND i.id = e.id)"
+)
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name <> 'exec', name"
 
 
@@ -52,10 +59,14 @@ def damage(connection: sqlite3.Connection, table: str) -> list[Problem]:
     return [] if said == [("ok",)] else [Problem("changed", table, None, None, None, None)]
 
 
-def unled(connection: sqlite3.Connection, first: int, last: int) -> list[Problem]:
-    """Returns whether SQLite's indexes lead to all execs between two numbers: damage() reads all."""
-    low, high = connection.execute(_BESIDE, (first, last)).fetchone()
-    return [] if low is None else [Problem("changed", "exec", low, high, None, None)]
+def unled(connection: sqlite3.Connection, start: Cursors, ends: Cursors) -> list[Problem]:
+    """Returns whether SQLite's indexes lead to all execs and ends between two seals: damage() reads all."""
+    found = []
+    for stream, statement in ((Stream.EXEC, _BESIDE), (Stream.EXIT, _BESIDE_EXIT)):
+        low, high = connection.execute(statement, (start[stream] + 1, ends[stream])).fetchone()
+        if low is not None:
+            found.append(Problem("changed", table_of(stream), low, high, None, None))
+    return found
 
 
 def chunks(connection: sqlite3.Connection) -> int:

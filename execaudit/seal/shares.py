@@ -102,4 +102,4 @@ def _unled(connection: sqlite3.Connection, part: Part) -> list[Problem]:
     found = [segments.segment(connection, number) for number in (part.first, part.last)]
     if found[0] is None or found[1] is None:
         return []  # check_range() says that they are missing
-    return indexes.unled(connection, found[0].start[Stream.EXEC] + 1, found[1].ends[Stream.EXEC])
+    return indexes.unled(connection, found[0].start, found[1].ends)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.database import execs_view
 from execaudit.database.imports import IS_IMPORT
 from execaudit.database.sealed_streams import Stream
-from execaudit.seal import acts, chain
+from execaudit.seal import acts, chain, indexes
 from execaudit.seal.chain import NOTHING, ChainRow, Cursors, Link, RunState
 from execaudit.seal.newest import newest, unsealed
+from execaudit.seal.problems import Problems
 from execaudit.seal.rows import Rows
 from execaudit.seal.segment_check import Asked, Before, Checked, Problem, SegmentCheck, table_of
 from execaudit.seal.segments import COLUMNS, last_entry, read_segment, segment_of, stripped
@@ -202,14 +203,14 @@ def check_last(connection: sqlite3.Connection) -> tuple[list[Problem], Newest | 
 
 def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked]) -> Result:
     """Checks what came since, and what is about all of the history. Returns the whole result."""
-    result = Result()
+    result, problems = Result(), Problems()
     runs: list[RunState] = []
     heads: dict[str, bool] = {}
     unchecked = gone = 0
 
     def take(each: Checked) -> None:
         nonlocal unchecked, gone
-        result.problems += each.problems
+        problems.add(each.problems)
         result.execs += each.execs
         result.lost += each.lost
         result.unkeyed += each.unkeyed
@@ -226,8 +227,8 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
     try:
         last = connection.execute("SELECT max(id) FROM seal").fetchone()[0]
         if last is None:
-            result.problems += _unsealed(connection, Cursors(), None)
-            return result
+            problems.add(_unsealed(connection, Cursors(), None))
+            return replace(result, problems=[*problems])
         result.is_sealed = True
         check, start = _walked(connection, Rows(connection), parts.asked, parts.last, last)
         take(check)
@@ -235,24 +236,24 @@ def finish(connection: sqlite3.Connection, parts: Parts, found: Iterable[Checked
         if (last_seal := newest(connection)) is not None:
             result.sealed_until_ns, result.head = last_seal.at_ns, str(last_seal.head)
         result.stripped = list(_stripped(connection))
-        result.problems += _unsealed(connection, start, result.sealed_until_ns)
-        result.problems += _runs(connection, runs, is_whole=parts.first == 1)
-        result.problems += _pruned(connection, result)
+        if parts.first > 1:
+            problems.add(indexes.unled(connection, _before(connection, parts.last)[0], start))
+        problems.add(_unsealed(connection, start, result.sealed_until_ns))
+        problems.add(_runs(connection, runs, is_whole=parts.first == 1))
+        problems.add(_pruned(connection, result))
         if gone > sum(pruning.execs for pruning in result.pruned):
-            result.problems.append(Problem("missing", "exec", None, None, None, result.sealed_until_ns))
-        result.problems += _others(connection)
-        result.problems += _heads(connection, parts.asked, heads, result)
+            problems.add([Problem("missing", "exec", None, None, None, result.sealed_until_ns)])
+        problems.add(_others(connection))
+        problems.add(_heads(connection, parts.asked, heads, result))
         result.proved_heads = {head for head, agrees in heads.items() if agrees}
     finally:
         connection.execute("ROLLBACK")
     if not parts.asked.keys:
         result.is_authentic = None
-    elif not result.chains or not result.chains[-1].is_keyed:
-        result.is_authentic = False
-    elif unchecked and parts.asked.keys:
+    elif unchecked or not result.chains or not result.chains[-1].is_keyed:
         # Nobody whose key was given vouches for all of it.
         result.is_authentic = False
-    result.problems = list(dict.fromkeys(result.problems))
+    result.problems = [*dict.fromkeys(problems)]
     return result
 
 

@@ -12,7 +12,7 @@ from execaudit.seal.keys import VerificationKey
 from execaudit.store import sealing
 from execaudit.store.writer import Store
 from tests.commands import EXECAUDIT, execaudit, on_terminal
-from tests.histories import at, begin_run, make_event, make_gap
+from tests.histories import at, begin_run, make_event, make_exit, make_gap
 from tests.seal.histories import KEY, change, changing, go_on, sealed_history
 
 if TYPE_CHECKING:
@@ -128,25 +128,61 @@ def test_what_leads_to_command_lines_is_checked(tmp_path: Path, sql: str, table:
     assert table in {problem["table"] for problem in verify(path, status=4)["problems"]}
 
 
-def hide_from_index(path: Path, number: int) -> None:
-    """Takes an exec out of the index of pids, as who knows SQLite's format can."""
+def hide_from_index(path: Path, index: str, number: int) -> None:
+    """Takes a row out of an index, as who knows SQLite's format can."""
     with changing(path) as connection:
-        (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'ix_exec_pid'").fetchone()
-        connection.execute("DROP INDEX ix_exec_pid")
-        connection.execute(f"CREATE INDEX ix_exec_pid ON exec (pid) WHERE id <> {number}")
+        (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+        connection.execute(f"DROP INDEX {index}")
+        connection.execute(f"{sql} WHERE id <> {number}")
         connection.execute("PRAGMA writable_schema = ON")
-        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'ix_exec_pid'", (sql,))
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (sql, index))
 
 
 @pytest.mark.parametrize("options", [(), ("--since=@1",), ("--state=STATE",)])
 def test_an_index_that_hides_a_row_is_found(path: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     """SQLite believes its index: a question by pid does not find the exec."""
-    hide_from_index(path, 31)
+    hide_from_index(path, "ix_exec_pid", 31)
     given = [option.replace("STATE", str(tmp_path / "state")) for option in options]
     found = verify(path, *given, status=4)
 
     assert execaudit("--db", path, "query", "--pid=31").rows() == []
     assert {(problem["kind"], problem["table"]) for problem in found["problems"]} == {("changed", "exec")}
+
+
+@pytest.mark.parametrize("options", [(), ("--since=@1",), ("--since=now",)])
+def test_an_index_that_hides_an_end_is_found(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Else a program that ended would be shown as one that runs. Also in the newest segment."""
+    path = tmp_path / "h.db"
+    with Store(path) as store:
+        begin_run(store)
+        events = [make_event(b"run", seconds=number, pid=1 + number) for number in range(8)]
+        for event in events:
+            store.append([event])
+            store.append([], (), [make_exit(event.key, 20)])
+    with changing(path) as connection:
+        (last,) = connection.execute("SELECT max(id) FROM exit").fetchone()
+    assert verify(path, *options)["problems"] == []
+    hide_from_index(path, "ix_exit_exec", last)
+
+    assert {each["table"] for each in verify(path, *options, status=4)["problems"]} == {"exit"}
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind", "table"),
+    [
+        ("UPDATE exec SET pid = pid + 1", "changed", "exec"),
+        ("UPDATE exec SET uid = uid + 1", "changed", "exec"),
+        ("UPDATE seg SET ts_max = ts_min - 1", "changed", "seg"),
+        ("INSERT INTO argv_cut SELECT id, 1, 1, '[]', NULL FROM exec", "changed", "argv_cut"),
+    ],
+)
+def test_what_was_changed_as_a_whole_is_one_problem(path: Path, sql: str, kind: str, table: str) -> None:
+    """Each row is: so any number of rows takes as much memory, and as many lines."""
+    change(path, sql)
+    (problem,) = verify(path, status=4)["problems"]
+
+    assert (problem["kind"], problem["table"]) == (kind, table)
+    assert (problem["first"], problem["last"]) == (1, 60)
 
 
 def test_a_history_that_nobody_can_read_is_a_failure(tmp_path: Path) -> None:
