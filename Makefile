@@ -103,6 +103,7 @@ bench:
 	@$(BIN)/python -m bench.storm
 	@$(BIN)/python -m bench.questions
 	@$(BIN)/python -m bench.stages
+	@$(BIN)/python -m bench.seals
 
 bench-quick:
 	@tools/setup.sh test

@@ -44,9 +44,9 @@ class Compiled(Protocol):
     learn: Callable[..., int]
     rows: Callable[..., Rows]
     sealed_execs: Callable[..., list[bytes]]
-    sealed_values: Callable[..., list[bytes]]
     set_buckets: Callable[..., None]
     take: Callable[..., int]
+    values: Callable[[tuple[object, ...]], bytes | None]
     weights: Callable[..., dict[int | None, tuple[int, int, int, int]]]
 
 

@@ -1301,36 +1301,14 @@ cdef bytes sealed_exec(
     return raw
 
 
-def sealed_values(list rows, Py_ssize_t at, in_python, empty):
-    """Returns the hash of the values of each row from `at` on: `rows._hashes`, which has `in_python`.
-
-    `empty` is the hash object of no bytes.
-    """
-    cdef list made = []
-    cdef bytes raw
-    copy = empty.copy
-    if at < 0:
-        raise ValueError("there is no such column")
-    for row in rows:
-        raw = bytes_of_values(<tuple>row, at) if type(row) is tuple else None
-        if raw is None:
-            made.append(in_python(row))
-        else:
-            hashing = copy()
-            hashing.update(raw)
-            made.append(hashing.digest())
-    return made
-
-
-cdef bytes bytes_of_values(tuple row, Py_ssize_t at):
-    """Returns the bytes for values: `codec.values`. None for one that Python has to look at."""
-    cdef Py_ssize_t n, size = 0
+def values(tuple row):
+    """Returns the bytes for values of a row: `codec.values`. None if Python has to make them."""
+    cdef Py_ssize_t size = 0
     cdef int64_t number = 0
     cdef uint64_t length
     cdef bytes raw
     cdef char *to
-    for n in range(at, PyTuple_GET_SIZE(row)):
-        value = row[n]
+    for value in row:
         if value is None:
             size += 1
         elif PyLong_CheckExact(value):
@@ -1343,8 +1321,7 @@ cdef bytes bytes_of_values(tuple row, Py_ssize_t at):
             return None
     raw = PyBytes_FromStringAndSize(NULL, size)
     to = PyBytes_AS_STRING(raw)
-    for n in range(at, PyTuple_GET_SIZE(row)):
-        value = row[n]
+    for value in row:
         if value is None:
             to[0] = TAG_NULL
             to += 1

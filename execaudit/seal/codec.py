@@ -10,6 +10,7 @@ import struct
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from execaudit import native
 from execaudit.database.signed64 import signed
 from execaudit.fields import LAUNCH_FIELDS, ORIGIN_FIELDS, Form
 
@@ -55,8 +56,11 @@ def hasher(person: bytes) -> Callable[[bytes], bytes]:
 
 def values(row: Iterable[Value]) -> bytes:
     """Returns the bytes for values of any types, each with its type and length."""
+    given = tuple(row)
+    if native.fast is not None and (made := native.fast.values(given)) is not None:
+        return made
     parts = []
-    for value in row:
+    for value in given:
         if value is None:
             parts.append(b"\0")
         elif isinstance(value, int):
@@ -74,11 +78,8 @@ _hash_row, _hash_group, _hash_line, _hash_exec = map(
 )
 
 
-EMPTY_ROW, EMPTY_GROUP, EMPTY_EXEC = (
-    blake2b(digest_size=BYTES, person=person)
-    for person in (b"execaudit.row", b"execaudit.group", b"execaudit.exec")
-)
-"""The hash objects of no bytes, for row_hash(), group_hash() and exec_hash() where they are compiled."""
+EMPTY_EXEC = blake2b(digest_size=BYTES, person=b"execaudit.exec")
+"""The hash object of no bytes, for exec_hash() where it is compiled."""
 
 
 def row_hash(row: Iterable[Value]) -> bytes:

@@ -13,8 +13,7 @@ from execaudit.seal.changes import Change, or_null
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
-    from hashlib import blake2b
+    from collections.abc import Callable, Iterable, Sequence
 
     from execaudit.fields import Field
 
@@ -147,8 +146,7 @@ class Rows:
             f"SELECT {columns} FROM {table} AS t WHERE t.{number} BETWEEN ? AND ? ORDER BY {order} LIMIT ?",  # noqa: S608  # ours
             (first, last, most),
         )
-        found = rows.fetchall()
-        return [*zip([row[0] for row in found], _hashes(found, 0, codec.EMPTY_ROW), strict=True)]
+        return [(row[0], _readable(codec.row_hash, row)) for row in rows]
 
     def execs(self, first: int, last: int) -> Execs:
         """Returns the execs between two numbers."""
@@ -236,15 +234,15 @@ class Rows:
         known = self._known
         for clock, offset_ns, run_id in self._new({row[2] for row in rows}, known.clocks, _CLOCKS):
             known.clocks[clock] = offset_ns, run_id
-        new = self._new({row[9] for row in rows}, known.launches, LAUNCH)
-        while launches := new.fetchmany(_AT_ONCE // 8):
-            for row, digest in zip(launches, _hashes(launches, 1, codec.EMPTY_GROUP), strict=True):
-                known.launches[row[0]] = Shared(digest, row[1 + _UID], row[1 + _COMM])
-        origins = self._new({row[10] for row in rows}, known.origins, ORIGIN).fetchall()
-        for row, digest in zip(origins, _hashes(origins, 1, codec.EMPTY_GROUP), strict=True):
-            known.origins[row[0]] = digest
+        for number, *launch in self._new({row[9] for row in rows}, known.launches, LAUNCH):
+            known.launches[number] = Shared(_readable(codec.group_hash, launch), launch[_UID], launch[_COMM])
+        for number, *origin in self._new({row[10] for row in rows}, known.origins, ORIGIN):
+            known.origins[number] = _readable(codec.group_hash, origin)
         known.comms.update(self._new({row[8] for row in rows}, known.comms, _COMMS))
-        known.launches[None], known.origins[None], known.comms[None] = _NO_LAUNCH, _NO_ORIGIN, None
+        # Not at the import: a question that seals nothing does not load the compiled functions.
+        known.launches[None] = Shared(codec.group_hash((None,) * len(LAUNCH_FIELDS)), None, None)
+        known.origins[None] = codec.group_hash((None,) * len(ORIGIN_FIELDS))
+        known.comms[None] = None
         long = {row[11] for row in rows if row[18] is None}
         for number, argv in self._new(long, known.lines, _LINES):
             if isinstance(argv, bytes):
@@ -259,22 +257,9 @@ class Rows:
         return self._execute(statement, (f"[{','.join(map(str, new))}]",))
 
 
-def _hashes(rows: list[tuple], at: int, empty: blake2b) -> list[bytes]:  # type: ignore[type-arg]  # of SQLite
-    """Returns a hash for each row, of its values from `at` on. `empty` is the hash object of no bytes."""
-
-    def in_python(row: tuple) -> bytes:  # type: ignore[type-arg]  # as above
-        try:
-            raw = codec.values(row[at:])
-        except (TypeError, codec.PackError):
-            return _UNREADABLE
-        hashing = empty.copy()
-        hashing.update(raw)
-        return hashing.digest()
-
-    if native.fast is not None:
-        return native.fast.sealed_values(rows, at, in_python, empty)
-    return [*map(in_python, rows)]
-
-
-_NO_LAUNCH = Shared(codec.group_hash((None,) * len(LAUNCH_FIELDS)), None, None)
-_NO_ORIGIN = codec.group_hash((None,) * len(ORIGIN_FIELDS))
+def _readable(hashed: Callable[[Iterable[Any]], bytes], row: Iterable[Any]) -> bytes:
+    """Returns the hash of a row, which may have what no column has."""
+    try:
+        return hashed(row)
+    except (TypeError, codec.PackError):
+        return _UNREADABLE
