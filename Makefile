@@ -9,7 +9,7 @@ export PYTHONNOUSERSITE = 1
 # Where `make install` puts files; DESTDIR comes before all paths.
 PREFIX = /usr/local
 DESTDIR =
-# Optional parts that `make install` installs too: hunt, redact, top.
+# Optional parts that `make install` installs too: hunt, redact, timestamp, top.
 EXTRAS =
 
 .PHONY: help setup record install uninstall test test-kernels test-report test-fleet vendor fuzz bench bench-quick bench-large soak storms faults lint format pages pictures wheel wheels docs clean

@@ -13,7 +13,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).parent.parent
 _SECONDS = 500  # it fetches packages
 _STAGED = CHECKOUT / ".cache/staged"
-STAGED = {"EXTRAS": "postgresql,redact"}
+STAGED = {"EXTRAS": "postgresql,redact,timestamp"}
 """The settings of make for it."""
 # All of which an installation is made.
 _INPUTS = (

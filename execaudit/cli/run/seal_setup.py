@@ -64,6 +64,8 @@ def _make_history(path: Path) -> None:
     if owner is not None and os.geteuid() == 0:
         for each in (path, lock_file(path)):
             os.chown(each, owner.uid, owner.gid)
+        # As the service makes it. Who keeps the key in a file has a narrow umask.
+        path.chmod(0o640)
 
 
 def _begin(connection: sqlite3.Connection, path: Path, file: KeyFile, *, has_qr: bool) -> None:
