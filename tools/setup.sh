@@ -30,8 +30,8 @@ setup | docs | test | test-report | test-kernels | test-fleet)
 	# started, gcc compiles the programs that start others, sudo starts some of them, systemd checks and runs
 	# the unit, man shows the man pages; mkfs.ext4 and mount make small disks, and setcap makes programs with
 	# capabilities. The recipes in docs/ use jq and sqlite3, `top` is tried in tmux, and
-	# completion in each shell. openssl makes certificates.
-	packages="$packages strace gcc libc6-dev python3-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3 openssl tmux zsh fish"
+	# completion in each shell. openssl makes certificates, and cryptsetup a volume as the page on security says.
+	packages="$packages cryptsetup-bin strace gcc libc6-dev python3-dev sudo systemd man-db e2fsprogs mount libcap2-bin jq sqlite3 openssl tmux zsh fish"
 	# Without the fonts, a picture of a page shows boxes.
 	[ "$purpose" != test-report ] || packages="$packages chromium fonts-dejavu-core"
 	# These make and run virtual machines, and have the keys of all releases of Debian.

@@ -174,6 +174,40 @@ def test_time_stamps_come_from_beside_the_recorder(sealed: Machine) -> None:
     assert said(sealed, "timestamps_not_taken") == []
 
 
+def _blocks(language: str) -> list[str]:
+    """Returns the blocks in the section about the key at rest."""
+    page = (CHECKOUT / "docs/security.md").read_text(encoding="utf-8")
+    section = page.split("### The key at rest\n")[1].split("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+def test_the_volume_of_the_page_has_its_key_from_a_credential(sealed: Machine) -> None:
+    """As documented, on a file in the place of a disk. No device mapper is here, so nothing is opened."""
+    volume, device = "/root/volume", "/dev/disk/by-partlabel/execaudit"
+    made, mounted = _blocks("sh")
+    (unit,) = _blocks("ini")
+    assert unit.count(device) == made.count(device) == 1
+    sealed.must("truncate", "--size=20M", volume)
+    sealed.must("sh", "-euc", made.replace(device, volume))
+    tried = unit.replace("cryptsetup open", "cryptsetup open --test-passphrase").replace(device, volume)
+    path = "/etc/systemd/system/execaudit-volume.service"
+    sealed.must("sh", "-c", f'printf "%s" "$1" >{path}', "sh", tried.replace("cryptsetup close", "true"))
+    sealed.must("sh", "-euc", "\n".join(mounted.splitlines()[:2]))
+
+    assert sealed.run("systemctl", "is-active", "execaudit-volume").stdout.strip() == "active"
+    sealed.must("systemctl", "stop", "execaudit-volume")
+    # The credential is encrypted, and another one does not open the volume.
+    assert sealed.must("cryptsetup", "luksDump", volume).startswith("LUKS header")
+    sealed.must(
+        "sh", "-c", "echo x | systemd-creds encrypt --name=execaudit-volume - /etc/execaudit/volume.cred"
+    )
+    assert sealed.run("systemctl", "start", "execaudit-volume").returncode != 0
+    sealed.must("rm", path, volume)
+    sealed.must("systemctl", "daemon-reload")
+    # For the folder that may be a mount, systemd waits by itself.
+    assert "/var/lib/execaudit" in sealed.property("RequiresMountsFor").split()
+
+
 def test_a_start_says_that_the_last_seals_are_broken(sealed: Machine) -> None:
     """And records. The last test: the history stays so."""
     sealed.must("systemctl", "stop", "execaudit")
