@@ -128,8 +128,9 @@ def _add_pieces(out: bytearray, holes: list[Hole], pieces: dict[int, bytes], len
         is_hex = is_hex or value[:1] != b'"'
         _add(out, text_of(value) or b"")
         written = len(out) - start
-    # Kernels count the characters of the text, or of its hexadecimal.
-    if length is not None and written != length and not (is_hex and 2 * written == length):
+    # Kernels count the characters of the text, or of its hexadecimal. They always say how many: without it,
+    # nobody knows whether the last piece is there.
+    if length is None or (written != length and not (is_hex and 2 * written == length)):
         _hole(holes, len(out))
 
 

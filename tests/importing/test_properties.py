@@ -80,6 +80,22 @@ def test_a_log_is_read_back(made: list[ExecEvent], random: object) -> None:
             assert (event.argv, event.argc, ()) == (has.argv, has.argc, has.holes)
 
 
+def test_a_last_piece_that_may_be_missing_is_said_to_be() -> None:
+    """Only the record with the length says how many there are."""
+    at = b"msg=audit(1700000000.000:7)"
+    (event,) = execs(
+        read(
+            [
+                b"type=SYSCALL %s: arch=c000003e syscall=59 success=yes exit=0 pid=9" % at,
+                b"type=EXECVE %s: argc=1" % at,
+                b"type=EXECVE %s: a0[0]=0101" % at,
+            ]
+        )
+    )
+
+    assert (b"\1\1\0", Truncated.LOST) == (event.argv, event.truncated)
+
+
 @given(st.lists(st.binary(max_size=3000), min_size=1, max_size=4), st.integers(1, 400), st.data())
 def test_split_arguments_are_joined(arguments: list[bytes], size: int, data: st.DataObject) -> None:
     """In pieces of any size, with records that are lost: then it is said where something is missing."""
