@@ -57,7 +57,7 @@ uninstall:
 # The tests come last, so that their last line is the result. First run tests that may share the machine, two at
 # a time, the slow files first. Then run those that need the kernel for themselves, because they count what happens
 # on it, one after the other; beside them run rooms that start few programs.
-ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system redaction seal capture daemon screen cli hunt report importing fleet)
+ROOMS = $(wildcard tests/test_*.py) $(addprefix tests/, project system redaction seal bundle capture daemon screen cli hunt report importing fleet)
 QUIET = $(addprefix tests/, native database store query output)
 BESIDE = $(addprefix tests/live/test_, build.py faults.py full_disk.py large_inode.py own_tracefs.py \
 	privileges.py record_cli.py record_command.py renaming.py seen_from_outside.py stopping.py) \

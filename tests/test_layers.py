@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "store": _FLOOR | {"native", "seal"},
     "query": _FLOOR | {"native"},
     "output": _FLOOR | {"native", "query"},
+    "bundle": _FLOOR | {"native", "seal", "query", "output"},
     "hunt": _FLOOR | {"native", "query", "output"},
     "report": _FLOOR | {"query", "output"},
     "screen": _FLOOR | {"query", "output"},
@@ -44,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
         "store",
         "query",
         "output",
+        "bundle",
         "hunt",
         "report",
         "screen",
@@ -79,7 +81,7 @@ OWNERS = {
 
 # Without clock, files, processes and users: whatever they return comes from their arguments.
 PURE = (
-    "arguments",
+    "arguments", "bundle.chain_check", "bundle.layout",
     "capture.assembler", "capture.command_line", "capture.snapshot", "capture.wire", "database.enum_codes", "database.execs_view",
     "database.field_columns", "database.id_list",
     "database.id_lookup", "database.imports", "database.sealed_streams", "database.url", "enums", "errors", "escaping", "event", "exec_id", "fields", "fleet.answer_pages", "fleet.checks", "central.clickhouse_schema", "fleet.conditions", "central.content", "fleet.dialects", "forward.flat", "central.numbering", "forward.other_rows", "central.postgresql_functions", "central.postgresql_schema", "forward.progress", "fleet.question", "forward.recent_blocks", "forward.seals", "central.tables", "forward.target", "hunt.correlator", "hunt.hits", "hunt.narrowing", "hunt.rule", "hunt.sieve", "hunt.translate", "importing.audit_argv", "importing.audit_log", "importing.audit_records", "importing.audit_exec", "importing.ecs_documents", "importing.exec_syscalls", "importing.foreign", "importing.items", "importing.json_log", "importing.json_values", "importing.lineage", "importing.own_records", "importing.tetragon", "output.cells", "output.columns",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from execaudit.cli.common_options import text_or_json
 from execaudit.cli.context import State, config_option, db_option, files
@@ -15,7 +16,11 @@ if TYPE_CHECKING:
     from execaudit.event import Nanoseconds
 
 
+_OF_HISTORIES = {"against": "--against", "since_ns": "--since", "remembered": "--state", "tsa": "--tsa"}
+
+
 @click.command("verify")
+@click.argument("bundle", required=False, type=click.Path(path_type=Path, readable=False), metavar="[FILE]")
 @click.option(
     "--key",
     "keys",
@@ -65,6 +70,7 @@ def command(  # noqa: PLR0913  # each is an option
     ctx: click.Context,
     /,
     *,
+    bundle: Path | None,
     keys: tuple[str, ...],
     heads: tuple[str, ...],
     against: str | None,
@@ -77,7 +83,16 @@ def command(  # noqa: PLR0913  # each is an option
 
     Without a key this only says that the history is unbroken: root could have written all of it anew. Exits
     with 4 if something is not as it was sealed.
+
+    FILE is a bundle that `export --bundle` wrote: its records are verified, without the history.
     """
+    if bundle is not None:
+        _refuse_beside_bundle(ctx)
+        from execaudit.cli.run import verify_bundle  # noqa: PLC0415  # `--help` needs only the options
+
+        if not verify_bundle.run(bundle, keys, heads, as_json=fmt == "json"):
+            ctx.exit(4)
+        return
     if since_ns is not None and remembered is not None:
         raise click.UsageError("--since and --state cannot be given together")
     from execaudit.cli.run import verify  # noqa: PLC0415  # `--help` needs only the options
@@ -86,3 +101,10 @@ def command(  # noqa: PLR0913  # each is an option
     given = verify.Given(keys, heads, since_ns, remembered, against, tsa)
     if not verify.run(state, given, as_json=fmt == "json"):
         ctx.exit(4)
+
+
+def _refuse_beside_bundle(ctx: click.Context) -> None:
+    """Raises UsageError for an option that says what to verify of a history, or with what."""
+    for name, option in _OF_HISTORIES.items():
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} is for a history, and a bundle is none: leave it out")

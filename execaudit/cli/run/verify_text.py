@@ -129,6 +129,11 @@ def lines(result: Result, stamped: Sequence[Stamped] = (), *, since_ns: int | No
             f"pruned as a whole: what {seals} covered, from {local_text(from_ns)} to {local_text(to_ns)}: their heads"
             " prove nothing any more"
         )
+    yield from lost_lines(result)
+
+
+def lost_lines(result: Result) -> Iterator[str]:
+    """Yields a line for each time in which epochs were lost at a boot."""
     for count, from_ns, to_ns in result.lost:
         seals = "1 seal" if count == 1 else f"{count} seals"
         yield f"lost: {seals} at the restart of the host, between {local_text(from_ns)} and {local_text(to_ns)}"
@@ -198,6 +203,11 @@ def _authentic(result: Result) -> Iterator[str]:
         yield "not authentic, only unbroken: there is no key (`execaudit seal setup`)"
     else:
         yield "NOT AUTHENTIC: the key does not vouch for it"
+    yield from chain_lines(result)
+
+
+def chain_lines(result: Result) -> Iterator[str]:
+    """Yields a line for each chain that began after the first, and why."""
     for each in result.chains[1:]:
         yield f"chain: {each.id.hex()[:16]} since {local_text(each.begun_ns)}, because {reason_text(each.reason)}"
 

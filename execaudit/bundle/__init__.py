@@ -1,0 +1,1 @@
+"""Records with what proves them, in one file that can be verified anywhere."""
