@@ -38,7 +38,7 @@ def test_the_status_line() -> None:
 
 def test_prometheus_reads_the_metrics() -> None:
     """Its own parser finds every number under its name, with its type."""
-    seal = SealHealth(age_s=2.25, is_keyed=True, epoch=17)
+    seal = SealHealth(age_s=2.25, is_keyed=True, epoch=17, stamped_s=1_764_000_000.4)
     text = metrics.metrics(UNWELL._replace(seal=seal), started_s=1.5, sinks=SINKS)
     families = {family.name: family for family in text_string_to_metric_families(text)}
     values = {
@@ -60,6 +60,7 @@ def test_prometheus_reads_the_metrics() -> None:
         ("execaudit_seal_age_seconds", None): 2.25,
         ("execaudit_seal_keyed", None): 1,
         ("execaudit_seal_epoch", None): 17,
+        ("execaudit_seal_timestamp_seconds", None): 1_764_000_000,
     }
     assert {"counter", "gauge"} == {family.type for family in families.values()}
     assert all(family.documentation for family in families.values())

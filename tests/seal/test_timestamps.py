@@ -15,7 +15,7 @@ from execaudit.seal import stamp_check
 from execaudit.store.writer import Store
 from tests.commands import PATIENCE, Finished, execaudit
 from tests.histories import begin_run
-from tests.seal.histories import KEY, change, changing, go_on, sealed_history
+from tests.seal.histories import KEY, change, changing, go_on, make_key, sealed_history
 from tests.seal.stamped import status, verify
 from tests.seal.tsa import NAME, Server, Tsa, configured
 
@@ -63,6 +63,25 @@ def test_a_stamp_is_stored_and_verified(path: Path, tmp_path: Path, server: Serv
 def _ns(path: Path) -> int:
     with changing(path) as connection:
         return int(connection.execute("SELECT at_ns FROM seal_timestamp").fetchone()[0])
+
+
+def test_a_recorder_goes_on_beside_it(tmp_path: Path, server: Server, tsa: Tsa) -> None:
+    """The stamp is stored between two of its transactions, and is no new seal; not twice for one head."""
+    path, config = tmp_path / "h.db", configured(tmp_path, server, tsa)
+    make_key(path)
+    with Store(path) as store:
+        begin_run(store)
+        go_on(store, 2)
+        before = store.sealer.newest()
+        first = stamped(path, config)
+        again = stamped(path, config)
+        assert status(path)["head"] == str(before.head if before else None)
+        go_on(store, 2, after=2)
+    code, found = verify(path, "--tsa", tsa.authority)
+
+    assert (first.status, again.status) == (0, 0), first.err
+    assert b"which has a stamp already" in again.out
+    assert (code, found["execs"], [each["verified"] for each in found["timestamps"]]) == (0, 12, [True])
 
 
 def test_openssl_agrees(path: Path, tmp_path: Path, server: Server, tsa: Tsa) -> None:
