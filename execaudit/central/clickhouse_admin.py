@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from execaudit.central import clickhouse, clickhouse_schema
-from execaudit.central.clickhouse_schema import REVISION, VERSION_TABLE, Layout, local_name, quoted
+from execaudit.central.clickhouse_schema import (
+    REVISION,
+    VERSION_TABLE,
+    Layout,
+    insert_statement,
+    local_name,
+    quoted,
+)
 from execaudit.central.content import Content, Pruned
-from execaudit.central.tables import EXEC, TABLES
+from execaudit.central.tables import DROPPED, EXEC, TABLES
 from execaudit.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -51,6 +59,9 @@ def upgrade(location: Central, password: str | None, cluster: str | None, keep_d
     for server, _ in servers:
         with clickhouse.session(server._replace(database=database), password) as session:
             _make(session, layout)
+    if keep_days is not None:
+        with clickhouse.session(location, password) as session:
+            _note(session, keep_ns=keep_days * clickhouse_schema.DAY_NS)
     if before == REVISION:
         return f"{location} has tables {REVISION} already"
     return f"{location} has tables {REVISION} now (before: {before or 'none'})"
@@ -61,6 +72,10 @@ def prune(location: Central, password: str | None, before_ns: int, *, dry_run: b
     until = before_ns // clickhouse_schema.DAY_NS
     days: set[int] = set()
     execs = size = 0
+    if not dry_run:
+        # First, so that nobody takes it for something else.
+        with clickhouse.session(location, password) as session:
+            _note(session, before_ns=until * clickhouse_schema.DAY_NS)
     for session, layout in _every_server(location, password):
         for table in (table for table in TABLES if table.day is not None):
             name = local_name(table, layout)
@@ -75,6 +90,11 @@ def prune(location: Central, password: str | None, before_ns: int, *, dry_run: b
                 if not dry_run:
                     session.execute(f"ALTER TABLE {quoted(name)} DROP PARTITION ID '{partition.decode()}'")
     return Pruned(len(days), execs, size)
+
+
+def _note(session: Session, *, before_ns: int = 0, keep_ns: int = 0) -> None:
+    """Notes what is deleted, so that it is not taken for something else."""
+    session.insert(insert_statement(DROPPED, DROPPED.names), [(0, time.time_ns(), before_ns, keep_ns)])
 
 
 def content(location: Central, password: str | None) -> Content:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.central.tables import MOST_SEQ
@@ -35,6 +36,23 @@ class Numbers(NamedTuple):
             return local
         place = bisect_left(self.shifts, local, key=lambda shift: shift.after)
         return local + (self.shifts[place - 1].by if place else 0)
+
+    def local(self, central: int) -> int:
+        """Returns the number that a row has on the host, given the one that it has at the centre."""
+        return central - self._by(central)
+
+    def _by(self, central: int) -> int:
+        return next((by for after, by in reversed(self.shifts) if central > after + by), 0)
+
+    def ranges(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Returns between which numbers of the centre some local rows are: both ends included."""
+        found = []
+        edges = [0, *(shift.after for shift in self.shifts), MOST_SEQ]
+        for low, high in pairwise(edges):
+            begin, end = max(first, low + 1), min(last, high)
+            if begin <= end:
+                found.append((self.at_centre(begin), self.at_centre(end)))
+        return found
 
     def on_host(self, central: int) -> int:
         """Returns the last local row that is at the centre, if all up to a number there are.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from execaudit.central.content import Content, Pruned
@@ -31,6 +32,7 @@ _PARTITIONS = (
 _NAME = re.compile(r"[a-z]+_[0-9]{8}")
 _CONTENT = 'SELECT count(*), min("ts"), max("ts") FROM "exec"'
 _STREAMS = 'SELECT count(*), count(DISTINCT "host") FROM "stream"'
+_NOTE = 'INSERT INTO "dropped" ("stream", "at_ns", "before_ns", "keep_ns") VALUES (0, %s, %s, 0) ON CONFLICT DO NOTHING'
 _WAIT = "SET lock_timeout = '20s'"
 
 
@@ -66,6 +68,9 @@ def prune(location: Central, password: str | None, before_ns: int, *, dry_run: b
     days: set[int] = set()
     execs = size = 0
     with _opened(location, password) as cursor:
+        if not dry_run:
+            # First, so that nobody takes it for something else.
+            cursor.execute(_NOTE, (time.time_ns(), before_day * DAY_NS))
         for table in _BY_DAY:
             cursor.execute(_PARTITIONS, (quoted(table.name),))
             for name, day in cursor.fetchall():

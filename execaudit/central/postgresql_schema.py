@@ -38,6 +38,8 @@ _INDEXES = {
     # By time, because answers of several hosts are in its order, and begin and end somewhere.
     EXEC.name: ('"ts"', '"comm", "ts"', '"pid", "ts"', '"stream", "parent"'),
     GAP.name: ('"ts_to"',),
+    # An entry of the seals has the ends of some numbers.
+    EXIT.name: ('"stream", "id"',),
     SEAL_CHANGE.name: ('"stream", "exec"',),
 }
 # A path may be longer than what an index takes.
@@ -70,6 +72,8 @@ _CHECKS = {
         '"id" BETWEEN 1 AND 1099511627775 AND "ts" >= 0',
         'octet_length("chain") = 16 AND octet_length("before") = 32 AND octet_length("hash") = 32',
         '"code" IS NULL OR octet_length("code") = 32',
+        'octet_length("start") + octet_length("shifts") + octet_length("entries") <= 131072',
+        'octet_length("roots") + octet_length("runs") + octet_length("oldest") + octet_length("gone") <= 8388608',
     ),
 }
 

@@ -138,6 +138,10 @@ class State:
         with open_engine(location, self.password_file) as engine:
             yield engine
 
+    def is_central(self) -> bool:
+        """Says whether the history is in a central database."""
+        return isinstance(self.location(), Central)
+
     def central_location(self) -> Central:
         """Returns where the central database is. Raises ConfigError if the history is in a file."""
         location = self.location()

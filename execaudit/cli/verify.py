@@ -9,14 +9,21 @@ import click
 from click.core import ParameterSource
 
 from execaudit.cli.common_options import text_or_json
-from execaudit.cli.context import State, config_option, db_option, files
+from execaudit.cli.completion import of_history
+from execaudit.cli.context import State, config_option, db_option, files, password_option
 from execaudit.cli.param_types import Time
 
 if TYPE_CHECKING:
     from execaudit.event import Nanoseconds
 
 
-_OF_HISTORIES = {"against": "--against", "since_ns": "--since", "remembered": "--state", "tsa": "--tsa"}
+_OF_HISTORIES = {
+    "against": "--against",
+    "since_ns": "--since",
+    "hosts": "--host",
+    "remembered": "--state",
+    "tsa": "--tsa",
+}
 
 
 @click.command("verify")
@@ -49,6 +56,14 @@ _OF_HISTORIES = {"against": "--against", "since_ns": "--since", "remembered": "-
     help="Only what was sealed from then on.",
 )
 @click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="GLOB",
+    shell_complete=of_history("host"),
+    help="Of a central database: the hosts whose histories are verified there, as they arrived. All without it.",
+)
+@click.option(
     "--state",
     "remembered",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -63,6 +78,7 @@ _OF_HISTORIES = {"against": "--against", "since_ns": "--since", "remembered": "-
     help="The certificates of who certifies the time stamp authority, as PEM.  [default: timestamp_authority in [seal]]",
 )
 @text_or_json
+@password_option
 @config_option
 @db_option
 @click.pass_context
@@ -75,6 +91,7 @@ def command(  # noqa: PLR0913  # each is an option
     heads: tuple[str, ...],
     against: str | None,
     since_ns: Nanoseconds | None,
+    hosts: tuple[str, ...],
     remembered: Path | None,
     tsa: Path | None,
     fmt: str,
@@ -82,7 +99,8 @@ def command(  # noqa: PLR0913  # each is an option
     """Prove that nothing stored was changed, removed, added or reordered since it was sealed.
 
     Without a key this only says that the history is unbroken: root could have written all of it anew. Exits
-    with 4 if something is not as it was sealed.
+    with 4 if something is not as it was sealed. Of a central database (--db URL), what hosts forwarded is
+    verified as it is there.
 
     FILE is a bundle that `export --bundle` wrote: its records are verified, without the history.
     """
@@ -99,6 +117,17 @@ def command(  # noqa: PLR0913  # each is an option
 
     state: State = ctx.find_object(State)  # type: ignore[assignment]  # the group makes it
     given = verify.Given(keys, heads, since_ns, remembered, against, tsa)
+    if state.is_central():
+        typed = ParameterSource.COMMANDLINE
+        if any(ctx.get_parameter_source(name) is typed for name in ("remembered", "against", "tsa")):
+            raise click.UsageError("--state, --against and --tsa are of a history in a file")
+        from execaudit.cli.run import verify_central  # noqa: PLC0415  # as above
+
+        if not verify_central.run(state, given, hosts, as_json=fmt == "json"):
+            ctx.exit(4)
+        return
+    if hosts:
+        raise click.UsageError("--host is of a central database: give its URL with --db")
     if not verify.run(state, given, as_json=fmt == "json"):
         ctx.exit(4)
 

@@ -42,6 +42,20 @@ def heads_of(engine: Engine, stream_id: bytes, since_ns: int | None) -> list[Hea
     return [Head(chain.decode(), epoch, digest.decode()) for chain, epoch, digest in rows]
 
 
+def heads_of_stream(engine: Engine, stream: int, since_ns: int | None) -> list[tuple[Head, int]]:
+    """Returns the newest heads of a stream, sealed from a time (wall clock) on, and when.
+
+    Raises StoreError.
+    """
+    conditions = Conditions(engine.dialect)
+    said = f'h."stream" = {conditions.bind(stream)} AND h."at_ns" >= {conditions.bind(since_ns or 0)}'
+    sql = (
+        f'SELECT h."chain", h."epoch", h."hash", h."at_ns" FROM "head" AS h WHERE {said}'  # noqa: S608  # bound
+        f' ORDER BY h."at_ns" DESC LIMIT {_MOST}'
+    )
+    return [*map(_head, engine.rows(sql, conditions.parameters))]
+
+
 def newest_head(engine: Engine, stream: int) -> tuple[Head, int] | None:
     """Returns the head of a stream that was sealed last, and when (wall clock of the host), if there is one.
 

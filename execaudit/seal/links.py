@@ -49,15 +49,32 @@ def follow(  # noqa: PLR0913, PLR0917  # what a segment is made of
 
     `before` is what link_before() returns, and `row` the segment's chain.
     """
-    looked_for = _by_epoch(heads, row)
-    found: dict[str, bool] = {}
     digest = chain.segment_hash(before.hash, segment.number, row, segment.begins, segment.start)
-    code = before.code if before.code is not None else NOTHING
-    for at, (raw, entry) in enumerate(entries):
-        digest = chain.entry_hash(digest, raw, [roots[each.stream][at] for each in entry.added])
+    steps = (
+        (raw, entry.epoch, [roots[each.stream][at] for each in entry.added])
+        for at, (raw, entry) in enumerate(entries)
+    )
+    return through(before._replace(hash=digest), steps, key, _by_epoch(heads, row))
+
+
+def through(
+    before: Link,
+    steps: Iterable[tuple[bytes, int, Sequence[bytes]]],
+    key: VerificationKey | None,
+    heads: Mapping[int, Sequence[Head]],
+) -> Computed:
+    """Returns where the chain stands after entries, each given with its bytes, its epoch and its roots.
+
+    `before` is what the first one follows, after the hash of the segment's beginning. `heads` are the
+    chain's, by their epochs.
+    """
+    found: dict[str, bool] = {}
+    digest, code = before.hash, before.code if before.code is not None else NOTHING
+    for raw, epoch, roots in steps:
+        digest = chain.entry_hash(digest, raw, roots)
         if key is not None:
-            code = chain.entry_code(key.key_of(entry.epoch), code, digest)
-        for head in looked_for.get(entry.epoch, ()):
+            code = chain.entry_code(key.key_of(epoch), code, digest)
+        for head in heads.get(epoch, ()):
             found[str(head)] = head.hash == digest.hex()
     return Computed(Link(digest, None if key is None else code), found)
 

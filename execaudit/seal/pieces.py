@@ -91,7 +91,10 @@ def cursors_to_bytes(cursors: Cursors) -> bytes:
 def cursors(raw: bytes) -> Cursors:
     """Returns what cursors_to_bytes() made bytes of. Raises IndexError or ValueError for other bytes."""
     numbers = Numbers(raw)
-    return cursors_of([numbers.either() for _ in Stream])
+    found = cursors_of([numbers.either() for _ in Stream])
+    if numbers:
+        raise ValueError("there are more numbers than streams")
+    return found
 
 
 def entries_of(piece: Piece) -> tuple[list[tuple[bytes, Entry]], Cursors]:

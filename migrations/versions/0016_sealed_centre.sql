@@ -32,6 +32,8 @@ CREATE TABLE "seal" (
     CHECK ("id" BETWEEN 1 AND 1099511627775 AND "ts" >= 0),
     CHECK (octet_length("chain") = 16 AND octet_length("before") = 32 AND octet_length("hash") = 32),
     CHECK ("code" IS NULL OR octet_length("code") = 32),
+    CHECK (octet_length("start") + octet_length("shifts") + octet_length("entries") <= 131072),
+    CHECK (octet_length("roots") + octet_length("runs") + octet_length("oldest") + octet_length("gone") <= 8388608),
     PRIMARY KEY ("stream", "id", "ts")
 ) PARTITION BY RANGE ("ts");;
 CREATE TABLE "seal_default" PARTITION OF "seal" DEFAULT;;
@@ -79,6 +81,7 @@ CREATE POLICY "all" ON "seal_change" FOR SELECT USING (true);;
 CREATE POLICY "own" ON "seal_change" FOR INSERT WITH CHECK ("stream" IN (SELECT s."stream" FROM "stream" AS s WHERE s."owner" = current_user));;
 ALTER TABLE "dropped" ENABLE ROW LEVEL SECURITY;;
 CREATE POLICY "all" ON "dropped" FOR SELECT USING (true);;
+CREATE INDEX ON "exit" ("stream", "id");;
 CREATE OR REPLACE FUNCTION execaudit_make_day(day date, most_moved bigint, most_bytes bigint) RETURNS boolean
 LANGUAGE plpgsql SET search_path = {schema}, pg_temp AS $$
 DECLARE
