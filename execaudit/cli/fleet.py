@@ -44,7 +44,7 @@ def command() -> None:
     type=Duration(),
     default="24h",
     show_default=True,
-    help="How far back missed execs and new histories count.",
+    help="How far back missed execs, new histories and seals count.",
 )
 @click.option(
     "-o",

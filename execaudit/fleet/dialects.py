@@ -29,6 +29,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def has_windows(self) -> bool:
+        """A statement may look at the row before (window functions)."""
+        ...
+
+    @property
     def plans_by_day(self) -> bool:
         """A statement is to name the days that it is about; see Days."""
         ...
@@ -148,6 +153,7 @@ class PostgreSQL:
     """PostgreSQL's SQL, with the parameters of psycopg."""
 
     joins_ends = True
+    has_windows = True
     plans_by_day = True
     # It refuses others.
     sane = TRUE
@@ -249,6 +255,8 @@ class ClickHouse:
 
     # A statement of old servers joins two tables at most, and not by times.
     joins_ends = False
+    # New ones have, but those of 2018 are asked in the same way.
+    has_windows = False
     plans_by_day = False
     sane = f'e."{IS_SANE}" = 1'
     # LIKE reads its texts as UTF-8.

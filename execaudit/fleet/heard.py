@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from execaudit.central.numbering import Numbers, Shift, Shifts
 from execaudit.database.imports import VERSION_BEGINNING
 from execaudit.enums import GapReason
+from execaudit.fleet.chain_breaks import Breaks, chain_breaks
 from execaudit.fleet.conditions import Conditions
 from execaudit.fleet.retired import retired
 from execaudit.fleet.status import Heard
@@ -19,17 +20,21 @@ _COLUMNS = (
     "stream", "host", "version", "first_ns", "contact_ns", "last_seq", "exec_seq", "live_run", "shifts",
 )  # fmt: skip
 
+_UNBROKEN = Breaks(0, (), is_copied=False)
+
 
 def heard(engine: Engine, since_ns: int) -> list[Heard]:
-    """Returns what is known of each stream; of gaps, those that ended since a time.
+    """Returns what is known of each stream; of gaps and seals, those since a time.
 
     Raises StoreError.
     """
-    gaps = _gaps(engine, since_ns)
+    gaps, breaks = _gaps(engine, since_ns), chain_breaks(engine, since_ns)
     found = []
     for each in last_heard(engine):
         its_gaps, missed = gaps.get(each.stream, (0, 0))
-        found.append(each._replace(gaps=its_gaps, missed=missed))
+        broken, chains, is_copied = breaks.get(each.stream, _UNBROKEN)
+        broken += is_copied and each.first_ns >= since_ns
+        found.append(each._replace(gaps=its_gaps, missed=missed, broken=broken, chains=chains))
     return found
 
 

@@ -29,6 +29,10 @@ class Trouble(str, Enum):
     """Its history was made anew lately: it has another stream than before."""
     PUT_BACK = "put_back"
     """Its history was put back to an older copy."""
+    BROKEN_CHAIN = "broken_chain"
+    """What it sealed does not follow what it sealed before: the history was put back, copied or changed."""
+    NEW_CHAIN = "new_chain"
+    """It began a new chain of seals lately."""
     CLOCK = "clock"
     """Its clock is ahead."""
 
@@ -46,6 +50,11 @@ MEANINGS = {
         "find out who made it anew",
     ),
     Trouble.PUT_BACK: ("the history was put back to an older copy", "find out who did that"),
+    Trouble.BROKEN_CHAIN: (
+        "seals of the last {lately} do not follow those before",
+        "find out who changed the history: `execaudit verify --host NAME`",
+    ),
+    Trouble.NEW_CHAIN: ("a new chain of seals in the last {lately}", "look there at `execaudit seal status`"),
     Trouble.CLOCK: ("the clock is ahead", "look there at `timedatectl`"),
 }
 """What is said of hosts, and what to do about it."""
@@ -85,6 +94,10 @@ class Heard(NamedTuple):
     """Execs that are only counted, in gaps that ended lately."""
     gaps: int = 0
     """Of these, and of those whose number nobody knows."""
+    broken: int = 0
+    """How often lately seals did not follow those before."""
+    chains: tuple[str, ...] = ()
+    """Why chains of seals began lately, but the first one."""
 
 
 class Host(NamedTuple):
@@ -104,6 +117,8 @@ class Host(NamedTuple):
     """All of these were imported."""
     retired_ns: Nanoseconds | None
     """When it was retired; then it has no troubles."""
+    chains: tuple[str, ...]
+    """Why chains of seals began lately."""
     troubles: tuple[Trouble, ...]
 
 
@@ -130,6 +145,8 @@ def _host(its: Sequence[Heard], now_ns: int, limits: Limits) -> Host:
         Trouble.MISSED: gaps > 0,
         Trouble.REPLACED: len(recorded) > 1 and latest.first_ns > now_ns - limits.lately_ns,
         Trouble.PUT_BACK: latest.put_back > 0,
+        Trouble.BROKEN_CHAIN: any(each.broken for each in its),
+        Trouble.NEW_CHAIN: any(each.chains for each in its),
         Trouble.CLOCK: latest.contact_ns > now_ns + limits.ahead_ns,
     }
     return Host(
@@ -142,6 +159,7 @@ def _host(its: Sequence[Heard], now_ns: int, limits: Limits) -> Host:
         len(its),
         not recorded,
         None if latest.retired_ns is None else Nanoseconds(latest.retired_ns),
+        tuple(dict.fromkeys(reason for each in its for reason in each.chains)),
         tuple(trouble for trouble in Trouble if wrong[trouble] and latest.retired_ns is None),
     )
 

@@ -56,7 +56,11 @@ def write(state: State, limits: Limits, files: Files, *, as_json: bool, with_ret
         every = hosts_of(heard(engine, now_ns - limits.lately_ns), now_ns=now_ns, limits=limits)
     hosts = [host for host in every if with_retired or host.retired_ns is None]
     troubles = by_trouble(hosts)
-    said = [_line(trouble, names, limits) for trouble, names in troubles.items()]
+    reasons = {host.host: f"{host.host} ({', '.join(host.chains)})" for host in hosts}
+    said = [
+        _line(trouble, [reasons[name] for name in names] if trouble is Trouble.NEW_CHAIN else names, limits)
+        for trouble, names in troubles.items()
+    ]
     if as_json:
         sys.stdout.write(json_text(_record(hosts, troubles)) + "\n")
     else:
@@ -116,6 +120,7 @@ def _record(hosts: Sequence[Host], troubles: Mapping[Trouble, Sequence[str]]) ->
                 "histories": host.streams,
                 "imported": host.is_import,
                 "retired": None if host.retired_ns is None else utc_text(host.retired_ns),
+                "new_chains": list(host.chains),
                 "troubles": [trouble.value for trouble in host.troubles],
             }
             for host in hosts
