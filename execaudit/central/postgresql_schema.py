@@ -19,6 +19,7 @@ from execaudit.central.tables import (
     PROGRAM,
     RUN,
     SEAL,
+    SEAL_ACT,
     SEAL_CHAIN,
     SEAL_CHANGE,
     STREAM,
@@ -68,6 +69,10 @@ _CHECKS = {
         '"epoch" >= 0 AND "at_ns" >= 0',
     ),
     SEAL_CHAIN.name: ('octet_length("chain") = 16 AND octet_length("reason") <= 64',),
+    SEAL_ACT.name: ('octet_length("parts") <= 8388608 AND octet_length("reason") <= 64',),
+    SEAL_CHANGE.name: (
+        'coalesce(octet_length("line_was"), 0) + coalesce(octet_length("line_now"), 0) <= 1024',
+    ),
     SEAL.name: (
         '"id" BETWEEN 1 AND 1099511627775 AND "ts" >= 0',
         'octet_length("chain") = 16 AND octet_length("before") = 32 AND octet_length("hash") = 32',

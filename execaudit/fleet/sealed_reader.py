@@ -49,6 +49,8 @@ _CURSORS = {
 }  # fmt: skip
 # What a forwarder that means harm may have sent to a server that cannot refuse it.
 _MOST_BYTES = 16 * 1024 * 1024
+LATEST_US = 2**53
+"""What is later has no date."""
 
 
 class Run(NamedTuple):
@@ -131,7 +133,7 @@ class SealedReader:
         )
         its = f'"stream" = {conditions.bind(self._stream)} AND {sizes} < {_MOST_BYTES}'
         sql = f"SELECT {columns} FROM {dialect.table('seal')} WHERE {its} AND {said} {rest}"  # noqa: S608  # bound
-        return [Piece(*row) for row in self._engine.rows(sql, conditions.parameters)]
+        return [_dated(Piece(*row)) for row in self._engine.rows(sql, conditions.parameters)]
 
     def runs(self) -> dict[int, Run]:
         """Returns recorders and imports by their numbers."""
@@ -246,6 +248,11 @@ class SealedReader:
         sql = f"SELECT {columns} FROM {self._engine.dialect.table('stream')} WHERE {its}"  # noqa: S608  # bound
         rows = self._engine.rows(sql, conditions.parameters)
         return dict(zip(_CURSORS, rows[0], strict=True)) if rows else {}
+
+
+def _dated(piece: Piece) -> Piece:
+    """Returns a piece with a time that has a date. What somebody changed is found by its hash."""
+    return piece if abs(piece.at_us) <= LATEST_US else piece._replace(at_us=0)
 
 
 def dropped(engine: Engine, now_ns: int) -> Dropped:

@@ -13,7 +13,7 @@ from execaudit.fleet import sealed_reader
 from execaudit.fleet.heads import heads_of_stream
 from execaudit.fleet.sealed_chain import Asked, ChainWalk
 from execaudit.fleet.sealed_check import Read, RowCheck
-from execaudit.fleet.sealed_reader import SealedReader
+from execaudit.fleet.sealed_reader import LATEST_US, SealedReader
 from execaudit.fleet.sealed_rows import numbers_of
 from execaudit.seal import acts, pieces
 from execaudit.seal.chain import Cursors, RunState
@@ -35,8 +35,6 @@ _PIECES, _ROWS = 16, 16_000
 # A forwarder holds seals back for a minute, so later heads may have come before them.
 _LATE_NS = 900_000_000_000
 _AGAIN_SECONDS = 2.0
-# What is later has no date.
-_LATEST_US = 2**53
 _CURSORS = (Stream.EXEC, Stream.EXIT, Stream.HIT, Stream.RUN, Stream.GAP, Stream.RULE)
 
 
@@ -277,7 +275,7 @@ def _read(piece: Piece) -> Read | None:
     try:
         entries, ends = pieces.entries_of(piece)
         times = [piece.at_us, *(entry.at_us for _, entry in entries)]
-        if max(map(abs, times)) > _LATEST_US or piece.chain_id < 0:
+        if max(map(abs, times)) > LATEST_US or piece.chain_id < 0:
             return None
         Shifts.from_json(piece.shifts)
         return Read(piece, entries, pieces.cursors(piece.start), ends, pieces.roots_of(piece, entries))

@@ -290,7 +290,7 @@ class _Making:
         """Adds what is sealed and stands in no other table."""
         if added.stream is Stream.ACT:
             self._rows[SEAL_ACT] += [
-                (self._stream, piece, number, at_ns, _text(reason), *rest)
+                (self._stream, piece, number, at_ns, _text(reason)[:_LONGEST_REASON], *rest)
                 for number, at_ns, reason, *rest in self._source.acts(added)
             ]
         elif added.stream is Stream.CHANGE:

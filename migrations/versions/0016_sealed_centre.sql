@@ -46,6 +46,7 @@ CREATE TABLE "seal_act" (
     "execs" int8 NOT NULL,
     "pruned" bytea NOT NULL,
     "parts" bytea NOT NULL,
+    CHECK (octet_length("parts") <= 8388608 AND octet_length("reason") <= 64),
     PRIMARY KEY ("stream", "seal", "id")
 );;
 CREATE TABLE "seal_change" (
@@ -57,6 +58,7 @@ CREATE TABLE "seal_change" (
     "parent_now" int8,
     "line_was" bytea,
     "line_now" bytea,
+    CHECK (coalesce(octet_length("line_was"), 0) + coalesce(octet_length("line_now"), 0) <= 1024),
     PRIMARY KEY ("stream", "seal", "id")
 );;
 CREATE INDEX ON "seal_change" ("stream", "exec");;

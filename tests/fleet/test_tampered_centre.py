@@ -20,6 +20,7 @@ from execaudit.central.tables import (
     Table,
     Type,
 )
+from execaudit.cli.run import verify_text
 from tests.fleet.centre import Centre, central, make_central, ship
 from tests.fleet.sealed_centre import found_in, kinds, record
 from tests.seal.histories import make_key
@@ -106,7 +107,12 @@ def _changed(
     return None
 
 
-_SEALED = (EXEC, EXIT, HIT, RULE, RUN, GAP, SEAL, SEAL_CHAIN)
+_SEALED = (
+    EXEC,
+    EXIT,
+    SEAL,
+    *(pytest.param(each, marks=pytest.mark.long_fleet) for each in (HIT, RULE, RUN, GAP, SEAL_CHAIN)),
+)
 
 
 def _put(owner: psycopg.Connection[Any], table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -165,6 +171,25 @@ def test_each_row_that_is_deleted_or_added_is_found(table: Table, sealed: Sealed
         _put(owner, table, rows)
     assert [] == not_found
     assert not found_in(url).problems
+
+
+def test_a_piece_that_makes_no_sense_ends_nothing(sealed: Sealed) -> None:
+    """A forwarder that means harm may ship any numbers and bytes, and so may who changes them."""
+    url, rows = sealed.centre.url, sealed.centre.table(SEAL)
+    with psycopg.connect(url, autocommit=True) as owner:
+        for column in SEAL.columns[3:]:
+            for odd in (
+                "9223372036854775807",
+                "-9223372036854775808",
+                "'\\\\xff'",
+                "''",
+                "'{\"exec\":[[5,9]]}'",
+            ):
+                with contextlib.suppress(psycopg.Error):
+                    owner.execute(f'UPDATE "seal" SET "{column.name}" = {odd}'.encode())
+                found = found_in(url)
+                assert [*verify_text.lines(found), verify_text.record(found, (), ())]
+                _put(owner, SEAL, rows)
 
 
 def _more(table: Table, row: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
