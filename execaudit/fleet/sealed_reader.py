@@ -251,8 +251,8 @@ class SealedReader:
 
 
 def _dated(piece: Piece) -> Piece:
-    """Returns a piece with a time that has a date. What somebody changed is found by its hash."""
-    return piece if abs(piece.at_us) <= LATEST_US else piece._replace(at_us=0)
+    """Returns a piece with a time that has a date: else one that no host has, which its hash does not fit."""
+    return piece if abs(piece.at_us) <= LATEST_US else piece._replace(at_us=-1)
 
 
 def dropped(engine: Engine, now_ns: int) -> Dropped:
