@@ -67,6 +67,8 @@ class Followed:
     """How many segments have no code."""
     unchecked: int = 0
     """How many have one that no key was given for."""
+    first_unchecked: int | None = None
+    """The place of the first entry of those."""
     heads: dict[str, bool] = field(default_factory=dict)
     lost: list[tuple[int, int, int]] = field(default_factory=list)
     """As of segment_check.Checked."""
@@ -264,6 +266,8 @@ class ChainCheck:
             found.by_key.add(self._group, self._at)
         else:
             found.unchecked += 1
+            if found.first_unchecked is None:
+                found.first_unchecked = begin
         found.heads.update(computed.heads)
         for at, (_, entry) in enumerate(self._entries):
             if any(entry.epoch == head.epoch and computed.heads.get(str(head)) for head in self._heads):

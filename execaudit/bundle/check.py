@@ -47,6 +47,8 @@ class BundleResult:
     parts: int = 0
     """How many records and gaps there are."""
     by_key: int = 0
+    unchecked: int = 0
+    """How many segments have a code that no key was given for."""
     open: int = 0
     """How many records say of a program that it ran still, or of no end that is known."""
     loose: int = 0
@@ -66,6 +68,8 @@ class _Check:
         self._chain = ChainCheck(self._keys, self._heads)
         self.found = BundleResult()
         self._problems = self.found.result.problems
+        self._last_place = -1
+        """Of the entries that the records and gaps need."""
 
     def run(self, advance: Callable[[int], None]) -> None:
         with contextlib.closing(Proved()) as proved:
@@ -170,6 +174,7 @@ class _Check:
 
     def _count(self, made: Made, followed: Followed, line: bytes, *, is_record: bool) -> None:
         found = self.found
+        self._last_place = max(self._last_place, *made.places)
         if any(map(followed.wrong.has, made.places)):
             return
         if is_record:
@@ -190,9 +195,16 @@ class _Check:
         result.head = None if followed.head is None else str(followed.head)
         result.sealed_until_ns = None if followed.last is None else followed.last.at_ns
         result.chains, result.lost, result.unkeyed = followed.chains, followed.lost, followed.unkeyed
+        found.unchecked = followed.unchecked
         if self._keys:
-            is_all = found.by_key == found.parts and not followed.unchecked and not followed.is_forged
-            result.is_authentic = bool(is_all and followed.chains and followed.chains[-1].is_keyed)
+            is_all = found.by_key == found.parts and not followed.is_forged
+            if found.parts:
+                # A later key says only that what came before it has not changed since: not who sealed that.
+                is_all &= followed.first_unchecked is None or self._last_place < followed.first_unchecked
+            else:
+                # Then a key vouches for the end of the chain at least.
+                is_all &= bool(followed.chains and followed.chains[-1].is_keyed and not followed.unchecked)
+            result.is_authentic = is_all
         for head in self._heads:
             if (agrees := followed.heads.get(str(head))) is not True:
                 self._add("cut" if agrees is None else "forged", "seal")

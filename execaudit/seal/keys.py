@@ -8,7 +8,6 @@ epoch's key in 40 steps. The sealing key is what is left to the right of the las
 from __future__ import annotations
 
 import base64
-import binascii
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -103,7 +102,7 @@ class VerificationKey(NamedTuple):
         letters = plain.removeprefix(_WORD).replace("-", "")
         try:
             raw = base64.b32decode(letters + "=" * (-len(letters) % 8))
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one, and what is not ASCII is another
             raw = b""
         rest, check = raw[:-_SUM_BYTES], raw[-_SUM_BYTES:]
         if not plain.startswith(_WORD) or len(rest) != CHAIN_BYTES + KEY_BYTES or check != _sum(rest):

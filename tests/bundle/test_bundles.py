@@ -11,6 +11,7 @@ import pytest
 
 from execaudit.bundle import layout
 from execaudit.enums import Kind
+from execaudit.event import Nanoseconds
 from execaudit.query.filter import Filter
 from execaudit.seal.chain import Head
 from execaudit.seal.key_file import path_of
@@ -194,6 +195,27 @@ def test_two_keys_are_needed_for_two_chains(tmp_path: Path) -> None:
 
     assert checked(written, [KEY, _OTHER_KEY]).is_verified
     assert [checked(written, [key]).result.is_authentic for key in (KEY, _OTHER_KEY)] == [False, False]
+
+
+def test_the_key_of_a_chain_without_records_is_not_needed(tmp_path: Path) -> None:
+    """All records are proved without it. Of a bundle that has none, the end of the chain must be."""
+    path = sealed_history(tmp_path / "h.db", 5)
+    path_of(path).unlink()
+    make_key(path, _OTHER_KEY)
+    with Store(path) as store:
+        begin_run(store)
+        go_on(store, 5, after=5)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (last,) = connection.execute("SELECT max(ts) FROM exec WHERE id <= 5").fetchone()
+    written = bundle(path, tmp_path / "b.zip", Filter(until_ns=last))
+    found = checked(written)
+
+    assert found.is_verified, found.result.problems
+    assert found.by_key == found.parts > 0
+    assert found.unchecked
+    assert not checked(written, [_OTHER_KEY]).is_verified
+    empty = bundle(path, tmp_path / "empty.zip", Filter(until_ns=Nanoseconds(1)))
+    assert (checked(empty).parts, checked(empty).is_verified) == (0, False)
 
 
 @pytest.mark.parametrize("key", [_OTHER_KEY, KEY._replace(root=b"z" * 32)])

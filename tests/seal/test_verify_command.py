@@ -192,10 +192,11 @@ def test_a_history_that_nobody_can_read_is_a_failure(tmp_path: Path) -> None:
     assert (done.status, done.failed_in_one_line()) == (1, True)
 
 
-@pytest.mark.parametrize("name", ["none", "wrong", "folder"])
+@pytest.mark.parametrize("name", ["none", "wrong", "binary", "folder"])
 def test_a_key_that_cannot_be_read(path: Path, tmp_path: Path, name: str) -> None:
     """A line says which, and not what is in it."""
     (tmp_path / "wrong").write_text("EXECAUDIT-VERIFY-1-SECRET\n")
+    (tmp_path / "binary").write_bytes(b"EXECAUDIT-VERIFY-1-SECRET\xff\0")
     (tmp_path / "folder").mkdir()
     done = execaudit("--db", path, "verify", f"--key=@{tmp_path / name}")
 
@@ -209,6 +210,15 @@ def test_a_key_of_another_history(path: Path, tmp_path: Path) -> None:
     done = execaudit("--db", path, "verify", f"--key=@{tmp_path / 'key'}")
 
     assert (done.status, done.failed_in_one_line()) == (4, True)
+
+
+def test_a_chain_without_its_key_is_told_what_to_give(path: Path, key: str) -> None:
+    """The first key does not vouch for what a second one sealed."""
+    assert execaudit("--db", path, "seal", "setup", "--new-key").status == 0
+    done = execaudit("--db", path, "verify", key)
+
+    assert done.status == 4
+    assert b"no key that was given vouches for all of it: give the key of each chain (--key)" in done.out
 
 
 def test_a_key_in_the_command_line_is_warned_of(path: Path) -> None:

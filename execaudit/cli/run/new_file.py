@@ -55,9 +55,7 @@ def opened(output: Path | None, *, force: bool) -> Iterator[Out]:
     except BrokenPipeError:
         raise
     except OSError as exc:
-        raise ExecauditError(
-            f"cannot write {output}: {exc.strerror}", fix="name another file with -o"
-        ) from exc
+        raise ExecauditError(f"cannot write {output}: {exc.strerror}", fix="name another file") from exc
 
 
 def is_standard_output(path: Path) -> bool:

@@ -220,7 +220,7 @@ def _sentence(line: str) -> str:
 def _unproved(seals: Sequence[Vouched]) -> Iterator[str]:
     """Yields what the reader must know first."""
     if any(each.proof is Proof.NOT_PROVED for each in seals):
-        yield "This report is not proved: the history is not as it was sealed. See below."
+        yield "This report is not proved: something was changed, or no key vouches for it. See below."
 
 
 def _shown(text: str) -> str:

@@ -85,9 +85,11 @@ def _lines(found: BundleResult) -> Iterator[str]:
 def _vouched(found: BundleResult) -> Iterator[str]:
     result = found.result
     if result.is_authentic:
-        yield "authentic: the key vouches for all of it"
+        yield "authentic: the key vouches for all records and gaps"
         if result.unkeyed:
             yield "not authentic, only unbroken: what was sealed when there was no key"
+        if found.unchecked:
+            yield "not authentic, only unbroken: seals of a chain whose key was not given (--key)"
     elif result.is_authentic is False:
         yield f"NOT AUTHENTIC: the key vouches for {found.by_key} of {found.parts} records and gaps"
     if found.by_head is not None:

@@ -202,8 +202,17 @@ def _authentic(result: Result) -> Iterator[str]:
     elif result.is_authentic is None:
         yield "not authentic, only unbroken: there is no key (`execaudit seal setup`)"
     else:
-        yield "NOT AUTHENTIC: the key does not vouch for it"
+        yield f"NOT AUTHENTIC: {_no_key(result)}"
     yield from chain_lines(result)
+
+
+def _no_key(result: Result) -> str:
+    """Returns why the keys that were given do not vouch for all of it."""
+    if result.problems or not result.chains:
+        return "the key does not vouch for it"
+    if not result.chains[-1].is_keyed:
+        return "the newest seals have no key: look at `execaudit seal status`"
+    return "no key that was given vouches for all of it: give the key of each chain (--key)"
 
 
 def chain_lines(result: Result) -> Iterator[str]:
