@@ -89,7 +89,7 @@ PURE = (
     "output.tree_layout", "output.widths", "query.comparisons", "query.conditions", "query.container", "query.expression", "query.filter", "query.globs", "query.matcher", "query.regex_literals", "query.rows", "query.shown_values", "query.statements", "query.text_tests",
     "redaction.finder", "redaction.marks", "redaction.redactor", "redaction.rules", "redaction.values", "redaction.words",
     "report.choose", "report.columns", "report.summary",
-    "seal.acts", "seal.chain", "seal.changes", "seal.codec", "seal.keys", "seal.links", "seal.pieces", "seal.problems", "seal.tree",
+    "seal.acts", "seal.chain", "seal.changes", "seal.codec", "seal.der_order", "seal.keys", "seal.links", "seal.pieces", "seal.problems", "seal.tree",
     "screen.drawing", "screen.model", "screen.pacing", "screen.seen",
     "times",
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from execaudit.errors import ConfigError, ExecauditError, StoreError
-from execaudit.seal import stamps
+from execaudit.seal import der_order, stamps
 from execaudit.seal.chain import Head
 from execaudit.seal.segment_check import Problem
 from execaudit.seal.stamps import LARGEST_REPLY, Stamp
@@ -31,6 +31,9 @@ class Stamped(NamedTuple):
     head: Head
     is_valid: bool | None
     """The authority vouches for it. None: that was not checked."""
+
+
+_ASK_ANOTHER = "look at [seal] timestamp and timestamp_authority, or ask another authority"
 
 
 class StampError(ExecauditError):
@@ -90,21 +93,23 @@ def checked(head: str, reply: bytes, trusted: list[Certificate], *, nonce: int |
     Its certificates must have been valid when it stamped. Raises StampError.
     """
     if len(reply) > LARGEST_REPLY:
-        raise StampError(f"the answer has more than {LARGEST_REPLY} bytes")
+        raise StampError(f"the answer has more than {LARGEST_REPLY} bytes", fix=_ASK_ANOTHER)
     try:
         return _checked(head, reply, trusted, nonce)
     except Exception as exc:
-        raise StampError(f"the answer is no valid time stamp: {exc or type(exc).__name__}") from exc
+        raise StampError(
+            f"the answer is no valid time stamp: {exc or type(exc).__name__}", fix=_ASK_ANOTHER
+        ) from exc
     except BaseException as exc:
         if type(exc).__name__ != _FAULT:
             raise
-        raise StampError("the answer is no valid time stamp: it cannot be read") from exc
+        raise StampError("the answer is no valid time stamp: it cannot be read", fix=_ASK_ANOTHER) from exc
 
 
 def _checked(head: str, reply: bytes, trusted: list[Certificate], nonce: int | None) -> Stamp:
     from rfc3161_client import VerifierBuilder, decode_timestamp_response  # noqa: PLC0415  # of an extra
 
-    answer = decode_timestamp_response(reply)
+    answer = decode_timestamp_response(der_order.in_order(reply))
     if answer.status != 0:
         raise ValueError(f"it was refused, status {answer.status} {' '.join(answer.status_string)}".strip())
     VerifierBuilder(roots=trusted, nonce=nonce).build().verify_message(answer, head.encode())

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _OK = 200
 
 
+_FIX = "look whether its address is right, and whether the server is up"
+
+
 class PostError(ExecauditError):
     """There is no answer."""
 
@@ -58,18 +61,18 @@ def post(url: str, body: bytes, *, content: str, answer: str, most: int, seconds
             connection.request("POST", path, body, headers)
             said = connection.getresponse()
             if said.status != _OK:
-                raise PostError(f"{parts.hostname} answered with status {said.status}")
+                raise PostError(f"{parts.hostname} answered with status {said.status}", fix=_FIX)
             given = (said.getheader("Content-Type") or "").partition(";")[0].strip().lower()
             if given != answer:
-                raise PostError(f"{parts.hostname} answered something else than {answer}")
+                raise PostError(f"{parts.hostname} answered something else than {answer}", fix=_FIX)
             raw = said.read(most + 1)
     except _LateError as exc:
-        raise PostError(f"{parts.hostname} did not answer within {seconds:g} seconds") from exc
+        raise PostError(f"{parts.hostname} did not answer within {seconds:g} seconds", fix=_FIX) from exc
     except (OSError, http.client.HTTPException, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc) or type(exc).__name__
-        raise PostError(f"cannot ask {parts.hostname}: {why}") from exc
+        raise PostError(f"cannot ask {parts.hostname}: {why}", fix=_FIX) from exc
     if len(raw) > most:
-        raise PostError(f"{parts.hostname} answered more than {most} bytes")
+        raise PostError(f"{parts.hostname} answered more than {most} bytes", fix=_FIX)
     return raw
 
 

@@ -10,6 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from execaudit.seal import stamp_check
 from execaudit.store.writer import Store
@@ -315,3 +317,24 @@ def test_a_damaged_answer_is_no_stamp_and_no_fault(tsa: Tsa) -> None:
             # What is not signed, such as the words of the status.
             assert (found.head, found.at_ns, found.authority) == right[:3]
     assert refused > len(reply) * 0.9
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_certificates_may_come_in_any_order(tmp_path: Path, *, is_swapped: bool) -> None:
+    """As a chain, which many authorities send and DER forbids."""
+    tsa = Tsa(tmp_path / "tsa", with_chain=True)
+    trusted = stamp_check.authorities(tsa.authority)
+    head = "0" * 16 + "-1-" + "0" * 64
+    query, nonce = stamp_check.request(head)
+    reply = tsa.reply(query)
+    leaf, authority = (
+        x509.load_pem_x509_certificate(each.read_bytes()).public_bytes(serialization.Encoding.DER)
+        for each in (tsa.certificate, tsa.authority)
+    )
+    orders = [leaf + authority, authority + leaf]
+    assert 1 == sum(reply.count(each) for each in orders)
+    wanted = orders[is_swapped]
+    for each in orders:
+        reply = reply.replace(each, wanted)
+
+    assert head == stamp_check.checked(head, reply, trusted, nonce=nonce).head

@@ -39,13 +39,17 @@ def _name(text: str) -> x509.Name:
 
 
 class Tsa:
-    """An authority, with a CA of its own. `days`: how long its certificate is valid; may be over already."""
+    """An authority, with a CA of its own. `days`: how long its certificate is valid; may be over already.
 
-    def __init__(self, folder: Path, *, days: int = 2) -> None:
+    `with_chain`: it also sends its CA's certificate.
+    """
+
+    def __init__(self, folder: Path, *, days: int = 2, with_chain: bool = False) -> None:
         folder.mkdir(exist_ok=True)
         self.authority = folder / "ca.pem"
         self.certificate, self._key, self._config = folder / "tsa.pem", folder / "tsa.key", folder / "tsa.cnf"
-        self._config.write_text(_CONFIG.format(serial=folder / "serial"))
+        chain = f"certs = {self.authority}\n" if with_chain else ""
+        self._config.write_text(_CONFIG.format(serial=folder / "serial") + chain)
         now = dt.datetime.now(dt.timezone.utc)
         ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         ca = (
