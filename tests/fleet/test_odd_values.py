@@ -20,6 +20,10 @@ from execaudit.central.tables import (
     RETIRED,
     RULE,
     RUN,
+    SEAL,
+    SEAL_ACT,
+    SEAL_CHAIN,
+    SEAL_CHANGE,
     STREAM,
     TABLES,
     Type,
@@ -91,14 +95,16 @@ class _Evil:
 
     def ship(self, table: Table, odd: Mapping[str, object]) -> None:
         """Adds a row that has odd values; or changes the row, if there is one of each stream."""
-        row = dict(zip(table.names, self.rows[table][0], strict=True))
+        # Of some tables an ordinary history ships nothing.
+        plain = [b"" if column.type in (Type.BYTES, Type.WORD) else 0 for column in table.columns]
+        row = dict(zip(table.names, [*self.rows[table], plain][0], strict=True)) | {"stream": self.stream}
         self.seq += 1
         if table in (EXEC, EXIT):
             row["seq"] = self.seq
         elif table is HIT:
             # Each hits an exec that is there.
             row["rule"] = self.seq
-        elif table in (RUN, GAP, RULE, PRUNED):
+        elif table in (RUN, GAP, RULE, PRUNED, SEAL, SEAL_ACT, SEAL_CHAIN, SEAL_CHANGE):
             row["id"] = self.seq
         row |= odd
         try:
