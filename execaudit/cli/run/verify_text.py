@@ -26,7 +26,7 @@ _WORDS = {
     "added": "was added and is not sealed",
     "reordered": "was put into another order",
     "cut": "is cut off, or an older copy was put back",
-    "forged": "is not vouched for by the key, or is not what was there",
+    "forged": "is not what the key, or a head that was noted, vouches for",
 }
 
 
