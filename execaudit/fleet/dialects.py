@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 TRUE, FALSE = "1 = 1", "1 = 0"
 # A server of 2018 fails where FINAL needs no column but those of PREWHERE, so not with those of the key: the
-# key's index does as much for these.
-_LATE = ('e."stream"', 'e."seq"', 'e."duration_ns"', 'e."status"', 'e."replaced_by"')
+# key's index does as much for these. Of shards it computes whether a row is sane, of columns of the key too.
+_LATE = ('e."stream"', 'e."seq"', 'e."duration_ns"', 'e."status"', 'e."replaced_by"', f'e."{IS_SANE}"')
 _LIKE, _SPECIAL = re.compile(rb"[\\%_]"), re.compile(rb"[^0-9A-Za-z ]")
 
 
