@@ -54,7 +54,7 @@ QUERY = [
     ("export --format table", 2, "'jsonl'"),
     ("export --host db1 -o nofolder/out.csv", 1, "nofolder/out.csv: No such file"),
     ("export --host db1 -o folder", 1, "folder: Is a directory"),
-    ("export --host db1 -o ''", 1, "-o"),
+    ("export --host db1 -o ''", 1, "cannot write .: Is a directory: name another file"),
     (f"export --host db1 -o {LONG}", 1, "File name too long"),
     ("nosuch", 2, "nosuch"),
     ("quer", 2, "'quer' (see `execaudit --help`)"),
