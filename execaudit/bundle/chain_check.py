@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from execaudit.database.sealed_streams import Stream
 from execaudit.seal import chain, links, tree
 from execaudit.seal.chain import NOTHING, Link
-from execaudit.seal.segment_check import MOST_LOST, Problem, table_of
+from execaudit.seal.segment_check import Problem, table_of
 from execaudit.seal.segments import Segment, entries_of
 
 if TYPE_CHECKING:
@@ -168,15 +168,12 @@ class ChainCheck:
         number, before = segment.number, segment.begins
         if is_first and row.is_keyed and (before.epoch >= 0 or entries[0][1].epoch != 0):
             self.found.add("cut", "seal", number, number, segment, entries[0][1])
-        for _, entry in entries:
-            lost = entry.epoch - before.epoch - 1
-            if lost:
-                has_run = any(added.stream is Stream.RUN for added in entry.added)
-                if lost <= MOST_LOST and has_run and not (is_first and row.is_keyed):
-                    self.found.lost.append((lost, before.at_ns, entry.at_ns))
-                else:
-                    self.found.add("cut", "seal", number, number, segment, entry)
-            before = entry
+        for lost, last, entry in links.missing_epochs(before, entries):
+            has_run = any(added.stream is Stream.RUN for added in entry.added)
+            if lost <= links.MOST_LOST and has_run and not (is_first and row.is_keyed):
+                self.found.lost.append((lost, last.at_ns, entry.at_ns))
+            else:
+                self.found.add("cut", "seal", number, number, segment, entry)
 
     def take_row(self, stream: Stream, number: int, digest: bytes) -> int:
         """Takes a row of the segment. Returns the place of its entry. Raises ValueError if it has none."""

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from execaudit.seal.keys import VerificationKey
     from execaudit.seal.pieces import Piece
 
-# As on the host: see seal.segment_check.
-_MOST_LOST = 1000
-_CHAIN_CHARACTERS = 16
-
 
 class Stand(NamedTuple):
     """Where the chain stands after a piece."""
@@ -209,20 +205,15 @@ class ChainWalk:
 
     def _check_epochs(self, piece: Piece, entries: Sequence[tuple[bytes, Entry]], *, is_first: bool) -> None:
         """Looks for epochs that are not here: after a power cut there may be some, else never."""
-        before = piece.begins
-        for at, (_, entry) in enumerate(entries):
-            lost = entry.epoch - before.epoch - 1
-            if lost:
-                runs = [added.first for added in entry.added if added.stream is Stream.RUN]
-                may_be = lost <= _MOST_LOST and not (is_first and not at)
-                if may_be and any(map(self._asked.boot_before, runs)):
-                    self.lost.append((lost, before.at_ns, entry.at_ns))
-                    self._holes.append((piece.chain, before.epoch, entry.epoch))
-                else:
-                    self.problems.append(
-                        Problem("cut", "seal", piece.number, piece.number, before.at_ns, entry.at_ns)
-                    )
-            before = entry
+        begins, number = piece.begins, piece.number
+        for lost, before, entry in links.missing_epochs(begins, entries):
+            runs = [added.first for added in entry.added if added.stream is Stream.RUN]
+            may_be = lost <= links.MOST_LOST and not (is_first and before is begins)
+            if may_be and any(map(self._asked.boot_before, runs)):
+                self.lost.append((lost, before.at_ns, entry.at_ns))
+                self._holes.append((piece.chain, before.epoch, entry.epoch))
+            else:
+                self.problems.append(Problem("cut", "seal", number, number, before.at_ns, entry.at_ns))
 
     def _linked(  # noqa: PLR0913, PLR0917  # what a piece is made of
         self,
@@ -243,7 +234,7 @@ class ChainWalk:
         code = NOTHING if is_new else stand.code
         knows = is_new or stand.knows_code
         key = self._asked.keys.get(row.id) if row.is_keyed else None
-        prefix = row.id.hex()[:_CHAIN_CHARACTERS]
+        prefix = chain.short_id(row.id)
         steps = ((raw, entry.epoch, its) for (raw, entry), its in zip(entries, roots, strict=True))
         made = links.through(Link(digest, code), steps, key if knows else None, self._heads.get(prefix, {}))
         self._take_heads(made.heads)
@@ -280,7 +271,7 @@ class ChainWalk:
         last = self.last
         for head, is_right in self._superseded.items():
             is_lost = any(
-                head.chain == name.hex()[:_CHAIN_CHARACTERS] and low < head.epoch < high
+                head.chain == chain.short_id(name) and low < head.epoch < high
                 for name, low, high in self._holes
             )
             if is_right is None and not is_lost:

@@ -120,9 +120,14 @@ class Head(NamedTuple):
 _CHAIN_CHARACTERS, _EPOCH_DIGITS = 16, 13
 
 
+def short_id(chain: bytes) -> str:
+    """Returns the beginning of a chain's id, as heads have it."""
+    return chain.hex()[:_CHAIN_CHARACTERS]
+
+
 def head(chain: bytes, epoch: int, digest: bytes) -> Head:
     """Returns the head after an entry."""
-    return Head(chain.hex()[:_CHAIN_CHARACTERS], epoch, digest.hex())
+    return Head(short_id(chain), epoch, digest.hex())
 
 
 def to_bytes(entry: Entry, before: Entry, cursors: Cursors) -> bytes:

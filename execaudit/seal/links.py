@@ -8,13 +8,16 @@ from execaudit.seal import chain
 from execaudit.seal.chain import NOTHING, Head, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from execaudit.database.sealed_streams import Stream
     from execaudit.seal.chain import ChainRow, Entry
     from execaudit.seal.keys import VerificationKey
     from execaudit.seal.segments import Segment
 
+# A power cut takes what is not on the disk. SQLite syncs its log at each checkpoint, which is after 1000
+# pages, and a seal writes one or more.
+MOST_LOST = 1000
 Roots = dict["Stream", dict[int, bytes]]
 """The hash of the rows of each entry, by stream and by the entry's place in the segment."""
 
@@ -34,6 +37,17 @@ def link_before(before: Link, number: int | None, segment: Segment) -> Link:
     A chain's codes begin anew.
     """
     return Link(before.hash, before.code if number == segment.chain and before.code is not None else NOTHING)
+
+
+def missing_epochs(
+    begins: Entry, entries: Iterable[tuple[bytes, Entry]]
+) -> Iterator[tuple[int, Entry, Entry]]:
+    """Yields where epochs are missing: how many, and the entries before and after. `begins` comes first."""
+    before = begins
+    for _, entry in entries:
+        if lost := entry.epoch - before.epoch - 1:
+            yield lost, before, entry
+        before = entry
 
 
 def follow(  # noqa: PLR0913, PLR0917  # what a segment is made of
@@ -82,6 +96,6 @@ def through(
 def _by_epoch(heads: Iterable[Head], row: ChainRow) -> Mapping[int, list[Head]]:
     found: dict[int, list[Head]] = {}
     for head in heads:
-        if head.chain == row.id.hex()[: len(head.chain)]:
+        if head.chain == chain.short_id(row.id):
             found.setdefault(head.epoch, []).append(head)
     return found

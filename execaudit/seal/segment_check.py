@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from execaudit.seal.rows import Execs
     from execaudit.seal.segments import Segment
 
-# A power cut takes what is not on the disk. SQLite syncs its log at each checkpoint, which is after 1000
-# pages, and a seal writes one or more.
-MOST_LOST = 1000
 # No pruning deletes these.
 _NEVER_PRUNED = frozenset({Stream.RUN, Stream.RULE})
 KINDS = ("changed", "missing", "added", "reordered", "cut", "forged")
@@ -343,17 +340,12 @@ class SegmentCheck:
         # Of a chain with a key all epochs are there: whoever has a later key cannot begin it anew.
         if is_first and (before.epoch >= 0 or entries[0][1].epoch != 0):
             self._add("cut", "seal", segment, segment.number, segment.number, entries[0][1])
-        for _, entry in entries:
-            if entry.epoch != before.epoch + 1:
-                lost = entry.epoch - before.epoch - 1
-                if lost <= MOST_LOST and not is_first and self._is_after_boot(entry):
-                    self.found.lost.append((lost, before.at_ns, entry.at_ns))
-                else:
-                    number = segment.number
-                    self.found.problems.append(
-                        Problem("cut", "seal", number, number, before.at_ns, entry.at_ns)
-                    )
-            before = entry
+        number = segment.number
+        for lost, last, entry in links.missing_epochs(before, entries):
+            if lost <= links.MOST_LOST and not is_first and self._is_after_boot(entry):
+                self.found.lost.append((lost, last.at_ns, entry.at_ns))
+            else:
+                self.found.problems.append(Problem("cut", "seal", number, number, last.at_ns, entry.at_ns))
 
     def _is_after_boot(self, entry: Entry) -> bool:
         """Says whether a recorder of another boot than the last begins in an entry."""
